@@ -85,9 +85,7 @@ class EmbeddedPostgres:
         while not self.is_ready(process):
             if process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise PostgresStartError(
-                    f"PostgreSQL did not start on port {self.port}: {self.last_log_line()}"
-                )
+                raise PostgresStartError(f"PostgreSQL did not start on port {self.port}: {self.last_log_line()}")
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
@@ -147,9 +145,7 @@ class EmbeddedPostgres:
     def url(self, database: str = "postgres", user: str = SUPERUSER, password: str | None = None) -> str:
         """A `postgresql://` URL; without a password, that of the superuser."""
         password = password if password is not None else self._superuser_password()
-        return (
-            f"postgresql://{quote(user)}:{quote(password, safe='')}@127.0.0.1:{self.port}/{quote(database)}"
-        )
+        return f"postgresql://{quote(user)}:{quote(password, safe='')}@127.0.0.1:{self.port}/{quote(database)}"
 
     def create_role_and_database(self, name: str, password: str) -> None:
         """A login role and the database of the same name that it owns. Again: only the password is set."""
@@ -158,9 +154,7 @@ class EmbeddedPostgres:
     def last_log_line(self) -> str:
         """Why the server ended, as its log tells: the last line, without time stamp, that names a cause."""
         lines = self.log.read_bytes()[self._log_seen :].decode(errors="replace").splitlines()
-        causes = [line for line in lines if "could not bind" in line] or [
-            line for line in lines if "FATAL:" in line
-        ]
+        causes = [line for line in lines if "could not bind" in line] or [line for line in lines if "FATAL:" in line]
         line = (causes or lines or ["nothing in its log"])[-1]
         return line.partition("] ")[2] or line
 
@@ -241,9 +235,7 @@ class EmbeddedPostgres:
         async def run(template: str, *values: str) -> None:
             # Statements like these take no parameters; the server itself does the quoting.
             places = "".join(f", ${number}::text" for number in range(2, len(values) + 2))
-            await connection.execute(
-                await connection.fetchval(f"SELECT format($1{places})", template, *values)
-            )
+            await connection.execute(await connection.fetchval(f"SELECT format($1{places})", template, *values))
 
         try:
             known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name)

@@ -1,0 +1,310 @@
+"""Who calls: `Basic` through the register of clients, `Bearer` by the issuer's keys.
+
+A Basic secret is checked by partner-onboarding and the answer remembered: good for `FRESH_SECONDS`, so that a
+revoked secret stops working within 5 s; and, while the register cannot be asked, for `STALE_SECONDS`, so that
+its being down for a minute stops nobody. A Bearer token is checked offline.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Protocol
+
+import httpx
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBasic, HTTPBearer
+from starlette.types import Scope
+
+from shared import tokens
+from shared.calling import ServiceClient
+from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.jwks import TenantKeys
+from shared.proxies import ProxyTrust, is_within, parse_networks
+from shared.service_tokens import ServiceTokens
+
+FRESH_SECONDS: Final = 3.0
+STALE_SECONDS: Final = 180.0
+#: After the register did not answer, remembered answers serve for so long before it is asked again.
+_PAUSE_SECONDS: Final = 1.0
+_REFUSED_SECONDS: Final = 1.0
+_REMEMBERED: Final = 10_000
+
+
+class InsufficientScope(Forbidden):
+    code = "insufficient_scope"
+
+
+class IpNotAllowed(Forbidden):
+    code = "ip_not_allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What the register says of a client whose secret is right."""
+
+    client_id: str
+    tenant: str
+    scopes: frozenset[str]
+    kind: str = "first_party"
+    vendor_id: str | None = None
+    ip_allow_list: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls and what it may do. `subject` is the designated user of an access token, else None."""
+
+    client_id: str
+    tenant: str
+    scopes: frozenset[str]
+    kind: str = "first_party"
+    vendor_id: str | None = None
+    subject: str | None = None
+
+    @property
+    def vendor(self) -> str:
+        """The name under which this caller's transactions are kept."""
+        return self.vendor_id or self.client_id
+
+    def need(self, *any_of: str) -> None:
+        """Raises InsufficientScope unless the caller has one of the scopes."""
+        if self.scopes.isdisjoint(any_of):
+            raise InsufficientScope(f"This needs the scope {' or '.join(any_of)}.")
+
+
+class Register(Protocol):
+    """The register of clients."""
+
+    async def check(self, client_id: str, client_secret: str) -> Client | None:
+        """The client, or None when id and secret do not fit.
+
+        Raises:
+            Unavailable: the register cannot be asked.
+        """
+
+
+class HttpRegister:
+    """The register as the other services reach it: partner-onboarding's internal interface."""
+
+    def __init__(self, partner_onboarding: ServiceClient) -> None:
+        self._service = partner_onboarding
+
+    async def check(self, client_id: str, client_secret: str) -> Client | None:
+        answer = await self._service.ask(
+            "/internal/clients/check", {"client_id": client_id, "client_secret": client_secret}
+        )
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            raise Unavailable(log=f"register: status {answer.status_code}")
+        found = answer.json()
+        return Client(
+            client_id=found["client_id"],
+            tenant=found["tenant"],
+            scopes=frozenset(found["scopes"]),
+            kind=found["kind"],
+            vendor_id=found["vendor_id"],
+            ip_allow_list=tuple(found["ip_allow_list"]),
+        )
+
+
+@dataclass(slots=True)
+class _Remembered:
+    client: Client | None
+    caller: Caller | None
+    asked_at: float
+
+
+class Callers:
+    """Finds out who calls. One a process; `app.state.callers`.
+
+    Args:
+        register: where Basic secrets are checked.
+        keys: the tenants' public keys, for access tokens; None where Bearer is not taken.
+        public_url: the cloud API URL: audience of access tokens, and root of the tenant authorities.
+        clock: seconds, monotonic; handed in by tests.
+    """
+
+    def __init__(
+        self,
+        register: Register,
+        *,
+        keys: TenantKeys | None,
+        public_url: str,
+        proxies: ProxyTrust,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._register = register
+        self._keys = keys
+        self._public_url = public_url
+        self._proxies = proxies
+        self._clock = clock
+        # Keyed by a digest, under a key of this process, of the whole header: no secret lies around in the cache.
+        self._digest_key = os.urandom(32)
+        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[_Remembered]] = {}
+        self._paused_until = float("-inf")
+
+    async def authenticate(self, scope: Scope) -> Caller:
+        """The caller of a request.
+
+        Raises:
+            Unauthenticated: no credentials, wrong ones, or a token that is not good.
+            IpNotAllowed: right credentials from an address that is not on the client's list.
+            Unavailable: nothing is remembered of them and the register cannot be asked.
+        """
+        header = _authorization_of(scope)
+        scheme, _, credentials = header.partition(b" ")
+        if scheme.lower() == b"basic":
+            caller = await self._basic(header, credentials, scope)
+        elif scheme.lower() == b"bearer":
+            caller = await self._bearer(credentials)
+        else:
+            raise Unauthenticated("Credentials are missing: send Authorization: Basic or Bearer.")
+        scope.setdefault("state", {})["caller"] = caller
+        return caller
+
+    async def _basic(self, header: bytes, credentials: bytes, scope: Scope) -> Caller:
+        digest = hashlib.blake2b(header, key=self._digest_key, digest_size=32).digest()
+        found = self._remembered.get(digest)
+        if found is None or not self._is_fresh(found):
+            found = await self._ask_once(digest, credentials, found)
+        if found.client is None or found.caller is None:
+            raise Unauthenticated("The client id or the secret is wrong.")
+        if found.client.ip_allow_list:
+            address = self._proxies.client_address(scope)
+            if address is None or not is_within(address, parse_networks(found.client.ip_allow_list)):
+                raise IpNotAllowed("This client may not call from your address.", log=f"address {address}")
+        return found.caller
+
+    def _is_fresh(self, found: _Remembered) -> bool:
+        return self._clock() - found.asked_at < (FRESH_SECONDS if found.client is not None else _REFUSED_SECONDS)
+
+    async def _ask_once(self, digest: bytes, credentials: bytes, stale: _Remembered | None) -> _Remembered:
+        """Asks the register, once for all who wait for the same answer."""
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = asyncio.create_task(self._ask(digest, credentials, stale))
+            self._asking[digest] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(digest, None))
+        # Shielded: one caller that hangs up must not take the answer from the others.
+        return await asyncio.shield(asking)
+
+    async def _ask(self, digest: bytes, credentials: bytes, stale: _Remembered | None) -> _Remembered:
+        asked_at = self._clock()
+        usable = stale is not None and stale.client is not None and asked_at - stale.asked_at < STALE_SECONDS
+        if stale is not None and usable and asked_at < self._paused_until:
+            return stale
+        client_id, secret = _split_basic(credentials)
+        try:
+            client = await self._register.check(client_id, secret)
+        except Unavailable:
+            self._paused_until = self._clock() + _PAUSE_SECONDS
+            if stale is not None and usable:
+                return stale
+            raise
+        caller = None
+        if client is not None:
+            caller = Caller(client.client_id, client.tenant, client.scopes, client.kind, client.vendor_id)
+        found = _Remembered(client, caller, asked_at)
+        self._remembered[digest] = found
+        self._remembered.move_to_end(digest)
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.popitem(last=False)
+        return found
+
+    async def _bearer(self, credentials: bytes) -> Caller:
+        if self._keys is None:
+            raise Unauthenticated("Access tokens are not taken here.")
+        try:
+            token = credentials.strip().decode("ascii")
+            tenant = tokens.unverified_claims(token).get("tenant")
+            kid = tokens.unverified_header(token).get("kid")
+            if not isinstance(tenant, str) or not isinstance(kid, str):
+                raise tokens.Rejected("malformed_token", "This is not an access token.")
+            claims = tokens.verify(
+                token,
+                await self._keys.of(tenant, kid),
+                typ="at+jwt",
+                issuer=f"{self._public_url}/tenants/{tenant}",
+                audience=self._public_url,
+            )
+        except UnicodeDecodeError:
+            raise Unauthenticated("This is not an access token.", code="malformed_token") from None
+        except tokens.Rejected as error:
+            raise Unauthenticated(error.message, code=error.reason) from None
+        return _caller_of(claims, tenant)
+
+
+def _caller_of(claims: dict[str, Any], tenant: str) -> Caller:
+    client_id, scope, subject = claims.get("client_id"), claims.get("scope", ""), claims.get("sub")
+    if not isinstance(client_id, str) or not isinstance(scope, str) or not isinstance(subject, str):
+        raise Unauthenticated("This is not an access token.", code="malformed_token")
+    return Caller(client_id, tenant, frozenset(scope.split()), "third_party", None, subject)
+
+
+def _authorization_of(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            return bytes(value)
+    return b""
+
+
+def _split_basic(credentials: bytes) -> tuple[str, str]:
+    try:
+        text = base64.b64decode(credentials.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unauthenticated("Basic credentials are base64 of client_id:client_secret.") from None
+    client_id, colon, secret = text.partition(":")
+    if not colon or not client_id or not secret or "\0" in text:
+        raise Unauthenticated("Basic credentials are base64 of client_id:client_secret.")
+    return client_id, secret
+
+
+_DOCUMENTED = (
+    Security(HTTPBasic(auto_error=False, scheme_name="basic", description="client_id and client_secret")),
+    Security(HTTPBearer(auto_error=False, scheme_name="bearer", description="access token of a tenant authority")),
+)
+
+
+def require(*any_of: str) -> Any:
+    """A dependency that gives the `Caller`, who has one of the scopes: `caller: Caller = require("points:read")`."""
+
+    async def caller(request: Request) -> Caller:
+        callers: Callers = request.app.state.callers
+        found = await callers.authenticate(request.scope)
+        found.need(*any_of)
+        return found
+
+    return Depends(caller)
+
+
+def document_credentials() -> list[Any]:
+    """Router dependencies that write both schemes into OpenAPI; they check nothing, `require` does."""
+
+    async def documented(_basic: Annotated[Any, _DOCUMENTED[0]], _bearer: Annotated[Any, _DOCUMENTED[1]]) -> None:
+        return
+
+    return [Depends(documented)]
+
+
+def require_service(*names: str) -> Any:
+    """A dependency for `/internal` paths that gives the calling service's name, one of `names`."""
+
+    async def service(request: Request) -> str:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise Unauthenticated("This path is for the platform's own services.")
+        service_tokens: ServiceTokens = request.app.state.service_tokens
+        name = service_tokens.verify(token.strip())
+        if name not in names:
+            raise Forbidden("This path is not for this service.", log=f"called by {name}")
+        return name
+
+    return Depends(service)

@@ -1,0 +1,117 @@
+"""Refusals: why a request is not carried out, in words for the caller and a code for its program.
+
+A service names each of its refusals by a class below one of the kinds here:
+
+    class InsufficientPoints(Malformed):
+        code = "insufficient_points"
+
+The class carries the stable `code`; status and body are made in one place, `shared.problems`. What the caller
+may read (`message`, `members`) is kept apart from what only the log gets (`log`).
+"""
+
+from typing import Any, ClassVar
+
+
+class Refusal(Exception):
+    """A request is refused.
+
+    Args:
+        message: one sentence for the person who reads the answer.
+        code: overrides the class's stable code.
+        log: what the operator should know and the caller must not.
+        retry_after_seconds: when asking again makes sense; sent as `Retry-After`.
+        members: further fields of the answer, such as the present state of what was named.
+    """
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        log: str | None = None,
+        retry_after_seconds: int | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.stable_code = code or type(self).code
+        self.log = log
+        self.retry_after_seconds = retry_after_seconds
+        self.members = members
+
+
+class Malformed(Refusal):
+    """The input is not what the operation takes, whatever the state of things."""
+
+    code = "malformed_request"
+
+
+class Unauthenticated(Refusal):
+    """Nobody known asks: credentials are missing, wrong or expired."""
+
+    code = "invalid_credentials"
+
+
+class Forbidden(Refusal):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+
+
+class NotFound(Refusal):
+    """It does not exist, or not for this caller: both look the same on purpose."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(Refusal):
+    """The path exists and does not take this method."""
+
+    code = "method_not_allowed"
+
+
+class Conflict(Refusal):
+    """The present state does not allow it."""
+
+    code = "conflict"
+
+
+class Gone(Refusal):
+    """It was there, and will not come back."""
+
+    code = "gone"
+
+
+class PayloadTooLarge(Refusal):
+    """The body is longer than the operation takes."""
+
+    code = "payload_too_large"
+
+
+class UnsupportedMediaType(Refusal):
+    """The body is of a type that the operation does not read."""
+
+    code = "unsupported_media_type"
+
+
+class TooManyRequests(Refusal):
+    """The caller asks more often than agreed."""
+
+    code = "too_many_requests"
+
+
+class Unavailable(Refusal):
+    """Not now: something that the operation needs cannot be reached. Asking again is right."""
+
+    code = "temporarily_unavailable"
+
+    def __init__(
+        self,
+        message: str = "The service cannot do this at the moment. Please try again shortly.",
+        *,
+        retry_after_seconds: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds, **kwargs)

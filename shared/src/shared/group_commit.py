@@ -1,0 +1,166 @@
+"""Group commit: what waits together is written together, in one transaction, and only then answered.
+
+    request ──submit──► line (bounded) ──► lane 1: lock, read, decide, write, COMMIT ──► answers
+    request ──submit──►                └─► lane 2: the same, overlapping lane 1's fsync
+
+A lane takes all that waits, up to `batch_size`. The more wait, the less each costs: under load one fsync carries
+hundreds of commands, and a hot account is as cheap as a cold one. A caller that hangs up does not cut the
+transaction short, since the lane and not the request owns it.
+
+What holds:
+- a batch that fails is retried whole while the trouble is a passing one (`is_passing`), then each command is
+  refused with `Unavailable`;
+- a batch that fails for another reason is split in halves, so that one bad command harms no other;
+- a commit whose answer was lost is never repeated: its commands end as `OutcomeUnknown`;
+- the line is bounded: a full one refuses at once instead of growing;
+- `close()` takes no more and finishes what waits.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from shared.db import OutcomeUnknown, is_passing
+from shared.errors import Refusal, Unavailable
+
+C = TypeVar("C")
+R = TypeVar("R")
+
+_log = structlog.get_logger("group_commit")
+
+_waiting = Gauge("group_commit_waiting", "Commands that wait in line.", ["line"])
+_batch = Histogram(
+    "group_commit_batch_size",
+    "Commands written in one transaction.",
+    ["line"],
+    buckets=[2**n for n in range(10)],
+)
+_retries = Counter("group_commit_retries", "Batches tried again after a passing trouble.", ["line"])
+
+
+class GroupCommit(Generic[C, R]):
+    """A line of commands before one writer.
+
+    Args:
+        write: writes a batch in one transaction and returns a result for each command, in order. A result that
+            is an exception is raised to that command's caller alone. It must be safe to call again with the
+            same commands after it raised anything but `OutcomeUnknown`.
+        name: label of the metrics.
+        lanes: transactions under way at the same time.
+        batch_size: commands in one transaction at most.
+        line_length: commands that may wait; more are refused with `Unavailable`.
+        attempts: how often a batch is tried while the trouble is a passing one.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Sequence[C]], Awaitable[Sequence[R | Exception]]],
+        *,
+        name: str,
+        lanes: int = 2,
+        batch_size: int = 256,
+        line_length: int = 4096,
+        attempts: int = 5,
+    ) -> None:
+        self._write = write
+        self._name = name
+        self._batch_size = batch_size
+        self._line_length = line_length
+        self._attempts = attempts
+        self._line: deque[tuple[C, asyncio.Future[R]]] = deque()
+        self._free_lanes = lanes
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._waiting = _waiting.labels(name)
+        self._waiting.set_function(lambda: len(self._line))
+        self._batch = _batch.labels(name)
+        self._retries = _retries.labels(name)
+
+    async def submit(self, command: C) -> R:
+        """Waits until `command` is durably written and returns its result.
+
+        Raises:
+            Unavailable: the line is full or closing, or the database did not take the batch in time; nothing
+                of the command was kept, unless it is `OutcomeUnknown`.
+        """
+        if self._closed or len(self._line) >= self._line_length:
+            raise Unavailable("Too many requests are waiting. Please try again shortly.", log=f"{self._name}: full")
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._line.append((command, answer))
+        if self._free_lanes > 0:
+            self._free_lanes -= 1
+            lane = asyncio.create_task(self._serve(), name=f"group-commit-{self._name}")
+            self._running.add(lane)
+            lane.add_done_callback(self._running.discard)
+        return await answer
+
+    async def close(self) -> None:
+        """Takes no more commands and returns when those in line are written."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(set(self._running))
+
+    async def _serve(self) -> None:
+        # One turn of the loop first: requests that arrived in the same turn share the transaction.
+        await asyncio.sleep(0)
+        try:
+            while self._line:
+                batch = [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]
+                # Whoever hung up while waiting in line has no one left to answer; nothing was begun for it.
+                batch = [(command, answer) for command, answer in batch if not answer.done()]
+                if batch:
+                    await self._carry(batch)
+        finally:
+            self._free_lanes += 1
+
+    async def _carry(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
+        self._batch.observe(len(batch))
+        for attempt in range(1, self._attempts + 1):
+            try:
+                results = await self._write([command for command, _ in batch])
+            except OutcomeUnknown as error:
+                return _refuse(batch, error)
+            except Refusal as error:
+                if attempt == self._attempts or not isinstance(error, Unavailable):
+                    return _refuse(batch, error)
+            # Anything may be raised by a driver: what is not passing is isolated by halving, never swallowed.
+            except Exception as error:
+                if not is_passing(error):
+                    return await self._halve(batch, error)
+                if attempt == self._attempts:
+                    _log.warning("batch given up", line=self._name, commands=len(batch), error=repr(error))
+                    return _refuse(batch, Unavailable(log=f"{self._name}: {error!r}"))
+            else:
+                for (_, answer), result in zip(batch, results, strict=True):
+                    if not answer.done():
+                        _settle(answer, result)
+                return None
+            self._retries.inc()
+            await asyncio.sleep(0.02 * 2**attempt)
+        return None
+
+    async def _halve(self, batch: Sequence[tuple[C, asyncio.Future[R]]], error: Exception) -> None:
+        if len(batch) == 1:
+            _log.error("command failed", line=self._name, exc_info=error)
+            return _refuse(batch, error)
+        middle = len(batch) // 2
+        await self._carry(batch[:middle])
+        await self._carry(batch[middle:])
+        return None
+
+
+def _settle(answer: "asyncio.Future[R]", result: R | Exception) -> None:
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
+
+
+def _refuse(batch: Sequence[tuple[C, "asyncio.Future[R]"]], error: Exception) -> None:
+    for _, answer in batch:
+        if not answer.done():
+            answer.set_exception(error)

@@ -1,0 +1,248 @@
+"""`Idempotency-Key` (IETF httpapi draft): the same question within 24 h gets the first answer again.
+
+The answer is kept in the service's own table, in the same transaction as the effect, so that there is never one
+without the other. Final refusals are kept too; 429 and 5xx are not, since asking again is then the point.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Annotated, Any, Final
+
+import orjson
+import sqlalchemy as sa
+from fastapi import Depends, Header, Request
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response
+
+from shared.db import Database
+from shared.errors import Conflict, Malformed, Refusal, TooManyRequests, Unavailable
+from shared.problems import headers_of, problem_body, status_of
+from shared.sealing import Sealer
+
+KEPT_FOR: Final = timedelta(hours=24)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class IdempotencyKeyReused(Conflict):
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key was used for another request. Choose a new key for a new request.")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """A caller's key and a digest of what it was sent with."""
+
+    key: str
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as it goes over the wire, and as it is kept."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
+    replayed: bool = False
+
+    @classmethod
+    def of(cls, status: int, body: Any, **headers: str) -> "Answer":
+        """An answer of a JSON body; `headers` with underscores for hyphens."""
+        return cls(status, orjson.dumps(body), {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def response(self) -> Response:
+        headers = self.headers | ({"Idempotency-Replayed": "true"} if self.replayed else {})
+        return Response(self.body, self.status, headers, self.media_type)
+
+
+def parse_key(header: str) -> str:
+    """The key, with or without the quotation marks of a structured field.
+
+    Raises:
+        Malformed: not 1 to 255 visible ASCII characters.
+    """
+    key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
+    if not _KEY.fullmatch(key):
+        raise Malformed("An Idempotency-Key has 1 to 255 visible ASCII characters.", code="malformed_idempotency_key")
+    return key
+
+
+def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> bytes:
+    """A digest of all that makes two requests the same."""
+    digest = hashlib.blake2b(digest_size=32)
+    for part in (method.encode(), path.encode(), query, body):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+async def _request_key(
+    request: Request,
+    idempotency_key: Annotated[
+        str | None, Header(description="Repeat a call with the same key and get the first answer again.")
+    ] = None,
+) -> RequestKey | None:
+    if idempotency_key is None:
+        return None
+    fingerprint = fingerprint_of(request.method, request.url.path, request.scope["query_string"], await request.body())
+    return RequestKey(parse_key(idempotency_key), fingerprint)
+
+
+#: For a route's parameter: `key: IdempotencyKey`.
+IdempotencyKey = Annotated[RequestKey | None, Depends(_request_key)]
+
+
+def define_answers_table(metadata: sa.MetaData) -> sa.Table:
+    """The table in which a service keeps its answers; each has its own."""
+    return sa.Table(
+        "idempotent_answers",
+        metadata,
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("client_id", sa.Text, primary_key=True),
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
+        sa.Column("answer", sa.LargeBinary, nullable=False, comment="status, headers, body; sealed where secret"),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Index("idempotent_answers_by_age", "created_at"),
+    )
+
+
+class Answers:
+    """Keeps and finds a service's answers.
+
+    Args:
+        sealer: for services whose answers carry secrets or tokens.
+    """
+
+    def __init__(self, database: Database, table: sa.Table, sealer: Sealer | None = None) -> None:
+        self._database = database
+        self._table = table
+        self._sealer = sealer
+
+    async def recall(self, tenant: str, client_id: str, key: RequestKey | None) -> Answer | None:
+        """The first answer, where there is one: ask before calling other services.
+
+        Raises:
+            IdempotencyKeyReused: the key came with another request before.
+        """
+        if key is None:
+            return None
+        async with self._database.transaction() as connection:
+            return await self._find(connection, tenant, client_id, key)
+
+    async def once(
+        self,
+        tenant: str,
+        client_id: str,
+        key: RequestKey | None,
+        act: Callable[[AsyncConnection], Awaitable[Answer]],
+    ) -> Answer:
+        """Runs `act` in a transaction and keeps its answer there, or gives the first answer again.
+
+        Two calls at once with one key: the second waits for the first one's transaction and gets its answer.
+        A refusal rolls back what `act` did and is then kept by itself.
+
+        Raises:
+            IdempotencyKeyReused: the key came with another request before.
+            Refusal: what `act` raises.
+        """
+        if key is None:
+            async with self._database.transaction() as connection:
+                return await act(connection)
+        try:
+            async with self._database.transaction() as connection:
+                # The row is taken before the act, so that a second call waits here instead of acting too.
+                if not await self._claim(connection, tenant, client_id, key):
+                    found = await self._find(connection, tenant, client_id, key)
+                    if found is None:
+                        raise Unavailable(log="an answer vanished while it was read")
+                    return found
+                answer = await act(connection)
+                await self._keep(connection, tenant, client_id, key, answer)
+                return answer
+        except (IdempotencyKeyReused, Unavailable, TooManyRequests):
+            raise
+        except Refusal as refusal:
+            return await self._keep_refusal(tenant, client_id, key, refusal)
+
+    async def forget_old(self) -> int:
+        """Deletes what is older than 24 h; returns how many."""
+        async with self._database.transaction() as connection:
+            result = await connection.execute(
+                sa.delete(self._table).where(self._table.c.created_at < sa.func.now() - KEPT_FOR)
+            )
+            return result.rowcount
+
+    async def _keep_refusal(self, tenant: str, client_id: str, key: RequestKey, refusal: Refusal) -> Answer:
+        answer = Answer(
+            status_of(refusal),
+            orjson.dumps(problem_body(refusal, None)),
+            headers_of(refusal),
+            "application/problem+json",
+        )
+        async with self._database.transaction() as connection:
+            if await self._claim(connection, tenant, client_id, key):
+                await self._keep(connection, tenant, client_id, key, answer)
+                raise_after = refusal
+            else:
+                found = await self._find(connection, tenant, client_id, key)
+                if found is not None:
+                    return found
+                raise_after = refusal
+        raise raise_after
+
+    async def _claim(self, connection: AsyncConnection, tenant: str, client_id: str, key: RequestKey) -> bool:
+        table = self._table
+        values = {
+            "tenant": tenant,
+            "client_id": client_id,
+            "key": key.key,
+            "fingerprint": key.fingerprint,
+            "answer": b"",
+        }
+        statement = postgresql.insert(table).values(**values)
+        statement = statement.on_conflict_do_update(
+            index_elements=[table.c.tenant, table.c.client_id, table.c.key],
+            set_={"fingerprint": key.fingerprint, "answer": b"", "created_at": sa.func.now()},
+            where=table.c.created_at < sa.func.now() - KEPT_FOR,
+        )
+        return (await connection.execute(statement.returning(table.c.key))).first() is not None
+
+    async def _keep(
+        self, connection: AsyncConnection, tenant: str, client_id: str, key: RequestKey, answer: Answer
+    ) -> None:
+        kept = orjson.dumps([answer.status, answer.headers, answer.media_type, answer.body.decode()])
+        if self._sealer is not None:
+            kept = self._sealer.seal(kept, _context(tenant, client_id, key))
+        await connection.execute(sa.update(self._table).where(*self._is(tenant, client_id, key)).values(answer=kept))
+
+    async def _find(self, connection: AsyncConnection, tenant: str, client_id: str, key: RequestKey) -> Answer | None:
+        row = (
+            await connection.execute(
+                sa.select(self._table.c.fingerprint, self._table.c.answer).where(
+                    *self._is(tenant, client_id, key), self._table.c.created_at >= sa.func.now() - KEPT_FOR
+                )
+            )
+        ).first()
+        if row is None:
+            return None
+        if row.fingerprint != key.fingerprint:
+            raise IdempotencyKeyReused
+        kept = row.answer if self._sealer is None else self._sealer.open(row.answer, _context(tenant, client_id, key))
+        status, headers, media_type, body = orjson.loads(kept)
+        return replace(Answer(status, body.encode(), headers, media_type), replayed=True)
+
+    def _is(self, tenant: str, client_id: str, key: RequestKey) -> tuple[sa.ColumnElement[bool], ...]:
+        columns = self._table.c
+        return (columns.tenant == tenant, columns.client_id == client_id, columns.key == key.key)
+
+
+def _context(tenant: str, client_id: str, key: RequestKey) -> str:
+    return f"idempotent answer of {tenant}/{client_id}/{key.key}"

@@ -1,0 +1,112 @@
+"""Migrations of a service's own schema: one way for the command line, the tests and containers.
+
+A service's `migrations/env.py` is two lines: it calls `run_migrations(metadata)`. Two replicas that start at once
+take turns (a lock that ends with the transaction), and no migration waits long for a lock that requests need.
+"""
+
+import asyncio
+
+import sqlalchemy as sa
+from alembic import command, context
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from shared.db import Database
+from shared.errors import Unavailable
+
+_LOCK_TIMEOUT = "5s"
+
+
+def upgrade(database_url: str, package: str, revision: str = "head") -> None:
+    """Brings the schema of `package` to `revision`. Not to be called from a running event loop."""
+    command.upgrade(_config(package, database_url), revision)
+
+
+def downgrade(database_url: str, package: str, revision: str) -> None:
+    """Takes the schema of `package` back to `revision` (`base` for nothing)."""
+    command.downgrade(_config(package, database_url), revision)
+
+
+async def check_is_current(database: Database, package: str) -> None:
+    """Raises Unavailable unless the database is reachable and migrated at least as far as this code knows."""
+    head = ScriptDirectory.from_config(_config(package)).get_current_head()
+    async with database.transaction() as connection:
+        table = sa.table("alembic_version", sa.column("version_num"), schema=package)
+        exists = await connection.scalar(sa.select(sa.func.to_regclass(f"{package}.alembic_version")))
+        current = None if exists is None else await connection.scalar(sa.select(table.c.version_num))
+    if current is None or head is None or current < head:
+        raise Unavailable(f"The database is at revision {current}, this program needs {head}.")
+
+
+def run_migrations(metadata: sa.MetaData) -> None:
+    """What an `env.py` calls. The schema is the metadata's, and Alembic's own table lies in it."""
+    schema = metadata.schema
+    assert schema is not None, "a service's metadata names its schema"  # noqa: S101 — a mistake of ours
+    if context.is_offline_mode():
+        context.configure(
+            dialect_name="postgresql",
+            target_metadata=metadata,
+            version_table_schema=schema,
+            literal_binds=True,
+        )
+        with context.begin_transaction():
+            context.run_migrations()
+        return
+    asyncio.run(_run_online(metadata, schema))
+
+
+async def _run_online(metadata: sa.MetaData, schema: str) -> None:
+    url = context.config.get_main_option("sqlalchemy.url") or ""
+    engine = create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        poolclass=NullPool,
+        connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0},
+    )
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_run, metadata, schema)
+    finally:
+        await engine.dispose()
+
+
+def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
+    # Ends with the transaction, unlike a session's advisory lock, which PgBouncer could not follow.
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"migrate {schema}"))))
+    connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
+    connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        version_table_schema=schema,
+        include_schemas=True,
+        include_name=lambda name, kind, _: kind != "schema" or name == schema,
+        compare_server_default=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def differences(connection: sa.Connection, metadata: sa.MetaData) -> list[object]:
+    """What the migrated database and `metadata` disagree in; empty when the migrations are complete."""
+    migration_context = MigrationContext.configure(
+        connection,
+        opts={
+            "version_table_schema": metadata.schema,
+            "include_schemas": True,
+            "include_name": lambda name, kind, _: kind != "schema" or name == metadata.schema,
+        },
+    )
+    return list(compare_metadata(migration_context, metadata))
+
+
+def _config(package: str, database_url: str | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    config.set_main_option("path_separator", "os")
+    if database_url is not None:
+        config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    return config

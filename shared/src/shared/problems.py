@@ -1,0 +1,89 @@
+"""From a refusal to an answer: kind → status → body (RFC 9457, `application/problem+json`)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared import errors
+
+STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
+    errors.Malformed: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.Conflict: 409,
+    errors.Gone: 410,
+    errors.PayloadTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
+    errors.TooManyRequests: 429,
+    errors.Unavailable: 503,
+}
+
+#: Both schemes that every API takes (RFC 9110 allows several challenges in one field).
+CHALLENGE = 'Basic realm="points platform", charset="UTF-8", Bearer realm="points platform"'
+
+PROBLEM_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "code"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "One sentence for the person who reads it."},
+        "code": {"type": "string", "description": "Stable; programs decide by it."},
+        "request_id": {"type": "string", "description": "Tell it to the operators."},
+        "errors": {
+            "type": "array",
+            "description": "For malformed input: what is wrong where.",
+            "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}
+
+
+def status_of(refusal: errors.Refusal) -> int:
+    """The HTTP status of a refusal's kind (400 for one without)."""
+    return next((STATUS_OF_KIND[kind] for kind in type(refusal).__mro__ if kind in STATUS_OF_KIND), 400)
+
+
+def headers_of(refusal: errors.Refusal) -> dict[str, str]:
+    """The headers that belong to a refusal, whatever the body looks like."""
+    headers = {"Cache-Control": "no-store"}
+    if isinstance(refusal, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = CHALLENGE
+    if refusal.retry_after_seconds is not None:
+        headers["Retry-After"] = str(refusal.retry_after_seconds)
+    return headers
+
+
+def problem_body(refusal: errors.Refusal, request_id: str | None) -> dict[str, Any]:
+    """The RFC 9457 members of a refusal; its own `members` stand beside them."""
+    status = status_of(refusal)
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": refusal.message,
+        "code": refusal.stable_code,
+    }
+    if request_id is not None:
+        body["request_id"] = request_id
+    return body | refusal.members
+
+
+def problem_response(refusal: errors.Refusal, request: Request) -> Response:
+    """The answer to a refused request."""
+    return Response(
+        orjson.dumps(problem_body(refusal, request.scope.get("state", {}).get("request_id"))),
+        status_code=status_of(refusal),
+        headers=headers_of(refusal),
+        media_type="application/problem+json",
+    )

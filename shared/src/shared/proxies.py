@@ -1,0 +1,71 @@
+"""Who really calls, when a gateway stands in between.
+
+`X-Forwarded-For` can be written by anyone. It is believed only from configured networks and read from the right:
+the last address that is not one of our own proxies is the caller. (uvicorn's `forwarded_allow_ips="*"` was
+measured to return the spoofed, leftmost one.)
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from starlette.types import Scope
+
+from shared.settings import IpNetwork
+
+
+class ProxyTrust:
+    """Reads the caller's address and scheme from a request's scope."""
+
+    def __init__(self, trusted: Sequence[IpNetwork]) -> None:
+        self._trusted = tuple(trusted)
+
+    def client_address(self, scope: Scope) -> str | None:
+        """The caller's address, or None when the server does not know (a unix socket, a test)."""
+        peer = scope["client"][0] if scope.get("client") else None
+        if peer is None or not self._is_trusted(peer):
+            return peer
+        hops = [part.strip() for part in _header(scope, b"x-forwarded-for").split(",") if part.strip()]
+        for hop in reversed(hops):
+            if not self._is_trusted(hop):
+                # Whatever stands here was written by a proxy of ours; should it be no address, none is known.
+                return hop if _parse(hop) is not None else None
+        return hops[0] if hops else peer
+
+    def scheme(self, scope: Scope) -> str:
+        """`https` or `http`, as the caller's browser sees it."""
+        peer = scope["client"][0] if scope.get("client") else None
+        forwarded = _header(scope, b"x-forwarded-proto")
+        if peer is not None and forwarded in {"http", "https"} and self._is_trusted(peer):
+            return forwarded
+        return str(scope.get("scheme", "http"))
+
+    def _is_trusted(self, address: str) -> bool:
+        return is_within(address, self._trusted)
+
+
+def is_within(address: str, networks: Sequence[IpNetwork]) -> bool:
+    """Whether `address` lies in one of `networks`; an unreadable address lies in none."""
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+@lru_cache(maxsize=4096)
+def parse_networks(networks: tuple[str, ...]) -> tuple[IpNetwork, ...]:
+    """The networks of an allow-list; raises ValueError for one that is none."""
+    return tuple(ip_network(network) for network in networks)
+
+
+@lru_cache(maxsize=4096)
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    # An IPv4 caller on a dual-stack socket is the same caller.
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    # Several fields of one name are one list (RFC 9110, 5.3): taking the first alone could be spoofed.
+    return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)

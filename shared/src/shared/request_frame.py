@@ -1,0 +1,149 @@
+"""The frame around every request: id, trace, log line, metrics, and the answer to what nobody expected.
+
+One plain ASGI middleware instead of a stack of them, since each costs about as much as a small route.
+"""
+
+import os
+import re
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import orjson
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+#: Not worth a log line: asked for every few seconds by machines.
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+_log = structlog.get_logger("access")
+_seconds = Histogram(
+    "http_request_seconds",
+    "Time from the first byte of a request to the last of its answer.",
+    ["method", "route", "status"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+_in_flight = Gauge("http_requests_in_flight", "Requests that are being answered.")
+_unexpected = Counter("http_unexpected_errors", "Requests that ended in an error nobody had thought of.")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestContext:
+    """What goes along with calls to other services."""
+
+    request_id: str
+    traceparent: str
+
+
+current_request: ContextVar[RequestContext | None] = ContextVar("current_request", default=None)
+
+
+class RequestFrame:
+    """Wraps the whole application.
+
+    Accepts or makes `X-Request-Id` and `traceparent`, echoes both, and leaves them in `scope["state"]` and
+    `current_request`. The log line names the route's template, never the path or the query: those carry tokens
+    and codes.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        began = time.perf_counter()
+        context = _context_of(scope)
+        scope.setdefault("state", {})["request_id"] = context.request_id
+        headers = (
+            (b"x-request-id", context.request_id.encode()),
+            (b"traceparent", context.traceparent.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        )
+        status = 0
+
+        async def send_framed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *headers]
+            await send(message)
+
+        token = current_request.set(context)
+        _in_flight.inc()
+        try:
+            await self._app(scope, receive, send_framed)
+        # The last place where an unexpected error can be turned into an answer that says nothing of the inside.
+        except Exception:
+            _unexpected.inc()
+            _log.exception("unexpected error", request_id=context.request_id, route=_route_of(scope))
+            if status:
+                raise
+            await _send_internal_error(send_framed, context.request_id)
+        finally:
+            _in_flight.dec()
+            current_request.reset(token)
+            _finish(scope, context, status or 500, time.perf_counter() - began)
+        return None
+
+
+def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
+    route, method = _route_of(scope), scope["method"]
+    _seconds.labels(method, route, str(status)).observe(seconds)
+    if scope["path"] in _QUIET:
+        return
+    caller = scope["state"].get("caller")
+    _log.info(
+        "request",
+        method=method,
+        route=route,
+        status=status,
+        ms=round(seconds * 1000, 2),
+        request_id=context.request_id,
+        traceparent=context.traceparent,
+        client_id=getattr(caller, "client_id", None),
+        tenant=getattr(caller, "tenant", None),
+        **scope["state"].get("log", {}),
+    )
+
+
+def _context_of(scope: Scope) -> RequestContext:
+    request_id = traceparent = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            request_id = value.decode()
+        elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
+            traceparent = value.decode()
+    if request_id is None or traceparent is None:
+        random = os.urandom(24).hex()
+        request_id = request_id or random[:32]
+        traceparent = traceparent or f"00-{random[:32]}-{random[32:48]}-01"
+    return RequestContext(request_id, traceparent)
+
+
+def _route_of(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", None) or "(none)"
+
+
+async def _send_internal_error(send: Send, request_id: str) -> None:
+    body = orjson.dumps(
+        {
+            "type": "about:blank",
+            "title": "Internal Server Error",
+            "status": 500,
+            "detail": "Something went wrong on our side. Please tell us the request id.",
+            "code": "internal_error",
+            "request_id": request_id,
+        }
+    )
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,196 @@
+"""The frame of a service: an application with problem bodies, health, metrics and logs, and how it is served."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from shared import errors
+from shared.logs import configure_logging
+from shared.problems import PROBLEM_SCHEMA, problem_response
+from shared.proxies import ProxyTrust
+from shared.request_frame import RequestFrame
+from shared.settings import ServiceSettings
+
+#: Raises when the service cannot do its work yet.
+ReadinessCheck = Callable[[], Awaitable[None]]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_KIND_OF_STATUS: Mapping[int, type[errors.Refusal]] = {
+    400: errors.Malformed,
+    401: errors.Unauthenticated,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    405: errors.MethodNotAllowed,
+    413: errors.PayloadTooLarge,
+    415: errors.UnsupportedMediaType,
+}
+_MESSAGE_OF_STATUS: Mapping[int, str] = {
+    400: "The request cannot be read.",
+    404: "There is nothing at this address.",
+    405: "This address does not take this method.",
+    413: "The request body is too long.",
+}
+
+
+def create_service_app(
+    settings: ServiceSettings,
+    *,
+    title: str,
+    description: str,
+    lifespan: Lifespan,
+    readiness: Mapping[str, ReadinessCheck],
+    version: str = "1.0.0",
+) -> FastAPI:
+    """An application with everything that is the same in all four services.
+
+    Args:
+        readiness: name → check; `/readyz` answers 503 and names those that raise.
+    """
+    app = FastAPI(
+        title=title,
+        description=description,
+        version=version,
+        lifespan=lifespan,
+        max_body_size=settings.max_body_bytes,
+        redoc_url=None,
+        # Validation is refused with 400 here; FastAPI would document a 422 that is never sent.
+        responses={"4XX": problem_documentation("Refused"), "5XX": problem_documentation("Failed")},
+        generate_unique_id_function=_operation_id,
+    )
+    app.state.settings = settings
+    app.state.proxies = ProxyTrust(settings.trusted_proxies)
+    app.add_exception_handler(errors.Refusal, _answer_refusal)
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    _add_operations(app, readiness)
+    app.add_middleware(RequestFrame)
+    _drop_422(app)
+    return app
+
+
+def problem_documentation(description: str) -> dict[str, Any]:
+    """How a refusal looks, for OpenAPI."""
+    return {
+        "description": description,
+        "content": {"application/problem+json": {"schema": dict(PROBLEM_SCHEMA)}},
+    }
+
+
+def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
+    """Serves until SIGTERM or SIGINT: takes no more then, ends what runs, and returns."""
+    configure_logging(service, settings.log_level)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,
+        server_header=False,
+        backlog=2048,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+
+
+def refusal_of_validation(error: RequestValidationError, content_type: str | None) -> errors.Refusal:
+    """What FastAPI found wrong with an input, as a refusal that names the fields and never repeats the values."""
+    details = error.errors()
+    if any(detail["type"] == "json_invalid" for detail in details):
+        return errors.Malformed("The body is not JSON.", code="malformed_json")
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    # A body of another type reaches the validation unread, as one value, and fails as a whole.
+    if not is_json and any(detail["loc"] == ("body",) and detail["type"] != "missing" for detail in details):
+        return errors.UnsupportedMediaType("The body must be application/json.")
+    named = [
+        {
+            "field": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
+            "message": detail["msg"],
+        }
+        for detail in details
+    ]
+    return errors.Malformed(f"The input is not valid: {named[0]['field']}: {named[0]['message']}", errors=named[:20])
+
+
+async def _answer_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.Refusal)  # noqa: S101 — by its registration
+    if error.log is not None:
+        request.state.log = {"refusal": error.stable_code, "why": error.log}
+    else:
+        request.state.log = {"refusal": error.stable_code}
+    return problem_response(error, request)
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 — by its registration
+    return await _answer_refusal(request, refusal_of_validation(error, request.headers.get("content-type")))
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 — by its registration
+    kind = _KIND_OF_STATUS.get(error.status_code)
+    if kind is None:
+        return Response(status_code=error.status_code, headers=error.headers)
+    response = await _answer_refusal(request, kind(_MESSAGE_OF_STATUS.get(error.status_code, str(error.detail))))
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck]) -> None:
+    @app.get("/healthz", tags=["operations"], summary="Is the process alive?")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", tags=["operations"], summary="Can it do its work?")
+    async def readyz() -> JSONResponse:
+        results = await asyncio.gather(*(check() for check in readiness.values()), return_exceptions=True)
+        checks = {
+            name: "ok" if not isinstance(result, BaseException) else _reason(result)
+            for name, result in zip(readiness, results, strict=True)
+        }
+        ready = all(outcome == "ok" for outcome in checks.values())
+        return JSONResponse(
+            {"status": "ready" if ready else "not ready", "checks": checks},
+            status_code=200 if ready else 503,
+            headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"}),
+        )
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _reason(error: BaseException) -> str:
+    return error.message if isinstance(error, errors.Refusal) else type(error).__name__
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _drop_422(app: FastAPI) -> None:
+    """OpenAPI says what is sent; a 422 never is."""
+    describe: Callable[[], dict[str, Any]] = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = describe()
+        for path in schema.get("paths", {}).values():
+            for operation in path.values():
+                if isinstance(operation, dict):
+                    operation.get("responses", {}).pop("422", None)
+        for unused in ("HTTPValidationError", "ValidationError"):
+            schema.get("components", {}).get("schemas", {}).pop(unused, None)
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend OpenAPI

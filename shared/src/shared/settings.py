@@ -1,0 +1,136 @@
+"""What every service reads from its environment, and how a wrong setting is said.
+
+Each service derives its own class with its own prefix:
+
+    class Settings(ServiceSettings):
+        model_config = settings_config("LEDGER_")
+
+Every setting may also lie in a file (`ledger_database_url`) in the directory that `LEDGER_SECRETS_DIR` names,
+which is how containers hand over secrets.
+"""
+
+import os
+import re
+import sys
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+IpNetwork = IPv4Network | IPv6Network
+
+#: What the local platform marks the secrets with that it makes for itself.
+_DEMO_SECRET = re.compile(r"""(^|[:"'])demo[-"']""")
+
+
+def _split(value: Any) -> Any:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+#: A list in the environment is written with commas: `10.0.0.0/8,127.0.0.1/32`.
+CommaSeparated = (NoDecode, BeforeValidator(_split))
+
+
+class Mode(StrEnum):
+    """Development allows plain http and secrets made for a demonstration; production refuses both."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+def settings_config(prefix: str) -> SettingsConfigDict:
+    """The pydantic configuration of a service's settings; `prefix` as in `LEDGER_`."""
+    return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class ServiceSettings(BaseSettings):
+    """The settings that all services have. The safe value is the default."""
+
+    mode: Mode = Mode.PRODUCTION
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(..., ge=1, le=65535)
+    database_url: SecretStr = Field(..., description="postgresql://role:password@host:port/database")
+    database_pool_size: int = Field(10, ge=2, le=200)
+    database_statement_cache: int = Field(
+        200,
+        ge=0,
+        description="Prepared statements a connection keeps; 0 behind PgBouncer in transaction mode.",
+    )
+    public_url: str = Field(..., description="Where the gateway is reached: the cloud API URL.")
+    service_key: SecretStr = Field(..., description="This service's private key, a JWK (EC P-256).")
+    service_peers: str = Field(..., description="The public keys of all services, a JWKS; kid = service name.")
+    trusted_proxies: Annotated[tuple[IpNetwork, ...], *CommaSeparated] = Field(
+        (), description="Networks whose X-Forwarded-For is believed, read from the right."
+    )
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="Longest request body of an ordinary call.")
+    shutdown_seconds: int = Field(20, ge=1, description="How long running requests may take to end.")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("public_url")
+    @classmethod
+    def _without_trailing_slash(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with https:// (or, in development, http://)")
+        return value.rstrip("/")
+
+    @field_validator("database_url")
+    @classmethod
+    def _of_postgresql(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith("postgresql://"):
+            raise ValueError("must begin with postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _fit_for_production(self) -> Self:
+        if self.mode is Mode.PRODUCTION:
+            if not self.public_url.startswith("https://"):
+                raise ValueError("public_url must be https:// in production mode")
+            for name in type(self).model_fields:
+                value = getattr(self, name)
+                if isinstance(value, SecretStr) and _DEMO_SECRET.search(value.get_secret_value()):
+                    raise ValueError(f"{name} is a demonstration secret; production mode does not start with it")
+        return self
+
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+class WrongSettings(Exception):
+    """The environment does not describe a service that can start; the text says what to change."""
+
+
+def read_settings(settings_class: type[S]) -> S:
+    """Reads `settings_class` from the environment and its secrets directory.
+
+    Raises:
+        WrongSettings: something is missing, malformed, contradictory, or unknown under the prefix.
+    """
+    prefix = str(settings_class.model_config["env_prefix"])
+    known = {prefix + name.upper() for name in settings_class.model_fields} | {f"{prefix}SECRETS_DIR"}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(prefix) and name.upper() not in known)
+    if unknown:
+        raise WrongSettings("\n".join(f"{name}: there is no such setting" for name in unknown))
+    directory = os.environ.get(f"{prefix}SECRETS_DIR")
+    if directory is not None and not Path(directory).is_dir():
+        raise WrongSettings(f"{prefix}SECRETS_DIR: there is no directory {directory}")
+    try:
+        return settings_class(_secrets_dir=directory)
+    except ValidationError as error:
+        raise WrongSettings("\n".join(_say(detail, prefix) for detail in error.errors())) from None
+
+
+def _say(detail: Any, prefix: str) -> str:
+    name = str(detail["loc"][0]).removeprefix(prefix.lower()).upper() if detail["loc"] else ""
+    return f"{prefix}{name}: {detail['msg'].removeprefix('Value error, ')}" if name else str(detail["msg"])
+
+
+def load(settings_class: type[S]) -> S:
+    """Settings for a process that starts now; says what is wrong and ends with status 2 otherwise."""
+    try:
+        return read_settings(settings_class)
+    except WrongSettings as error:
+        sys.stderr.write(f"{settings_class.__module__}: cannot start with these settings\n{error}\n")
+        raise SystemExit(2) from None

@@ -1,0 +1,224 @@
+"""JWT on a short leash: python-jose checks the signature, everything else is checked here.
+
+python-jose 3.5 was found to accept a token forged with HS256 under an RSA public key when algorithms are mixed, a
+missing `aud`, an `iat` in the future, unknown `crit`, a `kid` that is not in the set, and an empty HMAC secret.
+So: one algorithm a key, the key by exact `kid`, and `typ`, `crit`, `iat`, `exp`, `aud`, `iss` required and checked.
+"""
+
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+from jose import jwk as jose_jwk
+from jose import jws
+from jose.backends.base import Key
+from jose.exceptions import JOSEError
+from jose.utils import base64url_decode
+
+ALGORITHMS: Final = frozenset({"ES256", "RS256", "HS256"})
+MIN_SECRET_BYTES: Final = 32
+MIN_RSA_BITS: Final = 2048
+#: Clocks of two well-kept machines differ by less.
+LEEWAY_SECONDS: Final = 5
+MAX_TOKEN_CHARACTERS: Final = 8192
+
+
+class Rejected(Exception):
+    """A token is not good; `reason` is a stable code that may be shown to whoever sent it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class UnusableKey(ValueError):
+    """A key that must not be used: too short, of another type, or of an algorithm that is not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationKey:
+    """A key that verifies one algorithm only."""
+
+    kid: str
+    algorithm: str
+    key: Key
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, Any]) -> "VerificationKey":
+        """A public key from a JWK that names its `kid` and `alg`.
+
+        Raises:
+            UnusableKey: as it says.
+        """
+        kid, algorithm = jwk.get("kid"), jwk.get("alg")
+        if not isinstance(kid, str) or not kid:
+            raise UnusableKey("a key needs a kid")
+        expected_type = {"ES256": "EC", "RS256": "RSA"}.get(str(algorithm))
+        if expected_type is None or jwk.get("kty") != expected_type:
+            raise UnusableKey(f"key {kid}: alg and kty do not fit together")
+        if algorithm == "ES256" and jwk.get("crv") != "P-256":
+            raise UnusableKey(f"key {kid}: ES256 needs the curve P-256")
+        if algorithm == "RS256" and len(base64url_decode(str(jwk.get("n")).encode())) * 8 < MIN_RSA_BITS:
+            raise UnusableKey(f"key {kid}: RSA keys have at least {MIN_RSA_BITS} bits")
+        try:
+            return cls(kid, str(algorithm), jose_jwk.construct(dict(jwk), algorithm))
+        except (JOSEError, ValueError, KeyError) as error:
+            raise UnusableKey(f"key {kid}: cannot be read") from error
+
+    @classmethod
+    def from_secret(cls, kid: str, secret: bytes) -> "VerificationKey":
+        """An HS256 secret of at least 32 bytes."""
+        if len(secret) < MIN_SECRET_BYTES:
+            raise UnusableKey(f"key {kid}: HS256 secrets have at least {MIN_SECRET_BYTES} bytes")
+        # As a JWK: given as text, python-jose refuses secrets that happen to look like another format.
+        octets = _base64url(secret)
+        return cls(kid, "HS256", jose_jwk.construct({"kty": "oct", "k": octets}, "HS256"))
+
+
+class KeySet:
+    """Verification keys by exact kid."""
+
+    def __init__(self, keys: Iterable[VerificationKey]) -> None:
+        self._keys = {key.kid: key for key in keys}
+
+    @classmethod
+    def from_jwks(cls, jwks: Mapping[str, Any]) -> "KeySet":
+        """The usable keys of a JWKS; keys of other algorithms are somebody else's business."""
+        keys = []
+        for jwk in jwks.get("keys", ()):
+            try:
+                keys.append(VerificationKey.from_jwk(jwk))
+            except UnusableKey:
+                continue
+        return cls(keys)
+
+    def get(self, kid: str) -> VerificationKey | None:
+        return self._keys.get(kid)
+
+    def __contains__(self, kid: str) -> bool:
+        return kid in self._keys
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key (or secret) that signs one algorithm only."""
+
+    kid: str
+    algorithm: str
+    key: Key
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, Any]) -> "SigningKey":
+        """From a private JWK with `kid` and `alg`. Construct once and keep: it costs as much as 100 signatures."""
+        return cls(str(jwk["kid"]), str(jwk["alg"]), jose_jwk.construct(dict(jwk), jwk["alg"]))
+
+    def sign(self, claims: Mapping[str, Any], typ: str) -> str:
+        """A compact JWS over `claims` with `kid` and `typ` in its header."""
+        token: str = jws.sign(
+            orjson.dumps(claims), self.key, headers={"kid": self.kid, "typ": typ}, algorithm=self.algorithm
+        )
+        return token
+
+
+def unverified_header(token: str) -> dict[str, Any]:
+    """The header of a token of which nothing is known yet; good for choosing a key, for nothing else.
+
+    Raises:
+        Rejected: `malformed_token`.
+    """
+    return _part(token, 0)
+
+
+def unverified_claims(token: str) -> dict[str, Any]:
+    """The claims of a token of which nothing is known yet; good for choosing a key set, for nothing else.
+
+    Raises:
+        Rejected: `malformed_token`.
+    """
+    return _part(token, 1)
+
+
+def verify(
+    token: str,
+    keys: KeySet,
+    *,
+    typ: str,
+    issuer: str,
+    audience: str,
+    now: float | None = None,
+    leeway_seconds: int = LEEWAY_SECONDS,
+) -> dict[str, Any]:
+    """The claims of a token that is good in every respect.
+
+    Args:
+        typ: the only accepted `typ` of the header, compared without regard to case (RFC 7515, 4.1.9).
+        issuer: the only accepted `iss`.
+        audience: must be, or be among, `aud`.
+        now: seconds since 1970; the machine's clock by default.
+
+    Raises:
+        Rejected: `malformed_token`, `unknown_key`, `invalid_signature`, `wrong_type`, `wrong_issuer`,
+            `wrong_audience`, `token_not_yet_valid` or `token_expired`.
+    """
+    header = unverified_header(token)
+    key = keys.get(header["kid"]) if isinstance(header.get("kid"), str) else None
+    if key is None:
+        raise Rejected("unknown_key", "The token names no key that is in use here.")
+    if header.get("alg") != key.algorithm:
+        raise Rejected("invalid_signature", "invalid signature")
+    if "crit" in header:
+        raise Rejected("malformed_token", "The token demands an extension that is not understood.")
+    if not isinstance(header.get("typ"), str) or header["typ"].lower() != typ.lower():
+        raise Rejected("wrong_type", f"The token is not of the type {typ}.")
+    try:
+        payload = jws.verify(token, key.key, algorithms=[key.algorithm])
+    except JOSEError:
+        raise Rejected("invalid_signature", "invalid signature") from None
+    claims = _json_object(payload)
+    _check_claims(claims, issuer, audience, time.time() if now is None else now, leeway_seconds)
+    return claims
+
+
+def _check_claims(claims: Mapping[str, Any], issuer: str, audience: str, now: float, leeway: int) -> None:
+    for name in ("iat", "exp"):
+        if not isinstance(claims.get(name), int) or isinstance(claims[name], bool):
+            raise Rejected("malformed_token", f"The token does not say its {name}.")
+    if "nbf" in claims and (not isinstance(claims["nbf"], int) or isinstance(claims["nbf"], bool)):
+        raise Rejected("malformed_token", "The token's nbf is not a time.")
+    if claims.get("iss") != issuer:
+        raise Rejected("wrong_issuer", "The token comes from another issuer.")
+    audiences = claims.get("aud")
+    if audience not in (audiences if isinstance(audiences, list) else [audiences]):
+        raise Rejected("wrong_audience", "The token is meant for somebody else.")
+    if claims["iat"] > now + leeway or claims.get("nbf", 0) > now + leeway:
+        raise Rejected("token_not_yet_valid", "The token is not valid yet.")
+    if claims["exp"] <= now - leeway:
+        raise Rejected("token_expired", "token expired")
+
+
+def _part(token: str, index: int) -> dict[str, Any]:
+    parts = token.split(".")
+    if len(parts) != 3 or not token.isascii() or len(token) > MAX_TOKEN_CHARACTERS:
+        raise Rejected("malformed_token", "This is not a token.")
+    try:
+        return _json_object(base64url_decode(parts[index].encode()))
+    except ValueError:
+        raise Rejected("malformed_token", "This is not a token.") from None
+
+
+def _json_object(encoded: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(encoded)
+    except orjson.JSONDecodeError:
+        value = None
+    if not isinstance(value, dict):
+        raise Rejected("malformed_token", "This is not a token.")
+    return value
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
