@@ -92,6 +92,10 @@ def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
 
 def differences(connection: sa.Connection, metadata: sa.MetaData) -> list[object]:
     """What the migrated database and `metadata` disagree in; empty when the migrations are complete."""
+    # A role of the schema's own name has it as its default ("$user" leads the search path), and Alembic would
+    # look for the schema's tables among those that name none.
+    connection.execute(sa.text("SET LOCAL search_path TO public"))
+    connection.dialect.default_schema_name = "public"
     migration_context = MigrationContext.configure(
         connection,
         opts={
