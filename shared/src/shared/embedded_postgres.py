@@ -248,21 +248,26 @@ class EmbeddedPostgres:
 
 
 def end_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
-    """A `preexec_fn` by which the child gets this signal when the thread that started it ends (Linux only).
+    """A `preexec_fn` by which a child gets this signal when the thread that started it ends (Linux only).
 
     The only way that also holds when the parent is killed with -9.
     """
     if not sys.platform.startswith("linux"):
         return None
-    libc = _libc()
-    parent = os.getpid()
+    libc = _libc()  # loaded before the fork
+    return functools.partial(_ask_for_signal, libc, death_signal.value, os.getpid())
 
-    def ask_kernel() -> None:
-        libc.prctl(1, death_signal.value)  # 1 = PR_SET_PDEATHSIG
-        if os.getppid() != parent:  # it died in between
-            os._exit(1)
 
-    return ask_kernel
+def end_with_present_parent(death_signal: signal.Signals) -> None:
+    """The same for this very process and whoever has started it."""
+    if sys.platform.startswith("linux"):
+        _ask_for_signal(_libc(), death_signal.value, os.getppid())
+
+
+def _ask_for_signal(libc: ctypes.CDLL, death_signal: int, parent: int) -> None:
+    libc.prctl(1, death_signal)  # 1 = PR_SET_PDEATHSIG
+    if os.getppid() != parent:  # it died in between
+        os._exit(1)
 
 
 def free_port() -> int:
