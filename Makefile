@@ -1,0 +1,51 @@
+# Everything a developer does. `make` alone lists it.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PORT_BASE ?= 8000
+STATE_DIR ?= .run
+export PORT_BASE STATE_DIR
+
+PYTHON := .venv/bin/python
+SERVICES := points-ledger sso-issuer partner-onboarding token-service
+# Arguments for pytest, such as: make test T="services/points-ledger -k hold"
+T ?=
+
+.PHONY: help set-up run demo test bench lint format clean $(addprefix migrate-,$(SERVICES))
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
+	@printf '  make migrate-<service>\tbring a service'"'"'s database up to date ($(SERVICES))\n' | expand -t 28
+
+set-up: ## install everything into .venv (the others do that by themselves)
+	@deploy/local/set-up
+
+run: set-up ## start the whole platform (PORT_BASE=8000, STATE_DIR=.run), until Ctrl-C
+	@$(PYTHON) -m local_platform run
+
+demo: set-up ## show the journey of points on the running platform, step by step
+	@$(PYTHON) -m local_platform demo
+
+test: set-up ## run all tests (T="…" for arguments of pytest)
+	@CHROMIUM="$$($(PYTHON) -m local_platform browser)" && export CHROMIUM && $(PYTHON) -m pytest $(T)
+
+bench: set-up ## measure requests a second
+	@$(PYTHON) -m benchmarks
+
+lint: set-up ## check style, types and who imports whom
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy shared/src $(wildcard services/*/src deploy/*/src)
+	.venv/bin/lint-imports
+
+format: set-up ## put the code into its form
+	$(PYTHON) -m ruff check --fix
+	$(PYTHON) -m ruff format
+
+# The service reads its own environment, such as LEDGER_DATABASE_URL.
+$(addprefix migrate-,$(SERVICES)): migrate-%: set-up
+	@$(PYTHON) -m $(subst -,_,$*) migrate
+
+clean: ## remove what was installed and built (the data in STATE_DIR stay)
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
