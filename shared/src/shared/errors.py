@@ -115,3 +115,12 @@ class Unavailable(Refusal):
         **kwargs: Any,
     ) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds, **kwargs)
+
+
+class Unexpected(Refusal):
+    """Something that nobody had thought of; the answer says nothing of the inside."""
+
+    code = "internal_error"
+
+    def __init__(self) -> None:
+        super().__init__("Something went wrong on our side. Please tell us the request id.")

@@ -7,7 +7,7 @@ without the other. Final refusals are kept too; 429 and 5xx are not, since askin
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -56,6 +56,22 @@ class Answer:
     def of(cls, status: int, body: Any, **headers: str) -> "Answer":
         """An answer of a JSON body; `headers` with underscores for hyphens."""
         return cls(status, orjson.dumps(body), {name.replace("_", "-"): value for name, value in headers.items()})
+
+    @classmethod
+    def of_refusal(cls, refusal: Refusal) -> "Answer":
+        """A refusal as a problem body, without the id of any one request."""
+        body = orjson.dumps(problem_body(refusal, None))
+        return cls(status_of(refusal), body, headers_of(refusal), "application/problem+json")
+
+    def to_bytes(self) -> bytes:
+        """As it is kept."""
+        return orjson.dumps([self.status, self.headers, self.media_type, self.body.decode()])
+
+    @classmethod
+    def replay(cls, kept: bytes) -> "Answer":
+        """A kept answer, given again."""
+        status, headers, media_type, body = orjson.loads(kept)
+        return cls(status, body.encode(), headers, media_type, replayed=True)
 
     def response(self) -> Response:
         headers = self.headers | ({"Idempotency-Replayed": "true"} if self.replayed else {})
@@ -181,22 +197,15 @@ class Answers:
             return result.rowcount
 
     async def _keep_refusal(self, tenant: str, client_id: str, key: RequestKey, refusal: Refusal) -> Answer:
-        answer = Answer(
-            status_of(refusal),
-            orjson.dumps(problem_body(refusal, None)),
-            headers_of(refusal),
-            "application/problem+json",
-        )
+        answer = Answer.of_refusal(refusal)
         async with self._database.transaction() as connection:
             if await self._claim(connection, tenant, client_id, key):
                 await self._keep(connection, tenant, client_id, key, answer)
-                raise_after = refusal
             else:
                 found = await self._find(connection, tenant, client_id, key)
                 if found is not None:
                     return found
-                raise_after = refusal
-        raise raise_after
+        raise refusal
 
     async def _claim(self, connection: AsyncConnection, tenant: str, client_id: str, key: RequestKey) -> bool:
         table = self._table
@@ -218,7 +227,7 @@ class Answers:
     async def _keep(
         self, connection: AsyncConnection, tenant: str, client_id: str, key: RequestKey, answer: Answer
     ) -> None:
-        kept = orjson.dumps([answer.status, answer.headers, answer.media_type, answer.body.decode()])
+        kept = answer.to_bytes()
         if self._sealer is not None:
             kept = self._sealer.seal(kept, _context(tenant, client_id, key))
         await connection.execute(sa.update(self._table).where(*self._is(tenant, client_id, key)).values(answer=kept))
@@ -236,8 +245,7 @@ class Answers:
         if row.fingerprint != key.fingerprint:
             raise IdempotencyKeyReused
         kept = row.answer if self._sealer is None else self._sealer.open(row.answer, _context(tenant, client_id, key))
-        status, headers, media_type, body = orjson.loads(kept)
-        return replace(Answer(status, body.encode(), headers, media_type), replayed=True)
+        return Answer.replay(kept)
 
     def _is(self, tenant: str, client_id: str, key: RequestKey) -> tuple[sa.ColumnElement[bool], ...]:
         columns = self._table.c

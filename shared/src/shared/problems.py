@@ -1,6 +1,6 @@
 """From a refusal to an answer: kind → status → body (RFC 9457, `application/problem+json`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -21,8 +21,12 @@ STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.TooManyRequests: 429,
+    errors.Unexpected: 500,
     errors.Unavailable: 503,
 }
+
+#: How a refusal becomes an answer; problem bodies but where a source document has a shape of its own.
+Renderer = Callable[[errors.Refusal, Request], Response]
 
 #: Both schemes that every API takes (RFC 9110 allows several challenges in one field).
 CHALLENGE = 'Basic realm="points platform", charset="UTF-8", Bearer realm="points platform"'
@@ -79,10 +83,16 @@ def problem_body(refusal: errors.Refusal, request_id: str | None) -> dict[str, A
     return body | refusal.members
 
 
+def request_id_of(request: Request) -> str | None:
+    """The id under which the request is logged."""
+    request_id: str | None = request.scope.get("state", {}).get("request_id")
+    return request_id
+
+
 def problem_response(refusal: errors.Refusal, request: Request) -> Response:
     """The answer to a refused request."""
     return Response(
-        orjson.dumps(problem_body(refusal, request.scope.get("state", {}).get("request_id"))),
+        orjson.dumps(problem_body(refusal, request_id_of(request))),
         status_code=status_of(refusal),
         headers=headers_of(refusal),
         media_type="application/problem+json",

@@ -9,10 +9,13 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-import orjson
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.errors import Unexpected
+from shared.problems import Renderer
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -50,8 +53,9 @@ class RequestFrame:
     and codes.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, render: Renderer) -> None:
         self._app = app
+        self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,7 +87,7 @@ class RequestFrame:
             _log.exception("unexpected error", request_id=context.request_id, route=_route_of(scope))
             if status:
                 raise
-            await _send_internal_error(send_framed, context.request_id)
+            await self._render(Unexpected(), Request(scope))(scope, receive, send_framed)
         finally:
             _in_flight.dec()
             current_request.reset(token)
@@ -127,23 +131,3 @@ def _context_of(scope: Scope) -> RequestContext:
 
 def _route_of(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", None) or "(none)"
-
-
-async def _send_internal_error(send: Send, request_id: str) -> None:
-    body = orjson.dumps(
-        {
-            "type": "about:blank",
-            "title": "Internal Server Error",
-            "status": 500,
-            "detail": "Something went wrong on our side. Please tell us the request id.",
-            "code": "internal_error",
-            "request_id": request_id,
-        }
-    )
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from shared import errors
 from shared.logs import configure_logging
-from shared.problems import PROBLEM_SCHEMA, problem_response
+from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
 from shared.proxies import ProxyTrust
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
@@ -48,12 +48,14 @@ def create_service_app(
     description: str,
     lifespan: Lifespan,
     readiness: Mapping[str, ReadinessCheck],
+    render: Renderer = problem_response,
     version: str = "1.0.0",
 ) -> FastAPI:
     """An application with everything that is the same in all four services.
 
     Args:
         readiness: name → check; `/readyz` answers 503 and names those that raise.
+        render: how refusals are answered; by path or by what the caller accepts.
     """
     app = FastAPI(
         title=title,
@@ -67,12 +69,13 @@ def create_service_app(
         generate_unique_id_function=_operation_id,
     )
     app.state.settings = settings
+    app.state.render = render
     app.state.proxies = ProxyTrust(settings.trusted_proxies)
     app.add_exception_handler(errors.Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     _add_operations(app, readiness)
-    app.add_middleware(RequestFrame)
+    app.add_middleware(RequestFrame, render=render)
     _drop_422(app)
     return app
 
@@ -129,7 +132,8 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
         request.state.log = {"refusal": error.stable_code, "why": error.log}
     else:
         request.state.log = {"refusal": error.stable_code}
-    return problem_response(error, request)
+    render: Renderer = request.app.state.render
+    return render(error, request)
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:

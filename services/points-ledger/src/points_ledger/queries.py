@@ -1,0 +1,117 @@
+"""Reads, and the few writes that move no points. Connection first; returns domain types or None."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from points_ledger.domain.accounts import Account
+from points_ledger.domain.transactions import State, Transaction
+from points_ledger.tables import accounts, transactions, vendors
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """An account as of a moment; what has expired by then is available."""
+
+    account: Account
+    as_of: datetime
+
+
+async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -> bool:
+    """Whether it was opened now; False if it was there."""
+    statement = (
+        postgresql.insert(accounts)
+        .values(tenant=tenant, user_id=user_id, available=0, held=0, entries=0, opened_at=sa.func.now())
+        .on_conflict_do_nothing()
+        .returning(accounts.c.user_id)
+    )
+    return (await connection.execute(statement)).first() is not None
+
+
+async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:
+    """One statement, and so one snapshot: the account and its expired holds cannot be of different moments."""
+    moment = sa.select(sa.func.clock_timestamp().label("now")).cte("moment")
+    expired = (
+        sa.select(sa.func.coalesce(sa.func.sum(transactions.c.points), 0))
+        .where(
+            transactions.c.tenant == accounts.c.tenant,
+            transactions.c.user_id == accounts.c.user_id,
+            transactions.c.state == State.HELD.value,
+            transactions.c.expires_at <= moment.c.now,
+        )
+        .scalar_subquery()
+    )
+    statement = sa.select(
+        accounts.c.available, accounts.c.held, accounts.c.entries, expired.label("expired"), moment.c.now
+    ).where(accounts.c.tenant == tenant, accounts.c.user_id == user_id)
+    row = (await connection.execute(statement)).first()
+    if row is None:
+        return None
+    expired_points = int(row.expired)
+    return Balance(
+        Account(tenant, user_id, row.available + expired_points, row.held - expired_points, row.entries), row.now
+    )
+
+
+async def read_transaction(
+    connection: AsyncConnection, tenant: str, vendor_id: str, transaction_id: str
+) -> Transaction | None:
+    """As it is at this moment: a hold that has run out reads as expired."""
+    columns = transactions.c
+    row = (
+        await connection.execute(
+            sa.select(*_transaction_columns(), sa.func.clock_timestamp().label("now")).where(
+                columns.tenant == tenant, columns.vendor_id == vendor_id, columns.transaction_id == transaction_id
+            )
+        )
+    ).first()
+    return None if row is None else _transaction(row).as_of(row.now)
+
+
+async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> list[tuple[str, str]]:
+    """(tenant, user_id) of accounts with holds that have run out, the oldest first."""
+    columns = transactions.c
+    due = (
+        sa.select(columns.tenant, columns.user_id)
+        .where(columns.state == State.HELD.value, columns.expires_at <= sa.func.clock_timestamp())
+        .order_by(columns.expires_at)
+        .limit(limit)
+        .subquery()
+    )
+    rows = await connection.execute(sa.select(due.c.tenant, due.c.user_id).distinct())
+    return [(row.tenant, row.user_id) for row in rows]
+
+
+async def oldest_hold_seconds(connection: AsyncConnection) -> float:
+    """Age of the oldest open hold; 0 without any."""
+    age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(transactions.c.created_at))
+    statement = sa.select(sa.func.coalesce(age, 0)).where(transactions.c.state == State.HELD.value)
+    return float(await connection.scalar(statement) or 0)
+
+
+async def set_hold_seconds(connection: AsyncConnection, tenant: str, vendor_id: str, hold_seconds: int) -> None:
+    statement = postgresql.insert(vendors).values(tenant=tenant, vendor_id=vendor_id, hold_seconds=hold_seconds)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[vendors.c.tenant, vendors.c.vendor_id], set_={"hold_seconds": hold_seconds}
+        )
+    )
+
+
+async def read_hold_seconds(connection: AsyncConnection, tenant: str, vendor_id: str) -> int | None:
+    seconds: int | None = await connection.scalar(
+        sa.select(vendors.c.hold_seconds).where(vendors.c.tenant == tenant, vendors.c.vendor_id == vendor_id)
+    )
+    return seconds
+
+
+def _transaction_columns() -> list[sa.Column[Any]]:
+    return [column for column in transactions.columns if column.name != "touched_at"]
+
+
+def _transaction(row: Any) -> Transaction:
+    return Transaction(row[0], row[1], row[2], row[3], State(row[4]), *row[5:12])

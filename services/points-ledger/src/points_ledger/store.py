@@ -1,0 +1,258 @@
+"""Every SQL statement of the ledger. Connection first; returns domain types.
+
+The hot statements take whole batches as arrays (`unnest`) and run on asyncpg's own connection. Locks are always
+taken on accounts first, in the order of (tenant, user_id), so that no two batches can deadlock.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from points_ledger.domain.accounts import Account, Entry, Kind
+from points_ledger.domain.transactions import State, Transaction
+
+
+class AccountKey(NamedTuple):
+    tenant: str
+    user_id: str
+
+
+class TransactionKey(NamedTuple):
+    tenant: str
+    vendor_id: str
+    transaction_id: str
+
+
+class EntryKey(NamedTuple):
+    tenant: str
+    user_id: str
+    kind: str
+    source: str
+    reference: str
+
+
+class AnswerKey(NamedTuple):
+    tenant: str
+    client_id: str
+    key: str
+
+
+class KeptAnswer(NamedTuple):
+    fingerprint: bytes
+    answer: bytes
+
+
+_TRANSACTION = (
+    "t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.state, t.points, t.deducted, t.refunded, t.description,"
+    " t.created_at, t.expires_at, t.ended_at"
+)
+_ENTRY = "e.tenant, e.user_id, e.number, e.kind, e.points, e.balance, e.source, e.reference, e.reason, e.created_at"
+
+_LOCK_ACCOUNTS = """
+SELECT a.tenant, a.user_id, a.available, a.held, a.entries
+  FROM points_ledger.accounts a
+  JOIN unnest($1::text[], $2::text[]) AS wanted (tenant, user_id) USING (tenant, user_id)
+ ORDER BY a.tenant, a.user_id
+   FOR NO KEY UPDATE OF a
+"""
+
+# After the locks, and in a statement of its own: it sees all that earlier holders of the locks have committed, and
+# the clock that decides over expiry is read when nobody else can touch these accounts any more.
+_READ_TRANSACTIONS = f"""
+WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
+SELECT moment.now, found.*
+  FROM moment
+  LEFT JOIN (
+    SELECT {_TRANSACTION}
+      FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, vendor_id, transaction_id)
+      JOIN points_ledger.transactions t USING (tenant, vendor_id, transaction_id)
+     UNION
+    SELECT {_TRANSACTION}
+      FROM moment, unnest($4::text[], $5::text[]) AS owner (tenant, user_id), points_ledger.transactions t
+     WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held' AND t.expires_at <= moment.now
+  ) AS found ON true
+"""  # noqa: S608 — the columns are a constant
+
+_READ_ENTRIES = f"""
+SELECT {_ENTRY}
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+       AS named (tenant, user_id, kind, source, reference)
+  JOIN points_ledger.entries e USING (tenant, user_id, kind, source, reference)
+"""  # noqa: S608 — the columns are a constant
+
+_READ_ANSWERS = """
+SELECT tenant, client_id, key, fingerprint, answer
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, client_id, key)
+  JOIN points_ledger.idempotent_answers USING (tenant, client_id, key)
+ WHERE created_at >= now() - interval '24 hours'
+"""
+
+_WRITE_ACCOUNTS = """
+UPDATE points_ledger.accounts a
+   SET available = new.available, held = new.held, entries = new.entries
+  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+       AS new (tenant, user_id, available, held, entries)
+ WHERE a.tenant = new.tenant AND a.user_id = new.user_id
+"""
+
+_INSERT_TRANSACTIONS = """
+INSERT INTO points_ledger.transactions
+       (tenant, vendor_id, transaction_id, user_id, state, points, deducted, refunded, description,
+        created_at, expires_at, ended_at, touched_at)
+SELECT *, clock_timestamp()
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+              $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[])
+"""
+
+_UPDATE_TRANSACTIONS = """
+UPDATE points_ledger.transactions t
+   SET state = new.state, deducted = new.deducted, refunded = new.refunded, ended_at = new.ended_at,
+       touched_at = clock_timestamp()
+  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[])
+       AS new (tenant, vendor_id, transaction_id, state, deducted, refunded, ended_at)
+ WHERE t.tenant = new.tenant AND t.vendor_id = new.vendor_id AND t.transaction_id = new.transaction_id
+"""
+
+_TOUCH_TRANSACTIONS = """
+UPDATE points_ledger.transactions t
+   SET touched_at = clock_timestamp()
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, vendor_id, transaction_id)
+ WHERE t.tenant = named.tenant AND t.vendor_id = named.vendor_id AND t.transaction_id = named.transaction_id
+"""
+
+_INSERT_ENTRIES = """
+INSERT INTO points_ledger.entries
+       (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[],
+                     $8::text[], $9::text[], $10::timestamptz[])
+"""
+
+# An answer past its 24 h gives way to the new one; a younger one of another batch makes the count fall short.
+_WRITE_ANSWERS = """
+INSERT INTO points_ledger.idempotent_answers AS kept (tenant, client_id, key, fingerprint, answer)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[]) ORDER BY 1, 2, 3
+    ON CONFLICT (tenant, client_id, key) DO UPDATE
+   SET fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = now()
+ WHERE kept.created_at < now() - interval '24 hours'
+"""
+
+# Writes the row as it is: the replay then waits for the same durability as the first answer did.
+_TOUCH_ANSWERS = """
+UPDATE points_ledger.idempotent_answers kept
+   SET fingerprint = kept.fingerprint
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, client_id, key)
+ WHERE kept.tenant = named.tenant AND kept.client_id = named.client_id AND kept.key = named.key
+"""
+
+
+async def lock_accounts(connection: asyncpg.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
+    """The accounts that exist, locked until the transaction ends."""
+    rows = await connection.fetch(_LOCK_ACCOUNTS, *_columns(sorted(keys), 2))
+    return {AccountKey(row[0], row[1]): Account(*row) for row in rows}
+
+
+async def read_transactions(
+    connection: asyncpg.Connection, keys: Iterable[TransactionKey], owners: Iterable[AccountKey]
+) -> tuple[datetime, dict[TransactionKey, Transaction]]:
+    """The database's present moment, the transactions named, and those of `owners` whose hold has run out."""
+    rows = await connection.fetch(_READ_TRANSACTIONS, *_columns(list(keys), 3), *_columns(list(owners), 2))
+    found = (_transaction(row[1:]) for row in map(tuple, rows) if row[1] is not None)
+    return rows[0][0], {TransactionKey(t.tenant, t.vendor_id, t.transaction_id): t for t in found}
+
+
+async def read_entries(connection: asyncpg.Connection, keys: Iterable[EntryKey]) -> dict[EntryKey, Entry]:
+    """The entries that were made under these references."""
+    rows = await connection.fetch(_READ_ENTRIES, *_columns(list(keys), 5))
+    found = (_entry(tuple(row)) for row in rows)
+    return {EntryKey(e.tenant, e.user_id, e.kind.value, e.source, e.reference): e for e in found}
+
+
+async def read_answers(connection: asyncpg.Connection, keys: Iterable[AnswerKey]) -> dict[AnswerKey, KeptAnswer]:
+    """The answers given under these idempotency keys within the last 24 h."""
+    rows = await connection.fetch(_READ_ANSWERS, *_columns(list(keys), 3))
+    return {AnswerKey(*row[:3]): KeptAnswer(row[3], row[4]) for row in map(tuple, rows)}
+
+
+async def write_accounts(connection: asyncpg.Connection, accounts: Sequence[Account]) -> None:
+    rows = [(a.tenant, a.user_id, a.available, a.held, a.entries) for a in accounts]
+    await connection.execute(_WRITE_ACCOUNTS, *_columns(rows, 5))
+
+
+async def insert_transactions(connection: asyncpg.Connection, transactions: Sequence[Transaction]) -> None:
+    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the ids."""
+    rows = [
+        (
+            t.tenant,
+            t.vendor_id,
+            t.transaction_id,
+            t.user_id,
+            t.state.value,
+            t.points,
+            t.deducted,
+            t.refunded,
+            t.description,
+            t.created_at,
+            t.expires_at,
+            t.ended_at,
+        )
+        for t in transactions
+    ]
+    await connection.execute(_INSERT_TRANSACTIONS, *_columns(rows, 12))
+
+
+async def update_transactions(connection: asyncpg.Connection, transactions: Sequence[Transaction]) -> None:
+    rows = [
+        (t.tenant, t.vendor_id, t.transaction_id, t.state.value, t.deducted, t.refunded, t.ended_at)
+        for t in sorted(transactions, key=lambda t: (t.tenant, t.vendor_id, t.transaction_id))
+    ]
+    await connection.execute(_UPDATE_TRANSACTIONS, *_columns(rows, 7))
+
+
+async def touch_transactions(connection: asyncpg.Connection, keys: Iterable[TransactionKey]) -> None:
+    await connection.execute(_TOUCH_TRANSACTIONS, *_columns(sorted(keys), 3))
+
+
+async def insert_entries(connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
+    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the references."""
+    rows = [
+        (
+            e.tenant,
+            e.user_id,
+            e.number,
+            e.kind.value,
+            e.points,
+            e.balance,
+            e.source,
+            e.reference,
+            e.reason,
+            e.created_at,
+        )
+        for e in entries
+    ]
+    await connection.execute(_INSERT_ENTRIES, *_columns(rows, 10))
+
+
+async def write_answers(connection: asyncpg.Connection, answers: Mapping[AnswerKey, KeptAnswer]) -> bool:
+    """False when another batch was faster with one of the keys."""
+    rows = [(*key, *kept) for key, kept in answers.items()]
+    status: str = await connection.execute(_WRITE_ANSWERS, *_columns(rows, 5))
+    return int(status.rpartition(" ")[2]) == len(rows)
+
+
+async def touch_answers(connection: asyncpg.Connection, keys: Iterable[AnswerKey]) -> None:
+    await connection.execute(_TOUCH_ANSWERS, *_columns(sorted(keys), 3))
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as the arrays that `unnest` takes: one a column, also when there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _transaction(row: Sequence[Any]) -> Transaction:
+    return Transaction(row[0], row[1], row[2], row[3], State(row[4]), *row[5:12])
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    return Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:10])

@@ -1,0 +1,46 @@
+"""Tidies up after holds that have run out. Nothing depends on it: expiry is decided at the moment of use."""
+
+import asyncio
+import random
+
+import structlog
+from prometheus_client import Counter, Gauge
+from shared.db import Database
+from shared.errors import Refusal, Unavailable
+from shared.idempotency import Answer
+
+from points_ledger import queries
+from points_ledger.domain.accounts import Account, Entry, Expire
+from points_ledger.domain.transactions import Transaction
+from points_ledger.ledger import Ledger, Order
+
+_LIMIT = 500
+_log = structlog.get_logger("sweeper")
+_oldest = Gauge("ledger_oldest_hold_seconds", "Age of the oldest open hold.")
+_swept = Counter("ledger_swept_accounts", "Accounts in which the sweeper released expired holds.")
+
+
+async def sweep(database: Database, ledger: Ledger) -> int:
+    """Releases what has run out; returns in how many accounts. Several replicas may do so at once."""
+    async with database.transaction() as connection:
+        _oldest.set(await queries.oldest_hold_seconds(connection))
+        due = await queries.users_with_expired_holds(connection, _LIMIT)
+    await asyncio.gather(*(ledger.carry_out(Order(Expire(tenant, user_id), _nothing)) for tenant, user_id in due))
+    _swept.inc(len(due))
+    return len(due)
+
+
+async def sweep_forever(database: Database, ledger: Ledger, pause_seconds: float) -> None:
+    while True:
+        try:
+            swept = await sweep(database, ledger)
+        except Unavailable as error:
+            _log.warning("sweep put off", why=error.log)
+            swept = 0
+        if swept < _LIMIT:
+            # Jitter, so that replicas do not sweep at the same moment.
+            await asyncio.sleep(pause_seconds * random.uniform(0.8, 1.2))  # noqa: S311 — not a secret
+
+
+def _nothing(_outcome: Transaction | Entry | Account | Refusal, _repeated: bool) -> Answer:
+    return Answer(204, b"")

@@ -1,0 +1,108 @@
+"""Columns and what the database itself refuses. The tenant leads every key, so that tenants can be moved apart."""
+
+import sqlalchemy as sa
+from shared.idempotency import define_answers_table
+
+from points_ledger.domain.accounts import MAX_POINTS
+
+SCHEMA = "points_ledger"
+
+metadata = sa.MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    },
+)
+
+
+def _time(name: str, *, nullable: bool = True) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("available", sa.BigInteger, nullable=False, comment="may be spent; expired holds come back at use"),
+    sa.Column("held", sa.BigInteger, nullable=False, comment="sum of the rows in transactions that are held"),
+    sa.Column("entries", sa.BigInteger, nullable=False, comment="how many there are; the number of the newest"),
+    _time("opened_at", nullable=False),
+    sa.CheckConstraint("available >= 0", name="available"),
+    sa.CheckConstraint("held >= 0", name="held"),
+    sa.CheckConstraint(f"available + held <= {MAX_POINTS}", name="total"),
+    sa.CheckConstraint("entries >= 0", name="entries"),
+)
+
+transactions = sa.Table(
+    "transactions",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("vendor_id", sa.Text, primary_key=True),
+    sa.Column("transaction_id", sa.Text, primary_key=True, comment="chosen by the vendor"),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False, comment="asked for by the commit; 0 where none ever came"),
+    sa.Column("deducted", sa.BigInteger, nullable=False),
+    sa.Column("refunded", sa.BigInteger, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    _time("created_at", nullable=False),
+    _time("expires_at"),
+    _time("ended_at"),
+    _time("touched_at", nullable=False),
+    sa.CheckConstraint(
+        "state IN ('held', 'confirmed', 'rolled_back', 'expired', 'rejected', 'cancelled')", name="state"
+    ),
+    sa.CheckConstraint("CASE state WHEN 'cancelled' THEN points = 0 ELSE points > 0 END", name="points"),
+    sa.CheckConstraint(
+        "CASE state WHEN 'confirmed' THEN deducted BETWEEN 1 AND points ELSE deducted = 0 END", name="deducted"
+    ),
+    sa.CheckConstraint("refunded BETWEEN 0 AND deducted", name="refunded"),
+    sa.CheckConstraint("(state = 'held') = (ended_at IS NULL)", name="ended"),
+    sa.CheckConstraint("(state IN ('rejected', 'cancelled')) = (expires_at IS NULL)", name="expires"),
+    # Finds the holds of an account that have run out, and for the sweeper those of all accounts.
+    sa.Index(
+        "transactions_held_by_user_idx",
+        "tenant",
+        "user_id",
+        "expires_at",
+        postgresql_where=sa.text("state = 'held'"),
+    ),
+    sa.Index("transactions_held_by_expiry_idx", "expires_at", postgresql_where=sa.text("state = 'held'")),
+)
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, comment="1, 2, 3 … within the account, without gaps"),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False, comment="signed"),
+    sa.Column("balance", sa.BigInteger, nullable=False, comment="the account's total after this entry"),
+    sa.Column("source", sa.Text, nullable=False, comment="the vendor, or empty for the platform itself"),
+    sa.Column("reference", sa.Text, nullable=False, comment="theirs: it makes the entry unrepeatable"),
+    sa.Column("reason", sa.Text, nullable=False),
+    _time("created_at", nullable=False),
+    sa.ForeignKeyConstraint(["tenant", "user_id"], ["accounts.tenant", "accounts.user_id"]),
+    sa.UniqueConstraint("tenant", "user_id", "kind", "source", "reference"),
+    sa.CheckConstraint("kind IN ('credit', 'debit', 'redemption', 'refund')", name="kind"),
+    sa.CheckConstraint("CASE WHEN kind IN ('credit', 'refund') THEN points > 0 ELSE points < 0 END", name="points"),
+    sa.CheckConstraint(f"balance BETWEEN 0 AND {MAX_POINTS}", name="balance"),
+    sa.CheckConstraint("number > 0", name="number"),
+)
+
+vendors = sa.Table(
+    "vendors",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("vendor_id", sa.Text, primary_key=True),
+    sa.Column("hold_seconds", sa.Integer, nullable=False),
+    sa.CheckConstraint("hold_seconds BETWEEN 1 AND 604800", name="hold_seconds"),
+)
+
+idempotent_answers = define_answers_table(metadata)
