@@ -23,7 +23,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 IpNetwork = IPv4Network | IPv6Network
 
 #: What the local platform marks the secrets with that it makes for itself.
-_DEMO_SECRET = re.compile(r"""(^|[:"'])demo[-"']""")
+_DEMO_SECRET = re.compile(r"""(^|[:"'])demo[-/"']""")
 
 
 def _split(value: Any) -> Any:
