@@ -189,9 +189,9 @@ class EmbeddedPostgres:
         left = _servers_on(self.data) if self.data.exists() else []
         _, left = psutil.wait_procs(left, timeout=LEFTOVER_SECONDS)
         if left:
-            pid = left[0].pid
+            server = (self._pid_file_lines() or [str(left[0].pid)])[0]
             raise PostgresStartError(
-                f"another PostgreSQL (process {pid}) still runs on {self.data}; end it with: kill {pid}"
+                f"another PostgreSQL (process {server}) still runs on {self.data}; end it with: kill {server}"
             )
         if self._pid_file_lines():
             # No server is left, yet the process id it noted may belong to somebody else by now, at the sight
@@ -312,7 +312,7 @@ def _binaries() -> Path:
 
 
 def _servers_on(data: Path) -> list[psutil.Process]:
-    """Every PostgreSQL process at work in this directory, the server first: they all have it as their cwd."""
+    """Every PostgreSQL process at work in this directory, which all of them have as their cwd."""
     found = []
     for process in psutil.process_iter(["name"]):
         if process.info["name"] != "postgres":
@@ -323,7 +323,7 @@ def _servers_on(data: Path) -> list[psutil.Process]:
             continue
         if at_work_here:
             found.append(process)
-    return sorted(found, key=lambda process: process.pid)
+    return found
 
 
 def _account_to_run_as() -> pwd.struct_passwd | None:

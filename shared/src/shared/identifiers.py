@@ -38,3 +38,13 @@ Identifier = Annotated[
 ]
 
 Tenant = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+
+
+def _check_text(value: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t\n" for character in value):
+        raise ValueError("must not contain control characters")
+    return value
+
+
+#: Words for people: up to 500 characters, storable and printable.
+PlainText = Annotated[str, StringConstraints(strict=True, max_length=500), AfterValidator(_check_text)]

@@ -130,4 +130,5 @@ def _context_of(scope: Scope) -> RequestContext:
 
 
 def _route_of(scope: Scope) -> str:
-    return getattr(scope.get("route"), "path", None) or "(none)"
+    """The template of the route, or what the route calls itself in the request's state."""
+    return scope["state"].get("route") or getattr(scope.get("route"), "path", None) or "(none)"

@@ -76,7 +76,7 @@ def create_service_app(
     app.add_exception_handler(HTTPException, _answer_http_exception)
     _add_operations(app, readiness)
     app.add_middleware(RequestFrame, render=render)
-    _drop_422(app)
+    extend_openapi(app, _drop_422)
     return app
 
 
@@ -183,18 +183,25 @@ def _operation_id(route: APIRoute) -> str:
     return route.name
 
 
-def _drop_422(app: FastAPI) -> None:
-    """OpenAPI says what is sent; a 422 never is."""
+def extend_openapi(app: FastAPI, extend: Callable[[dict[str, Any]], None]) -> None:
+    """Lets `extend` change the OpenAPI document once it is made."""
     describe: Callable[[], dict[str, Any]] = app.openapi
 
     def openapi() -> dict[str, Any]:
+        is_new = app.openapi_schema is None
         schema = describe()
-        for path in schema.get("paths", {}).values():
-            for operation in path.values():
-                if isinstance(operation, dict):
-                    operation.get("responses", {}).pop("422", None)
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schema.get("components", {}).get("schemas", {}).pop(unused, None)
+        if is_new:
+            extend(schema)
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend OpenAPI
+
+
+def _drop_422(schema: dict[str, Any]) -> None:
+    """OpenAPI says what is sent; a 422 never is."""
+    for path in schema.get("paths", {}).values():
+        for operation in path.values():
+            if isinstance(operation, dict):
+                operation.get("responses", {}).pop("422", None)
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schema.get("components", {}).get("schemas", {}).pop(unused, None)

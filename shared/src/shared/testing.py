@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from pydantic import SecretStr
 from shared.callers import Client
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.errors import Unavailable
+from shared.logs import redact
 from shared.migrating import upgrade
 from shared.service_tokens import ServiceTokens
 
@@ -112,6 +114,21 @@ async def running(app: FastAPI, base_url: str = PUBLIC_URL) -> AsyncIterator[htt
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=base_url) as client:
             yield client
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """As in a running service, tracebacks show no values of variables; tests read what a service would print."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.processors.JSONRenderer(default=repr),
+        ],
+        cache_logger_on_first_use=False,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -45,9 +45,11 @@ async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -
         )
         .scalar_subquery()
     )
-    statement = sa.select(
-        accounts.c.available, accounts.c.held, accounts.c.entries, expired.label("expired"), moment.c.now
-    ).where(accounts.c.tenant == tenant, accounts.c.user_id == user_id)
+    statement = (
+        sa.select(accounts.c.available, accounts.c.held, accounts.c.entries, expired.label("expired"), moment.c.now)
+        .select_from(accounts.join(moment, sa.true()))
+        .where(accounts.c.tenant == tenant, accounts.c.user_id == user_id)
+    )
     row = (await connection.execute(statement)).first()
     if row is None:
         return None

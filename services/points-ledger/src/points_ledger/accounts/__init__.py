@@ -1,0 +1,1 @@
+"""For the platform: accounts, credits, debits, balances."""

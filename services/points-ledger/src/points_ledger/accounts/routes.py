@@ -1,0 +1,124 @@
+"""`/v1/accounts` for the platform, and the internal balance for the platform's other services."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from shared.callers import Caller, document_credentials, require, require_service
+from shared.errors import Refusal
+from shared.idempotency import Answer, IdempotencyKey
+from shared.identifiers import Identifier, Tenant
+
+from points_ledger.accounts import schemas
+from points_ledger.domain.accounts import Entry
+from points_ledger.ledger import Outcome
+from points_ledger.service import PointsService
+
+ADMIN = "points:admin"
+READ = ("points:read", "points:admin")
+
+router = APIRouter(prefix="/v1", tags=["accounts"], dependencies=document_credentials())
+internal = APIRouter(prefix="/internal", include_in_schema=False)
+
+
+@router.put(
+    "/accounts/{user_id}",
+    summary="Open an account",
+    response_model=schemas.BalanceBody,
+    responses={201: {"model": schemas.BalanceBody, "description": "Opened"}},
+)
+async def open_account(
+    request: Request, response: Response, user_id: Identifier, caller: Caller = require(ADMIN)
+) -> schemas.BalanceBody:
+    """201 when it is new, 200 when it was there."""
+    balance, opened = await _service(request).open_account(caller.tenant, user_id)
+    response.status_code = 201 if opened else 200
+    return schemas.BalanceBody.of(balance)
+
+
+@router.get("/accounts/{user_id}", summary="Balance")
+async def balance(request: Request, user_id: Identifier, caller: Caller = require(*READ)) -> schemas.BalanceBody:
+    """What may be spent, what is held for vendors, and their sum, at this moment."""
+    return schemas.BalanceBody.of(await _service(request).balance_of(caller.tenant, user_id))
+
+
+@router.post(
+    "/accounts/{user_id}/credits",
+    summary="Earn points",
+    status_code=201,
+    response_model=schemas.EntryBody,
+    responses={200: {"model": schemas.EntryBody, "description": "The reference was credited before"}},
+)
+async def credit(
+    request: Request,
+    user_id: Identifier,
+    body: schemas.PostBody,
+    key: IdempotencyKey,
+    caller: Caller = require(ADMIN),
+) -> Response:
+    """Again with the same reference: the same entry; with other points: refused."""
+    return await _post(request, user_id, body, body.points, key, caller)
+
+
+@router.post(
+    "/accounts/{user_id}/debits",
+    summary="Take points",
+    status_code=201,
+    response_model=schemas.EntryBody,
+    responses={200: {"model": schemas.EntryBody, "description": "The reference was debited before"}},
+)
+async def debit(
+    request: Request,
+    user_id: Identifier,
+    body: schemas.PostBody,
+    key: IdempotencyKey,
+    caller: Caller = require(ADMIN),
+) -> Response:
+    """Refused with `insufficient_points` where less is available; held points cannot be taken."""
+    return await _post(request, user_id, body, -body.points, key, caller)
+
+
+@router.put("/vendors/{vendor_id}", summary="Set a vendor's hold time", tags=["vendors"])
+async def set_hold_time(
+    request: Request, vendor_id: Identifier, body: schemas.HoldTimeBody, caller: Caller = require(ADMIN)
+) -> schemas.HoldTimeBody:
+    """For holds from now on."""
+    await _service(request).set_hold_time(caller.tenant, vendor_id, body.hold_seconds)
+    return body
+
+
+@internal.get("/tenants/{tenant}/accounts/{user_id}")
+async def internal_balance(
+    request: Request,
+    tenant: Tenant,
+    user_id: Identifier,
+    _service_name: Annotated[str, require_service("sso-issuer", "partner-onboarding")],
+) -> schemas.BalanceBody:
+    return schemas.BalanceBody.of(await _service(request).balance_of(tenant, user_id))
+
+
+async def _post(
+    request: Request, user_id: str, body: schemas.PostBody, points: int, key: IdempotencyKey, caller: Caller
+) -> Response:
+    answer = await _service(request).post(
+        caller,
+        user_id=user_id,
+        points=points,
+        reference=body.reference,
+        reason=body.reason,
+        shape=_shape,
+        key=key,
+    )
+    return answer.response()
+
+
+def _shape(outcome: Outcome, repeated: bool) -> Answer:
+    if isinstance(outcome, Refusal):
+        return Answer.of_refusal(outcome)
+    if not isinstance(outcome, Entry):
+        raise TypeError(f"a credit or debit ends in an entry, not in {type(outcome).__name__}")
+    return Answer.of(200 if repeated else 201, schemas.entry_body(outcome))
+
+
+def _service(request: Request) -> PointsService:
+    service: PointsService = request.app.state.service
+    return service

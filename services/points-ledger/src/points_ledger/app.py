@@ -1,0 +1,92 @@
+"""Builds the ledger. Nothing else does, and nothing runs at import."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import httpx
+from fastapi import FastAPI, Request
+from shared.callers import Callers, HttpRegister, Register
+from shared.calling import ServiceClient
+from shared.db import Database
+from shared.errors import Refusal
+from shared.jwks import TenantKeys
+from shared.migrating import check_is_current
+from shared.problems import problem_response
+from shared.service_app import create_service_app
+from shared.service_tokens import ServiceTokens
+from starlette.responses import Response
+
+from points_ledger.accounts.routes import internal as internal_router
+from points_ledger.accounts.routes import router as accounts_router
+from points_ledger.eai import openapi as eai_openapi
+from points_ledger.eai.routes import change_points, failed_response
+from points_ledger.eai.routes import router as eai_router
+from points_ledger.ledger import Ledger
+from points_ledger.service import PointsService
+from points_ledger.settings import Settings
+from points_ledger.sweeper import sweep_forever
+
+
+def create_app(
+    settings: Settings,
+    *,
+    register: Register | None = None,
+    issuer_transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """The service.
+
+    Args:
+        register: handed in by tests; partner-onboarding over HTTP otherwise.
+        issuer_transport: handed in by tests; the network otherwise.
+    """
+    database = Database.of(settings)
+    service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
+    onboarding = ServiceClient(settings.onboarding_url, audience="partner-onboarding", service_tokens=service_tokens)
+    keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        ledger = Ledger(database, lanes=settings.ledger_lanes, batch_size=settings.ledger_batch)
+        app.state.service = PointsService(database, ledger, hold_seconds=settings.hold_seconds)
+        sweeping = asyncio.create_task(sweep_forever(database, ledger, settings.sweep_seconds))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sweeping
+            # What was accepted is written before the connections go.
+            await ledger.close()
+            await onboarding.aclose()
+            await keys.aclose()
+            await database.dispose()
+
+    app = create_service_app(
+        settings,
+        title="points-ledger",
+        description="The system of record of points: two-phase commit for rewards vendors, accounts for the platform.",
+        lifespan=lifespan,
+        readiness={"database": lambda: check_is_current(database, "points_ledger")},
+        render=_render,
+    )
+    app.state.service_tokens = service_tokens
+    app.state.callers = Callers(
+        register or HttpRegister(onboarding),
+        keys=keys,
+        public_url=settings.public_url,
+        proxies=app.state.proxies,
+    )
+    app.router.add_route("/eai/v1/points", change_points, methods=["POST"])
+    app.include_router(eai_router)
+    app.include_router(accounts_router)
+    app.include_router(internal_router)
+    eai_openapi.describe(app)
+    return app
+
+
+def _render(refusal: Refusal, request: Request) -> Response:
+    """EAI keeps the shape of its source document; everything else answers with problem bodies."""
+    if request.url.path.startswith("/eai/"):
+        return failed_response(refusal, request)
+    return problem_response(refusal, request)

@@ -1,0 +1,144 @@
+"""The use cases of the ledger: what vendors and the platform may ask for, in their words."""
+
+import time
+from datetime import timedelta
+from typing import Final
+
+from shared.callers import Caller
+from shared.db import Database
+from shared.idempotency import Answer, RequestKey
+
+from points_ledger import queries
+from points_ledger.domain.accounts import InvalidUser, Post
+from points_ledger.domain.transactions import (
+    Commit,
+    Confirm,
+    Refund,
+    Rollback,
+    Transaction,
+    TransactionNotFound,
+)
+from points_ledger.ledger import Ledger, Order, Shape
+from points_ledger.queries import Balance
+
+#: How long a vendor's hold time is remembered: it is asked for with every commit and changes hardly ever.
+_REMEMBER_SECONDS: Final = 2.0
+
+
+class PointsService:
+    """One a process. The writing use cases answer when their effect is durable."""
+
+    def __init__(self, database: Database, ledger: Ledger, *, hold_seconds: int) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._default_hold_seconds = hold_seconds
+        self._hold_times: dict[tuple[str, str], tuple[float, timedelta]] = {}
+
+    async def hold_points(
+        self,
+        caller: Caller,
+        *,
+        user_id: str,
+        points: int,
+        transaction_id: str,
+        description: str,
+        shape: Shape,
+        key: RequestKey | None,
+    ) -> Answer:
+        """Phase 1 of a redemption (commit)."""
+        hold = await self._hold_time(caller.tenant, caller.vendor)
+        command = Commit(caller.tenant, caller.vendor, transaction_id, user_id, points, description, hold)
+        return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
+
+    async def confirm_points(
+        self,
+        caller: Caller,
+        *,
+        user_id: str,
+        transaction_id: str,
+        points: int | None,
+        shape: Shape,
+        key: RequestKey | None,
+    ) -> Answer:
+        """Phase 2: what was held is deducted, or `points` of it and the rest released."""
+        command = Confirm(caller.tenant, caller.vendor, transaction_id, user_id, points)
+        return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
+
+    async def roll_back_points(
+        self, caller: Caller, *, user_id: str, transaction_id: str, shape: Shape, key: RequestKey | None
+    ) -> Answer:
+        """Phase 2: what was held is released."""
+        command = Rollback(caller.tenant, caller.vendor, transaction_id, user_id)
+        return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
+
+    async def refund_points(
+        self,
+        caller: Caller,
+        *,
+        user_id: str,
+        transaction_id: str,
+        refund_id: str,
+        points: int,
+        shape: Shape,
+        key: RequestKey | None,
+    ) -> Answer:
+        """After a confirm: points are given back."""
+        command = Refund(caller.tenant, caller.vendor, transaction_id, user_id, refund_id, points)
+        return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
+
+    async def find_transaction(self, caller: Caller, transaction_id: str) -> Transaction:
+        """Raises TransactionNotFound, also for another vendor's transaction."""
+        async with self._database.transaction() as connection:
+            found = await queries.read_transaction(connection, caller.tenant, caller.vendor, transaction_id)
+        if found is None:
+            raise TransactionNotFound("transaction not found", transactionid=transaction_id)
+        return found
+
+    async def open_account(self, tenant: str, user_id: str) -> tuple[Balance, bool]:
+        """The account, and whether it was opened now."""
+        async with self._database.transaction() as connection:
+            opened = await queries.open_account(connection, tenant, user_id)
+            balance = await queries.read_balance(connection, tenant, user_id)
+        if balance is None:
+            raise LookupError("an account that was just opened is not there")
+        return balance, opened
+
+    async def post(
+        self,
+        caller: Caller,
+        *,
+        user_id: str,
+        points: int,
+        reference: str,
+        reason: str,
+        shape: Shape,
+        key: RequestKey | None,
+    ) -> Answer:
+        """Credits (`points` > 0) or debits (`points` < 0) an account, once a reference."""
+        command = Post(caller.tenant, user_id, points, reference, reason)
+        return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
+
+    async def balance_of(self, tenant: str, user_id: str) -> Balance:
+        """Raises InvalidUser with the code account_not_found."""
+        async with self._database.transaction() as connection:
+            balance = await queries.read_balance(connection, tenant, user_id)
+        if balance is None:
+            raise InvalidUser("There is no such account.", code="account_not_found")
+        return balance
+
+    async def set_hold_time(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
+        """For holds from now on; those that are open keep their end."""
+        async with self._database.transaction() as connection:
+            await queries.set_hold_seconds(connection, tenant, vendor_id, hold_seconds)
+        self._hold_times.pop((tenant, vendor_id), None)
+
+    async def _hold_time(self, tenant: str, vendor_id: str) -> timedelta:
+        now = time.monotonic()
+        known = self._hold_times.get((tenant, vendor_id))
+        if known is not None and now - known[0] < _REMEMBER_SECONDS:
+            return known[1]
+        async with self._database.transaction() as connection:
+            seconds = await queries.read_hold_seconds(connection, tenant, vendor_id)
+        hold = timedelta(seconds=seconds or self._default_hold_seconds)
+        self._hold_times[tenant, vendor_id] = (now, hold)
+        return hold
