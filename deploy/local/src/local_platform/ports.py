@@ -1,0 +1,126 @@
+"""Which port is whose, and who sits on one that we need."""
+
+import errno
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Ports:
+    """All addresses of one platform; they follow from `base` alone (PORT_BASE)."""
+
+    base: int = 8000
+
+    def __post_init__(self) -> None:
+        if not 1024 <= self.base <= 65535 - 443:
+            raise ValueError(f"PORT_BASE must lie between 1024 and 65092, not {self.base}")
+
+    @property
+    def gateway(self) -> int:
+        return self.base
+
+    @property
+    def gateway_tls(self) -> int:
+        return self.base + 443
+
+    @property
+    def points_ledger(self) -> int:
+        return self.base + 1
+
+    @property
+    def sso_issuer(self) -> int:
+        return self.base + 2
+
+    @property
+    def partner_onboarding(self) -> int:
+        return self.base + 3
+
+    @property
+    def token_service(self) -> int:
+        return self.base + 4
+
+    @property
+    def rewards_shop(self) -> int:
+        return self.base + 10
+
+    @property
+    def stand_in(self) -> int:
+        """Pages in the place of a partner's and a third party's own."""
+        return self.base + 11
+
+    @property
+    def postgres(self) -> int:
+        return self.base + 32
+
+    @property
+    def public_url(self) -> str:
+        return f"http://localhost:{self.gateway}"
+
+    @property
+    def public_tls_url(self) -> str:
+        return f"https://localhost:{self.gateway_tls}"
+
+    def of_services(self) -> dict[str, int]:
+        """By the name of the process, in the order of their numbers."""
+        return {
+            "points-ledger": self.points_ledger,
+            "sso-issuer": self.sso_issuer,
+            "partner-onboarding": self.partner_onboarding,
+            "token-service": self.token_service,
+            "rewards-shop": self.rewards_shop,
+        }
+
+    def all(self) -> tuple[int, ...]:
+        return (self.gateway, *self.of_services().values(), self.stand_in, self.postgres, self.gateway_tls)
+
+
+@dataclass(frozen=True)
+class BusyPort:
+    """A port that somebody else listens on, and who, as far as this user may know."""
+
+    port: int
+    holder: str
+
+    def __str__(self) -> str:
+        return f"port {self.port} is already in use by {self.holder}"
+
+
+def busy_ports(ports: Iterable[int]) -> list[BusyPort]:
+    """Those of `ports` at 127.0.0.1 that cannot be listened on."""
+    taken = [port for port in ports if _is_taken(port)]
+    holders = _listeners() if taken else {}
+    return [BusyPort(port, holders.get(port, "another process")) for port in taken]
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections that linger do not count
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise
+    return False
+
+
+def _listeners() -> dict[int, str]:
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except psutil.AccessDenied:
+        return {}
+    return {
+        connection.laddr.port: f"{_name(connection.pid)} (process {connection.pid})"
+        for connection in connections
+        if connection.status == psutil.CONN_LISTEN and connection.pid is not None
+    }
+
+
+def _name(pid: int) -> str:
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.Error:
+        return "a program"
