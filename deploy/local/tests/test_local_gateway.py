@@ -1,0 +1,249 @@
+"""The gateway, with the real Caddy: which path leads to whom, and that nothing else leads anywhere."""
+
+import asyncio
+import http.client
+import json
+import random
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from local_platform.gateway import certificate_authority, gateway_command, gateway_environment
+from local_platform.ports import Ports, busy_ports
+from local_platform.processes import launch
+
+DOWN = "token-service"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    ports: Ports
+    log: Path
+    authority: Path
+
+    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """Asks for exactly this path; httpx itself would tidy it up first."""
+        connection = http.client.HTTPConnection("localhost", self.ports.gateway, timeout=10)
+        try:
+            connection.request("GET", path, headers=dict(headers or {}))
+            answer = connection.getresponse()
+            return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        finally:
+            connection.close()
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Says which port was asked for which path, then gives every piece of the body back as it comes in."""
+    head = {
+        "port": scope["server"][1],
+        "path": scope["raw_path"].decode(),
+        "headers": {name.decode(): value.decode() for name, value in scope["headers"]},
+    }
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/x-ndjson")]})
+    await send({"type": "http.response.body", "body": json.dumps(head).encode() + b"\n", "more_body": True})
+    more = True
+    while more:
+        message = await receive()
+        more = message.get("more_body", False)
+        await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
+
+
+@pytest.fixture(scope="module")
+def ports() -> Ports:
+    return next(
+        ports
+        for ports in iter(lambda: Ports(random.randrange(20_000, 30_000)), None)  # noqa: S311 - no secret
+        if not busy_ports(ports.all())
+    )
+
+
+@pytest.fixture(scope="module")
+def services(ports: Ports) -> Iterator[None]:
+    """Every service but one, each an echo, as uvicorn serves the real ones."""
+    servers = [
+        uvicorn.Server(uvicorn.Config(echo, port=port, log_config=None, lifespan="off", ws="none"))
+        for name, port in ports.of_services().items()
+        if name != DOWN
+    ]
+
+    async def serve_all() -> None:
+        await asyncio.gather(*(server.serve() for server in servers))
+
+    thread = threading.Thread(target=asyncio.run, args=[serve_all()])
+    thread.start()
+    yield
+    for server in servers:
+        server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def gateway(ports: Ports, services: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("gateway")
+    log = directory / "gateway.log"
+    process = launch(gateway_command(), gateway_environment(ports, directory), log)
+    gateway = Gateway(ports, log, certificate_authority(directory))
+    for path in ("/eai/", "/sso/", "/login"):
+        _wait_for(gateway, path, process)
+    yield gateway
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def _wait_for(gateway: Gateway, path: str, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
+        try:
+            if gateway.get(path).status_code == httpx.codes.OK:
+                return
+        except OSError:
+            continue
+    pytest.fail(gateway.log.read_text())
+
+
+@pytest.mark.parametrize(
+    ("service", "path"),
+    [
+        ("points-ledger", "/eai/v1/points?commit"),
+        ("points-ledger", "/eai/v1/points/order%2F1"),
+        ("points-ledger", "/v1/accounts/demo-ada/credits"),
+        ("points-ledger", "/v1/credits/import"),
+        ("sso-issuer", "/sso/v1/redirects"),
+        ("sso-issuer", "/.well-known/jwks.json"),
+        ("sso-issuer", "/tenants/demo/oauth/token"),
+        ("partner-onboarding", "/"),
+        ("partner-onboarding", "/user/partner/init-register-handshake"),
+        ("partner-onboarding", "/registrieren/?registerCode=x"),
+        ("partner-onboarding", "/register/"),
+        ("partner-onboarding", "/login"),
+        ("partner-onboarding", "/logout"),
+        ("partner-onboarding", "/account"),
+        ("partner-onboarding", "/integrations/apply"),
+        ("partner-onboarding", "/operations"),
+        ("partner-onboarding", "/setup/a-client?state=1"),
+        ("partner-onboarding", "/consents"),
+        ("partner-onboarding", "/static/style.css"),
+        ("partner-onboarding", "/v1/users/internal"),
+        ("partner-onboarding", "/v1/clients"),
+        ("partner-onboarding", "/v1/integration-requests/7/approve"),
+        ("partner-onboarding", "/v1/consents/x"),
+    ],
+)
+def test_a_path_leads_to_its_service_as_it_came(gateway: Gateway, service: str, path: str) -> None:
+    response = gateway.get(path)
+    assert response.status_code == 200
+    head = json.loads(response.text.splitlines()[0])
+    assert (head["port"], head["path"]) == (gateway.ports.of_services()[service], path.partition("?")[0])
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/internal/clients/check",
+        "//internal/clients/check",
+        "/%69nternal/clients/check",
+        "/%2Finternal/clients/check",
+        "/INTERNAL/clients/check",
+        "/eai/../internal/clients/check",
+        "/eai/%2e%2e/internal/clients/check",
+        "/eai/..%2finternal/clients/check",
+        "/internal/../eai/v1/points",
+        "/internal/clients/check/..%2f..%2f..%2feai%2f",
+        "/./internal/clients/check",
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/docs",
+        "/openapi.json",
+        "/eai/../metrics",
+        "/v1/nobody",
+        "/favicon.ico",
+    ],
+)
+def test_what_is_not_public_cannot_be_reached_however_it_is_written(gateway: Gateway, path: str) -> None:
+    response = gateway.get(path, headers={"X-Request-Id": "me-1"})
+    assert response.status_code == 404
+    assert response.json()["code"] == "not_found"
+    assert response.headers["x-request-id"] == response.json()["request_id"] == "me-1"
+
+
+def test_an_unknown_address_is_a_problem_of_rfc_9457(gateway: Gateway) -> None:
+    response = gateway.get("/nowhere")
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert (body["type"], body["title"], body["status"], body["code"]) == ("about:blank", "Not Found", 404, "not_found")
+
+
+def test_a_service_that_is_down_is_unavailable_for_a_moment_and_the_log_keeps_no_secret(gateway: Gateway) -> None:
+    response = gateway.get("/v1/tokens/feedface/verify?token=feedface")
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "2"
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["code"] == "service_unavailable"
+    assert "feedface" not in gateway.log.read_text()
+
+
+def test_eai_is_refused_in_its_own_shape(gateway: Gateway) -> None:
+    response = gateway.get("/eai/../eai/v1/points")
+    assert response.headers["content-type"] == "application/json"
+    assert response.json()["status"] == "failed"
+    assert response.json()["message"]
+
+
+def test_nobody_passes_for_another_address_or_request(gateway: Gateway) -> None:
+    claimed = {
+        "X-Forwarded-For": "10.9.8.7",
+        "X-Forwarded-Host": "evil.example",
+        "X-Forwarded-Proto": "https",
+        "X-Real-Ip": "10.9.8.7",
+        "Forwarded": "for=10.9.8.7",
+        "X-Request-Id": 'quoted"and long',
+    }
+    headers = json.loads(gateway.get("/eai/", headers=claimed).text.splitlines()[0])["headers"]
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "http"
+    assert headers["x-forwarded-host"] == f"localhost:{gateway.ports.gateway}"
+    assert headers["x-request-id"] != claimed["X-Request-Id"]
+    assert not {"forwarded", "x-real-ip"} & set(headers)
+
+
+def test_https_is_served_by_an_authority_of_its_own(gateway: Gateway) -> None:
+    verify = ssl.create_default_context(cafile=gateway.authority)
+    with httpx.Client(verify=verify, trust_env=False) as client:
+        assert client.get(f"{gateway.ports.public_tls_url}/login").status_code == 200
+
+
+async def test_a_request_without_end_is_cut_off(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ports.gateway)
+    writer.write(b"POST /v1/accounts HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000000\r\n\r\n")
+    received = 0
+    async with asyncio.timeout(10):
+        try:
+            for _ in range(30):
+                writer.write(b"x" * 1_000_000)
+                await writer.drain()
+                received += len(await reader.read(2_000_000))
+        except ConnectionError:
+            pass
+    assert received < 17_000_000
+    writer.transport.abort()
+
+
+async def test_an_import_is_answered_line_by_line_while_it_is_sent(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ports.gateway)
+    writer.write(b"POST /v1/credits/import HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+    async with asyncio.timeout(10):
+        for number in range(3):
+            line = f'{{"line": {number}}}\n'.encode()
+            writer.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+            assert await reader.readuntil(line)
+        writer.write(b"0\r\n\r\n")
+        assert await reader.readuntil(b"0\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
