@@ -1,0 +1,96 @@
+"""The command line behind the Makefile: `python -m local_platform run|demo|browser`."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from shared.embedded_postgres import PostgresStartError, end_with_present_parent
+
+from local_platform.browser import NoBrowser, find_or_install_browser
+from local_platform.console import Terminal
+from local_platform.journey import Journey, JourneyFailed
+from local_platform.ports import Ports
+from local_platform.processes import ProgramFailed
+from local_platform.running import CannotRun, Platform
+from local_platform.seeding import SeedingFailed
+from local_platform.stand_in import serve_stand_in
+from local_platform.state_directory import StateDirectory, StateDirectoryInUse
+
+app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
+
+PortBase = Annotated[int, typer.Option(envvar="PORT_BASE", help="The gateway's port; the others follow from it.")]
+StateDir = Annotated[Path, typer.Option(envvar="STATE_DIR", help="Data, secrets, logs and demo.json.")]
+
+
+@app.command()
+def run(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None:
+    """Starts everything, shows the journey of points once, and stays until Ctrl-C."""
+    _end_with_make()
+    terminal = Terminal()
+    try:
+        state = StateDirectory(state_dir)
+        ports = Ports(port_base)
+        state.prepare()
+        with state.held():
+            asyncio.run(_run(ports, state, terminal))
+    except (
+        CannotRun,
+        JourneyFailed,
+        PostgresStartError,
+        ProgramFailed,
+        SeedingFailed,
+        StateDirectoryInUse,
+        ValueError,
+    ) as error:
+        terminal.complain(f"make run: {error}")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def demo(state_dir: StateDir = Path(".run")) -> None:
+    """Shows the journey of points on the platform that runs; fails if anything comes out differently."""
+    terminal = Terminal()
+    description = StateDirectory(state_dir).demo_json
+    if not description.exists():
+        terminal.complain(f"make demo: there is no {description}; start the platform first: make run")
+        raise typer.Exit(1)
+    try:
+        asyncio.run(Journey(json.loads(description.read_text()), terminal).make())
+    except JourneyFailed as error:
+        terminal.complain(f"make demo: {error}")
+        raise typer.Exit(1) from None
+    terminal.title("All of it came out as it must.")
+
+
+@app.command()
+def browser() -> None:
+    """Prints the path of a Chromium, which is installed if there is none."""
+    try:
+        typer.echo(find_or_install_browser())
+    except NoBrowser as error:
+        typer.echo(f"make test: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+@app.command(hidden=True)
+def stand_in(port: int) -> None:
+    """Pages in the place of a partner's and a third party's own."""
+    serve_stand_in(port)
+
+
+async def _run(ports: Ports, state: StateDirectory, terminal: Terminal) -> None:
+    await Platform(ports, state, terminal).run()
+
+
+def _end_with_make() -> None:
+    """Under make, a make that is killed takes us along in good order, instead of leaving us behind unseen."""
+    if "MAKELEVEL" in os.environ:
+        end_with_present_parent(signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    app()

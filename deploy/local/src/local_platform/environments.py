@@ -1,0 +1,162 @@
+"""The environment of every process of the platform, built in one place.
+
+Secrets are not part of it: each process finds them as files in a directory of its own, as containers do.
+Whatever the caller's own environment says goes before what is written here, so that
+`LEDGER_LOG_LEVEL=DEBUG make run` works, and `LEDGER_DATABASE_URL=postgresql://… make run` uses that database.
+"""
+
+import base64
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from local_platform.ports import Ports
+from local_platform.state_directory import StateDirectory, secret_once, write_private
+
+
+@dataclass(frozen=True)
+class Service:
+    """How one of the four services is called by its package, its settings and its database."""
+
+    name: str
+    prefix: str
+    asks: tuple[str, ...]
+    seals: bool = False
+
+    @property
+    def package(self) -> str:
+        return self.name.replace("-", "_")
+
+    @property
+    def database(self) -> str:
+        return self.package
+
+    @property
+    def database_url_variable(self) -> str:
+        return f"{self.prefix}DATABASE_URL"
+
+
+LEDGER = Service("points-ledger", "LEDGER_", asks=("ONBOARDING", "ISSUER"))
+ISSUER = Service("sso-issuer", "ISSUER_", asks=("ONBOARDING", "LEDGER"), seals=True)
+ONBOARDING = Service("partner-onboarding", "ONBOARDING_", asks=("ISSUER", "LEDGER"), seals=True)
+TOKENS = Service("token-service", "TOKENS_", asks=("ONBOARDING", "ISSUER"), seals=True)
+SERVICES = (ONBOARDING, ISSUER, LEDGER, TOKENS)
+
+SHOP = "rewards-shop"
+DEMO_TENANT = "demo"
+
+
+class Environments:
+    """Makes the secrets of the platform once, then tells each process what it must know."""
+
+    def __init__(self, ports: Ports, state: StateDirectory) -> None:
+        self._ports = ports
+        self._state = state
+
+    def database_password(self, service: Service) -> str:
+        return secret_once(self._secret(service.name, "database_password"), _password)
+
+    def needs_embedded_database(self, service: Service) -> bool:
+        return service.database_url_variable not in os.environ
+
+    def of_service(self, service: Service, database_url: str | None) -> dict[str, str]:
+        """The environment of a service; its secrets, `database_url` among them, are written beside."""
+        self._write_secrets(service, database_url)
+        own = {
+            "MODE": "development",
+            "HOST": "127.0.0.1",
+            "PORT": str(self._ports.of_services()[service.name]),
+            "PUBLIC_URL": self._ports.public_url,
+            "SERVICE_PEERS": json.dumps(self._public_keys()),
+            "TRUSTED_PROXIES": "127.0.0.1/32",
+            "SHUTDOWN_SECONDS": "5",
+            "SECRETS_DIR": str(self._secret(service.name)),
+            **{f"{other}_URL": url for other, url in self._internal_urls().items() if other in service.asks},
+        }
+        return _with_callers_own({f"{service.prefix}{name}": value for name, value in own.items()})
+
+    def of_shop(self, client_id: str, client_secret: str, vendor_id: str) -> dict[str, str]:
+        """The shop is a stranger: all it knows is the gateway and its own credentials."""
+        directory = self._secret(SHOP)
+        secret_once(directory / "shop_session_secret", _password)
+        write_private(directory / "shop_client_secret", client_secret)
+        own = {
+            "HOST": "127.0.0.1",
+            "PORT": str(self._ports.rewards_shop),
+            "PLATFORM_URL": self._ports.public_url,
+            "CLIENT_ID": client_id,
+            "VENDOR_ID": vendor_id,
+            "ISSUER": f"{self._ports.public_url}/tenants/{DEMO_TENANT}",
+            "STATE_PATH": str(self._state.shop.absolute() / "orders.sqlite"),
+            "SECRETS_DIR": str(directory),
+        }
+        return _with_callers_own({f"SHOP_{name}": value for name, value in own.items()})
+
+    def _internal_urls(self) -> dict[str, str]:
+        return {
+            "LEDGER": f"http://127.0.0.1:{self._ports.points_ledger}",
+            "ISSUER": f"http://127.0.0.1:{self._ports.sso_issuer}",
+            "ONBOARDING": f"http://127.0.0.1:{self._ports.partner_onboarding}",
+        }
+
+    def _write_secrets(self, service: Service, database_url: str | None) -> None:
+        prefix = service.prefix.lower()
+        write_private(self._secret(service.name, f"{prefix}service_key"), self._private_key(service))
+        if database_url is not None:
+            write_private(self._secret(service.name, f"{prefix}database_url"), database_url)
+        if service.seals:
+            name = f"{prefix}key_encryption_keys"
+            secret_once(self._secret(service.name, name), lambda: f"1:{_key()}")
+        if service is ONBOARDING:
+            secret_once(self._secret(service.name, f"{prefix}secret_pepper"), _key)
+            secret_once(self._secret(service.name, f"{prefix}account_name_key"), _key)
+
+    def _private_key(self, service: Service) -> str:
+        return secret_once(self._secret("keys", service.name), lambda: json.dumps(_private_jwk(service.name)))
+
+    def _public_keys(self) -> dict[str, list[dict[str, str]]]:
+        public = ("kty", "crv", "kid", "alg", "use", "x", "y")
+        keys = [json.loads(self._private_key(service)) for service in SERVICES]
+        return {"keys": [{name: key[name] for name in public} for key in keys]}
+
+    def _secret(self, *parts: str) -> Path:
+        return self._state.secrets.absolute().joinpath(*parts)
+
+
+def _with_callers_own(ours: Mapping[str, str]) -> dict[str, str]:
+    return {name: os.environ.get(name, value) for name, value in ours.items()}
+
+
+# Every secret made here begins with `demo`, by which a service in production mode knows it and refuses to start.
+
+
+def _password() -> str:
+    return f"demo-{secrets.token_urlsafe(32)}"
+
+
+def _key() -> str:
+    return "demo/" + base64.b64encode(secrets.token_bytes(32)).decode()[5:]
+
+
+def _private_jwk(name: str) -> dict[str, str]:
+    numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
+    return {
+        "kty": "EC",
+        "crv": "P-256",
+        "kid": name,
+        "alg": "ES256",
+        "use": "sig",
+        "x": _base64url(numbers.public_numbers.x),
+        "y": _base64url(numbers.public_numbers.y),
+        "d": _base64url(numbers.private_value),
+        "made_for": "demo",
+    }
+
+
+def _base64url(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()

@@ -1,0 +1,170 @@
+"""`make run`: everything on one machine, from the database to the shop, until somebody stops it."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from shared.embedded_postgres import EmbeddedPostgres
+
+from local_platform.console import Terminal
+from local_platform.demonstration import describe, make_demonstration, write_demo_json
+from local_platform.environments import SERVICES, Environments, Service
+from local_platform.journey import Journey
+from local_platform.ports import Ports, busy_ports
+from local_platform.processes import ProgramFailed, Supervisor
+from local_platform.programs import Programs
+from local_platform.seeding import Seeding
+from local_platform.state_directory import StateDirectory
+
+LEFTOVERS_SECONDS = 8.0
+POLL_SECONDS = 0.2
+
+
+class CannotRun(Exception):
+    """Something on this machine stands in the way; the message says what, and what to do."""
+
+
+class Platform:
+    """All programs of one platform, started in the order in which they need each other."""
+
+    def __init__(self, ports: Ports, state: StateDirectory, terminal: Terminal) -> None:
+        self._ports = ports
+        self._state = state
+        self._terminal = terminal
+        self._environments = Environments(ports, state)
+        self._programs = Programs(ports, state, self._environments)
+        self._demonstration = make_demonstration(ports, state)
+        self._supervisor = Supervisor(terminal.complain)
+        self._postgres = EmbeddedPostgres(state.postgres, ports.postgres, log=state.log("postgresql"))
+        self._environment_of: dict[Service, dict[str, str]] = {}
+
+    async def run(self) -> None:
+        """Returns after SIGINT or SIGTERM, when everything has been stopped.
+
+        Raises:
+            CannotRun, ProgramFailed, PostgresStartError, SeedingFailed, JourneyFailed: it could not be started.
+        """
+        stop = _stop_requested()
+        self._state.demo_json.unlink(missing_ok=True)
+        try:
+            await self._until(stop, self._start())
+            self._supervisor.settled()
+            await stop.wait()
+        finally:
+            self._state.demo_json.unlink(missing_ok=True)
+            self._terminal.title("Stopping …")
+            await self._supervisor.stop()
+            self._terminal.say(f"Everything has stopped. The data stay in {self._state.path}.")
+
+    async def _until(self, stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+        """Works until it is done, somebody asks to stop, or a program dies that has been started already."""
+        tasks = [asyncio.create_task(each) for each in (work, self._supervisor.failed(), _wait(stop))]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _start(self) -> None:
+        begun = time.monotonic()
+        await self._wait_for_ports()
+        with self._terminal.doing("PostgreSQL, a role and a database for each service"):
+            await self._start_databases()
+        with self._terminal.doing("Migrations"):
+            await asyncio.gather(*(self._migrate(service) for service in SERVICES))
+        with self._terminal.doing("Services: " + ", ".join(service.name for service in SERVICES)):
+            await asyncio.gather(*(self._start_service(service) for service in SERVICES))
+        with self._terminal.doing("Gateway and rewards shop"):
+            await self._supervisor.start(self._programs.gateway())
+            await asyncio.gather(
+                self._supervisor.start(self._programs.shop(self._demonstration.demo.client("vendor"))),
+                self._supervisor.start(self._programs.stand_in()),
+            )
+        await self._demonstrate()
+        self._welcome(time.monotonic() - begun)
+
+    async def _demonstrate(self) -> None:
+        """Seeds, travels once, and only then says by `demo.json` that all is ready, with the points as they are."""
+        onboarding = next(service for service in SERVICES if service.name == "partner-onboarding")
+        seeding = Seeding(self._demonstration, self._ports, self._environment_of[onboarding])
+        with self._terminal.doing("Demonstration: tenants and clients"):
+            await seeding.register_clients()
+        with self._terminal.doing("Demonstration: users, points, the shop"):
+            points = await seeding.fill()
+        description = describe(self._demonstration, points, self._ports, self._state)
+        self._terminal.title("The journey of points, through the real interfaces")
+        await Journey(description, self._terminal).make()
+        points = await seeding.points()
+        write_demo_json(describe(self._demonstration, points, self._ports, self._state), self._state)
+
+    async def _wait_for_ports(self) -> None:
+        """A platform that was killed a moment ago may still be on its way out."""
+        deadline = time.monotonic() + LEFTOVERS_SECONDS
+        while busy := busy_ports(self._ports.all()):
+            if time.monotonic() > deadline:
+                raise CannotRun(
+                    "; ".join(str(port) for port in busy)
+                    + ". Stop what is there, or choose other ports, such as: "
+                    + f"PORT_BASE={self._ports.base + 1000} STATE_DIR={self._state.path}-2 make run"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _start_databases(self) -> None:
+        embedded = [service for service in SERVICES if self._environments.needs_embedded_database(service)]
+        if embedded:
+            await self._supervisor.start(self._programs.database(self._postgres))
+        for service in SERVICES:
+            url = None
+            if service in embedded:
+                password = self._environments.database_password(service)
+                self._postgres.create_role_and_database(service.database, password)
+                url = self._postgres.url(service.database, service.database, password)
+            self._environment_of[service] = self._environments.of_service(service, url)
+
+    async def _migrate(self, service: Service) -> None:
+        log = self._state.log(service.name)
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", service.package, "migrate"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **self._environment_of[service]},
+        )
+        output, _ = await process.communicate()
+        with log.open("ab") as file:
+            file.write(output)
+        if process.returncode != 0:
+            last = "\n".join(f"  | {line}" for line in output.decode(errors="replace").splitlines()[-8:])
+            raise ProgramFailed(f"the migration of {service.name} failed ({process.returncode}); log: {log}\n{last}")
+
+    async def _start_service(self, service: Service) -> None:
+        await self._supervisor.start(self._programs.service(service, self._environment_of[service]))
+
+    def _welcome(self, seconds: float) -> None:
+        user = self._demonstration.demo.users[0]
+        say = self._terminal.say
+        self._terminal.title(f"Ready after {seconds:.0f} s: {self._ports.public_url}")
+        say(f"  sign in           {self._ports.public_url}/login   {user.email}   {user.password}")
+        say(f"  as tenant admin   {self._demonstration.tenant_admin.email}   (password in demo.json)")
+        say(f"  as operator       {self._demonstration.operator_user.email}   (password in demo.json)")
+        say(f"  by https          {self._ports.public_tls_url}   (its authority: gateway_ca in demo.json)")
+        say(f"  rewards shop      http://localhost:{self._ports.rewards_shop}   (enter it from your account)")
+        say(f"  all credentials   {self._state.demo_json}")
+        say(f"  logs              {self._state.log('*')}")
+        say("  again             make demo           stop: Ctrl-C")
+
+
+async def _wait(stop: asyncio.Event) -> None:
+    await stop.wait()
+
+
+def _stop_requested() -> asyncio.Event:
+    stop = asyncio.Event()
+    for wanted in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(wanted, stop.set)
+    return stop

@@ -1,0 +1,156 @@
+"""Fills the platform for the demonstration, through its real interfaces, and again without changing anything.
+
+Tenants, clients and the people of the operations come by partner-onboarding's command line, as in production;
+users, accounts, points and the shop's redirect settings by HTTP through the gateway.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any
+
+import httpx
+
+from local_platform.demonstration import VENDOR_ID, Client, Demonstration, Points, Tenant, User
+from local_platform.ports import Ports
+
+COMMANDS_AT_ONCE = 2
+
+
+class SeedingFailed(Exception):
+    """The platform did not take what the demonstration needs; the message says what it answered."""
+
+
+class Seeding:
+    """`onboarding_environment` is what partner-onboarding itself runs with."""
+
+    def __init__(self, demonstration: Demonstration, ports: Ports, onboarding_environment: Mapping[str, str]) -> None:
+        self._demonstration = demonstration
+        self._ports = ports
+        self._environment = {**os.environ, **onboarding_environment}
+        self._turns = asyncio.Semaphore(COMMANDS_AT_ONCE)
+
+    async def register_clients(self) -> None:
+        """Tenants first, then all that belongs to them."""
+        await _all(self._create_tenant(tenant) for tenant in self._tenants)
+        await _all(
+            [
+                *(self._create_client(tenant, client) for tenant in self._tenants for client in tenant.clients),
+                self._create_person(self._demonstration.tenant_admin, "tenant_admin"),
+                self._create_person(self._demonstration.operator_user, "operator"),
+            ]
+        )
+
+    async def fill(self) -> Points:
+        """Users, accounts, credits, vendors. Returns the points that everybody has now."""
+        for tenant in self._tenants:
+            async with self._http(tenant) as http:
+                await _put(http, f"/sso/v1/vendors/{VENDOR_ID}", self._vendor_settings())
+                for user in tenant.users:
+                    await self._fill_user(http, user)
+        return await self.points()
+
+    async def points(self) -> Points:
+        """What is available to each user at this moment."""
+        points: dict[tuple[str, str], int] = {}
+        for tenant in self._tenants:
+            async with self._http(tenant) as http:
+                for user in tenant.users:
+                    account = await _get(http, f"/v1/accounts/{user.user_id}")
+                    points[tenant.tenant, user.user_id] = account["available"]
+        return points
+
+    @property
+    def _tenants(self) -> tuple[Tenant, Tenant]:
+        return self._demonstration.demo, self._demonstration.other
+
+    def _http(self, tenant: Tenant) -> httpx.AsyncClient:
+        auth = tenant.client("platform").auth
+        return httpx.AsyncClient(base_url=self._ports.public_url, auth=auth, timeout=30.0, trust_env=False)
+
+    async def _fill_user(self, http: httpx.AsyncClient, user: User) -> None:
+        names = {"email": user.email, "firstname": user.firstname, "lastname": user.lastname}
+        await _put(http, f"/v1/users/{user.user_id}", {**names, "password": user.password})
+        await _put(http, f"/v1/accounts/{user.user_id}", None)
+        credit = {"points": user.points, "reference": "welcome", "reason": "Welcome to the demonstration"}
+        await _post(http, f"/v1/accounts/{user.user_id}/credits", credit)
+
+    def _vendor_settings(self) -> dict[str, Any]:
+        return {
+            "name": "Rewards shop",
+            "redirect_url": f"http://localhost:{self._ports.rewards_shop}/redeem",
+            "delivery": "query",
+            "algorithm": "ES256",
+            "lifetime_seconds": 60,
+            "claim_spelling": "lower",
+            "audience": VENDOR_ID,
+        }
+
+    async def _create_tenant(self, tenant: Tenant) -> None:
+        origin = f"http://localhost:{self._ports.stand_in}"
+        await self._run("create-tenant", tenant.tenant, "--name", tenant.name, "--allowed-origin", origin)
+
+    async def _create_client(self, tenant: Tenant, client: Client) -> None:
+        arguments = ["--tenant", tenant.tenant, "--client-id", client.client_id, "--name", client.name]
+        arguments += ["--kind", client.kind, "--client-secret-stdin"]
+        for scope in client.scopes:
+            arguments += ["--scope", scope]
+        special = {
+            "--vendor-id": client.vendor_id,
+            "--landing-url": client.landing_url,
+            "--redirect-uri": client.redirect_uri,
+        }
+        for option, value in special.items():
+            if value is not None:
+                arguments += [option, value]
+        await self._run("create-client", *arguments, secret=client.client_secret)
+
+    async def _create_person(self, user: User, role: str) -> None:
+        names = ["--email", user.email, "--firstname", user.firstname, "--lastname", user.lastname]
+        identity = ["--tenant", self._demonstration.demo.tenant, "--user-id", user.user_id]
+        await self._run("create-user", *identity, *names, "--role", role, "--password-stdin", secret=user.password)
+
+    async def _run(self, *command: str, secret: str = "") -> dict[str, Any]:
+        """One of partner-onboarding's commands; a secret goes by its standard input, where nobody can look."""
+        async with self._turns:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "partner_onboarding", *command),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment,
+            )
+            output, errors = await process.communicate(f"{secret}\n".encode() if secret else b"")
+        if process.returncode != 0:
+            told = (errors or output).decode(errors="replace").strip()
+            raise SeedingFailed(f"partner_onboarding {command[0]} ended with {process.returncode}: {told}")
+        try:
+            answer: dict[str, Any] = json.loads(output)
+        except ValueError:
+            raise SeedingFailed(f"partner_onboarding {command[0]} did not answer with JSON: {output!r}") from None
+        return answer
+
+
+async def _all(work: Iterable[Awaitable[object]]) -> None:
+    await asyncio.gather(*work)
+
+
+async def _put(http: httpx.AsyncClient, path: str, body: Any) -> Any:
+    return _accepted(await http.put(path, json=body) if body is not None else await http.put(path))
+
+
+async def _post(http: httpx.AsyncClient, path: str, body: Any) -> Any:
+    return _accepted(await http.post(path, json=body))
+
+
+async def _get(http: httpx.AsyncClient, path: str) -> Any:
+    return _accepted(await http.get(path))
+
+
+def _accepted(response: httpx.Response) -> Any:
+    if response.is_success:
+        return response.json() if response.content else None
+    request = f"{response.request.method} {response.request.url.path}"
+    raise SeedingFailed(f"{request} answered {response.status_code}: {response.text}")
