@@ -1,0 +1,75 @@
+"""Key sets as they are published: asked for by everybody, changed once a month."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from shared.db import Database
+from shared.errors import NotFound, Unavailable
+
+from sso_issuer.keys import store
+
+#: How old a key set may be that is answered from memory. Far below the minute that `PUBLISHED_AHEAD` has to spare.
+FRESH_SECONDS: Final = 2.0
+_REMEMBERED: Final = 1000
+
+
+class TenantNotFound(NotFound):
+    code = "tenant_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such tenant authority.")
+
+
+@dataclass(frozen=True, slots=True)
+class KeySetDocument:
+    """A JWKS as it goes over the wire."""
+
+    body: bytes
+    etag: str
+
+
+class PublishedKeys:
+    """The key sets, each remembered briefly; while the database is away, as it was last seen."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock = clock
+        self._remembered: OrderedDict[str | None, tuple[KeySetDocument, float]] = OrderedDict()
+
+    async def document(self, tenant: str | None) -> KeySetDocument:
+        """The key set of one tenant's authority, or of all tenants.
+
+        Raises:
+            TenantNotFound: the tenant has no keys, whether or not it exists.
+            Unavailable: the database cannot be asked and nothing is remembered.
+        """
+        found = self._remembered.get(tenant)
+        now = self._clock()
+        if found is not None and now - found[1] < FRESH_SECONDS:
+            return found[0]
+        try:
+            async with self._database.transaction() as connection:
+                jwks = await store.read_published(connection, tenant)
+        except Unavailable:
+            if found is None:
+                raise
+            return found[0]
+        if tenant is not None and not jwks:
+            raise TenantNotFound
+        body = orjson.dumps({"keys": jwks})
+        document = KeySetDocument(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+        self._remembered[tenant] = (document, now)
+        self._remembered.move_to_end(tenant)
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.popitem(last=False)
+        return document
+
+    def forget(self, tenant: str) -> None:
+        """The tenant's keys have changed: ask the database next time."""
+        self._remembered.pop(tenant, None)
+        self._remembered.pop(None, None)

@@ -1,0 +1,89 @@
+"""Keys over HTTP: the sets that everybody may read, and their rotation."""
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Request, Response
+from shared.callers import Caller, document_credentials, require
+from shared.idempotency import Answer, Answers, IdempotencyKey
+from shared.identifiers import Tenant
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer.keys.domain import KEY_SET_LIFETIME
+from sso_issuer.keys.published import KeySetDocument, PublishedKeys
+from sso_issuer.keys.schemas import JwksOut, RotatedKey, RotationIn, RotationOut
+from sso_issuer.keys.service import Keys
+
+router = APIRouter(tags=["keys"])
+
+_CACHED: Final = {
+    "Cache-Control": f"public, max-age={int(KEY_SET_LIFETIME.total_seconds())}",
+    # Public keys are for everybody, also for a page that verifies a token by itself.
+    "Access-Control-Allow-Origin": "*",
+}
+
+
+@router.get("/.well-known/jwks.json", summary="The public keys of all tenants", response_model=JwksOut)
+async def all_keys(request: Request) -> Response:
+    published: PublishedKeys = request.app.state.published_keys
+    return _answer(request, await published.document(None))
+
+
+@router.get("/tenants/{tenant}/jwks.json", summary="The public keys of a tenant's authority", response_model=JwksOut)
+async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request) -> Response:
+    published: PublishedKeys = request.app.state.published_keys
+    return _answer(request, await published.document(tenant))
+
+
+@router.post(
+    "/sso/v1/keys/rotate",
+    summary="Replace the tenant's signing keys",
+    status_code=201,
+    response_model=RotationOut,
+    responses={200: {"model": RotationOut, "description": "A successor was waiting already."}},
+    dependencies=document_credentials(),
+)
+async def rotate_keys(
+    request: Request,
+    caller: Annotated[Caller, require("sso:admin")],
+    key: IdempotencyKey,
+    body: RotationIn | None = None,
+) -> Response:
+    keys: Keys = request.app.state.keys
+    answers: Answers = request.app.state.answers
+    wish = body or RotationIn()
+    first = await answers.recall(caller.tenant, caller.client_id, key)
+    if first is not None:
+        return first.response()
+    pairs = await keys.prepare([wish.algorithm] if wish.algorithm else await keys.algorithms(caller.tenant))
+
+    async def act(connection: AsyncConnection) -> Answer:
+        rotations = [
+            await keys.rotate(
+                connection,
+                caller.tenant,
+                pair,
+                immediately=wish.immediately,
+                revoke_former=wish.revoke_former,
+            )
+            for pair in pairs
+        ]
+        shown = RotationOut(keys=[RotatedKey.of(rotation) for rotation in rotations])
+        is_new = any(rotation.is_new for rotation in rotations)
+        return Answer.of(201 if is_new else 200, shown.model_dump(mode="json"))
+
+    answer = await answers.once(caller.tenant, caller.client_id, key, act)
+    keys.forget_published(caller.tenant)
+    return answer.response()
+
+
+def _answer(request: Request, document: KeySetDocument) -> Response:
+    headers = {**_CACHED, "ETag": document.etag}
+    if _is_known(request.headers.get("if-none-match"), document.etag):
+        return Response(status_code=304, headers=headers)
+    return Response(document.body, headers=headers, media_type="application/json")
+
+
+def _is_known(if_none_match: str | None, etag: str) -> bool:
+    """RFC 9110, 13.1.2: a list of tags, compared weakly, or `*`."""
+    tags = [tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")]
+    return etag in tags or "*" in tags

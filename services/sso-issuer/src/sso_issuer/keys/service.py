@@ -1,0 +1,221 @@
+"""Use cases of keys: have one, change one, let time change them."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from shared.db import Database
+from shared.errors import Malformed, Unavailable
+from shared.sealing import CannotOpen, Sealer
+from shared.tokens import SigningKey
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer import signer
+from sso_issuer.keys import domain, store
+from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
+from sso_issuer.keys.material import KeyPair, generate, load_private
+from sso_issuer.keys.published import PublishedKeys
+
+#: Unsealed keys that are kept in memory, the least used leaves first.
+KEPT_UNSEALED = 10_000
+
+_log = structlog.get_logger("keys")
+
+Decision = Callable[[Sequence[Key], Key, datetime], list[Key]]
+
+
+class RevocationNotImmediate(Malformed):
+    code = "revocation_not_immediate"
+
+    def __init__(self) -> None:
+        super().__init__("Former keys can only be revoked when the new one signs immediately.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """What came of asking for a new key."""
+
+    #: The key that signs next, or already does.
+    successor: Key
+    #: The key that signed until now and leaves or will leave; None where there was none.
+    former: Key | None
+    #: False where a successor was waiting already and none had to be made.
+    is_new: bool
+
+
+class Keys:
+    """The tenants' keys. Which one signs is read from the database each time, so that a rotation by another
+    replica counts at once; only the costly unsealing is remembered."""
+
+    def __init__(self, database: Database, sealer: Sealer, schedule: Schedule, published: PublishedKeys) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._schedule = schedule
+        self._published = published
+        self._unsealed: OrderedDict[tuple[str, str], SigningKey] = OrderedDict()
+
+    async def ensure(self, tenant: str, algorithm: Algorithm) -> None:
+        """Makes the tenant's first key of this algorithm unless there is one; several at once make one."""
+        async with self._database.transaction() as connection:
+            if await store.read_active(connection, tenant, algorithm) is not None:
+                return
+        pair = await _generate(algorithm)
+        async with self._database.transaction() as connection:
+            await self._change(connection, tenant, pair, self._first)
+        self._published.forget(tenant)
+
+    async def signing_key(self, tenant: str, algorithm: Algorithm) -> SigningKey:
+        """The key that signs now, ready to sign; the tenant's first one is made when it is needed."""
+        for _ in range(2):
+            async with self._database.transaction() as connection:
+                sealed = await store.read_active(connection, tenant, algorithm)
+            if sealed is not None:
+                return await self.unseal(sealed)
+            await self.ensure(tenant, algorithm)
+        raise Unavailable(log=f"no active {algorithm} key of {tenant} although one was made")
+
+    async def unseal(self, sealed: store.SealedKey) -> SigningKey:
+        """A signing key out of its sealed form.
+
+        Raises:
+            shared.sealing.CannotOpen: the row was changed, or its key-encryption key is missing.
+        """
+        place = (sealed.tenant, sealed.kid)
+        found = self._unsealed.get(place)
+        if found is None:
+            # Loading an RSA key checks it, which takes 50–70 ms.
+            found = await asyncio.to_thread(self._open, sealed)
+            self._unsealed[place] = found
+            while len(self._unsealed) > KEPT_UNSEALED:
+                self._unsealed.popitem(last=False)
+        self._unsealed.move_to_end(place)
+        return found
+
+    async def check_can_sign(self) -> None:
+        """Raises Unavailable unless the key that began to sign last can be unsealed here."""
+        async with self._database.transaction() as connection:
+            sealed = await store.read_last_activated(connection)
+        try:
+            if sealed is not None:
+                await self.unseal(sealed)
+        except CannotOpen as error:
+            raise Unavailable("The signing keys cannot be unsealed.", log=str(error)) from None
+
+    async def history(self, tenant: str | None) -> list[Key]:
+        """All keys, retired ones too, oldest first."""
+        async with self._database.transaction() as connection:
+            return await store.list_keys(connection, tenant)
+
+    async def algorithms(self, tenant: str) -> list[Algorithm]:
+        """The algorithms for which the tenant has keys; the default one if it has none yet."""
+        async with self._database.transaction() as connection:
+            return await store.read_algorithms(connection, tenant) or [Algorithm.ES256]
+
+    async def prepare(self, algorithms: Sequence[Algorithm]) -> list[KeyPair]:
+        """Fresh pairs, made before the transaction that may use them."""
+        return list(await asyncio.gather(*(_generate(algorithm) for algorithm in algorithms)))
+
+    async def rotate(
+        self, connection: AsyncConnection, tenant: str, pair: KeyPair, *, immediately: bool, revoke_former: bool
+    ) -> Rotation:
+        """Publishes a successor that signs when every key set in the world has had time to learn of it.
+
+        Args:
+            immediately: it signs at once, and vendors must ask for the key set again on an unknown `kid`.
+            revoke_former: in addition all former keys leave the set at once; for private keys that have leaked.
+
+        Raises:
+            RevocationNotImmediate: `revoke_former` without `immediately`.
+        """
+        if revoke_former and not immediately:
+            raise RevocationNotImmediate
+
+        def decide(keys: Sequence[Key], fresh: Key, now: datetime) -> list[Key]:
+            keys = domain.advance(keys, now, self._schedule)
+            if revoke_former:
+                return domain.revoke_all(keys, fresh, now)
+            if immediately:
+                return domain.replace_at_once(keys, fresh, now, self._schedule)
+            return domain.publish(keys, fresh, now, self._schedule)
+
+        before, after = await self._change(connection, tenant, pair, decide)
+        active_before = _in_state(before, KeyState.ACTIVE)
+        successor = _in_state(after, KeyState.NEXT) or _in_state(after, KeyState.ACTIVE)
+        assert successor is not None  # noqa: S101 — every decision leaves one
+        return Rotation(
+            successor=successor,
+            former=next((key for key in after if active_before is not None and key.kid == active_before.kid), None),
+            is_new=successor.kid == pair.kid,
+        )
+
+    def forget_published(self, tenant: str) -> None:
+        """After a change of keys was committed: this replica shows it at once, others within seconds."""
+        self._published.forget(tenant)
+
+    async def advance_due(self) -> int:
+        """Moves every key whose time has come and publishes successors; returns for how many successions.
+
+        Safe on several replicas at once: each succession is decided anew under its lock.
+        """
+        async with self._database.transaction() as connection:
+            due = await store.find_due(connection, self._schedule)
+        for tenant, algorithm in due:
+            pair = await _generate(algorithm)
+            async with self._database.transaction() as connection:
+                before, after = await self._change(connection, tenant, pair, self._by_time)
+            self._published.forget(tenant)
+            _log.info(
+                "keys moved",
+                tenant=tenant,
+                algorithm=algorithm.value,
+                before={key.kid: key.state.value for key in before},
+                after={key.kid: key.state.value for key in after},
+            )
+        return len(due)
+
+    async def _change(
+        self, connection: AsyncConnection, tenant: str, pair: KeyPair, decide: Decision
+    ) -> tuple[list[Key], list[Key]]:
+        before = await store.lock_keys(connection, tenant, pair.algorithm)
+        now = await store.read_clock(connection)
+        fresh = Key(
+            tenant=tenant,
+            kid=pair.kid,
+            algorithm=pair.algorithm,
+            state=KeyState.NEXT,
+            published_at=now,
+            signs_from=now,
+        )
+        after = decide(before, fresh, now)
+        sealed = self._sealer.seal(pair.private_der, _context(tenant, pair.kid))
+        await store.write_keys(connection, before, after, public_jwk=pair.public_jwk, sealed=sealed)
+        return before, after
+
+    def _first(self, keys: Sequence[Key], fresh: Key, now: datetime) -> list[Key]:
+        has_active = any(key.state is KeyState.ACTIVE for key in keys)
+        return list(keys) if has_active else domain.publish(keys, fresh, now, self._schedule)
+
+    def _by_time(self, keys: Sequence[Key], fresh: Key, now: datetime) -> list[Key]:
+        moved = domain.advance(keys, now, self._schedule)
+        if domain.is_rotation_due(moved, now, self._schedule):
+            return domain.publish(moved, fresh, now, self._schedule)
+        return moved
+
+    def _open(self, sealed: store.SealedKey) -> SigningKey:
+        private = load_private(self._sealer.open(sealed.sealed, _context(sealed.tenant, sealed.kid)))
+        return signer.of_private_key(sealed.kid, sealed.algorithm, private)
+
+
+async def _generate(algorithm: Algorithm) -> KeyPair:
+    return await asyncio.to_thread(generate, algorithm)
+
+
+def _in_state(keys: Sequence[Key], state: KeyState) -> Key | None:
+    return next((key for key in keys if key.state is state), None)
+
+
+def _context(tenant: str, kid: str) -> str:
+    return f"sso-issuer private key {tenant}/{kid}"

@@ -1,0 +1,160 @@
+"""Keys in the database. A private key comes and goes sealed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
+from sso_issuer.keys.material import Jwk
+from sso_issuer.tables import key_successions, keys
+
+_KEY_COLUMNS = tuple(column for column in keys.c if column.name not in {"public_jwk", "private_key"})
+
+#: Leaving first: the unique indexes allow one next and one active key at any instant.
+_ORDER_OF_WRITING = (KeyState.RETIRED, KeyState.RETIRING, KeyState.ACTIVE, KeyState.NEXT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedKey:
+    """The active key as it lies in the database."""
+
+    tenant: str
+    kid: str
+    algorithm: Algorithm
+    sealed: bytes
+
+
+async def read_clock(connection: AsyncConnection) -> datetime:
+    """The database's clock now, not as of the transaction's begin: a lock may have been waited for since."""
+    moment: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    return moment
+
+
+async def lock_keys(connection: AsyncConnection, tenant: str, algorithm: Algorithm) -> list[Key]:
+    """The tenant's keys of this algorithm that are not retired; nobody else changes them meanwhile."""
+    place = {"tenant": tenant, "algorithm": algorithm.value}
+    await connection.execute(postgresql.insert(key_successions).values(place).on_conflict_do_nothing())
+    await connection.execute(sa.select(key_successions).filter_by(**place).with_for_update())
+    # A statement of its own, after the lock: it sees what the former holder of the lock has written.
+    rows = await connection.execute(
+        sa.select(*_KEY_COLUMNS).where(keys.c.state != KeyState.RETIRED.value).filter_by(**place).order_by(keys.c.kid)
+    )
+    return [_key(row) for row in rows]
+
+
+async def write_keys(
+    connection: AsyncConnection, before: Sequence[Key], after: Sequence[Key], *, public_jwk: Jwk, sealed: bytes
+) -> None:
+    """Writes what changed; `public_jwk` and `sealed` belong to the one key that is new in `after`, if one is."""
+    known = {key.kid: key for key in before}
+    for key in sorted(after, key=lambda key: _ORDER_OF_WRITING.index(key.state)):
+        values = _values(key)
+        if key.kid not in known:
+            await connection.execute(sa.insert(keys).values(**values, public_jwk=public_jwk, private_key=sealed))
+        elif known[key.kid] != key:
+            if key.state not in {KeyState.NEXT, KeyState.ACTIVE}:
+                values["private_key"] = None
+            await connection.execute(sa.update(keys).filter_by(tenant=key.tenant, kid=key.kid).values(**values))
+
+
+async def find_due(connection: AsyncConnection, schedule: Schedule) -> list[tuple[str, Algorithm]]:
+    """Whose keys time alone should have moved by now."""
+    waiting = keys.alias("waiting")
+    is_relieved = sa.exists().where(
+        waiting.c.tenant == keys.c.tenant,
+        waiting.c.algorithm == keys.c.algorithm,
+        waiting.c.state == KeyState.NEXT.value,
+    )
+    is_due = sa.or_(
+        sa.and_(keys.c.state == KeyState.NEXT.value, keys.c.signs_from <= sa.func.now()),
+        sa.and_(keys.c.state == KeyState.RETIRING.value, keys.c.published_until <= sa.func.now()),
+        sa.and_(
+            keys.c.state == KeyState.ACTIVE.value,
+            keys.c.activated_at <= sa.func.now() - (schedule.rotate_every - schedule.publish_ahead),
+            ~is_relieved,
+        ),
+    )
+    rows = await connection.execute(
+        sa.select(keys.c.tenant, keys.c.algorithm).where(is_due).distinct().order_by(keys.c.tenant, keys.c.algorithm)
+    )
+    return [(row.tenant, Algorithm(row.algorithm)) for row in rows]
+
+
+async def read_active(connection: AsyncConnection, tenant: str, algorithm: Algorithm) -> SealedKey | None:
+    """The key that signs."""
+    row = (
+        await connection.execute(
+            sa.select(keys.c.kid, keys.c.private_key).filter_by(
+                tenant=tenant, algorithm=algorithm.value, state=KeyState.ACTIVE.value
+            )
+        )
+    ).first()
+    if row is None:
+        return None
+    return SealedKey(tenant=tenant, kid=row.kid, algorithm=algorithm, sealed=row.private_key)
+
+
+async def read_last_activated(connection: AsyncConnection) -> SealedKey | None:
+    """The youngest of all signing keys: whoever cannot open it has not the newest key-encryption key."""
+    row = (
+        await connection.execute(
+            sa.select(keys.c.tenant, keys.c.kid, keys.c.algorithm, keys.c.private_key)
+            .where(keys.c.state == KeyState.ACTIVE.value)
+            .order_by(keys.c.activated_at.desc())
+            .limit(1)
+        )
+    ).first()
+    if row is None:
+        return None
+    return SealedKey(tenant=row.tenant, kid=row.kid, algorithm=Algorithm(row.algorithm), sealed=row.private_key)
+
+
+async def read_public(connection: AsyncConnection, tenant: str, kid: str) -> Jwk | None:
+    """The public half of a key of this tenant that may have signed something that is still good."""
+    jwk: Jwk | None = (
+        await connection.execute(
+            sa.select(keys.c.public_jwk)
+            .filter_by(tenant=tenant, kid=kid)
+            .where(keys.c.state.in_([KeyState.ACTIVE.value, KeyState.RETIRING.value]))
+        )
+    ).scalar_one_or_none()
+    return jwk
+
+
+async def read_published(connection: AsyncConnection, tenant: str | None) -> list[Jwk]:
+    """The public halves that belong into the key set of a tenant, or of all."""
+    query = sa.select(keys.c.public_jwk).where(keys.c.state != KeyState.RETIRED.value)
+    if tenant is not None:
+        query = query.filter_by(tenant=tenant)
+    return list((await connection.execute(query.order_by(keys.c.tenant, keys.c.published_at, keys.c.kid))).scalars())
+
+
+async def read_algorithms(connection: AsyncConnection, tenant: str) -> list[Algorithm]:
+    """The algorithms for which the tenant has keys."""
+    rows = await connection.execute(
+        sa.select(key_successions.c.algorithm).filter_by(tenant=tenant).order_by(key_successions.c.algorithm)
+    )
+    return [Algorithm(algorithm) for algorithm in rows.scalars()]
+
+
+async def list_keys(connection: AsyncConnection, tenant: str | None) -> list[Key]:
+    """All keys, retired ones too, oldest first."""
+    query = sa.select(*_KEY_COLUMNS).order_by(keys.c.tenant, keys.c.algorithm, keys.c.published_at)
+    if tenant is not None:
+        query = query.filter_by(tenant=tenant)
+    return [_key(row) for row in await connection.execute(query)]
+
+
+def _key(row: Any) -> Key:
+    values = dict(row._mapping)  # SQLAlchemy's documented name, not a private one
+    return Key(**{**values, "algorithm": Algorithm(row.algorithm), "state": KeyState(row.state)})
+
+
+def _values(key: Key) -> dict[str, Any]:
+    values = {column.name: getattr(key, column.name) for column in _KEY_COLUMNS}
+    return {**values, "algorithm": key.algorithm.value, "state": key.state.value}

@@ -1,0 +1,65 @@
+"""Signing keys built once, each for one algorithm; nothing but the key chooses the algorithm of a token.
+
+python-jose would pair any key with any algorithm, take an empty secret, and load a PEM for 50–70 ms at every
+call. So keys are checked and constructed here, kept by whoever asked for them, and used through
+`shared.tokens.SigningKey`.
+"""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jose import jwk
+from shared.tokens import MIN_RSA_BITS, MIN_SECRET_BYTES, SigningKey
+
+from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.material import PrivateKey
+
+
+def of_private_key(kid: str, algorithm: Algorithm, private: PrivateKey) -> SigningKey:
+    """A signing key of a pair.
+
+    Raises:
+        ValueError: the key is not one for `algorithm`, or too small.
+    """
+    if algorithm is Algorithm.ES256:
+        fits = isinstance(private, ec.EllipticCurvePrivateKey) and isinstance(private.curve, ec.SECP256R1)
+    else:
+        fits = isinstance(private, rsa.RSAPrivateKey) and private.key_size >= MIN_RSA_BITS
+    if not fits:
+        raise ValueError(f"not a key for {algorithm}")
+    return SigningKey(kid, algorithm.value, jwk.construct(private, algorithm.value))
+
+
+def of_secret(kid: str, secret: bytes) -> SigningKey:
+    """A signing key of a secret shared with a vendor; always HS256.
+
+    Raises:
+        ValueError: the secret is shorter than 32 bytes.
+    """
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ValueError(f"a secret for HS256 has at least {MIN_SECRET_BYTES} bytes")
+    return SigningKey(kid, "HS256", jwk.construct(secret, "HS256"))
+
+
+class Signer:
+    """Signs without holding up the event loop.
+
+    RS256 takes 0.43 ms of pure computation with the interpreter's lock released, so it goes to threads, one a
+    core. ES256 and HS256 take less than handing over to a thread would.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="sign")
+
+    async def sign(self, key: SigningKey, claims: Mapping[str, Any], *, typ: str = "JWT") -> str:
+        """The compact JWS of `claims` with `alg`, `kid` and `typ` in its header."""
+        if key.algorithm == Algorithm.RS256:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, key.sign, claims, typ)
+        return key.sign(claims, typ)
+
+    def close(self) -> None:
+        self._threads.shutdown()

@@ -1,0 +1,148 @@
+"""Columns, CHECK and UNIQUE of the schema `sso_issuer`. The tenant leads every key."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from shared.idempotency import define_answers_table
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = sa.MetaData(
+    schema="sso_issuer",
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(referred_table_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    },
+)
+
+
+def _time(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
+
+
+#: One row for each tenant and algorithm: whoever changes keys of theirs locks it first, so that changes queue.
+key_successions = sa.Table(
+    "key_successions",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("algorithm", sa.Text, primary_key=True),
+    sa.CheckConstraint("algorithm IN ('ES256', 'RS256')", name="algorithm"),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("kid", sa.Text, primary_key=True, comment="RFC 7638 thumbprint"),
+    sa.Column("algorithm", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("public_jwk", JSONB, nullable=False),
+    sa.Column("private_key", sa.LargeBinary, comment="sealed PKCS #8; gone as soon as the key no longer signs"),
+    _time("published_at"),
+    _time("signs_from"),
+    _time("activated_at", nullable=True),
+    _time("retiring_at", nullable=True),
+    _time("published_until", nullable=True),
+    _time("retired_at", nullable=True),
+    sa.ForeignKeyConstraint(
+        ["tenant", "algorithm"], ["sso_issuer.key_successions.tenant", "sso_issuer.key_successions.algorithm"]
+    ),
+    sa.CheckConstraint("state IN ('next', 'active', 'retiring', 'retired')", name="state"),
+    sa.CheckConstraint("(state IN ('next', 'active')) = (private_key IS NOT NULL)", name="private_key"),
+    # A private key in clear would be the one mistake that nothing can make good.
+    sa.CheckConstraint("NOT public_jwk ?| ARRAY['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']", name="public"),
+    sa.CheckConstraint("signs_from >= published_at", name="published_first"),
+    sa.CheckConstraint("activated_at >= signs_from", name="activated_in_time"),
+    sa.CheckConstraint("state <> 'next' OR activated_at IS NULL", name="next"),
+    sa.CheckConstraint("state <> 'active' OR activated_at IS NOT NULL AND retiring_at IS NULL", name="active"),
+    sa.CheckConstraint(
+        "state <> 'retiring' OR retiring_at IS NOT NULL AND published_until > retiring_at", name="retiring"
+    ),
+    sa.CheckConstraint("(state = 'retired') = (retired_at IS NOT NULL)", name="retired"),
+    sa.Index("keys_one_next", "tenant", "algorithm", unique=True, postgresql_where=sa.text("state = 'next'")),
+    sa.Index("keys_one_active", "tenant", "algorithm", unique=True, postgresql_where=sa.text("state = 'active'")),
+)
+
+vendors = sa.Table(
+    "vendors",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("vendor_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("redirect_url", sa.Text, nullable=False),
+    sa.Column("delivery", sa.Text, nullable=False),
+    sa.Column("algorithm", sa.Text, nullable=False),
+    sa.Column("lifetime_seconds", sa.Integer, nullable=False),
+    sa.Column("claim_spelling", sa.Text, nullable=False),
+    sa.Column("audience", sa.Text, nullable=False),
+    _time("created_at"),
+    _time("updated_at"),
+    sa.CheckConstraint("delivery IN ('query', 'form_post')", name="delivery"),
+    sa.CheckConstraint("algorithm IN ('ES256', 'RS256', 'HS256')", name="algorithm"),
+    sa.CheckConstraint("lifetime_seconds BETWEEN 1 AND 300", name="lifetime"),
+    sa.CheckConstraint("claim_spelling IN ('lower', 'camel')", name="claim_spelling"),
+    sa.CheckConstraint("redirect_url ~ '^https?://'", name="redirect_url"),
+    sa.UniqueConstraint("tenant", "audience", name="vendors_audience_key"),
+)
+
+#: A secret has a place, `slot` 0 or 1: the database itself refuses a third one.
+vendor_secrets = sa.Table(
+    "vendor_secrets",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("vendor_id", sa.Text, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    sa.Column("slot", sa.SmallInteger, nullable=False),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("secret", sa.LargeBinary, nullable=False, comment="sealed"),
+    _time("created_at"),
+    _time("signs_from"),
+    _time("expires_at", nullable=True),
+    sa.ForeignKeyConstraint(["tenant", "vendor_id"], ["sso_issuer.vendors.tenant", "sso_issuer.vendors.vendor_id"]),
+    sa.CheckConstraint("n > 0", name="n"),
+    sa.CheckConstraint("slot IN (0, 1)", name="slot"),
+    sa.UniqueConstraint("tenant", "vendor_id", "slot", name="vendor_secrets_slot_key"),
+    sa.UniqueConstraint("tenant", "kid", name="vendor_secrets_kid_key"),
+)
+
+#: Append-only: no statement of this service changes or deletes a row.
+issuances = sa.Table(
+    "issuances",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("jti", sa.Text, primary_key=True),
+    sa.Column("user_id", sa.Text, nullable=False),
+    sa.Column("vendor_id", sa.Text, nullable=False),
+    sa.Column("delivery", sa.Text, nullable=False),
+    sa.Column("algorithm", sa.Text, nullable=False),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.Column("client_id", sa.Text, comment="who asked; none where the user's own browser did"),
+    sa.Column("request_id", sa.Text, nullable=False),
+    _time("issued_at"),
+    _time("expires_at"),
+    sa.ForeignKeyConstraint(["tenant", "vendor_id"], ["sso_issuer.vendors.tenant", "sso_issuer.vendors.vendor_id"]),
+    sa.CheckConstraint("delivery IN ('query', 'form_post')", name="delivery"),
+    sa.CheckConstraint("algorithm IN ('ES256', 'RS256', 'HS256')", name="algorithm"),
+    sa.CheckConstraint("points >= 0", name="points"),
+    sa.CheckConstraint("expires_at > issued_at AND expires_at <= issued_at + interval '300 seconds'", name="lifetime"),
+    sa.Index("issuances_newest", "tenant", "issued_at", "jti"),
+    sa.Index("issuances_of_user", "tenant", "user_id", "issued_at", "jti"),
+    sa.Index("issuances_of_vendor", "tenant", "vendor_id", "issued_at", "jti"),
+)
+
+#: Apart from the issuances, so that those stay as they were written; the primary key is what makes it once.
+redemptions = sa.Table(
+    "redemptions",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("jti", sa.Text, primary_key=True),
+    sa.Column("client_id", sa.Text, nullable=False),
+    sa.Column("request_id", sa.Text, nullable=False),
+    sa.Column("points_now", sa.BigInteger, nullable=False),
+    _time("redeemed_at"),
+    sa.ForeignKeyConstraint(["tenant", "jti"], ["sso_issuer.issuances.tenant", "sso_issuer.issuances.jti"]),
+    sa.CheckConstraint("points_now >= 0", name="points_now"),
+)
+
+answers = define_answers_table(metadata)
