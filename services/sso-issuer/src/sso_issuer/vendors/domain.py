@@ -1,0 +1,164 @@
+"""What a vendor agreed on with the platform, and what may be agreed on at all."""
+
+import string
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from urllib.parse import SplitResult, parse_qsl, urlsplit
+
+from shared.errors import Conflict, Malformed, NotFound
+
+LONGEST_URL = 2048
+LONGEST_LIFETIME_SECONDS = 300
+#: In the order in which secrets take them: a third secret takes the place of the first.
+SECRET_SLOTS = 2
+LONGEST_OVERLAP = timedelta(days=30)
+
+_URL_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-._~:/?#[]@!$&'()*+,;=%")
+
+
+class Delivery(StrEnum):
+    """How the token reaches the vendor: in the query of a redirect, or as a field of a posted form."""
+
+    QUERY = "query"
+    FORM_POST = "form_post"
+
+
+class VendorAlgorithm(StrEnum):
+    ES256 = "ES256"
+    RS256 = "RS256"
+    HS256 = "HS256"
+
+
+class ClaimSpelling(StrEnum):
+    LOWER = "lower"
+    CAMEL = "camel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """The part of a vendor that an administrator writes."""
+
+    name: str
+    redirect_url: str
+    delivery: Delivery
+    algorithm: VendorAlgorithm
+    lifetime_seconds: int
+    claim_spelling: ClaimSpelling
+    audience: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vendor:
+    """A vendor of a tenant."""
+
+    tenant: str
+    vendor_id: str
+    agreement: Agreement
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secret:
+    """An HS256 secret of a vendor, still sealed."""
+
+    n: int
+    kid: str
+    sealed: bytes
+    created_at: datetime
+    #: From when on it is the one that signs, provided that no later one does.
+    signs_from: datetime
+    #: When it is no longer good; None for the newest.
+    expires_at: datetime | None
+
+
+class VendorNotFound(NotFound):
+    code = "vendor_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such vendor.")
+
+
+class InvalidRedirectUrl(Malformed):
+    code = "invalid_redirect_url"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The redirect_url {reason}.")
+
+
+class AudienceReserved(Malformed):
+    code = "audience_reserved"
+
+    def __init__(self) -> None:
+        super().__init__("This audience is the platform's own. A vendor's tokens must not fit there.")
+
+
+class AudienceTaken(Conflict):
+    code = "audience_taken"
+
+    def __init__(self) -> None:
+        super().__init__("Another vendor has this audience: its tokens and this vendor's could be mixed up.")
+
+
+class VendorWithoutSecret(Conflict):
+    code = "vendor_without_secret"
+
+    def __init__(self) -> None:
+        super().__init__("The vendor's tokens are signed with HS256, and it has no secret yet.")
+
+
+def check_redirect_url(url: str, *, plain_http_allowed: bool) -> None:
+    """Refuses an address that a token must not be sent to.
+
+    Raises:
+        InvalidRedirectUrl: it is not absolute, not https (plain http is for development), carries credentials, a
+            fragment or a `token` of its own, or has characters that a browser and we could read differently.
+    """
+    if len(url) > LONGEST_URL:
+        raise InvalidRedirectUrl(f"is longer than {LONGEST_URL} characters")
+    if not _URL_CHARACTERS.issuperset(url):
+        raise InvalidRedirectUrl("has characters that must be percent-encoded")
+    parts = _split(url)
+    if parts.scheme != "https" and not (plain_http_allowed and parts.scheme == "http"):
+        raise InvalidRedirectUrl("must begin with https://")
+    if not parts.hostname:
+        raise InvalidRedirectUrl("names no host")
+    if "@" in parts.netloc:
+        raise InvalidRedirectUrl("must not carry credentials")
+    if "#" in url:
+        raise InvalidRedirectUrl("must not have a fragment")
+    if any(name == "token" for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
+        raise InvalidRedirectUrl("must not have a parameter called token, which is ours")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is not a port
+    except ValueError:
+        raise InvalidRedirectUrl("is not a valid URL") from None
+    return parts
+
+
+def check_audience(audience: str, public_url: str) -> None:
+    """Refuses the audience under which the platform's own services take tokens.
+
+    Raises:
+        AudienceReserved: it is the public URL or lies below it.
+    """
+    if audience.rstrip("/") == public_url or audience.startswith(f"{public_url}/"):
+        raise AudienceReserved
+
+
+def signing_secret(secrets: list[Secret], now: datetime) -> Secret:
+    """The live secret that signs: the newest whose time to sign has come.
+
+    Raises:
+        VendorWithoutSecret: none is live.
+    """
+    live = [secret for secret in secrets if secret.expires_at is None or secret.expires_at > now]
+    ready = [secret for secret in live if secret.signs_from <= now]
+    if not live:
+        raise VendorWithoutSecret
+    return max(ready, key=lambda secret: secret.n) if ready else min(live, key=lambda secret: secret.n)

@@ -1,0 +1,143 @@
+"""Use cases of vendors: agree on one, look at one, give one a secret."""
+
+import secrets as random
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.db import Database
+from shared.errors import Malformed
+from shared.sealing import Sealer
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.service import Keys
+from sso_issuer.keys.store import read_clock
+from sso_issuer.vendors import domain, store
+from sso_issuer.vendors.domain import Agreement, Secret, Vendor, VendorAlgorithm, VendorNotFound
+
+#: 256 random bits; as text, because that is how vendors paste them into their libraries.
+SECRET_BYTES = 32
+KEPT_OPEN = 10_000
+
+
+class OverlapTooShort(Malformed):
+    code = "overlap_too_short"
+
+    def __init__(self) -> None:
+        super().__init__("The former secret must stay good at least until the new one signs.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSecret:
+    """A secret that is shown this once."""
+
+    text: str
+    secret: Secret
+    former: Secret | None
+    former_expires_at: datetime | None
+
+
+class Vendors:
+    """The tenants' vendors."""
+
+    def __init__(
+        self, database: Database, sealer: Sealer, keys: Keys, *, public_url: str, plain_http_allowed: bool
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._keys = keys
+        self._public_url = public_url
+        self._plain_http_allowed = plain_http_allowed
+        self._open: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+
+    async def put(self, tenant: str, vendor_id: str, agreement: Agreement) -> tuple[Vendor, bool]:
+        """Agrees, anew or for the first time; the key it needs is published right away, long before it signs.
+
+        Raises:
+            InvalidRedirectUrl, AudienceReserved, AudienceTaken: as they say.
+        """
+        domain.check_redirect_url(agreement.redirect_url, plain_http_allowed=self._plain_http_allowed)
+        domain.check_audience(agreement.audience, self._public_url)
+        if agreement.algorithm is not VendorAlgorithm.HS256:
+            await self._keys.ensure(tenant, Algorithm(agreement.algorithm.value))
+        try:
+            async with self._database.transaction() as connection:
+                return await store.put_vendor(connection, tenant, vendor_id, agreement)
+        except IntegrityError as error:
+            if "vendors_audience_key" in str(error.orig):
+                raise domain.AudienceTaken from None
+            raise
+
+    async def find(self, tenant: str, vendor_id: str) -> Vendor:
+        """Raises VendorNotFound, also for another tenant's vendor."""
+        async with self._database.transaction() as connection:
+            vendor = await store.read_vendor(connection, tenant, vendor_id)
+        if vendor is None:
+            raise VendorNotFound
+        return vendor
+
+    async def page(self, tenant: str, *, after: str = "", limit: int) -> list[Vendor]:
+        """The tenant's vendors in the order of their ids."""
+        async with self._database.transaction() as connection:
+            return await store.list_vendors(connection, tenant, after=after, limit=limit)
+
+    async def add_secret(
+        self, connection: AsyncConnection, tenant: str, vendor_id: str, *, overlap: timedelta, signs_in: timedelta
+    ) -> NewSecret:
+        """A new HS256 secret; the former one stays good for `overlap`, an older one ends now.
+
+        Args:
+            signs_in: until then the former secret goes on signing, so that the vendor can install the new one.
+
+        Raises:
+            VendorNotFound: as it says.
+            OverlapTooShort: nothing would sign between the end of the former and the start of the new one.
+        """
+        if signs_in > overlap:
+            raise OverlapTooShort
+        if await store.read_vendor(connection, tenant, vendor_id, lock=True) is None:
+            raise VendorNotFound
+        now = await read_clock(connection)
+        present = await store.read_secrets(connection, tenant, vendor_id)
+        former = present[-1] if present else None
+        text = random.token_urlsafe(SECRET_BYTES)
+        kid = random.token_urlsafe(16)
+        secret = Secret(
+            n=former.n + 1 if former is not None else 1,
+            kid=kid,
+            sealed=self._sealer.seal(text.encode(), _context(tenant, vendor_id, kid)),
+            created_at=now,
+            # The first one has no former that could sign meanwhile.
+            signs_from=now + signs_in if former is not None else now,
+            expires_at=None,
+        )
+        await store.add_secret(connection, tenant, vendor_id, secret, former_expires_at=now + overlap)
+        return NewSecret(
+            text=text,
+            secret=secret,
+            former=former,
+            former_expires_at=now + overlap if former is not None else None,
+        )
+
+    def unseal(self, vendor: Vendor, secret: Secret) -> bytes:
+        """The secret's bytes, with which tokens are signed and verified; remembered in memory.
+
+        Raises:
+            shared.sealing.CannotOpen: the row was changed, or its key-encryption key is missing.
+        """
+        place = (vendor.tenant, secret.kid)
+        found = self._open.get(place)
+        if found is None:
+            found = self._sealer.open(secret.sealed, _context(vendor.tenant, vendor.vendor_id, secret.kid))
+            self._open[place] = found
+            while len(self._open) > KEPT_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(place)
+        return found
+
+
+def _context(tenant: str, vendor_id: str, kid: str) -> str:
+    # The kid comes before the vendor's id: it has no slash, so that no two contexts read the same.
+    return f"sso-issuer vendor secret {tenant}/{kid}/{vendor_id}"

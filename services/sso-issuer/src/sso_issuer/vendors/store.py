@@ -1,0 +1,115 @@
+"""Vendors and their secrets in the database."""
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer.tables import vendor_secrets, vendors
+from sso_issuer.vendors.domain import (
+    SECRET_SLOTS,
+    Agreement,
+    ClaimSpelling,
+    Delivery,
+    Secret,
+    Vendor,
+    VendorAlgorithm,
+)
+
+
+async def put_vendor(
+    connection: AsyncConnection, tenant: str, vendor_id: str, agreement: Agreement
+) -> tuple[Vendor, bool]:
+    """Writes the agreement; returns the vendor and whether it is new.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: another vendor of the tenant has this audience.
+    """
+    now = sa.func.clock_timestamp()
+    statement = postgresql.insert(vendors).values(
+        tenant=tenant, vendor_id=vendor_id, **asdict(agreement), created_at=now, updated_at=now
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=[vendors.c.tenant, vendors.c.vendor_id], set_={**asdict(agreement), "updated_at": now}
+    )
+    # A row that this very statement inserted has never been locked or updated.
+    is_new = sa.literal_column("xmax = 0", sa.Boolean).label("is_new")
+    row = (await connection.execute(statement.returning(*vendors.c, is_new))).one()
+    return _vendor(row), bool(row.is_new)
+
+
+async def read_vendor(connection: AsyncConnection, tenant: str, vendor_id: str, *, lock: bool = False) -> Vendor | None:
+    """The vendor, or None. `lock` keeps others from adding secrets meanwhile."""
+    query = sa.select(vendors).filter_by(tenant=tenant, vendor_id=vendor_id)
+    if lock:
+        query = query.with_for_update(key_share=True)
+    row = (await connection.execute(query)).first()
+    return None if row is None else _vendor(row)
+
+
+async def list_vendors(connection: AsyncConnection, tenant: str, *, after: str, limit: int) -> list[Vendor]:
+    """The tenant's vendors in the order of their ids, those behind `after`."""
+    query = sa.select(vendors).filter_by(tenant=tenant).where(vendors.c.vendor_id > after)
+    return [_vendor(row) for row in await connection.execute(query.order_by(vendors.c.vendor_id).limit(limit))]
+
+
+async def read_secrets(connection: AsyncConnection, tenant: str, vendor_id: str) -> list[Secret]:
+    """The vendor's secrets, also those that have ended lately, oldest first."""
+    query = sa.select(vendor_secrets).filter_by(tenant=tenant, vendor_id=vendor_id).order_by(vendor_secrets.c.n)
+    return [_secret(row) for row in await connection.execute(query)]
+
+
+async def add_secret(
+    connection: AsyncConnection, tenant: str, vendor_id: str, secret: Secret, *, former_expires_at: datetime
+) -> None:
+    """Adds the newest secret in the place of the last but one; the last one gets its end."""
+    place = {"tenant": tenant, "vendor_id": vendor_id}
+    slot = secret.n % SECRET_SLOTS
+    await connection.execute(sa.delete(vendor_secrets).filter_by(**place, slot=slot))
+    await connection.execute(
+        sa.update(vendor_secrets).filter_by(**place, expires_at=None).values(expires_at=former_expires_at)
+    )
+    await connection.execute(
+        sa.insert(vendor_secrets).values(
+            **place,
+            n=secret.n,
+            slot=slot,
+            kid=secret.kid,
+            secret=secret.sealed,
+            created_at=secret.created_at,
+            signs_from=secret.signs_from,
+            expires_at=secret.expires_at,
+        )
+    )
+
+
+def _vendor(row: Any) -> Vendor:
+    return Vendor(
+        tenant=row.tenant,
+        vendor_id=row.vendor_id,
+        agreement=Agreement(
+            name=row.name,
+            redirect_url=row.redirect_url,
+            delivery=Delivery(row.delivery),
+            algorithm=VendorAlgorithm(row.algorithm),
+            lifetime_seconds=row.lifetime_seconds,
+            claim_spelling=ClaimSpelling(row.claim_spelling),
+            audience=row.audience,
+        ),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _secret(row: Any) -> Secret:
+    return Secret(
+        n=row.n,
+        kid=row.kid,
+        sealed=row.secret,
+        created_at=row.created_at,
+        signs_from=row.signs_from,
+        expires_at=row.expires_at,
+    )
