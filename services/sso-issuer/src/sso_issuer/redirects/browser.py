@@ -1,0 +1,217 @@
+"""Redirects for a signed-in user's browser: a form's button, or a front end that asks for JSON."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Request, Response
+from shared.errors import Refusal, Unauthenticated
+from shared.idempotency import IdempotencyKey
+from shared.identifiers import Identifier
+from shared.problems import problem_response
+
+from sso_issuer.onboarding_client import OnboardingClient, Session
+from sso_issuer.redirects.cross_site import OPAQUE, CrossSiteRequest, foreign_origin, origin_of
+from sso_issuer.redirects.domain import Asker
+from sso_issuer.redirects.pages import Pages, language_of, weight_of
+from sso_issuer.redirects.routes import answer_of
+from sso_issuer.redirects.schemas import RedirectOut
+from sso_issuer.redirects.service import Redirects
+from sso_issuer.vendors.domain import Delivery
+from sso_issuer.vendors.service import Vendors
+
+router = APIRouter(prefix="/sso/v1/redeem", tags=["redirects"])
+
+VendorId = Annotated[Identifier, Path()]
+
+SESSION_COOKIE: Final = "session"
+_SESSION = re.compile(r"[\x21-\x7e]{1,512}")
+_ALLOWED_METHODS: Final = "GET, POST, OPTIONS"
+_ALLOWED_HEADERS: Final = "Accept, Content-Type, Idempotency-Key, X-Request-Id, traceparent"
+_EXPOSED_HEADERS: Final = "Idempotency-Replayed, Retry-After, X-Request-Id"
+#: How long a browser may remember that an origin was let in, in seconds.
+_PREFLIGHT_REMEMBERED: Final = "600"
+
+
+class NotSignedIn(Unauthenticated):
+    code = "not_signed_in"
+
+    def __init__(self) -> None:
+        super().__init__("Nobody is signed in, or the session has ended.")
+
+
+@router.post(
+    "/{vendor_id}",
+    summary="Send the signed-in user to a vendor",
+    response_model=RedirectOut,
+    status_code=201,
+    responses={
+        200: {"description": "A page that posts the token to the vendor", "content": {"text/html": {}}},
+        303: {"description": "To the vendor, or to the sign-in page"},
+    },
+)
+async def redeem(vendor_id: VendorId, request: Request, key: IdempotencyKey) -> Response:
+    async def send(session: Session) -> Response:
+        redirects: Redirects = request.app.state.redirects
+        asker = Asker(tenant=session.tenant, client_id=None, request_id=request.state.request_id)
+        if _wants_json(request):
+            # No client id contains a colon (Basic ends it there): a user's keys and a client's never meet.
+            owner = f"user:{session.user_id}"
+            answer = await redirects.issue_once(
+                asker, session.user_id, vendor_id, key=key, key_owner=owner, shape=answer_of
+            )
+            return answer.response()
+        redirect = await redirects.issue(asker, session.user_id, vendor_id)
+        if redirect.delivery is Delivery.QUERY:
+            # Not RedirectResponse: it would spell the vendor's own query anew.
+            return Response(status_code=303, headers={"Location": redirect.url})
+        pages: Pages = request.app.state.pages
+        return pages.post(redirect, _language(request))
+
+    return await _with_session(request, vendor_id, send)
+
+
+@router.get("/{vendor_id}", summary="Ask the signed-in user whether to go on", include_in_schema=False)
+async def ask_to_redeem(vendor_id: VendorId, request: Request) -> Response:
+    """Where the sign-in page leads back to. Opening it changes nothing: mail scanners open every link."""
+
+    async def ask(session: Session) -> Response:
+        vendors: Vendors = request.app.state.vendors
+        pages: Pages = request.app.state.pages
+        vendor = await vendors.find(session.tenant, vendor_id)
+        return pages.ask(vendor_id, vendor.agreement.name, _language(request))
+
+    return await _with_session(request, vendor_id, ask)
+
+
+@router.options("/{vendor_id}", include_in_schema=False)
+async def preflight(vendor_id: VendorId, request: Request) -> Response:
+    """A browser asks for its front end. It sends no cookie along, so any tenant's origin is let in here; the
+    request itself is held to the origins of the user's own tenant."""
+    origin = _foreign_origin(request)
+    headers = {"Allow": _ALLOWED_METHODS, "Vary": "Origin"}
+    if origin is not None:
+        onboarding: OnboardingClient = request.app.state.onboarding
+        if origin == OPAQUE or not await onboarding.is_origin_allowed(origin):
+            raise CrossSiteRequest
+        headers |= _cors_headers(request) | {
+            "Access-Control-Allow-Methods": _ALLOWED_METHODS,
+            "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
+            "Access-Control-Max-Age": _PREFLIGHT_REMEMBERED,
+        }
+    return Response(status_code=204, headers=headers)
+
+
+async def _with_session(request: Request, vendor_id: str, use: Callable[[Session], Awaitable[Response]]) -> Response:
+    """Answers a signed-in user of our own pages, or of the tenant's front ends; others get what fits them."""
+    cors: dict[str, str] = {}
+    try:
+        session, is_foreign = await _admit(request)
+        if is_foreign:
+            cors = _cors_headers(request)
+        if session is not None:
+            response = await use(session)
+        elif _wants_json(request):
+            response = _refused(request, NotSignedIn())
+        else:
+            response = _to_sign_in(request, vendor_id)
+    except Refusal as refusal:
+        # Answered here and not further up, so that a front end may read why.
+        request.state.log = {"refusal": refusal.stable_code, "why": refusal.log}
+        response = _refused(request, refusal)
+    # The page that asks sets a policy of its own, and has no token to keep.
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Accept, Accept-Language, Cookie, Origin"
+    response.headers.update(cors)
+    return response
+
+
+async def _admit(request: Request) -> tuple[Session | None, bool]:
+    """The session that a request comes with, and whether it comes from another site that may do this.
+
+    Raises:
+        CrossSiteRequest: from another site, and not from a front end of the user's tenant.
+    """
+    onboarding: OnboardingClient = request.app.state.onboarding
+    origin = _foreign_origin(request) if request.method == "POST" else None
+    if origin == OPAQUE:
+        raise CrossSiteRequest
+    cookie = request.cookies.get(SESSION_COOKIE, "")
+    session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
+    if origin is not None:
+        if session is None:
+            # Only to say `not signed in` to a front end instead of nothing at all.
+            is_allowed = await onboarding.is_origin_allowed(origin)
+        else:
+            is_allowed = origin in {origin_of(allowed) for allowed in session.allowed_origins}
+        if not is_allowed:
+            raise CrossSiteRequest
+    return session, origin is not None
+
+
+def _foreign_origin(request: Request) -> str | None:
+    headers = request.headers
+    here = f"{request.app.state.proxies.scheme(request.scope)}://{headers.get('host', '')}"
+    own = {origin_of(request.app.state.settings.public_url), origin_of(here)}
+    return foreign_origin(
+        sec_fetch_site=headers.get("sec-fetch-site"),
+        origin=headers.get("origin"),
+        referer=headers.get("referer"),
+        own=frozenset(origin for origin in own if origin is not None),
+    )
+
+
+def _cors_headers(request: Request) -> dict[str, str]:
+    origin = request.headers.get("origin")
+    if origin is None:
+        return {}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Credentials": "true",
+        "Access-Control-Expose-Headers": _EXPOSED_HEADERS,
+    }
+
+
+def _to_sign_in(request: Request, vendor_id: str) -> Response:
+    back = f"/sso/v1/redeem/{quote(vendor_id, safe='')}"
+    location = f"{request.app.state.settings.public_url}/login?next={quote(back, safe='')}"
+    return Response(status_code=303, headers={"Location": location})
+
+
+def render_refusal(refusal: Refusal, request: Request) -> Response:
+    """A page for a person on these paths, a problem body for everybody else."""
+    if request.url.path.startswith(f"{router.prefix}/"):
+        return _refused(request, refusal)
+    return problem_response(refusal, request)
+
+
+def _refused(request: Request, refusal: Refusal) -> Response:
+    if _weight(request, "text/html") > 0 and not _wants_json(request):
+        pages: Pages = request.app.state.pages
+        return pages.refused(refusal, request.state.request_id, _language(request))
+    response = problem_response(refusal, request)
+    if isinstance(refusal, Unauthenticated):
+        # The usual challenge names Basic, for which browsers would open a window of their own.
+        response.headers["WWW-Authenticate"] = f'Cookie realm="points platform", cookie-name="{SESSION_COOKIE}"'
+    return response
+
+
+def _wants_json(request: Request) -> bool:
+    """Whether JSON is asked for by name, and not less than a page."""
+    json = _weight(request, "application/json")
+    return json > 0 and json >= _weight(request, "text/html")
+
+
+def _weight(request: Request, media_type: str) -> float:
+    """How much a media type is wanted that `Accept` names; 0 where it does not."""
+    for part in request.headers.get("accept", "").split(","):
+        name, _, parameters = part.partition(";")
+        if name.strip().lower() == media_type:
+            return weight_of(parameters)
+    return 0.0
+
+
+def _language(request: Request) -> str:
+    return language_of(request.headers.get("accept-language"))

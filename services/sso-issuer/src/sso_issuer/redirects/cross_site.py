@@ -1,0 +1,56 @@
+"""Whether a browser's request comes from our own pages.
+
+The session's cookie goes along with requests that other sites cause. Judged by what only the browser can set:
+`Sec-Fetch-Site`, then `Origin`, then `Referer`. A request with none of the three comes from no browser that
+could be tricked, and has the cookie because whoever sends it holds it.
+"""
+
+from urllib.parse import urlsplit
+
+from shared.errors import Forbidden
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: What a request is said to come from when the browser tells only that it is not from here.
+OPAQUE = "null"
+
+
+class CrossSiteRequest(Forbidden):
+    code = "cross_site_request"
+
+    def __init__(self) -> None:
+        super().__init__("This address is called from the platform's own pages only.")
+
+
+def origin_of(url: str) -> str | None:
+    """`https://host[:port]` of a URL or an `Origin`, in one spelling; None if it has none."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
+    return f"{parts.scheme}://{host}{suffix}"
+
+
+def foreign_origin(
+    *, sec_fetch_site: str | None, origin: str | None, referer: str | None, own: frozenset[str]
+) -> str | None:
+    """The origin of a request that another site caused; None for one of our own, or of no browser.
+
+    Args:
+        own: the origins under which this service is reached.
+    """
+    if sec_fetch_site in {"same-origin", "none"}:
+        return None
+    if origin is not None:
+        source = origin_of(origin) or OPAQUE
+    elif referer is not None:
+        source = origin_of(referer) or OPAQUE
+    else:
+        return None if sec_fetch_site is None else OPAQUE
+    # `same-site` and `cross-site` are the browser's word that it is not our page, whatever else it says.
+    return source if sec_fetch_site is not None or source not in own else None

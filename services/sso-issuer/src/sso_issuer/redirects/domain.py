@@ -1,0 +1,123 @@
+"""What a vendor is told about a user, and how the token gets there."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.errors import NotFound
+
+from sso_issuer.vendors.domain import ClaimSpelling, Delivery
+
+#: The claims of the source document ("Teleskope generates JWT") in the two spellings vendors ask for.
+_SPELLED: Mapping[ClaimSpelling, tuple[str, str, str]] = {
+    ClaimSpelling.LOWER: ("firstname", "lastname", "userid"),
+    ClaimSpelling.CAMEL: ("firstName", "lastName", "userId"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What the directory of users says about a user."""
+
+    user_id: str
+    firstname: str
+    lastname: str
+    email: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asker:
+    """Who had a token issued: a back end's client, or the user's own browser (`client_id` None)."""
+
+    tenant: str
+    client_id: str | None
+    request_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issuance:
+    """The audit of one token: everything but the token."""
+
+    tenant: str
+    jti: str
+    user_id: str
+    vendor_id: str
+    delivery: Delivery
+    algorithm: str
+    kid: str
+    points: int
+    client_id: str | None
+    request_id: str
+    issued_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedIssuance(Issuance):
+    """An issuance as the audit shows it."""
+
+    redeemed_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redirect:
+    """Everything needed to send a user to a vendor."""
+
+    vendor_id: str
+    vendor_name: str
+    delivery: Delivery
+    url: str
+    fields: Mapping[str, str]
+    token: str
+    jti: str
+    expires_at: datetime
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such user.")
+
+
+def claims_of(
+    profile: Profile,
+    points: int,
+    *,
+    spelling: ClaimSpelling,
+    issuer: str,
+    audience: str,
+    jti: str,
+    issued_at: int,
+    expires_at: int,
+) -> dict[str, Any]:
+    """The claims of the source document, and beside them `iss`, `aud`, `jti`."""
+    firstname, lastname, userid = _SPELLED[spelling]
+    return {
+        firstname: profile.firstname,
+        lastname: profile.lastname,
+        "points": points,
+        "email": profile.email,
+        userid: profile.user_id,
+        "iat": issued_at,
+        "exp": expires_at,
+        "iss": issuer,
+        "aud": audience,
+        "jti": jti,
+    }
+
+
+def user_of(claims: Mapping[str, Any]) -> str | None:
+    """The user id that a token carries, in whichever spelling."""
+    user_id = claims.get("userid", claims.get("userId"))
+    return user_id if isinstance(user_id, str) else None
+
+
+def destination(redirect_url: str, delivery: Delivery, token: str) -> tuple[str, dict[str, str]]:
+    """Where the browser goes and which form fields it posts there; the vendor's own query is kept as it is."""
+    if delivery is Delivery.FORM_POST:
+        return redirect_url, {"token": token}
+    own_query = redirect_url.partition("?")[2]
+    joint = "?" if "?" not in redirect_url else "&" if own_query and not own_query.endswith("&") else ""
+    return f"{redirect_url}{joint}token={token}", {}

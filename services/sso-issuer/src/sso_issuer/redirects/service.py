@@ -1,0 +1,230 @@
+"""Use cases of redirects: have a token issued, and look at what was issued."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from shared.db import Database
+from shared.errors import Refusal, TooManyRequests, Unavailable
+from shared.group_commit import GroupCommit
+from shared.idempotency import Answer, Answers, RequestKey
+from shared.tokens import SigningKey
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer.keys.domain import Algorithm, issuer_of
+from sso_issuer.keys.service import Keys
+from sso_issuer.keys.store import SealedKey, read_active, read_clock
+from sso_issuer.ledger_client import LedgerClient
+from sso_issuer.onboarding_client import OnboardingClient
+from sso_issuer.redirects import store
+from sso_issuer.redirects.domain import Asker, Issuance, ListedIssuance, Profile, Redirect, claims_of, destination
+from sso_issuer.signer import Signer, of_secret
+from sso_issuer.vendors.domain import Secret, Vendor, VendorAlgorithm, VendorNotFound, signing_secret
+from sso_issuer.vendors.service import Vendors
+from sso_issuer.vendors.store import read_secrets, read_vendor
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A signed token and its audit, of which nothing is written yet."""
+
+    redirect: Redirect
+    issuance: Issuance
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Terms:
+    """What was agreed with the vendor and which key signs, as of one instant of the database's clock."""
+
+    vendor: Vendor
+    key: SealedKey | Secret | None
+    read_at: datetime
+    #: The machine's monotonic clock at `read_at`: from there on time is counted here.
+    mark: float
+
+    def now(self) -> datetime:
+        """The database's clock, without asking again."""
+        return self.read_at + timedelta(seconds=time.monotonic() - self.mark)
+
+
+class Redirects:
+    """Sends users to vendors."""
+
+    def __init__(
+        self,
+        database: Database,
+        answers: Answers,
+        keys: Keys,
+        vendors: Vendors,
+        signer: Signer,
+        ledger: LedgerClient,
+        onboarding: OnboardingClient,
+        *,
+        public_url: str,
+    ) -> None:
+        self._database = database
+        self._answers = answers
+        self._keys = keys
+        self._vendors = vendors
+        self._signer = signer
+        self._ledger = ledger
+        self._onboarding = onboarding
+        self._public_url = public_url
+        self._audit = GroupCommit[Issuance, None](self._append_all, name="issuances")
+
+    async def issue(self, asker: Asker, user_id: str, vendor_id: str) -> Redirect:
+        """A token for one user and one vendor; its audit is durable before this returns.
+
+        Raises:
+            VendorNotFound, UserNotFound, VendorWithoutSecret: as they say.
+            Unavailable: ledger, directory or database cannot be asked; no token leaves.
+        """
+        prepared = await self._prepare(asker, user_id, vendor_id)
+        await self._audit.submit(prepared.issuance)
+        return prepared.redirect
+
+    async def issue_once(
+        self,
+        asker: Asker,
+        user_id: str,
+        vendor_id: str,
+        *,
+        key: RequestKey | None,
+        key_owner: str,
+        shape: Callable[[Redirect], Answer],
+    ) -> Answer:
+        """The same for a caller that may repeat itself: one key, one token.
+
+        Args:
+            key_owner: among whose keys `key` is looked for.
+            shape: makes the answer that is kept, sealed.
+        """
+        if key is None:
+            return shape(await self.issue(asker, user_id, vendor_id))
+        first = await self._answers.recall(asker.tenant, key_owner, key)
+        if first is not None:
+            return first
+        # The neighbours are asked before the transaction; a final refusal of theirs is kept like an answer.
+        try:
+            prepared: _Prepared | Refusal = await self._prepare(asker, user_id, vendor_id)
+        except (Unavailable, TooManyRequests):
+            raise
+        except Refusal as refusal:
+            prepared = refusal
+
+        async def act(connection: AsyncConnection) -> Answer:
+            if isinstance(prepared, Refusal):
+                raise prepared
+            await store.append(connection, prepared.issuance)
+            return shape(prepared.redirect)
+
+        return await self._answers.once(asker.tenant, key_owner, key, act)
+
+    async def list_newest(
+        self,
+        tenant: str,
+        *,
+        user_id: str | None,
+        vendor_id: str | None,
+        before: tuple[datetime, str] | None,
+        limit: int,
+    ) -> list[ListedIssuance]:
+        """The audit, newest first."""
+        async with self._database.transaction() as connection:
+            return await store.list_newest(
+                connection, tenant, user_id=user_id, vendor_id=vendor_id, before=before, limit=limit
+            )
+
+    async def close(self) -> None:
+        """Writes what waits in line."""
+        await self._audit.close()
+
+    async def _prepare(self, asker: Asker, user_id: str, vendor_id: str) -> _Prepared:
+        terms = await self._read_terms(asker.tenant, vendor_id)
+        profile, points = await self._ask_neighbours(asker.tenant, user_id)
+        key = await self._signing_key(terms)
+        agreement = terms.vendor.agreement
+        now = terms.now()
+        issued_at = int(now.timestamp())
+        expires_at = issued_at + agreement.lifetime_seconds
+        jti = secrets.token_urlsafe(16)
+        claims = claims_of(
+            profile,
+            points,
+            spelling=agreement.claim_spelling,
+            issuer=issuer_of(self._public_url, asker.tenant),
+            audience=agreement.audience,
+            jti=jti,
+            issued_at=issued_at,
+            expires_at=expires_at,
+        )
+        token = await self._signer.sign(key, claims)
+        url, fields = destination(agreement.redirect_url, agreement.delivery, token)
+        expiry = datetime.fromtimestamp(expires_at, UTC)
+        return _Prepared(
+            redirect=Redirect(
+                vendor_id=vendor_id,
+                vendor_name=agreement.name,
+                delivery=agreement.delivery,
+                url=url,
+                fields=fields,
+                token=token,
+                jti=jti,
+                expires_at=expiry,
+            ),
+            issuance=Issuance(
+                tenant=asker.tenant,
+                jti=jti,
+                user_id=user_id,
+                vendor_id=vendor_id,
+                delivery=agreement.delivery,
+                algorithm=key.algorithm,
+                kid=key.kid,
+                points=points,
+                client_id=asker.client_id,
+                request_id=asker.request_id,
+                issued_at=now,
+                expires_at=expiry,
+            ),
+        )
+
+    async def _read_terms(self, tenant: str, vendor_id: str) -> _Terms:
+        key: SealedKey | Secret | None
+        async with self._database.transaction() as connection:
+            vendor = await read_vendor(connection, tenant, vendor_id)
+            if vendor is None:
+                raise VendorNotFound
+            now, mark = await read_clock(connection), time.monotonic()
+            if vendor.agreement.algorithm is VendorAlgorithm.HS256:
+                key = signing_secret(await read_secrets(connection, tenant, vendor_id), now)
+            else:
+                key = await read_active(connection, tenant, Algorithm(vendor.agreement.algorithm.value))
+        return _Terms(vendor=vendor, key=key, read_at=now, mark=mark)
+
+    async def _ask_neighbours(self, tenant: str, user_id: str) -> tuple[Profile, int]:
+        """Both at once. That there is no such user says more than that the ledger is away."""
+        profile, points = await asyncio.gather(
+            self._onboarding.profile(tenant, user_id),
+            self._ledger.available_points(tenant, user_id),
+            return_exceptions=True,
+        )
+        if isinstance(profile, BaseException):
+            raise profile
+        if isinstance(points, BaseException):
+            raise points
+        return profile, points
+
+    async def _signing_key(self, terms: _Terms) -> SigningKey:
+        if isinstance(terms.key, Secret):
+            return of_secret(terms.key.kid, self._vendors.unseal(terms.vendor, terms.key))
+        if isinstance(terms.key, SealedKey):
+            return await self._keys.unseal(terms.key)
+        return await self._keys.signing_key(terms.vendor.tenant, Algorithm(terms.vendor.agreement.algorithm.value))
+
+    async def _append_all(self, rows: Sequence[Issuance]) -> Sequence[None]:
+        async with self._database.raw_transaction() as connection:
+            await store.append_all(connection, rows)
+        return [None] * len(rows)

@@ -1,0 +1,88 @@
+"""Issuances in the database: appended, read, never changed."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer.redirects.domain import Issuance, ListedIssuance
+from sso_issuer.tables import issuances, redemptions
+from sso_issuer.vendors.domain import Delivery
+
+_COLUMNS: Final = (
+    ("tenant", "text"),
+    ("jti", "text"),
+    ("user_id", "text"),
+    ("vendor_id", "text"),
+    ("delivery", "text"),
+    ("algorithm", "text"),
+    ("kid", "text"),
+    ("points", "bigint"),
+    ("client_id", "text"),
+    ("request_id", "text"),
+    ("issued_at", "timestamptz"),
+    ("expires_at", "timestamptz"),
+)
+_APPEND: Final = (
+    f"INSERT INTO sso_issuer.issuances ({', '.join(name for name, _ in _COLUMNS)}) "  # noqa: S608 — our own names
+    f"SELECT * FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))})"
+)
+
+
+async def append_all(connection: asyncpg.Connection, rows: Sequence[Issuance]) -> None:
+    """Appends many in one statement, whatever their tenants."""
+    columns = ([_plain(getattr(row, name)) for row in rows] for name, _ in _COLUMNS)
+    await connection.execute(_APPEND, *columns)
+
+
+async def append(connection: AsyncConnection, row: Issuance) -> None:
+    """Appends one, within somebody's transaction."""
+    values = {name: _plain(getattr(row, name)) for name, _ in _COLUMNS}
+    await connection.execute(sa.insert(issuances).values(**values))
+
+
+async def find(connection: AsyncConnection, tenant: str, jti: str) -> ListedIssuance | None:
+    """One issuance and when its token was redeemed."""
+    row = (await connection.execute(_listed().where(issuances.c.tenant == tenant, issuances.c.jti == jti))).first()
+    return None if row is None else _issuance(row)
+
+
+async def list_newest(
+    connection: AsyncConnection,
+    tenant: str,
+    *,
+    user_id: str | None,
+    vendor_id: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[ListedIssuance]:
+    """Issuances from the newest on, those before a place in that order."""
+    query = _listed().where(issuances.c.tenant == tenant)
+    if user_id is not None:
+        query = query.where(issuances.c.user_id == user_id)
+    if vendor_id is not None:
+        query = query.where(issuances.c.vendor_id == vendor_id)
+    if before is not None:
+        place = sa.tuple_(sa.literal(before[0], sa.DateTime(timezone=True)), sa.literal(before[1], sa.Text))
+        query = query.where(sa.tuple_(issuances.c.issued_at, issuances.c.jti) < place)
+    query = query.order_by(issuances.c.issued_at.desc(), issuances.c.jti.desc()).limit(limit)
+    return [_issuance(row) for row in await connection.execute(query)]
+
+
+def _listed() -> sa.Select[Any]:
+    joined = issuances.outerjoin(
+        redemptions, (redemptions.c.tenant == issuances.c.tenant) & (redemptions.c.jti == issuances.c.jti)
+    )
+    return sa.select(*issuances.c, redemptions.c.redeemed_at).select_from(joined)
+
+
+def _issuance(row: Any) -> ListedIssuance:
+    values = dict(row._mapping)  # SQLAlchemy's documented name, not a private one
+    return ListedIssuance(**{**values, "delivery": Delivery(row.delivery)})
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Delivery) else value
