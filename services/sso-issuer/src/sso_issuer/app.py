@@ -1,0 +1,141 @@
+"""Builds the service: the only place that does."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+from fastapi import FastAPI
+from shared.callers import Callers, HttpRegister, Register
+from shared.calling import ServiceClient
+from shared.db import Database
+from shared.idempotency import Answers
+from shared.jwks import TenantKeys
+from shared.migrating import check_is_current
+from shared.sealing import Sealer, parse_key_encryption_keys
+from shared.service_app import create_service_app
+from shared.service_tokens import ServiceTokens
+from shared.settings import Mode
+
+from sso_issuer.keys.domain import Schedule
+from sso_issuer.keys.published import PublishedKeys
+from sso_issuer.keys.routes import router as keys_router
+from sso_issuer.keys.service import Keys
+from sso_issuer.keys.upkeep import keep_up
+from sso_issuer.ledger_client import LedgerClient
+from sso_issuer.onboarding_client import OnboardingClient
+from sso_issuer.redemptions.routes import router as redemptions_router
+from sso_issuer.redemptions.service import Redemptions
+from sso_issuer.redirects.browser import render_refusal
+from sso_issuer.redirects.browser import router as browser_router
+from sso_issuer.redirects.pages import Pages
+from sso_issuer.redirects.routes import router as redirects_router
+from sso_issuer.redirects.service import Redirects
+from sso_issuer.settings import Settings
+from sso_issuer.signer import Signer
+from sso_issuer.tables import answers as answers_table
+from sso_issuer.vendors.routes import internal_router
+from sso_issuer.vendors.routes import router as vendors_router
+from sso_issuer.vendors.service import Vendors
+
+PACKAGE = "sso_issuer"
+
+
+def create_app(
+    settings: Settings,
+    *,
+    register: Register | None = None,
+    ledger_transport: httpx.AsyncBaseTransport | None = None,
+    onboarding_transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """The service.
+
+    Args:
+        register: handed in by tests; partner-onboarding over HTTP otherwise.
+        ledger_transport, onboarding_transport: handed in by tests; the network otherwise.
+    """
+    database = Database.of(settings)
+    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
+    to_ledger = ServiceClient(
+        settings.ledger_url,
+        audience="points-ledger",
+        service_tokens=service_tokens,
+        transport=ledger_transport,
+        timeout_seconds=settings.neighbour_timeout_seconds,
+    )
+    to_onboarding = ServiceClient(
+        settings.onboarding_url,
+        audience="partner-onboarding",
+        service_tokens=service_tokens,
+        transport=onboarding_transport,
+        timeout_seconds=settings.neighbour_timeout_seconds,
+    )
+    ledger, onboarding = LedgerClient(to_ledger), OnboardingClient(to_onboarding)
+    answers = Answers(database, answers_table, sealer)
+    published = PublishedKeys(database)
+    keys = Keys(database, sealer, Schedule(rotate_every=settings.rotate_after), published)
+    vendors = Vendors(
+        database,
+        sealer,
+        keys,
+        public_url=settings.public_url,
+        plain_http_allowed=settings.mode is Mode.DEVELOPMENT,
+    )
+    signer = Signer()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        redirects = Redirects(
+            database, answers, keys, vendors, signer, ledger, onboarding, public_url=settings.public_url
+        )
+        app.state.redirects = redirects
+        upkeep = asyncio.create_task(keep_up(keys, answers, settings.upkeep_seconds))
+        try:
+            yield
+        finally:
+            upkeep.cancel()
+            with suppress(asyncio.CancelledError):
+                await upkeep
+            # What was accepted is written before the connections go.
+            await redirects.close()
+            signer.close()
+            await tenant_keys.aclose()
+            await ledger.aclose()
+            await onboarding.aclose()
+            await database.dispose()
+
+    app = create_service_app(
+        settings,
+        title="sso-issuer",
+        description="Signs the tokens that carry a signed-in user to a rewards vendor, and keeps their keys.",
+        lifespan=lifespan,
+        readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": keys.check_can_sign},
+        render=render_refusal,
+    )
+    # Access tokens are checked here as everywhere, by the published key set; only that the set is our own.
+    tenant_keys = TenantKeys(f"http://{PACKAGE}", transport=httpx.ASGITransport(app))
+    app.state.callers = Callers(
+        register or HttpRegister(to_onboarding),
+        keys=tenant_keys,
+        public_url=settings.public_url,
+        proxies=app.state.proxies,
+    )
+    app.state.service_tokens = service_tokens
+    app.state.answers = answers
+    app.state.published_keys = published
+    app.state.keys = keys
+    app.state.vendors = vendors
+    app.state.onboarding = onboarding
+    app.state.pages = Pages()
+    app.state.redemptions = Redemptions(database, answers, vendors, ledger, public_url=settings.public_url)
+    for router in (
+        keys_router,
+        vendors_router,
+        internal_router,
+        redirects_router,
+        browser_router,
+        redemptions_router,
+    ):
+        app.include_router(router)
+    return app

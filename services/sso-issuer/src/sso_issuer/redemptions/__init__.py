@@ -1,0 +1,1 @@
+"""Taking a token back from the vendor that received it: once."""

@@ -1,0 +1,27 @@
+"""Redemptions over the wire."""
+
+from pydantic import BaseModel, ConfigDict, Field
+from shared.tokens import MAX_TOKEN_CHARACTERS
+
+
+class TokenIn(BaseModel):
+    """A token as the vendor received it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": "eyJhbGciOi…"}]})
+
+    token: str = Field(strict=True, min_length=1, max_length=MAX_TOKEN_CHARACTERS)
+
+
+class RedeemedOut(BaseModel):
+    """The token's claims, in the vendor's spelling, and beside them what the ledger says now."""
+
+    model_config = ConfigDict(extra="allow")
+
+    points_now: int = Field(description="Available points at this moment.")
+    points: int = Field(description="Available points when the token was issued.")
+    email: str
+    iss: str
+    aud: str
+    jti: str
+    iat: int
+    exp: int

@@ -1,0 +1,156 @@
+"""The use case of redeeming: verify, ask the ledger, use up, in this order."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from shared.callers import Caller
+from shared.db import Database
+from shared.errors import Refusal, TooManyRequests, Unavailable
+from shared.idempotency import Answer, Answers, RequestKey
+from shared.tokens import KeySet, Rejected, VerificationKey
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import tokens
+from sso_issuer.keys.domain import issuer_of
+from sso_issuer.keys.store import read_clock, read_public
+from sso_issuer.ledger_client import LedgerClient
+from sso_issuer.redemptions import store
+from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, TokenNotIssued, TokenRefused
+from sso_issuer.redirects.domain import user_of
+from sso_issuer.redirects.store import find
+from sso_issuer.vendors.domain import Vendor, VendorAlgorithm, VendorNotFound
+from sso_issuer.vendors.service import Vendors
+from sso_issuer.vendors.store import read_secrets, read_vendor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redeemed:
+    """What a vendor is told when it is the first to bring a token."""
+
+    claims: Mapping[str, Any]
+    points_now: int
+
+
+class Redemptions:
+    """Takes tokens back from vendors."""
+
+    def __init__(
+        self, database: Database, answers: Answers, vendors: Vendors, ledger: LedgerClient, *, public_url: str
+    ) -> None:
+        self._database = database
+        self._answers = answers
+        self._vendors = vendors
+        self._ledger = ledger
+        self._public_url = public_url
+
+    async def redeem_once(
+        self,
+        caller: Caller,
+        token: str,
+        *,
+        request_id: str,
+        key: RequestKey | None,
+        shape: Callable[[Redeemed], Answer],
+    ) -> Answer:
+        """Uses a token up, and says what is in it and how many points the user has by now.
+
+        The ledger is asked before the token is used up: if it does not answer, the vendor may come again.
+
+        Raises:
+            VendorNotFound: the caller is no vendor of its tenant.
+            TokenRefused, TokenNotIssued, TokenAlreadyRedeemed: as they say.
+            Unavailable: ledger or database cannot be asked; the token is not used up.
+        """
+        first = await self._answers.recall(caller.tenant, caller.client_id, key)
+        if first is not None:
+            return first
+        try:
+            found: tuple[Redemption, Redeemed] | Refusal = await self._prepare(caller, token, request_id)
+        except (Unavailable, TooManyRequests):
+            raise
+        except Refusal as refusal:
+            found = refusal
+
+        async def act(connection: AsyncConnection) -> Answer:
+            if isinstance(found, Refusal):
+                raise found
+            redemption, redeemed = found
+            if not await store.append(connection, redemption):
+                first = await find(connection, redemption.tenant, redemption.jti)
+                raise TokenAlreadyRedeemed(None if first is None else first.redeemed_at)
+            return shape(redeemed)
+
+        return await self._answers.once(caller.tenant, caller.client_id, key, act)
+
+    async def _prepare(self, caller: Caller, token: str, request_id: str) -> tuple[Redemption, Redeemed]:
+        claims, user_id = await self._verify(caller, token)
+        points_now = await self._ledger.available_points(caller.tenant, user_id)
+        redemption = Redemption(
+            tenant=caller.tenant,
+            jti=claims["jti"],
+            client_id=caller.client_id,
+            request_id=request_id,
+            points_now=points_now,
+        )
+        return redemption, Redeemed(claims=claims, points_now=points_now)
+
+    async def _verify(self, caller: Caller, token: str) -> tuple[Mapping[str, Any], str]:
+        """The claims of a token that is good for this caller now, and the user it was issued for."""
+        async with self._database.transaction() as connection:
+            vendor = await read_vendor(connection, caller.tenant, caller.vendor)
+            if vendor is None:
+                raise VendorNotFound
+            try:
+                claims = tokens.verify(
+                    token,
+                    await self._keys_of(connection, vendor, token),
+                    typ="JWT",
+                    issuer=issuer_of(self._public_url, vendor.tenant),
+                    audience=vendor.agreement.audience,
+                    # The database's clock stamped it and judges it: there is nothing to be lenient about.
+                    now=(await read_clock(connection)).timestamp(),
+                    leeway_seconds=0,
+                )
+            except Rejected as rejected:
+                # Which keys exist is nobody's business: a token under an unknown key is badly signed.
+                code = "invalid_signature" if rejected.reason == "unknown_key" else rejected.reason
+                raise TokenRefused(rejected.message, code=code, log=rejected.reason) from None
+            jti = claims.get("jti")
+            if not isinstance(jti, str):
+                raise TokenRefused("The token does not say its jti.", code="malformed_token")
+            issuance = await find(connection, vendor.tenant, jti)
+        if (
+            issuance is None
+            or issuance.vendor_id != vendor.vendor_id
+            or issuance.user_id != user_of(claims)
+            or issuance.points != claims.get("points")
+            or issuance.expires_at.timestamp() != claims["exp"]
+        ):
+            raise TokenNotIssued
+        if issuance.redeemed_at is not None:
+            raise TokenAlreadyRedeemed(issuance.redeemed_at)
+        return claims, issuance.user_id
+
+    async def _keys_of(self, connection: AsyncConnection, vendor: Vendor, token: str) -> KeySet:
+        """The one key that `token` names, if it is this vendor's and of the algorithm agreed on; else none."""
+        kid = tokens.unverified_header(token).get("kid")
+        if not isinstance(kid, str) or "\0" in kid:
+            return KeySet([])
+        if vendor.agreement.algorithm is VendorAlgorithm.HS256:
+            now = await read_clock(connection)
+            secrets = await read_secrets(connection, vendor.tenant, vendor.vendor_id)
+            return KeySet(
+                VerificationKey.from_secret(secret.kid, self._vendors.unseal(vendor, secret))
+                for secret in secrets
+                if secret.kid == kid and _is_live(secret.expires_at, now)
+            )
+        jwk = await read_public(connection, vendor.tenant, kid)
+        if jwk is None or jwk["alg"] != vendor.agreement.algorithm.value:
+            return KeySet([])
+        return KeySet([VerificationKey.from_jwk(jwk)])
+
+
+def _is_live(expires_at: datetime | None, now: datetime) -> bool:
+    return expires_at is None or expires_at > now
