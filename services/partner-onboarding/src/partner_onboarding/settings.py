@@ -1,0 +1,71 @@
+"""The environment of this service: `ONBOARDING_…`."""
+
+import base64
+import binascii
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from shared.sealing import parse_key_encryption_keys
+from shared.settings import ServiceSettings, settings_config
+
+_MIN_KEY_BYTES = 32
+
+
+class Settings(ServiceSettings):
+    """What partner-onboarding reads; see the README for the table with defaults."""
+
+    model_config = settings_config("ONBOARDING_")
+
+    port: int = Field(8003, ge=1, le=65535)
+    issuer_url: str = Field("http://127.0.0.1:8002", description="sso-issuer, internally.")
+    ledger_url: str = Field("http://127.0.0.1:8001", description="points-ledger, internally.")
+    key_encryption_keys: SecretStr = Field(..., description="1:<base64 of 32 bytes>,2:<…>; the highest encrypts.")
+    secret_pepper: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes client secrets.")
+    account_name_key: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes e-mail addresses.")
+    session_idle_seconds: int = Field(3600, ge=300, description="A session ends when not used for so long.")
+    session_lifetime_seconds: int = Field(43_200, ge=600, description="A session ends after so long in any case.")
+    wrong_passwords_per_account: int = Field(10, ge=1, description="Within the window, before 429.")
+    wrong_passwords_per_address: int = Field(50, ge=1, description="Within the window, before 429.")
+    wrong_passwords_window_seconds: int = Field(900, ge=1)
+    last_used_every_seconds: Annotated[float, Field(gt=0, description="How often last uses are written.")] = 5.0
+
+    @field_validator("issuer_url", "ledger_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if not value.startswith(("https://", "http://")):
+            raise ValueError("must begin with http:// or https://")
+        return value.rstrip("/")
+
+    @field_validator("key_encryption_keys")
+    @classmethod
+    def _are_keys(cls, value: SecretStr) -> SecretStr:
+        parse_key_encryption_keys(value.get_secret_value())
+        return value
+
+    @field_validator("secret_pepper", "account_name_key")
+    @classmethod
+    def _is_key(cls, value: SecretStr) -> SecretStr:
+        if len(_decoded(value)) < _MIN_KEY_BYTES:
+            raise ValueError("must be base64 of at least 32 random bytes")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_differ(self) -> Self:
+        if _decoded(self.secret_pepper) == _decoded(self.account_name_key):
+            raise ValueError("secret_pepper and account_name_key must differ: each is to be replaced by itself")
+        return self
+
+    @property
+    def pepper_bytes(self) -> bytes:
+        return _decoded(self.secret_pepper)
+
+    @property
+    def account_name_key_bytes(self) -> bytes:
+        return _decoded(self.account_name_key)
+
+
+def _decoded(value: SecretStr) -> bytes:
+    try:
+        return base64.b64decode(value.get_secret_value(), validate=True)
+    except binascii.Error:
+        return b""

@@ -1,0 +1,49 @@
+"""What a tenant is."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shared.errors import Malformed, NotFound
+
+from partner_onboarding.addresses import origin_of
+
+TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
+
+
+class MalformedTenant(Malformed):
+    code = "malformed_tenant"
+
+
+class TenantNotFound(NotFound):
+    code = "tenant_not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer of the platform; `allowed_origins` may call with a signed-in user's session (CORS)."""
+
+    tenant: str
+    name: str
+    allowed_origins: tuple[str, ...] = ()
+
+
+def checked(tenant: str, name: str, allowed_origins: Iterable[str]) -> Tenant:
+    """A tenant as it may be kept, its origins written as browsers send them.
+
+    Raises:
+        MalformedTenant: naming what is wrong.
+    """
+    if not TENANT.fullmatch(tenant):
+        raise MalformedTenant("A tenant is 1 to 40 lower-case letters, digits and hyphens.")
+    if not 0 < len(name.strip()) <= 200:
+        raise MalformedTenant("A tenant's name has 1 to 200 characters.")
+    origins = []
+    for given in allowed_origins:
+        origin = origin_of(given)
+        if origin is None:
+            raise MalformedTenant(
+                "An origin is written as https://shop.example, without a path.", code="invalid_origin"
+            )
+        origins.append(origin)
+    return Tenant(tenant, name.strip(), tuple(dict.fromkeys(origins)))
