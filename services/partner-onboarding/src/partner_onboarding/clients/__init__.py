@@ -1,0 +1,1 @@
+"""Clients: the programs that may call the platform, and their secrets."""
