@@ -1,0 +1,1 @@
+"""Sessions: who is signed in with which browser."""

@@ -1,0 +1,99 @@
+"""Every statement about users."""
+
+from typing import Any
+
+from sqlalchemy import Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.tables import users
+from partner_onboarding.users.domain import SealedUser
+
+#: The constraint that an address breaks which another user of the tenant has.
+EMAIL_CONSTRAINT = "uq_users_tenant_email_hash"
+
+
+async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, lock: bool = False) -> SealedUser | None:
+    query = select(users).where(users.c.tenant == tenant, users.c.user_id == user_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return _user(row) if row is not None else None
+
+
+async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> list[SealedUser]:
+    """Everyone with this address, at most one a tenant. Only signing in may look across tenants."""
+    rows = await connection.execute(select(users).where(users.c.email_hash == email_hash).order_by(users.c.tenant))
+    return [_user(row) for row in rows]
+
+
+async def add_user(
+    connection: AsyncConnection,
+    tenant: str,
+    user_id: str,
+    *,
+    email_hash: bytes,
+    profile: bytes,
+    password_hash: str | None,
+    roles: tuple[str, ...] = (),
+) -> SealedUser | None:
+    """The new user, or None when the tenant has one of this id.
+
+    Raises:
+        IntegrityError: EMAIL_CONSTRAINT.
+    """
+    row = (
+        await connection.execute(
+            insert_or_nothing(users)
+            .values(
+                tenant=tenant,
+                user_id=user_id,
+                email_hash=email_hash,
+                profile=profile,
+                password_hash=password_hash,
+                roles=list(roles),
+            )
+            .on_conflict_do_nothing(index_elements=["tenant", "user_id"])
+            .returning(users)
+        )
+    ).one_or_none()
+    return _user(row) if row is not None else None
+
+
+async def change_user(
+    connection: AsyncConnection,
+    tenant: str,
+    user_id: str,
+    *,
+    email_hash: bytes,
+    profile: bytes,
+    password_hash: str | None,
+) -> SealedUser:
+    """Raises IntegrityError for EMAIL_CONSTRAINT."""
+    row = (
+        await connection.execute(
+            update(users)
+            .where(users.c.tenant == tenant, users.c.user_id == user_id)
+            .values(email_hash=email_hash, profile=profile, password_hash=password_hash, updated_at=func.now())
+            .returning(users)
+        )
+    ).one()
+    return _user(row)
+
+
+async def replace_password_hash(connection: AsyncConnection, tenant: str, user_id: str, password_hash: str) -> None:
+    """Keeps the same password at another cost; for the user nothing has changed."""
+    await connection.execute(
+        update(users).where(users.c.tenant == tenant, users.c.user_id == user_id).values(password_hash=password_hash)
+    )
+
+
+def _user(row: Row[Any]) -> SealedUser:
+    return SealedUser(
+        tenant=row.tenant,
+        user_id=row.user_id,
+        email_hash=row.email_hash,
+        profile=row.profile,
+        password_hash=row.password_hash,
+        roles=tuple(row.roles),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
