@@ -1,0 +1,1 @@
+"""Pages for people: plain HTML that works without JavaScript, in German and English."""
