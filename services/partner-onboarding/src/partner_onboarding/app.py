@@ -1,0 +1,156 @@
+"""Builds the service; with `register`, the only place where its parts are put together."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+import httpx
+import structlog
+from fastapi import FastAPI
+from shared.callers import Callers
+from shared.calling import ServiceClient
+from shared.idempotency import Answers
+from shared.jwks import TenantKeys
+from shared.migrating import check_is_current
+from shared.service_app import create_service_app
+from shared.service_tokens import ServiceTokens
+from shared.settings import Mode
+
+from partner_onboarding.clients.own_register import OwnRegister
+from partner_onboarding.clients.routes import client_routes
+from partner_onboarding.internal import internal_routes
+from partner_onboarding.issuer_client import IssuerClient
+from partner_onboarding.ledger_client import LedgerClient
+from partner_onboarding.pages.account import account_routes
+from partner_onboarding.pages.failures import show_failures_as_pages
+from partner_onboarding.pages.rendering import Pages
+from partner_onboarding.pages.sign_in import sign_in_routes
+from partner_onboarding.pages.static_files import static_routes
+from partner_onboarding.register import build_register
+from partner_onboarding.sessions.domain import SessionRules
+from partner_onboarding.sessions.service import Sessions
+from partner_onboarding.sessions.throttle import SignInThrottle
+from partner_onboarding.settings import Settings
+from partner_onboarding.tables import idempotent_answers
+from partner_onboarding.users.passwords import Argon2Cost
+from partner_onboarding.users.routes import user_routes
+
+_TIDY_EVERY_SECONDS: Final = 600.0
+_log = structlog.get_logger("partner_onboarding")
+
+
+def create_app(
+    settings: Settings,
+    *,
+    cost: Argon2Cost | None = None,
+    ledger_transport: httpx.AsyncBaseTransport | None = None,
+    issuer_transport: httpx.AsyncBaseTransport | None = None,
+) -> FastAPI:
+    """The service.
+
+    Args:
+        cost: of hashing a password; tests hand in a small one.
+        ledger_transport, issuer_transport: how the other services are reached; tests hand in their apps.
+    """
+    register = build_register(settings, cost)
+    service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
+    ledger_service = ServiceClient(
+        settings.ledger_url, audience="points-ledger", service_tokens=service_tokens, transport=ledger_transport
+    )
+    issuer_service = ServiceClient(
+        settings.issuer_url, audience="sso-issuer", service_tokens=service_tokens, transport=issuer_transport
+    )
+    keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
+    answers = Answers(register.database, idempotent_answers, register.sealer)
+    sessions = Sessions(
+        register.database,
+        register.profiles,
+        register.passwords,
+        SignInThrottle(
+            per_account=settings.wrong_passwords_per_account,
+            per_address=settings.wrong_passwords_per_address,
+            window_seconds=settings.wrong_passwords_window_seconds,
+        ),
+        SessionRules(
+            idle=timedelta(seconds=settings.session_idle_seconds),
+            lifetime=timedelta(seconds=settings.session_lifetime_seconds),
+        ),
+    )
+    pages = Pages(_form_key(settings), always_secure=settings.mode is Mode.PRODUCTION)
+
+    async def tidy_up() -> None:
+        await sessions.tidy_up()
+        await answers.forget_old()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        chores = [
+            asyncio.create_task(_repeat(register.clients.write_last_uses, settings.last_used_every_seconds)),
+            asyncio.create_task(_repeat(tidy_up, _TIDY_EVERY_SECONDS)),
+        ]
+        try:
+            yield
+        finally:
+            for chore in chores:
+                chore.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
+            await _try(register.clients.write_last_uses)
+            await ledger_service.aclose()
+            await issuer_service.aclose()
+            await keys.aclose()
+            await register.close()
+
+    async def check_database() -> None:
+        await check_is_current(register.database, "partner_onboarding")
+
+    app = create_service_app(
+        settings,
+        title="partner-onboarding",
+        description="The register of tenants, clients and users, sign-in, and the pages for people.",
+        lifespan=lifespan,
+        readiness={"database": check_database},
+    )
+    app.state.service_tokens = service_tokens
+    app.state.callers = Callers(
+        OwnRegister(register.clients), keys=keys, public_url=settings.public_url, proxies=app.state.proxies
+    )
+    app.include_router(client_routes(register.clients, answers))
+    app.include_router(user_routes(register.users))
+    app.include_router(internal_routes(register.clients, register.users, sessions, register.tenants))
+    app.include_router(sign_in_routes(pages, sessions))
+    app.include_router(
+        account_routes(
+            pages,
+            sessions,
+            register.users,
+            register.tenants,
+            LedgerClient(ledger_service),
+            IssuerClient(issuer_service),
+        )
+    )
+    app.include_router(static_routes())
+    show_failures_as_pages(app, pages)
+    return app
+
+
+def _form_key(settings: Settings) -> bytes:
+    """A key of its own for form tokens, drawn from the pepper so that all replicas have the same."""
+    return hmac.digest(settings.pepper_bytes, b"partner-onboarding form tokens", hashlib.sha256)
+
+
+async def _repeat(chore: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(every_seconds)
+        await _try(chore)
+
+
+async def _try(chore: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await chore()
+    # A chore that fails once is tried again at its next turn; the service goes on meanwhile.
+    except Exception:
+        _log.exception("a chore failed", chore=chore.__name__)
