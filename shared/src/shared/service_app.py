@@ -12,8 +12,10 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import errors
+from shared.hot_routes import HotRoute, HotRoutes
 from shared.logs import configure_logging
 from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
 from shared.proxies import ProxyTrust
@@ -41,6 +43,28 @@ _MESSAGE_OF_STATUS: Mapping[int, str] = {
 }
 
 
+class ServiceApp(FastAPI):
+    """FastAPI with a short way for hot routes."""
+
+    _hot: dict[tuple[str, str], ASGIApp]
+
+    def add_hot_routes(self, routes: HotRoutes, *, max_body_bytes: int, render: Renderer) -> None:
+        self._hot = {
+            (method, path): RequestFrame(
+                HotRoute(endpoint, path=path, max_body_bytes=max_body_bytes, render=render), render
+            )
+            for (method, path), endpoint in routes.items()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        hot = self._hot.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if hot is None:
+            await super().__call__(scope, receive, send)
+        else:
+            scope["app"] = self
+            await hot(scope, receive, send)
+
+
 def create_service_app(
     settings: ServiceSettings,
     *,
@@ -49,6 +73,7 @@ def create_service_app(
     lifespan: Lifespan,
     readiness: Mapping[str, ReadinessCheck],
     render: Renderer = problem_response,
+    hot_routes: HotRoutes | None = None,
     version: str = "1.0.0",
 ) -> FastAPI:
     """An application with everything that is the same in all four services.
@@ -56,8 +81,9 @@ def create_service_app(
     Args:
         readiness: name → check; `/readyz` answers 503 and names those that raise.
         render: how refusals are answered; by path or by what the caller accepts.
+        hot_routes: routes that go past the framework; they are not in OpenAPI by themselves.
     """
-    app = FastAPI(
+    app = ServiceApp(
         title=title,
         description=description,
         version=version,
@@ -76,6 +102,7 @@ def create_service_app(
     app.add_exception_handler(HTTPException, _answer_http_exception)
     _add_operations(app, readiness)
     app.add_middleware(RequestFrame, render=render)
+    app.add_hot_routes(hot_routes or {}, max_body_bytes=settings.max_body_bytes, render=render)
     extend_openapi(app, _drop_422)
     return app
 

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from points_ledger.accounts.routes import internal as internal_router
 from points_ledger.accounts.routes import router as accounts_router
 from points_ledger.eai import openapi as eai_openapi
-from points_ledger.eai.routes import change_points, failed_response
+from points_ledger.eai.routes import PATH, change_points, failed_response
 from points_ledger.eai.routes import router as eai_router
 from points_ledger.ledger import Ledger
 from points_ledger.service import PointsService
@@ -69,6 +69,7 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": lambda: check_is_current(database, "points_ledger")},
         render=_render,
+        hot_routes={("POST", PATH): change_points},
     )
     app.state.service_tokens = service_tokens
     app.state.callers = Callers(
@@ -77,7 +78,6 @@ def create_app(
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
-    app.router.add_route("/eai/v1/points", change_points, methods=["POST"])
     app.include_router(eai_router)
     app.include_router(accounts_router)
     app.include_router(internal_router)
