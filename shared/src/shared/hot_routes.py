@@ -53,7 +53,7 @@ class HotRoute:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-                    body += bytes(message.get("body", _EMPTY))
+            body += bytes(message.get("body", _EMPTY))
             if len(body) > self._max_body_bytes:
                 raise PayloadTooLarge("The request body is too long.")
             if not message.get("more_body", False):
