@@ -1,0 +1,1 @@
+"""The whole platform on one machine: database, services, gateway, shop, and a demonstration."""

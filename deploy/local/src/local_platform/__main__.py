@@ -11,13 +11,13 @@ import typer
 from shared.embedded_postgres import PostgresStartError, end_with_present_parent
 
 from local_platform.browser import NoBrowser, find_or_install_browser
+from local_platform.commands import CommandFailed
 from local_platform.console import Terminal
 from local_platform.journey import Journey, JourneyFailed
 from local_platform.ports import Ports
 from local_platform.processes import ProgramFailed
 from local_platform.running import CannotRun, Platform
 from local_platform.seeding import SeedingFailed
-from local_platform.stand_in import serve_stand_in
 from local_platform.state_directory import StateDirectory, StateDirectoryInUse
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
@@ -39,6 +39,7 @@ def run(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None:
             asyncio.run(_run(ports, state, terminal))
     except (
         CannotRun,
+        CommandFailed,
         JourneyFailed,
         PostgresStartError,
         ProgramFailed,
@@ -74,12 +75,6 @@ def browser() -> None:
     except NoBrowser as error:
         typer.echo(f"make test: {error}", err=True)
         raise typer.Exit(1) from None
-
-
-@app.command(hidden=True)
-def stand_in(port: int) -> None:
-    """Pages in the place of a partner's and a third party's own."""
-    serve_stand_in(port)
 
 
 async def _run(ports: Ports, state: StateDirectory, terminal: Terminal) -> None:

@@ -17,7 +17,8 @@ POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 30.0
-LAST_LINES = 8
+LAST_LINES = 6
+LONGEST_LINE = 180
 
 
 class ProgramFailed(Exception):
@@ -91,6 +92,10 @@ class Supervisor:
                 running.keeper.cancel()
             await self._stop(running)
         self._running.clear()
+
+    @property
+    def has_started(self) -> bool:
+        return bool(self._running)
 
     def pid_of(self, name: str) -> int:
         return next(running.process.pid for running in self._running if running.program.name == name)
@@ -192,7 +197,7 @@ def describe_end(program: Program, code: int) -> str:
 
 def _log_of(program: Program) -> str:
     lines = program.log.read_text(errors="replace").splitlines()[-LAST_LINES:] if program.log.exists() else []
-    return "\n".join([f"its log: {program.log}", *(f"  | {line}" for line in lines)])
+    return "\n".join([f"its log: {program.log}", *(f"  | {line[:LONGEST_LINE]}" for line in lines)])
 
 
 def _end_of(process: subprocess.Popen[bytes]) -> asyncio.Future[int]:

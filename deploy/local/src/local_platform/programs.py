@@ -51,7 +51,7 @@ class Programs:
         return self._program(SHOP, command, environment, f"http://127.0.0.1:{self._ports.rewards_shop}/healthz")
 
     def stand_in(self) -> Program:
-        command = [sys.executable, "-m", "local_platform", "stand-in", str(self._ports.stand_in)]
+        command = [sys.executable, "-m", "local_platform.stand_in", str(self._ports.stand_in)]
         return self._program("stand-in", command, {}, f"http://127.0.0.1:{self._ports.stand_in}/")
 
     def _program(

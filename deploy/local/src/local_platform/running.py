@@ -1,21 +1,20 @@
 """`make run`: everything on one machine, from the database to the shop, until somebody stops it."""
 
 import asyncio
-import os
 import signal
-import sys
 import time
 from collections.abc import Coroutine
 from typing import Any
 
 from shared.embedded_postgres import EmbeddedPostgres
 
+from local_platform.commands import Commands, commands
 from local_platform.console import Terminal
 from local_platform.demonstration import describe, make_demonstration, write_demo_json
 from local_platform.environments import SERVICES, Environments, Service
 from local_platform.journey import Journey
 from local_platform.ports import Ports, busy_ports
-from local_platform.processes import ProgramFailed, Supervisor
+from local_platform.processes import Supervisor
 from local_platform.programs import Programs
 from local_platform.seeding import Seeding
 from local_platform.state_directory import StateDirectory
@@ -46,7 +45,7 @@ class Platform:
         """Returns after SIGINT or SIGTERM, when everything has been stopped.
 
         Raises:
-            CannotRun, ProgramFailed, PostgresStartError, SeedingFailed, JourneyFailed: it could not be started.
+            CannotRun, CommandFailed, JourneyFailed, PostgresStartError, ProgramFailed, SeedingFailed: as they say.
         """
         stop = _stop_requested()
         self._state.demo_json.unlink(missing_ok=True)
@@ -56,9 +55,10 @@ class Platform:
             await stop.wait()
         finally:
             self._state.demo_json.unlink(missing_ok=True)
-            self._terminal.title("Stopping …")
-            await self._supervisor.stop()
-            self._terminal.say(f"Everything has stopped. The data stay in {self._state.path}.")
+            if self._supervisor.has_started:
+                self._terminal.title("Stopping …")
+                await self._supervisor.stop()
+                self._terminal.say(f"Everything has stopped. The data stay in {self._state.path}.")
 
     async def _until(self, stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         """Works until it is done, somebody asks to stop, or a program dies that has been started already."""
@@ -75,26 +75,27 @@ class Platform:
         await self._wait_for_ports()
         with self._terminal.doing("PostgreSQL, a role and a database for each service"):
             await self._start_databases()
-        with self._terminal.doing("Migrations"):
-            await asyncio.gather(*(self._migrate(service) for service in SERVICES))
-        with self._terminal.doing("Services: " + ", ".join(service.name for service in SERVICES)):
-            await asyncio.gather(*(self._start_service(service) for service in SERVICES))
-        with self._terminal.doing("Gateway and rewards shop"):
-            await self._supervisor.start(self._programs.gateway())
-            await asyncio.gather(
-                self._supervisor.start(self._programs.shop(self._demonstration.demo.client("vendor"))),
-                self._supervisor.start(self._programs.stand_in()),
-            )
-        await self._demonstrate()
+        every = {name: value for each in self._environment_of.values() for name, value in each.items()}
+        async with commands(every) as running_commands:
+            with self._terminal.doing("Migrations"):
+                for service in SERVICES:
+                    await running_commands.run(service.package, "migrate")
+            with self._terminal.doing("Services: " + ", ".join(service.name for service in SERVICES)):
+                await asyncio.gather(*(self._start_service(service) for service in SERVICES))
+            with self._terminal.doing("Gateway and rewards shop"):
+                await self._supervisor.start(self._programs.gateway())
+                await asyncio.gather(
+                    self._supervisor.start(self._programs.shop(self._demonstration.demo.client("vendor"))),
+                    self._supervisor.start(self._programs.stand_in()),
+                )
+            await self._demonstrate(running_commands)
         self._welcome(time.monotonic() - begun)
 
-    async def _demonstrate(self) -> None:
+    async def _demonstrate(self, running_commands: Commands) -> None:
         """Seeds, travels once, and only then says by `demo.json` that all is ready, with the points as they are."""
-        onboarding = next(service for service in SERVICES if service.name == "partner-onboarding")
-        seeding = Seeding(self._demonstration, self._ports, self._environment_of[onboarding])
-        with self._terminal.doing("Demonstration: tenants and clients"):
-            await seeding.register_clients()
-        with self._terminal.doing("Demonstration: users, points, the shop"):
+        seeding = Seeding(self._demonstration, self._ports, running_commands)
+        with self._terminal.doing("Demonstration: tenants, clients, users, points"):
+            await seeding.register()
             points = await seeding.fill()
         description = describe(self._demonstration, points, self._ports, self._state)
         self._terminal.title("The journey of points, through the real interfaces")
@@ -105,13 +106,15 @@ class Platform:
     async def _wait_for_ports(self) -> None:
         """A platform that was killed a moment ago may still be on its way out."""
         deadline = time.monotonic() + LEFTOVERS_SECONDS
+        waiting = False
         while busy := busy_ports(self._ports.all()):
+            shown = "; ".join(str(port) for port in busy[:3]) + (f"; and {len(busy) - 3} more" if busy[3:] else "")
             if time.monotonic() > deadline:
-                raise CannotRun(
-                    "; ".join(str(port) for port in busy)
-                    + ". Stop what is there, or choose other ports, such as: "
-                    + f"PORT_BASE={self._ports.base + 1000} STATE_DIR={self._state.path}-2 make run"
-                )
+                other = f"PORT_BASE={self._ports.base + 1000} STATE_DIR={self._state.path}-2"
+                raise CannotRun(f"{shown}. Stop what is there, or choose other ports, such as: {other} make run")
+            if not waiting:
+                self._terminal.say(f"{shown}; waiting for {LEFTOVERS_SECONDS:.0f} s in case it is about to end")
+            waiting = True
             await asyncio.sleep(POLL_SECONDS)
 
     async def _start_databases(self) -> None:
@@ -125,22 +128,6 @@ class Platform:
                 self._postgres.create_role_and_database(service.database, password)
                 url = self._postgres.url(service.database, service.database, password)
             self._environment_of[service] = self._environments.of_service(service, url)
-
-    async def _migrate(self, service: Service) -> None:
-        log = self._state.log(service.name)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", service.package, "migrate"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **self._environment_of[service]},
-        )
-        output, _ = await process.communicate()
-        with log.open("ab") as file:
-            file.write(output)
-        if process.returncode != 0:
-            last = "\n".join(f"  | {line}" for line in output.decode(errors="replace").splitlines()[-8:])
-            raise ProgramFailed(f"the migration of {service.name} failed ({process.returncode}); log: {log}\n{last}")
 
     async def _start_service(self, service: Service) -> None:
         await self._supervisor.start(self._programs.service(service, self._environment_of[service]))

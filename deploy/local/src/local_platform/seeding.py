@@ -4,19 +4,14 @@ Tenants, clients and the people of the operations come by partner-onboarding's c
 users, accounts, points and the shop's redirect settings by HTTP through the gateway.
 """
 
-import asyncio
 import json
-import os
-import sys
-from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 import httpx
 
+from local_platform.commands import Commands
 from local_platform.demonstration import VENDOR_ID, Client, Demonstration, Points, Tenant, User
 from local_platform.ports import Ports
-
-COMMANDS_AT_ONCE = 2
 
 
 class SeedingFailed(Exception):
@@ -24,24 +19,21 @@ class SeedingFailed(Exception):
 
 
 class Seeding:
-    """`onboarding_environment` is what partner-onboarding itself runs with."""
+    """`commands` run with the environment of partner-onboarding."""
 
-    def __init__(self, demonstration: Demonstration, ports: Ports, onboarding_environment: Mapping[str, str]) -> None:
+    def __init__(self, demonstration: Demonstration, ports: Ports, commands: Commands) -> None:
         self._demonstration = demonstration
         self._ports = ports
-        self._environment = {**os.environ, **onboarding_environment}
-        self._turns = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self._commands = commands
 
-    async def register_clients(self) -> None:
-        """Tenants first, then all that belongs to them."""
-        await _all(self._create_tenant(tenant) for tenant in self._tenants)
-        await _all(
-            [
-                *(self._create_client(tenant, client) for tenant in self._tenants for client in tenant.clients),
-                self._create_person(self._demonstration.tenant_admin, "tenant_admin"),
-                self._create_person(self._demonstration.operator_user, "operator"),
-            ]
-        )
+    async def register(self) -> None:
+        """Tenants, their clients, and the people of the operations."""
+        for tenant in self._tenants:
+            await self._create_tenant(tenant)
+            for client in tenant.clients:
+                await self._create_client(tenant, client)
+        await self._create_person(self._demonstration.tenant_admin, "tenant_admin")
+        await self._create_person(self._demonstration.operator_user, "operator")
 
     async def fill(self) -> Points:
         """Users, accounts, credits, vendors. Returns the points that everybody has now."""
@@ -112,29 +104,13 @@ class Seeding:
         identity = ["--tenant", self._demonstration.demo.tenant, "--user-id", user.user_id]
         await self._run("create-user", *identity, *names, "--role", role, "--password-stdin", secret=user.password)
 
-    async def _run(self, *command: str, secret: str = "") -> dict[str, Any]:
+    async def _run(self, *command: str, secret: str = "") -> None:
         """One of partner-onboarding's commands; a secret goes by its standard input, where nobody can look."""
-        async with self._turns:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "partner_onboarding", *command),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=self._environment,
-            )
-            output, errors = await process.communicate(f"{secret}\n".encode() if secret else b"")
-        if process.returncode != 0:
-            told = (errors or output).decode(errors="replace").strip()
-            raise SeedingFailed(f"partner_onboarding {command[0]} ended with {process.returncode}: {told}")
+        output = await self._commands.run("partner_onboarding", *command, given=f"{secret}\n" if secret else "")
         try:
-            answer: dict[str, Any] = json.loads(output)
+            json.loads(output)
         except ValueError:
             raise SeedingFailed(f"partner_onboarding {command[0]} did not answer with JSON: {output!r}") from None
-        return answer
-
-
-async def _all(work: Iterable[Awaitable[object]]) -> None:
-    await asyncio.gather(*work)
 
 
 async def _put(http: httpx.AsyncClient, path: str, body: Any) -> Any:

@@ -4,6 +4,7 @@ They show what the browser carried there, which on a real partner's page nobody 
 """
 
 import html
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
@@ -46,6 +47,5 @@ class StandInPages(BaseHTTPRequestHandler):
         """Nothing: the addresses carry codes."""
 
 
-def serve_stand_in(port: int) -> None:
-    """Serves until it is killed."""
-    ThreadingHTTPServer(("127.0.0.1", port), StandInPages).serve_forever()
+if __name__ == "__main__":
+    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), StandInPages).serve_forever()
