@@ -8,6 +8,7 @@ So: one algorithm a key, the key by exact `kid`, and `typ`, `crit`, `iat`, `exp`
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,7 +19,13 @@ from jose.backends.base import Key
 from jose.exceptions import JOSEError
 from jose.utils import base64url_decode
 
-ALGORITHMS: Final = frozenset({"ES256", "RS256", "HS256"})
+#: Algorithm → type of its keys, and the members that such a key must have.
+_KEY_OF_ALGORITHM: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+    "ES256": ("EC", ("crv", "x", "y")),
+    "RS256": ("RSA", ("n", "e")),
+    "HS256": ("oct", ("k",)),
+}
+ALGORITHMS: Final = frozenset(_KEY_OF_ALGORITHM)
 MIN_SECRET_BYTES: Final = 32
 MIN_RSA_BITS: Final = 2048
 #: Clocks of two well-kept machines differ by less.
@@ -54,29 +61,19 @@ class VerificationKey:
         Raises:
             UnusableKey: as it says.
         """
-        kid, algorithm = jwk.get("kid"), jwk.get("alg")
-        if not isinstance(kid, str) or not kid:
-            raise UnusableKey("a key needs a kid")
-        expected_type = {"ES256": "EC", "RS256": "RSA"}.get(str(algorithm))
-        if expected_type is None or jwk.get("kty") != expected_type:
-            raise UnusableKey(f"key {kid}: alg and kty do not fit together")
-        if algorithm == "ES256" and jwk.get("crv") != "P-256":
-            raise UnusableKey(f"key {kid}: ES256 needs the curve P-256")
-        if algorithm == "RS256" and len(base64url_decode(str(jwk.get("n")).encode())) * 8 < MIN_RSA_BITS:
-            raise UnusableKey(f"key {kid}: RSA keys have at least {MIN_RSA_BITS} bits")
-        try:
-            return cls(kid, str(algorithm), jose_jwk.construct(dict(jwk), algorithm))
-        except (JOSEError, ValueError, KeyError) as error:
-            raise UnusableKey(f"key {kid}: cannot be read") from error
+        key = _construct(jwk)
+        if "d" in jwk or jwk["kty"] == "oct":
+            raise UnusableKey(f"key {jwk['kid']}: is not a public one")
+        if jwk.get("use", "sig") != "sig":
+            raise UnusableKey(f"key {jwk['kid']}: is not for signatures")
+        return cls(jwk["kid"], jwk["alg"], key)
 
     @classmethod
     def from_secret(cls, kid: str, secret: bytes) -> "VerificationKey":
         """An HS256 secret of at least 32 bytes."""
-        if len(secret) < MIN_SECRET_BYTES:
-            raise UnusableKey(f"key {kid}: HS256 secrets have at least {MIN_SECRET_BYTES} bytes")
         # As a JWK: given as text, python-jose refuses secrets that happen to look like another format.
-        octets = _base64url(secret)
-        return cls(kid, "HS256", jose_jwk.construct({"kty": "oct", "k": octets}, "HS256"))
+        jwk = {"kty": "oct", "kid": kid, "alg": "HS256", "k": _base64url(secret)}
+        return cls(kid, "HS256", _construct(jwk))
 
 
 class KeySet:
@@ -87,13 +84,19 @@ class KeySet:
 
     @classmethod
     def from_jwks(cls, jwks: Mapping[str, Any]) -> "KeySet":
-        """The usable keys of a JWKS; keys of other algorithms are somebody else's business."""
+        """The usable keys of a JWKS; keys of other algorithms are somebody else's business.
+
+        Raises:
+            UnusableKey: it is no JWKS at all.
+        """
+        entries = jwks.get("keys")
+        if not isinstance(entries, list):
+            raise UnusableKey("a JWKS has a list of keys")
         keys = []
-        for jwk in jwks.get("keys", ()):
-            try:
-                keys.append(VerificationKey.from_jwk(jwk))
-            except UnusableKey:
-                continue
+        for jwk in entries:
+            # One that is odd must not take the good ones along.
+            with suppress(UnusableKey):
+                keys.append(VerificationKey.from_jwk(jwk if isinstance(jwk, dict) else {}))
         return cls(keys)
 
     def get(self, kid: str) -> VerificationKey | None:
@@ -113,8 +116,15 @@ class SigningKey:
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any]) -> "SigningKey":
-        """From a private JWK with `kid` and `alg`. Construct once and keep: it costs as much as 100 signatures."""
-        return cls(str(jwk["kid"]), str(jwk["alg"]), jose_jwk.construct(dict(jwk), jwk["alg"]))
+        """From a private JWK with `kid` and `alg`. Construct once and keep: it costs as much as 100 signatures.
+
+        Raises:
+            UnusableKey: as it says.
+        """
+        key = _construct(jwk)
+        if "d" not in jwk and jwk["kty"] != "oct":
+            raise UnusableKey(f"key {jwk['kid']}: a public key cannot sign")
+        return cls(jwk["kid"], jwk["alg"], key)
 
     def sign(self, claims: Mapping[str, Any], typ: str) -> str:
         """A compact JWS over `claims` with `kid` and `typ` in its header."""
@@ -122,6 +132,34 @@ class SigningKey:
             orjson.dumps(claims), self.key, headers={"kid": self.kid, "typ": typ}, algorithm=self.algorithm
         )
         return token
+
+
+def _construct(jwk: Mapping[str, Any]) -> Key:
+    """The key of a JWK that says all it must and is strong enough.
+
+    Raises:
+        UnusableKey: as it says; the message does not repeat the key.
+    """
+    kid, algorithm = jwk.get("kid"), jwk.get("alg")
+    if not isinstance(kid, str) or not kid:
+        raise UnusableKey("a key needs a kid")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise UnusableKey(f"key {kid}: alg must be one of {', '.join(sorted(ALGORITHMS))}")
+    key_type, members = _KEY_OF_ALGORITHM[algorithm]
+    if jwk.get("kty") != key_type or not all(isinstance(jwk.get(member), str) for member in members):
+        raise UnusableKey(f"key {kid}: {algorithm} needs a key of type {key_type} with {', '.join(members)}")
+    if algorithm == "ES256" and jwk["crv"] != "P-256":
+        raise UnusableKey(f"key {kid}: ES256 needs the curve P-256")
+    try:
+        key = jose_jwk.construct(dict(jwk), algorithm)
+    except (JOSEError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnusableKey(f"key {kid}: cannot be read") from error
+    # Of the number itself, since leading zeros would make a short one look long.
+    if algorithm == "RS256" and key.prepared_key.key_size < MIN_RSA_BITS:
+        raise UnusableKey(f"key {kid}: RSA keys have at least {MIN_RSA_BITS} bits")
+    if algorithm == "HS256" and len(key.prepared_key) < MIN_SECRET_BYTES:
+        raise UnusableKey(f"key {kid}: HS256 secrets have at least {MIN_SECRET_BYTES} bytes")
+    return key
 
 
 def unverified_header(token: str) -> dict[str, Any]:
