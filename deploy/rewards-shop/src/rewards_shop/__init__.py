@@ -1,0 +1,1 @@
+"""A rewards shop that takes points: the reference of a well-behaved vendor."""
