@@ -83,6 +83,13 @@ async def test_the_camel_spelling_of_claims_is_read_as_well(
     assert (visitor.user_id, visitor.firstname, visitor.lastname) == ("ada", "Ada", "Lovelace")
 
 
+async def test_who_has_one_name_only_may_come_in(
+    verifier: TokenVerifier, stage: RehearsalPlatform, claims: Claims
+) -> None:
+    visitor = await verifier.verify(stage.token(claims | {"firstname": ""}))
+    assert visitor.called == "Lovelace"
+
+
 async def test_rs256_is_believed_under_an_rsa_key(
     verifier: TokenVerifier, rsa_key: rsa.RSAPrivateKey, claims: Claims
 ) -> None:
@@ -124,6 +131,7 @@ async def test_a_token_without_a_claim_is_refused(
         ({"points": "1250"}, "malformed_token"),
         ({"points": True}, "malformed_token"),
         ({"userid": ""}, "malformed_token"),
+        ({"jti": ""}, "malformed_token"),
     ],
 )
 async def test_a_token_with_a_wrong_claim_is_refused(

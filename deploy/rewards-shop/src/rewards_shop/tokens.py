@@ -38,6 +38,11 @@ class Visitor:
     email: str
     points: int
 
+    @property
+    def called(self) -> str:
+        """What to greet with: not everybody has a first name, or tells it."""
+        return self.firstname or self.lastname or self.email
+
 
 class TokenVerifier:
     """Believes tokens of one issuer, meant for one audience."""
@@ -84,15 +89,19 @@ class TokenVerifier:
             raise TokenRejected("token_not_yet_valid")
         if not 0 < expires_at - issued_at <= LONGEST_LIFETIME_SECONDS:
             raise TokenRejected("malformed_token")
-        _text(claims, "jti")
+        if not _text(claims, "jti"):
+            raise TokenRejected("malformed_token")
 
 
 def _visitor(claims: dict[str, Any]) -> Visitor:
     points = claims.get("points")
     if not isinstance(points, int) or isinstance(points, bool) or points < 0:
         raise TokenRejected("malformed_token")
+    user_id = _text(claims, "userid", "userId")
+    if not user_id:
+        raise TokenRejected("malformed_token")
     return Visitor(
-        user_id=_text(claims, "userid", "userId"),
+        user_id=user_id,
         firstname=_text(claims, "firstname", "firstName"),
         lastname=_text(claims, "lastname", "lastName"),
         email=_text(claims, "email"),
@@ -127,6 +136,6 @@ def _seconds(claims: dict[str, Any], name: str) -> float:
 def _text(claims: dict[str, Any], *spellings: str) -> str:
     for spelling in spellings:
         value = claims.get(spelling)
-        if isinstance(value, str) and value:
+        if isinstance(value, str):
             return value
     raise TokenRejected("malformed_token")
