@@ -53,6 +53,15 @@ def sqlstate_of(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the server itself says that it has not committed.
+
+    A connection that breaks has a SQLSTATE too (asyncpg gives 08003, PgBouncer 08P01 or 57P01), and tells nothing.
+    """
+    state = sqlstate_of(error)
+    return state is not None and not state.startswith(("08", "57P"))
+
+
 def is_passing(error: BaseException) -> bool:
     """Whether the same transaction may succeed when tried again.
 
@@ -123,7 +132,7 @@ class Database:
         except Exception as error:
             if not is_passing(error):
                 raise
-            if committing and sqlstate_of(error) is None:
+            if committing and not _is_refusal(error):
                 raise OutcomeUnknown from error
             raise Unavailable(log=f"database: {error!r}") from error
 
@@ -152,7 +161,7 @@ class Database:
             except BaseException as error:
                 # Whatever state the connection is in, it is not one to hand on.
                 await connection.invalidate()
-                if sqlstate_of(error) is None and isinstance(error, Exception):
+                if isinstance(error, Exception) and not _is_refusal(error):
                     raise OutcomeUnknown from error
                 raise
 
