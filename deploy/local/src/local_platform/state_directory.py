@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+LONGEST_LOG_BYTES = 50_000_000
+
 
 class StateDirectoryInUse(Exception):
     """Another `make run` works on this directory; the message names it."""
@@ -47,6 +49,9 @@ class StateDirectory:
             directory.mkdir(parents=True, exist_ok=True)
         self.secrets.mkdir(exist_ok=True, mode=0o700)
         self.secrets.chmod(0o700)
+        for log in (self.path / "logs").glob("*.log"):
+            if log.stat().st_size > LONGEST_LOG_BYTES:
+                log.replace(log.with_suffix(".log.1"))
 
     @contextmanager
     def held(self) -> Iterator[None]:
