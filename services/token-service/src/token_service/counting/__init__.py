@@ -1,0 +1,1 @@
+"""Counting: who opened links, what was refused and when; batched, so that counting costs no one a wait."""

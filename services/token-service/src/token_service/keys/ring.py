@@ -1,0 +1,185 @@
+"""The keys of every tenant, opened and at hand: reading a token asks no database.
+
+A new key of another process is known here before it signs (`signs_from`), since changes are read every few
+seconds. When they could not be read for longer than that, an unknown signature is no proof of a forgery any more:
+then the database is asked, and the answer is `Unavailable` if it cannot be.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+from shared.db import Database
+from shared.errors import Unavailable
+from shared.sealing import CannotOpen, Sealer
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from token_service.keys import store
+from token_service.keys.material import TokenKey, new_secret
+from token_service.keys.store import KeyRow
+from token_service.tokens.format import Plain
+
+#: A transaction that becomes visible late was begun not longer ago than this.
+_OVERLAP_SECONDS: Final = 60.0
+_LEAST_STALE_SECONDS: Final = 5.0
+_log = structlog.get_logger("keys")
+
+
+@dataclass(frozen=True, slots=True)
+class TenantKeys:
+    """A tenant's keys that are not retired, the newest first: most tokens in use were made with it."""
+
+    keys: tuple[TokenKey, ...]
+    rows: tuple[KeyRow, ...]
+
+    def read(self, block: bytes) -> tuple[int, Plain] | None:
+        for key in self.keys:
+            plain = key.read(block)
+            if plain is not None:
+                return key.number, plain
+        return None
+
+
+class KeyRing:
+    """One a process.
+
+    Args:
+        ahead: how long a new key is known before it signs.
+        clock: seconds, monotonic; handed in by tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sealer: Sealer,
+        *,
+        ahead: timedelta,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._sealer = sealer
+        self._ahead = ahead
+        self._clock = clock
+        self._tenants: dict[str, TenantKeys] = {}
+        self._read_at = clock()
+        self._refreshing = asyncio.Lock()
+
+    async def read_token(self, tenant: str, block: bytes) -> tuple[int, Plain] | None:
+        """The number of the key that made these 16 bytes, and what they say; None for a forgery.
+
+        Raises:
+            Unavailable: the keys are not known well enough to say so.
+        """
+        found = self._tenants.get(tenant) or await self._load(tenant)
+        read = found.read(block)
+        if read is None and self._is_stale():
+            await self.refresh()
+            read = self._tenants.get(tenant, found).read(block)
+        return read
+
+    async def identify(self, tenants: Iterable[str], block: bytes) -> tuple[str, int, Plain] | None:
+        """The same where nobody says whose token it is: tries the keys of all these tenants."""
+        for tenant in tenants:
+            read = await self.read_token(tenant, block)
+            if read is not None:
+                return tenant, *read
+        return None
+
+    def key(self, tenant: str, number: int) -> TokenKey | None:
+        """A key that is at hand."""
+        found = self._tenants.get(tenant)
+        return next((key for key in found.keys if key.number == number), None) if found is not None else None
+
+    async def signing_key(self, tenant: str) -> TokenKey:
+        """The newest key whose time has come. A tenant's first one is made here, and signs at once."""
+        found = self._tenants.get(tenant) or await self._load(tenant)
+        if not found.keys:
+            found = await self._add_first(tenant)
+        if len(found.keys) == 1:
+            return found.keys[0]
+        now = datetime.now(UTC)
+        for key, row in zip(found.keys, found.rows, strict=True):
+            if row.signs_from <= now:
+                return key
+        return found.keys[-1]
+
+    async def rotate(self, tenant: str, *, immediately: bool = False) -> KeyRow:
+        """Adds a key that relieves the present one, once every process knows it; the former goes on verifying."""
+        while True:
+            async with self._database.transaction() as connection:
+                rows = await store.read_of(connection, tenant)
+                number = rows[-1].number + 1 if rows else 1
+                added = await self._insert(connection, tenant, number, timedelta(0) if immediately else self._ahead)
+                rows = await store.read_of(connection, tenant)
+            self._keep(tenant, rows)
+            if added is not None:
+                return added
+
+    async def refresh(self) -> None:
+        """Reads what other processes have changed.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
+        async with self._refreshing:
+            began = self._clock()
+            age = timedelta(seconds=began - self._read_at + _OVERLAP_SECONDS)
+            async with self._database.transaction() as connection:
+                changed = await store.tenants_changed_within(connection, age)
+                rows = {
+                    tenant: await store.read_of(connection, tenant) for tenant in changed if tenant in self._tenants
+                }
+            for tenant, of_tenant in rows.items():
+                self._keep(tenant, of_tenant)
+            self._read_at = began
+
+    async def check_opens(self) -> None:
+        """Raises Unavailable when the key made last cannot be opened with the key-encryption keys given."""
+        async with self._database.transaction() as connection:
+            newest = await store.read_newest(connection)
+        if newest is not None:
+            self._open(newest)
+
+    async def _load(self, tenant: str) -> TenantKeys:
+        async with self._database.transaction() as connection:
+            rows = await store.read_of(connection, tenant)
+        return self._keep(tenant, rows)
+
+    async def _add_first(self, tenant: str) -> TenantKeys:
+        async with self._database.transaction() as connection:
+            # Where another process is faster with number 1, its key is as good as ours.
+            await self._insert(connection, tenant, 1, timedelta(0))
+            rows = await store.read_of(connection, tenant)
+        return self._keep(tenant, rows)
+
+    async def _insert(self, connection: AsyncConnection, tenant: str, number: int, ahead: timedelta) -> KeyRow | None:
+        sealed = self._sealer.seal(new_secret(), _context(tenant, number))
+        return await store.insert(connection, tenant, number, sealed, ahead)
+
+    def _keep(self, tenant: str, rows: Sequence[KeyRow]) -> TenantKeys:
+        live = tuple(row for row in reversed(rows) if row.retired_at is None)
+        known = self._tenants.get(tenant)
+        opened = {} if known is None else {key.number: key for key in known.keys}
+        found = TenantKeys(tuple(opened.get(row.number) or self._open(row) for row in live), live)
+        # A tenant without a key is not remembered: its first one may be made by another process at any moment.
+        if live:
+            self._tenants[tenant] = found
+        return found
+
+    def _open(self, row: KeyRow) -> TokenKey:
+        try:
+            return TokenKey(row.number, self._sealer.open(row.sealed, _context(row.tenant, row.number)))
+        except CannotOpen as error:
+            _log.error("key does not open", tenant=row.tenant, number=row.number, why=str(error))
+            raise Unavailable(log=f"key {row.tenant}/{row.number}: {error}") from None
+
+    def _is_stale(self) -> bool:
+        return self._clock() - self._read_at > max(self._ahead.total_seconds(), _LEAST_STALE_SECONDS)
+
+
+def _context(tenant: str, number: int) -> str:
+    return f"token key of {tenant}/{number}"

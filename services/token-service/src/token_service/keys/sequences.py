@@ -1,0 +1,74 @@
+"""Numbers for new tokens: drawn from the database in blocks, so that no two processes ever use the same one.
+
+What a process has drawn and not used is lost when it ends: a thousand of a million million.
+"""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+from shared.db import Database
+from shared.errors import Unavailable
+
+from token_service.keys import store
+from token_service.keys.material import TokenKey
+from token_service.keys.ring import KeyRing
+
+_BLOCK: Final = 1000
+_TENANTS: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Block:
+    key: TokenKey
+    next: int
+    end: int
+
+
+class Sequences:
+    """One a process."""
+
+    def __init__(self, database: Database, ring: KeyRing) -> None:
+        self._database = database
+        self._ring = ring
+        self._blocks: OrderedDict[str, _Block] = OrderedDict()
+        self._drawing = asyncio.Lock()
+
+    async def take(self, tenant: str, count: int) -> tuple[TokenKey, range]:
+        """The key that signs now, and `count` numbers under it that nobody else has."""
+        key = await self._ring.signing_key(tenant)
+        taken = self._from_block(tenant, key, count)
+        if taken is None:
+            async with self._drawing:
+                taken = self._from_block(tenant, key, count)
+                if taken is None:
+                    await self._draw(tenant, key, count)
+                    taken = self._from_block(tenant, key, count)
+        if taken is None:
+            raise LookupError("numbers that were just drawn are not there")
+        return key, taken
+
+    def _from_block(self, tenant: str, key: TokenKey, count: int) -> range | None:
+        block = self._blocks.get(tenant)
+        if block is None or block.key is not key or block.end - block.next < count:
+            return None
+        first = block.next
+        block.next += count
+        return range(first, block.next)
+
+    async def _draw(self, tenant: str, key: TokenKey, count: int) -> None:
+        size = max(count, _BLOCK)
+        async with self._database.transaction() as connection:
+            first = await store.draw(connection, tenant, key.number, size)
+        if first is None:
+            raise Unavailable(log=f"key {tenant}/{key.number} has no numbers left: rotate it")
+        block = self._blocks.get(tenant)
+        if block is not None and block.key is key and block.end == first:
+            # Nobody else drew in between: what is left goes first.
+            block.end = first + size
+        else:
+            self._blocks[tenant] = _Block(key, first, first + size)
+        self._blocks.move_to_end(tenant)
+        while len(self._blocks) > _TENANTS:
+            self._blocks.popitem(last=False)

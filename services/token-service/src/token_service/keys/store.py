@@ -1,0 +1,105 @@
+"""Statements on keys. Connection first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from token_service.tables import keys, tokens
+from token_service.tokens.format import MAX_SEQUENCE
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key as it is kept."""
+
+    tenant: str
+    number: int
+    sealed: bytes
+    next_sequence: int
+    created_at: datetime
+    signs_from: datetime
+    retired_at: datetime | None
+    changed_at: datetime
+
+
+async def read_of(connection: AsyncConnection, tenant: str) -> list[KeyRow]:
+    """The tenant's keys, the newest last."""
+    statement = sa.select(*_columns()).where(keys.c.tenant == tenant).order_by(keys.c.number)
+    return [KeyRow(*row) for row in await connection.execute(statement)]
+
+
+async def read_all(connection: AsyncConnection) -> list[KeyRow]:
+    """Every tenant's keys, the newest last."""
+    statement = sa.select(*_columns()).order_by(keys.c.tenant, keys.c.number)
+    return [KeyRow(*row) for row in await connection.execute(statement)]
+
+
+async def tenants_changed_within(connection: AsyncConnection, age: timedelta) -> set[str]:
+    """Whose keys have changed in the last `age`."""
+    statement = sa.select(keys.c.tenant).where(keys.c.changed_at > sa.func.clock_timestamp() - age)
+    return set(await connection.scalars(statement))
+
+
+async def read_newest(connection: AsyncConnection) -> KeyRow | None:
+    """The key made last, of any tenant."""
+    row = (await connection.execute(sa.select(*_columns()).order_by(keys.c.changed_at.desc()).limit(1))).first()
+    return None if row is None else KeyRow(*row)
+
+
+async def insert(
+    connection: AsyncConnection, tenant: str, number: int, sealed: bytes, ahead: timedelta
+) -> KeyRow | None:
+    """The new key, which signs `ahead` from now; None when another process was faster with this number."""
+    now = sa.func.clock_timestamp()
+    statement = (
+        postgresql.insert(keys)
+        .values(
+            tenant=tenant,
+            number=number,
+            sealed=sealed,
+            next_sequence=1,
+            created_at=now,
+            signs_from=now + ahead,
+            changed_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(*_columns())
+    )
+    row = (await connection.execute(statement)).first()
+    return None if row is None else KeyRow(*row)
+
+
+async def draw(connection: AsyncConnection, tenant: str, number: int, count: int) -> int | None:
+    """The first of `count` numbers that nobody else gets; None when the key has not so many left."""
+    statement = (
+        sa.update(keys)
+        .where(
+            keys.c.tenant == tenant,
+            keys.c.number == number,
+            keys.c.next_sequence <= MAX_SEQUENCE + 1 - count,
+        )
+        .values(next_sequence=keys.c.next_sequence + count)
+        .returning(keys.c.next_sequence - count)
+    )
+    first: int | None = await connection.scalar(statement)
+    return first
+
+
+async def retire(connection: AsyncConnection, tenant: str, number: int) -> bool:
+    """Ends a key under which no token is left; False while there is one."""
+    is_used = sa.exists().where(tokens.c.tenant == tenant, tokens.c.key_number == number)
+    now = sa.func.clock_timestamp()
+    statement = (
+        sa.update(keys)
+        .where(keys.c.tenant == tenant, keys.c.number == number, ~is_used)
+        .values(retired_at=now, changed_at=now)
+    )
+    return (await connection.execute(statement)).rowcount > 0
+
+
+def _columns() -> Sequence[sa.Column[object]]:
+    return [keys.c[field] for field in KeyRow.__slots__]

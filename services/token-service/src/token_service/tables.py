@@ -1,0 +1,137 @@
+"""Columns and what the database itself refuses. The tenant leads every key, so that tenants can be moved apart.
+
+A token's own 32 characters are nowhere: the row's key is the small number that they encipher.
+"""
+
+import sqlalchemy as sa
+from shared.idempotency import define_answers_table
+from sqlalchemy.dialects import postgresql
+
+from token_service.tokens.format import MAX_SEQUENCE
+
+SCHEMA = "token_service"
+
+metadata = sa.MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    },
+)
+
+
+def _time(name: str, *, nullable: bool = True, comment: str | None = None) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, comment=comment)
+
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False, comment="AES key and MAC key, 32 bytes each, sealed"),
+    sa.Column("next_sequence", sa.BigInteger, nullable=False, comment="processes draw blocks of numbers from here"),
+    _time("created_at", nullable=False),
+    _time("signs_from", nullable=False, comment="later than created_at, so that every process knows it first"),
+    _time("retired_at", comment="from here it verifies nothing; no token of it is left"),
+    _time("changed_at", nullable=False),
+    sa.CheckConstraint("number > 0", name="number"),
+    sa.CheckConstraint(f"next_sequence BETWEEN 1 AND {MAX_SEQUENCE + 1}", name="next_sequence"),
+    sa.Index("keys_changed_at_idx", "changed_at"),
+)
+
+campaigns = sa.Table(
+    "campaigns",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("campaign_id", sa.Text, primary_key=True),
+    _time("created_at", nullable=False),
+    _time("revoked_at", comment="revokes every token of the campaign that was issued until then"),
+    sa.Column("destination_url", sa.Text, comment="where the hosted landing page leads"),
+    sa.Column("offer", postgresql.JSONB, comment="language → title, text, button"),
+    sa.CheckConstraint("(destination_url IS NULL) = (offer IS NULL)", name="landing"),
+)
+
+placements = sa.Table(
+    "placements",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, sa.Identity(always=True), primary_key=True),
+    sa.Column("campaign_id", sa.Text, nullable=False),
+    sa.Column("base_url", sa.Text, nullable=False),
+    sa.UniqueConstraint("tenant", "campaign_id", "base_url"),
+    sa.ForeignKeyConstraint(["tenant", "campaign_id"], ["campaigns.tenant", "campaigns.campaign_id"]),
+    comment="a campaign and where its links lead; kept once, not with every token",
+)
+
+# The order of columns leaves no gaps between them (8, 4, 2 bytes, then text): it is 10 bytes a token.
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    _time("issued_at", nullable=False),
+    _time("expires_at", comment="exact, where the token itself knows the minute; NULL is never"),
+    sa.Column("uses", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("placement", sa.Integer, nullable=False),
+    sa.Column("key_number", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("customer_id", sa.Text, nullable=False),
+    sa.Column("mac", sa.LargeBinary, nullable=False, comment="over all that was encoded: an edited row is noticed"),
+    sa.Column("product_id", sa.Text),
+    sa.Column("attributes", sa.Text, comment="JSON, as it was authenticated"),
+    _time("not_before"),
+    sa.Column("max_uses", sa.Integer),
+    _time("revoked_at"),
+    _time("first_used_at"),
+    _time("last_used_at"),
+    sa.Column("uses_by_bots", sa.BigInteger),
+    sa.Column("uses_by_scanners", sa.BigInteger),
+    sa.PrimaryKeyConstraint("tenant", "key_number", "sequence"),
+    sa.CheckConstraint(f"sequence BETWEEN 1 AND {MAX_SEQUENCE}", name="sequence"),
+    sa.CheckConstraint("max_uses > 0", name="max_uses"),
+    sa.CheckConstraint("uses BETWEEN 0 AND coalesce(max_uses, uses)", name="uses"),
+    sa.CheckConstraint("octet_length(mac) = 16", name="mac"),
+    # Tokens are appended in time, so a few pages tell where the old ones lie: some kilobytes for ten million rows.
+    sa.Index("tokens_expires_at_idx", "expires_at", postgresql_using="brin"),
+)
+
+token_refusals = sa.Table(
+    "token_refusals",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("key_number", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("reason", sa.Text, primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("count > 0", name="count"),
+)
+
+campaign_counts = sa.Table(
+    "campaign_counts",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("campaign_id", sa.Text, primary_key=True, comment="empty: refusals that belong to no campaign"),
+    sa.Column("hour", sa.DateTime(timezone=True), primary_key=True),
+    sa.Column("event", sa.Text, primary_key=True),
+    sa.Column("detail", sa.Text, primary_key=True, comment="kind of caller, or reason of the refusal"),
+    sa.Column("count", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("count > 0", name="count"),
+    sa.CheckConstraint("event IN ('issued', 'opened', 'verified', 'distinct', 'refused')", name="event"),
+)
+
+import_references = sa.Table(
+    "import_references",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("campaign_id", sa.Text, primary_key=True),
+    sa.Column("reference", sa.Text, primary_key=True, comment="theirs: a row imported again gets the same token"),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+    _time("expires_at"),
+    sa.Column("key_number", sa.SmallInteger, nullable=False),
+    sa.Index("import_references_expires_at_idx", "expires_at", postgresql_using="brin"),
+)
+
+idempotent_answers = define_answers_table(metadata)

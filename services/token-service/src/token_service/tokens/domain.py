@@ -1,0 +1,184 @@
+"""Tokens and the decision over a use. Pure: standard library and shared.errors only."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from shared.errors import Conflict, Forbidden, Malformed, NotFound, Refusal
+from shared.times import iso
+
+
+class MalformedToken(Malformed):
+    code = "malformed_token"
+
+    def __init__(self) -> None:
+        super().__init__("A token is 32 lower-case hexadecimal characters.")
+
+
+class InvalidSignature(Forbidden):
+    code = "invalid_signature"
+
+    def __init__(self, *, log: str | None = None) -> None:
+        super().__init__("invalid signature", log=log)
+
+
+class TokenExpired(Forbidden):
+    code = "token_expired"
+
+    def __init__(self) -> None:
+        super().__init__("token expired")
+
+
+class TokenRevoked(Forbidden):
+    code = "token_revoked"
+
+    def __init__(self) -> None:
+        super().__init__("token revoked")
+
+
+class TokenNotYetValid(Forbidden):
+    code = "token_not_yet_valid"
+
+    def __init__(self, not_before: datetime) -> None:
+        super().__init__("token not yet valid", not_before=iso(not_before))
+
+
+class TokenNotFound(NotFound):
+    code = "token_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such token.")
+
+
+class TokenUsedUp(Conflict):
+    code = "token_used_up"
+
+    def __init__(self) -> None:
+        super().__init__("token used up")
+
+
+class CampaignNotFound(NotFound):
+    code = "campaign_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such campaign.")
+
+
+class CallerKind(StrEnum):
+    """Who opened a link: a person, a known bot, or a program that checks links before people see them."""
+
+    PERSON = "person"
+    BOT = "bot"
+    SCANNER = "scanner"
+
+
+class TokenId(NamedTuple):
+    """The key of a token's row, as the token itself says it."""
+
+    tenant: str
+    key_number: int
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a token encodes; never changes.
+
+    Attributes:
+        attributes: a JSON object as text, or None.
+    """
+
+    customer_id: str
+    campaign_id: str
+    base_url: str
+    issued_at: datetime
+    expires_at: datetime | None
+    product_id: str | None = None
+    attributes: str | None = None
+    not_before: datetime | None = None
+    max_uses: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """How often a token was verified, by whom, and when. `total` counts everybody."""
+
+    total: int = 0
+    by_bots: int = 0
+    by_scanners: int = 0
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+    @property
+    def by_people(self) -> int:
+        return self.total - self.by_bots - self.by_scanners
+
+    def add(self, more: "Uses") -> "Uses":
+        """Both together; `more` came later."""
+        return Uses(
+            self.total + more.total,
+            self.by_bots + more.by_bots,
+            self.by_scanners + more.by_scanners,
+            self.first_at or more.first_at,
+            more.last_at or self.last_at,
+        )
+
+
+def one_use(kind: CallerKind, at: datetime) -> Uses:
+    return Uses(1, int(kind is CallerKind.BOT), int(kind is CallerKind.SCANNER), at, at)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token as its row says it."""
+
+    id: TokenId
+    content: Content
+    uses: Uses
+    revoked_at: datetime | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether uses are a quota, and so written before the answer, and not only counted."""
+        return self.content.max_uses is not None
+
+    def used(self, kind: CallerKind, at: datetime) -> "Token":
+        return replace(self, uses=self.uses.add(one_use(kind, at)))
+
+
+def refusal_of(token: Token, now: datetime) -> Refusal | None:
+    """Why a token is not good at `now`, or None. The order makes answers lasting: expiry never goes away again."""
+    content = token.content
+    if content.expires_at is not None and content.expires_at <= now:
+        return TokenExpired()
+    if token.revoked_at is not None:
+        return TokenRevoked()
+    if content.not_before is not None and now < content.not_before:
+        return TokenNotYetValid(content.not_before)
+    if content.max_uses is not None and token.uses.total >= content.max_uses:
+        return TokenUsedUp()
+    return None
+
+
+def microseconds(moment: datetime | None) -> int | None:
+    """For authentication: the same number from Python and from PostgreSQL."""
+    if moment is None:
+        return None
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def authenticated(token_id: TokenId, content: Content) -> tuple[Any, ...]:
+    """All that the row's MAC covers, in its order."""
+    return (
+        *token_id,
+        content.customer_id,
+        content.campaign_id,
+        content.base_url,
+        microseconds(content.issued_at),
+        microseconds(content.expires_at),
+        content.product_id,
+        content.attributes,
+        microseconds(content.not_before),
+        content.max_uses,
+    )

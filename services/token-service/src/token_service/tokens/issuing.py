@@ -1,0 +1,183 @@
+"""Issuing: numbers, keys and rows; what is answered is durable.
+
+issue → number → line → place → clock → authenticate → write all → COMMIT → answer each
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncpg
+import orjson
+from prometheus_client import Counter as Metric
+from shared.db import Database
+from shared.errors import Malformed
+from shared.group_commit import GroupCommit
+
+from token_service.counting.store import CampaignCount, add_campaign_counts, hour_of
+from token_service.keys.material import TokenKey
+from token_service.keys.sequences import Sequences
+from token_service.tokens import store
+from token_service.tokens.domain import Content, TokenId, authenticated
+from token_service.tokens.format import Plain, expiry_minute_of
+from token_service.tokens.orders import Order, url_link
+from token_service.tokens.store import Placement
+
+_PLACEMENTS: Final = 50_000
+#: From here on rows are copied, not inserted.
+_MANY: Final = 64
+_issued = Metric("tokens_issued", "Tokens issued.")
+
+
+class NeverValid(Malformed):
+    """The order is well-formed, yet its token could never be used."""
+
+    code = "never_valid"
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A token that is durably there."""
+
+    token: str
+    content: Content
+
+    @property
+    def url_link(self) -> str:
+        return url_link(self.content.base_url, self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An order with the key and the number that its token will have."""
+
+    tenant: str
+    order: Order
+    key: TokenKey
+    sequence: int
+
+
+class Placements:
+    """The numbers of placements that are known to be committed; they never change."""
+
+    def __init__(self) -> None:
+        self._numbers: OrderedDict[Placement, int] = OrderedDict()
+
+    async def of(self, connection: asyncpg.Connection, wanted: set[Placement]) -> dict[Placement, int]:
+        """The number of each; unknown ones are written with the transaction, and to be kept after its commit."""
+        missing = [placement for placement in wanted if placement not in self._numbers]
+        found = {placement: self._numbers[placement] for placement in wanted if placement in self._numbers}
+        return found | (await store.place(connection, missing) if missing else {})
+
+    def keep(self, numbers: dict[Placement, int]) -> None:
+        """After the commit."""
+        self._numbers.update(numbers)
+        while len(self._numbers) > _PLACEMENTS:
+            self._numbers.popitem(last=False)
+
+
+class Issuing:
+    """One a process."""
+
+    def __init__(self, database: Database, sequences: Sequences, *, lanes: int = 2, batch_size: int = 256) -> None:
+        self._database = database
+        self._sequences = sequences
+        self._placements = Placements()
+        self._line = GroupCommit[Numbered, Issued](
+            self._write_line, name="tokens_issue", lanes=lanes, batch_size=batch_size
+        )
+
+    async def issue(self, tenant: str, order: Order) -> Issued:
+        """One token; many at once are written together.
+
+        Raises:
+            NeverValid: see there.
+            Unavailable: nothing was kept.
+        """
+        (numbered,) = await self.number(tenant, [order])
+        return await self._line.submit(numbered)
+
+    async def issue_all(self, tenant: str, orders: Sequence[Order]) -> list[Issued]:
+        """All or nothing, in one transaction.
+
+        Raises:
+            NeverValid: one of them; names its place.
+            Unavailable: nothing was kept.
+        """
+        numbered = await self.number(tenant, orders)
+        async with self._database.raw_transaction() as connection:
+            issued, placements = await self.write(connection, numbered)
+        self._placements.keep(placements)
+        return issued
+
+    async def number(self, tenant: str, orders: Sequence[Order]) -> list[Numbered]:
+        """Gives each order its number; in a transaction of its own, where the process has none left."""
+        key, sequences = await self._sequences.take(tenant, len(orders))
+        return [Numbered(tenant, order, key, number) for order, number in zip(orders, sequences, strict=True)]
+
+    async def write(
+        self, connection: asyncpg.Connection, numbered: Sequence[Numbered]
+    ) -> tuple[list[Issued], dict[Placement, int]]:
+        """Writes all within the caller's transaction; what was placed is to be kept after its commit."""
+        results, placements = await self._write(connection, numbered)
+        issued = []
+        for place, result in enumerate(results):
+            if isinstance(result, NeverValid):
+                raise NeverValid(
+                    f"{place}: {result.message}", errors=[{"field": str(place), "message": result.message}]
+                )
+            issued.append(result)
+        return issued, placements
+
+    def keep(self, placements: dict[Placement, int]) -> None:
+        """After the commit of what `write` wrote."""
+        self._placements.keep(placements)
+
+    async def close(self) -> None:
+        """Takes no more and finishes what waits."""
+        await self._line.close()
+
+    async def _write_line(self, numbered: Sequence[Numbered]) -> Sequence[Issued | Exception]:
+        async with self._database.raw_transaction() as connection:
+            results, placements = await self._write(connection, numbered)
+        self._placements.keep(placements)
+        return results
+
+    async def _write(
+        self, connection: asyncpg.Connection, numbered: Sequence[Numbered]
+    ) -> tuple[list[Issued | NeverValid], dict[Placement, int]]:
+        placements = await self._placements.of(connection, {_placement(each) for each in numbered})
+        now = await store.read_clock(connection)
+        results: list[Issued | NeverValid] = []
+        records: list[tuple[Any, ...]] = []
+        for each in numbered:
+            try:
+                content = each.order.content(now)
+            except ValueError as error:
+                results.append(NeverValid(f"The token would never be good: {error}."))
+                continue
+            token_id = TokenId(each.tenant, each.key.number, each.sequence)
+            mac = each.key.mac(mac_text(token_id, content))
+            records.append(store.record_of(store.NewToken(token_id, content, placements[_placement(each)], mac)))
+            results.append(Issued(each.key.mint(Plain(each.sequence, expiry_minute_of(content.expires_at))), content))
+        if len(records) < _MANY:
+            await store.insert_tokens(connection, records)
+        else:
+            await store.copy_tokens(connection, records)
+        hour = hour_of(now)
+        issued = [each for each, result in zip(numbered, results, strict=True) if isinstance(result, Issued)]
+        counts = Counter(CampaignCount(each.tenant, each.order.campaign_id, hour, "issued", "") for each in issued)
+        await add_campaign_counts(connection, counts)
+        _issued.inc(len(issued))
+        return results, placements
+
+
+def mac_text(token_id: TokenId, content: Content) -> bytes:
+    """What a row's MAC is made of."""
+    return orjson.dumps(authenticated(token_id, content))
+
+
+def _placement(numbered: Numbered) -> Placement:
+    order = numbered.order
+    return Placement(numbered.tenant, order.campaign_id, order.base_url)

@@ -1,0 +1,196 @@
+"""Statements on tokens. Connection first; the hot ones run on asyncpg's own and take whole batches."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+
+from token_service.tokens.domain import Content, Token, TokenId, Uses
+
+
+class Placement(NamedTuple):
+    """A campaign and where its links lead."""
+
+    tenant: str
+    campaign_id: str
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A token's row with the MAC that authenticates it."""
+
+    token: Token
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A row to write."""
+
+    id: TokenId
+    content: Content
+    placement: int
+    mac: bytes
+
+
+_COLUMNS = (
+    "t.tenant, t.key_number, t.sequence, t.customer_id, p.campaign_id, p.base_url, t.issued_at, t.expires_at,"
+    " t.product_id, t.attributes, t.not_before, t.max_uses,"
+    " t.uses, coalesce(t.uses_by_bots, 0), coalesce(t.uses_by_scanners, 0), t.first_used_at, t.last_used_at,"
+    " coalesce(t.revoked_at, CASE WHEN t.issued_at <= c.revoked_at THEN c.revoked_at END), t.mac"
+)
+_JOINED = """
+  FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence)
+  JOIN token_service.tokens t USING (tenant, key_number, sequence)
+  JOIN token_service.placements p ON p.tenant = t.tenant AND p.number = t.placement
+  JOIN token_service.campaigns c ON c.tenant = p.tenant AND c.campaign_id = p.campaign_id
+"""
+_READ = f"SELECT {_COLUMNS} {_JOINED}"
+
+# Sorted, so that two batches cannot deadlock. The campaign's row is read after the lock was had, in the next
+# statement: a revocation that was committed meanwhile counts.
+_LOCK = """
+SELECT t.sequence
+  FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence)
+  JOIN token_service.tokens t USING (tenant, key_number, sequence)
+ ORDER BY t.tenant, t.key_number, t.sequence
+   FOR NO KEY UPDATE OF t
+"""
+
+_WRITE_USES = """
+UPDATE token_service.tokens t
+   SET uses = new.uses, uses_by_bots = nullif(new.bots, 0), uses_by_scanners = nullif(new.scanners, 0),
+       first_used_at = new.first_at, last_used_at = new.last_at
+  FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+              $7::timestamptz[], $8::timestamptz[])
+       AS new (tenant, key_number, sequence, uses, bots, scanners, first_at, last_at)
+ WHERE t.tenant = new.tenant AND t.key_number = new.key_number AND t.sequence = new.sequence
+"""
+
+_INSERT_CAMPAIGNS = """
+INSERT INTO token_service.campaigns (tenant, campaign_id, created_at)
+SELECT DISTINCT tenant, campaign_id, now()
+  FROM unnest($1::text[], $2::text[]) AS named (tenant, campaign_id) ORDER BY 1, 2
+    ON CONFLICT DO NOTHING
+"""
+_INSERT_PLACEMENTS = """
+INSERT INTO token_service.placements (tenant, campaign_id, base_url)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ORDER BY 1, 2, 3
+    ON CONFLICT DO NOTHING
+"""
+_READ_PLACEMENTS = """
+SELECT tenant, campaign_id, base_url, number
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, campaign_id, base_url)
+  JOIN token_service.placements USING (tenant, campaign_id, base_url)
+"""
+
+TOKEN_COLUMNS = (
+    "sequence",
+    "issued_at",
+    "expires_at",
+    "placement",
+    "key_number",
+    "tenant",
+    "customer_id",
+    "mac",
+    "product_id",
+    "attributes",
+    "not_before",
+    "max_uses",
+)
+_INSERT_TOKENS = f"""
+INSERT INTO token_service.tokens ({", ".join(TOKEN_COLUMNS)})
+SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::integer[], $5::smallint[], $6::text[],
+                     $7::text[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[], $12::integer[])
+"""  # noqa: S608 — constants
+
+
+async def read_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> dict[TokenId, Found]:
+    """Those that exist."""
+    rows = await connection.fetch(_READ, *_columns(list(ids), 3))
+    return {found.token.id: found for found in map(_found, rows)}
+
+
+async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> dict[TokenId, Found]:
+    """The same, locked until the transaction ends."""
+    named = _columns(sorted(ids), 3)
+    await connection.fetch(_LOCK, *named)
+    return {found.token.id: found for found in map(_found, await connection.fetch(_READ, *named))}
+
+
+async def write_uses(connection: asyncpg.Connection, tokens: Sequence[Token]) -> None:
+    """Of tokens that are locked."""
+    rows = [(*t.id, t.uses.total, t.uses.by_bots, t.uses.by_scanners, t.uses.first_at, t.uses.last_at) for t in tokens]
+    await connection.execute(_WRITE_USES, *_columns(rows, 8))
+
+
+async def read_clock(connection: asyncpg.Connection) -> datetime:
+    """The database's present moment: issuing and revoking are ordered by it, whatever the processes' clocks say."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return now
+
+
+async def insert_tokens(connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]]) -> None:
+    """A few, as `record_of` makes them."""
+    await connection.execute(_INSERT_TOKENS, *_columns(records, len(TOKEN_COLUMNS)))
+
+
+async def copy_tokens(connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]]) -> None:
+    """Many at once, as `record_of` makes them: COPY costs a fraction of INSERT."""
+    await connection.copy_records_to_table(
+        "tokens", schema_name="token_service", columns=TOKEN_COLUMNS, records=records
+    )
+
+
+def record_of(token: NewToken) -> tuple[Any, ...]:
+    """The values of `TOKEN_COLUMNS`."""
+    content = token.content
+    return (
+        token.id.sequence,
+        content.issued_at,
+        content.expires_at,
+        token.placement,
+        token.id.key_number,
+        token.id.tenant,
+        content.customer_id,
+        token.mac,
+        content.product_id,
+        content.attributes,
+        content.not_before,
+        content.max_uses,
+    )
+
+
+async def place(connection: asyncpg.Connection, placements: Iterable[Placement]) -> dict[Placement, int]:
+    """The number of each, which it keeps for good; new ones and their campaigns are written."""
+    rows = sorted(set(placements))
+    found = await _read_placements(connection, rows)
+    missing = [row for row in rows if row not in found]
+    if missing:
+        await connection.execute(_INSERT_CAMPAIGNS, *_columns([row[:2] for row in missing], 2))
+        await connection.execute(_INSERT_PLACEMENTS, *_columns(missing, 3))
+        found |= await _read_placements(connection, missing)
+    return found
+
+
+async def _read_placements(connection: asyncpg.Connection, rows: Sequence[Placement]) -> dict[Placement, int]:
+    found = await connection.fetch(_READ_PLACEMENTS, *_columns(rows, 3))
+    return {Placement(row[0], row[1], row[2]): row[3] for row in found}
+
+
+def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows as the arrays that `unnest` takes: one a column, also when there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _found(row: Any) -> Found:
+    token = Token(
+        TokenId(row[0], row[1], row[2]),
+        Content(*row[3:12]),
+        Uses(*row[12:17]),
+        row[17],
+    )
+    return Found(token, row[18])
