@@ -58,6 +58,9 @@ class OnboardingClient:
             UserNotFound: the tenant has no such user.
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
+        if "/" in user_id or user_id in {".", ".."}:
+            # No address of the directory can name such a user, so that there is none.
+            raise UserNotFound
         answer = await self._service.get(f"/internal/tenants/{tenant}/users/{quote(user_id, safe='')}")
         if _is_missing(answer, "user_not_found"):
             raise UserNotFound

@@ -9,6 +9,7 @@ from shared.callers import Caller
 from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.idempotency import Answer, Answers, RequestKey
+from shared.identifiers import is_identifier
 from shared.tokens import KeySet, Rejected, VerificationKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -118,7 +119,7 @@ class Redemptions:
                 code = "invalid_signature" if rejected.reason == "unknown_key" else rejected.reason
                 raise TokenRefused(rejected.message, code=code, log=rejected.reason) from None
             jti = claims.get("jti")
-            if not isinstance(jti, str):
+            if not isinstance(jti, str) or not is_identifier(jti):
                 raise TokenRefused("The token does not say its jti.", code="malformed_token")
             issuance = await find(connection, vendor.tenant, jti)
         if (
@@ -136,7 +137,7 @@ class Redemptions:
     async def _keys_of(self, connection: AsyncConnection, vendor: Vendor, token: str) -> KeySet:
         """The one key that `token` names, if it is this vendor's and of the algorithm agreed on; else none."""
         kid = tokens.unverified_header(token).get("kid")
-        if not isinstance(kid, str) or "\0" in kid:
+        if not isinstance(kid, str) or not is_identifier(kid):
             return KeySet([])
         if vendor.agreement.algorithm is VendorAlgorithm.HS256:
             now = await read_clock(connection)
