@@ -1,0 +1,223 @@
+"""What this service's tests stand on: an issuer between two small neighbours, seen from outside and from below."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from fastapi import FastAPI
+from shared.testing import PUBLIC_URL, FakeRegister
+from sqlalchemy.ext.asyncio import AsyncEngine
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+def _problem(status: int, code: str) -> Response:
+    return JSONResponse({"code": code, "status": status}, status, media_type="application/problem+json")
+
+
+class FakeLedger:
+    """points-ledger: accounts by (tenant, user). `answer` replaces what it says."""
+
+    def __init__(self) -> None:
+        self.points: dict[tuple[str, str], int] = {}
+        self.answer: Callable[[], Response] | None = None
+        self.asked = 0
+        self.app = Starlette(routes=[Route("/internal/tenants/{tenant}/accounts/{user_id}", self._account)])
+
+    async def _account(self, request: Request) -> Response:
+        self.asked += 1
+        if not request.headers["authorization"].startswith("Bearer ey"):
+            return _problem(401, "invalid_credentials")
+        if self.answer is not None:
+            return self.answer()
+        place = (request.path_params["tenant"], request.path_params["user_id"])
+        if place not in self.points:
+            return _problem(404, "account_not_found")
+        points = self.points[place]
+        return JSONResponse({"user_id": place[1], "available": points, "held": 0, "total": points})
+
+
+class FakeOnboarding:
+    """partner-onboarding: users, sessions and front ends. `answer` replaces what it says."""
+
+    def __init__(self) -> None:
+        self.users: dict[tuple[str, str], dict[str, str]] = {}
+        self.sessions: dict[str, dict[str, Any]] = {}
+        self.answer: Callable[[], Response] | None = None
+        self.app = Starlette(
+            routes=[
+                Route("/internal/tenants/{tenant}/users/{user_id}", self._user),
+                Route("/internal/sessions/check", self._session, methods=["POST"]),
+                Route("/internal/origins", self._origin),
+            ]
+        )
+
+    async def _user(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        user = self.users.get((request.path_params["tenant"], request.path_params["user_id"]))
+        return _problem(404, "user_not_found") if user is None else JSONResponse(user)
+
+    async def _session(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        session = self.sessions.get((await request.json())["session"])
+        return _problem(404, "no_session") if session is None else JSONResponse(session)
+
+    async def _origin(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        origins = {origin for session in self.sessions.values() for origin in session["allowed_origins"]}
+        return JSONResponse({"allowed": request.query_params["origin"] in origins})
+
+
+@dataclass
+class World:
+    """A tenant with one user, and everything that a test needs to act in it."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    tenant: str
+    register: FakeRegister
+    ledger: FakeLedger
+    onboarding: FakeOnboarding
+    database: AsyncEngine
+    user_id: str = "user-1"
+    platform: dict[str, str] = field(default_factory=dict)
+    admin: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def issuer(self) -> str:
+        return f"{PUBLIC_URL}/tenants/{self.tenant}"
+
+    def add_user(self, user_id: str, *, points: int | None = 500, tenant: str | None = None) -> None:
+        place = (tenant or self.tenant, user_id)
+        self.onboarding.users[place] = {
+            "user_id": user_id,
+            "firstname": "Ada",
+            "lastname": "Löwe",
+            "email": "ada@example.org",
+        }
+        if points is not None:
+            self.ledger.points[place] = points
+
+    def sign_in(self, user_id: str | None = None, *, origins: tuple[str, ...] = ()) -> dict[str, str]:
+        """A browser session; returns the header that carries its cookie."""
+        session = secrets.token_urlsafe(32)
+        self.onboarding.sessions[session] = {
+            "tenant": self.tenant,
+            "user_id": user_id or self.user_id,
+            "roles": [],
+            "allowed_origins": list(origins),
+        }
+        return {"Cookie": f"session={session}"}
+
+    def vendor_client(self, vendor_id: str, *, tenant: str | None = None) -> dict[str, str]:
+        return self.register.add(tenant or self.tenant, "points:redeem", vendor_id=vendor_id)
+
+    async def put_vendor(self, vendor_id: str = "shop", **changed: Any) -> dict[str, Any]:
+        body = {"name": "Rewards Shop", "redirect_url": "https://shop.example/redeem", **changed}
+        answer = await self.client.put(f"/sso/v1/vendors/{vendor_id}", json=body, headers=self.admin)
+        return body_of(answer, 200, 201)
+
+    async def add_secret(self, vendor_id: str = "shop", **wish: int) -> dict[str, Any]:
+        path = f"/sso/v1/vendors/{vendor_id}/secrets"
+        answer = await self.client.post(path, json=wish, headers=self.admin)
+        return body_of(answer, 201)
+
+    async def redirect(self, vendor_id: str = "shop", user_id: str | None = None) -> dict[str, Any]:
+        answer = await self.ask_redirect(vendor_id, user_id)
+        return body_of(answer, 201)
+
+    async def ask_redirect(self, vendor_id: str = "shop", user_id: str | None = None, **headers: str) -> httpx.Response:
+        body = {"user_id": user_id or self.user_id, "vendor_id": vendor_id}
+        return await self.client.post("/sso/v1/redirects", json=body, headers=self.platform | headers)
+
+    async def redeem(self, token: str, vendor: dict[str, str] | None = None, **headers: str) -> httpx.Response:
+        caller = vendor or self.vendor_client("shop")
+        return await self.client.post("/sso/v1/tokens/redeem", json={"token": token}, headers=caller | headers)
+
+    async def jwks(self) -> list[dict[str, str]]:
+        answer = await self.client.get(f"/tenants/{self.tenant}/jwks.json")
+        keys: list[dict[str, str]] = body_of(answer, 200)["keys"]
+        return keys
+
+
+def body_of(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
+    """The JSON body of an answer that has one of the statuses."""
+    if answer.status_code not in statuses:
+        raise AssertionError(f"{answer.status_code}: {answer.text}")
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def decode(part: str) -> bytes:
+    """base64url without padding."""
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def encode(data: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def header_of(token: str) -> dict[str, Any]:
+    header: dict[str, Any] = json.loads(decode(token.split(".", maxsplit=1)[0]))
+    return header
+
+
+def claims_of(token: str) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(decode(token.split(".")[1]))
+    return claims
+
+
+def assemble(header: Mapping[str, Any], claims: Mapping[str, Any], sign: Callable[[bytes], bytes]) -> str:
+    """A compact JWS of any header and claims, also of such as no decent library would sign."""
+    text = f"{encode(json.dumps(header).encode())}.{encode(json.dumps(claims).encode())}"
+    return f"{text}.{encode(sign(text.encode()))}"
+
+
+def hmac_sha256(key: bytes) -> Callable[[bytes], bytes]:
+    return lambda text: hmac.new(key, text, hashlib.sha256).digest()
+
+
+def verify_independently(token: str, key: Mapping[str, str] | str) -> None:
+    """Checks a signature with `cryptography` and RFC 7515 alone, as a vendor's own library would.
+
+    Args:
+        key: a JWK, or the text of an HS256 secret.
+
+    Raises:
+        Exception: the signature is not good.
+    """
+    text, _, signature = token.rpartition(".")
+    signed, raw = text.encode(), decode(signature)
+    algorithm = header_of(token)["alg"]
+    if algorithm != ("HS256" if isinstance(key, str) else key["alg"]):
+        raise ValueError("the token and the key are of two algorithms")
+    if isinstance(key, str):
+        if not hmac.compare_digest(hmac_sha256(key.encode())(signed), raw):
+            raise ValueError("badly signed")
+    elif algorithm == "ES256":
+        x, y = (int.from_bytes(decode(key[name]), "big") for name in ("x", "y"))
+        point = ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key()
+        r, s = (int.from_bytes(half, "big") for half in (raw[:32], raw[32:]))
+        point.verify(encode_dss_signature(r, s), signed, ec.ECDSA(hashes.SHA256()))
+    else:
+        rsa_public_key(key).verify(raw, signed, padding.PKCS1v15(), hashes.SHA256())
+
+
+def rsa_public_key(jwk: Mapping[str, str]) -> rsa.RSAPublicKey:
+    n, e = (int.from_bytes(decode(jwk[name]), "big") for name in ("n", "e"))
+    return rsa.RSAPublicNumbers(e, n).public_key()

@@ -1,0 +1,119 @@
+"""Starting, migrating and looking after the service."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pydantic import ValidationError
+from shared.migrating import differences
+from shared.settings import Mode
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sso_issuer.tables import metadata
+from sso_issuer.testing import World
+
+
+async def test_the_migrations_build_what_the_tables_say(database: AsyncEngine) -> None:
+    async with database.connect() as connection:
+        assert await connection.run_sync(differences, metadata) == []
+
+
+async def test_the_migrations_build_every_check(database: AsyncEngine) -> None:
+    query = sa.text(
+        "SELECT c.conname FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace"
+        " WHERE n.nspname = 'sso_issuer' AND c.contype = 'c'"
+    )
+    async with database.connect() as connection:
+        built = set((await connection.execute(query)).scalars())
+    said = {
+        str(constraint.name)
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, sa.CheckConstraint)
+    }
+    assert said <= built
+
+
+async def test_the_tenant_leads_every_key(database: AsyncEngine) -> None:
+    query = sa.text(
+        "SELECT i.indexrelid::regclass::text, a.attname FROM pg_index i"
+        " JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace"
+        " JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = i.indkey[0]"
+        " WHERE n.nspname = 'sso_issuer' AND i.indisunique AND t.relname <> 'alembic_version'"
+    )
+    async with database.connect() as connection:
+        leading = {row[0]: row[1] for row in await connection.execute(query)}
+    assert len(leading) >= 10
+    assert set(leading.values()) == {"tenant"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"key_encryption_keys": ""},
+        {"key_encryption_keys": "1:c2hvcnQ="},
+        {"rotate_after": "PT5M"},
+        {"public_url": "http://points.example"},
+        {"key_encryption_keys": None},
+        {"upkeep_seconds": 0},
+    ],
+)
+def test_production_does_not_start_half_configured(make_settings: Any, changed: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        make_settings(**changed)
+
+
+def test_development_may_use_plain_http(make_settings: Any) -> None:
+    settings = make_settings(mode=Mode.DEVELOPMENT, public_url="http://localhost:8660/")
+    assert settings.public_url == "http://localhost:8660"
+
+
+async def test_keys_are_rotated_and_listed_from_the_command_line(world: World, make_settings: Any) -> None:
+    await world.put_vendor()
+    environment = _environment(make_settings())
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "sso_issuer", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+    (active,) = await world.jwks()
+    rotated = run("rotate-keys", "--tenant", world.tenant)
+    assert rotated.returncode == 0, rotated.stderr
+    listed = run("list-keys", "--tenant", world.tenant).stdout.splitlines()
+    assert len(listed) == 2
+    assert active["kid"] in listed[0]
+    assert " active " in listed[0]
+    assert rotated.stdout.strip() == listed[1]
+    assert " next " in listed[1]
+    refused = run("rotate-keys", "--tenant", world.tenant, "--revoke-former")
+    assert refused.returncode == 2
+    assert "immediately" in refused.stderr
+    assert run("migrate").returncode == 0
+
+
+def _environment(settings: Any) -> dict[str, str]:
+    values = settings.model_dump(exclude_defaults=True)
+    return {f"ISSUER_{name.upper()}": _text(value) for name, value in values.items()}
+
+
+def _text(value: Any) -> str:
+    return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+
+
+async def test_openapi_describes_every_call(world: World) -> None:
+    paths = (await world.client.get("/openapi.json")).json()["paths"]
+    assert {
+        "/.well-known/jwks.json",
+        "/tenants/{tenant}/jwks.json",
+        "/sso/v1/redirects",
+        "/sso/v1/redeem/{vendor_id}",
+        "/sso/v1/vendors",
+        "/sso/v1/vendors/{vendor_id}",
+        "/sso/v1/vendors/{vendor_id}/secrets",
+        "/sso/v1/tokens/redeem",
+        "/sso/v1/issuances",
+        "/sso/v1/keys/rotate",
+    } <= set(paths)
+    assert not any(path.startswith("/internal") for path in paths)
+    assert "422" not in str(paths)
