@@ -153,8 +153,12 @@ class Database:
             except BaseException:
                 try:
                     await transaction.rollback()
-                except (*_CONNECTION_ERRORS, asyncpg.PostgresError):
+                except BaseException as error:
+                    # Also when this task is cancelled once more: the pool does not know of the transaction, and
+                    # would hand the connection on with it still open.
                     await connection.invalidate()
+                    if not isinstance(error, (*_CONNECTION_ERRORS, asyncpg.PostgresError)):
+                        raise
                 raise
             try:
                 await transaction.commit()
