@@ -68,12 +68,24 @@ def is_passing(error: BaseException) -> bool:
     A lost race for a new row (unique violation) is not in here: only the caller knows whether a second look
     would find the winner's row.
     """
+    if _is_outdated_plan(error):
+        return True
     state = sqlstate_of(error)
     if state is not None:
         return state in _PASSING_SQLSTATES or state.startswith("08")
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return isinstance(error, (*_CONNECTION_ERRORS, OperationalError))
+
+
+def _is_outdated_plan(error: BaseException) -> bool:
+    """Whether a migration changed a column under a prepared statement; the driver has forgotten the statement by now.
+
+    Its SQLSTATE (0A000) does not tell: that is also what the server says of all that it cannot do.
+    """
+    inner = error.orig if isinstance(error, DBAPIError) else error
+    outdated = asyncpg.InvalidCachedStatementError
+    return isinstance(inner, outdated) or (inner is not None and isinstance(inner.__cause__, outdated))
 
 
 class Database:

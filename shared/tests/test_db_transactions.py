@@ -1,0 +1,163 @@
+"""What holds of a transaction when the connection, the task or the schema under it goes away."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import asyncpg
+import pytest
+from shared.db import Database, OutcomeUnknown, is_passing
+from shared.embedded_postgres import EmbeddedPostgres
+from shared.errors import Unavailable
+from sqlalchemy import text
+
+from .wire import wire_to
+
+Statement = str | Callable[[], Awaitable[None]]
+Run = Callable[..., Awaitable[None]]
+TROUBLE = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+@pytest.fixture(scope="session")
+def url(postgres: EmbeddedPostgres) -> str:
+    password = secrets.token_urlsafe(16)
+    postgres.create_role_and_database("shared_transactions", password)
+    return postgres.url("shared_transactions", "shared_transactions", password)
+
+
+@pytest.fixture
+async def table(url: str) -> AsyncIterator[str]:
+    name = f"notes_{secrets.token_hex(4)}"
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f"CREATE TABLE {name} (note text PRIMARY KEY)")
+        yield name
+        await connection.execute(f"DROP TABLE {name}")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    """With one connection, so that whatever is left in the pool is what the next transaction gets."""
+    database = Database(url, pool_size=1)
+    yield database
+    await database.dispose()
+
+
+async def notes(url: str, table: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return [row[0] for row in await connection.fetch(f"SELECT note FROM {table} ORDER BY note")]  # noqa: S608
+    finally:
+        await connection.close()
+
+
+async def in_raw_transaction(database: Database, *statements: Statement) -> None:
+    async with database.raw_transaction() as driver:
+        for statement in statements:
+            await (driver.fetch(statement) if isinstance(statement, str) else statement())
+
+
+async def in_transaction(database: Database, *statements: Statement) -> None:
+    async with database.transaction() as connection:
+        for statement in statements:
+            await (connection.execute(text(statement)) if isinstance(statement, str) else statement())
+
+
+both_ways = pytest.mark.parametrize("run", [in_raw_transaction, in_transaction])
+
+
+@both_ways
+@pytest.mark.parametrize("with_reset", [True, False])
+async def test_a_commit_whose_answer_is_lost_has_an_unknown_outcome(
+    url: str, table: str, run: Run, with_reset: bool
+) -> None:
+    async with wire_to(url) as (wire, through):
+        database = Database(through, pool_size=1)
+        wire.with_reset = with_reset
+        wire.cut_at_commit = 1
+        with pytest.raises(OutcomeUnknown):
+            await run(database, f"INSERT INTO {table} VALUES ('kept')")  # noqa: S608
+        assert wire.cuts == 1
+        # The pool has not kept the dead connection.
+        await database.ping()
+        await database.dispose()
+    # And indeed: it had happened.
+    assert await notes(url, table) == ["kept"]
+
+
+@both_ways
+async def test_a_connection_that_goes_before_the_commit_is_passing_trouble(
+    url: str, table: str, database: Database, run: Run
+) -> None:
+    other = await asyncpg.connect(url)
+
+    async def end() -> None:
+        await other.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'points-platform'"
+        )
+
+    with pytest.raises(TROUBLE) as caught:
+        await run(database, f"INSERT INTO {table} VALUES ('lost')", end, "SELECT 1")  # noqa: S608
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert isinstance(caught.value, Unavailable) or is_passing(caught.value)
+    await database.ping()
+    await other.close()
+    assert await notes(url, table) == []
+
+
+async def test_a_task_cancelled_twice_leaves_no_open_transaction_in_the_pool(
+    url: str, table: str, database: Database
+) -> None:
+    """Once in the statement and again in the rollback that follows, as at the end of a process."""
+    in_the_way = await asyncpg.connect(url)
+    await in_the_way.execute("SELECT pg_advisory_lock(1)")
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        async with database.raw_transaction() as driver:
+            await driver.execute(f"INSERT INTO {table} VALUES ('half')")  # noqa: S608
+            begun.set()
+            await driver.execute("SELECT pg_advisory_xact_lock(1)")
+
+    for turns in range(6):
+        begun.clear()
+        task = asyncio.create_task(work())
+        await begun.wait()
+        await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        async with database.raw_transaction() as driver:
+            await driver.execute(f"INSERT INTO {table} VALUES ($1)", f"whole {turns}")  # noqa: S608
+        # A server process that nobody talks to any more waits for this, and ends with it.
+        await in_the_way.execute("SELECT pg_advisory_unlock(1)")
+        await in_the_way.execute("SELECT pg_advisory_lock(1)")
+    await in_the_way.close()
+    assert await notes(url, table) == [f"whole {turns}" for turns in range(6)]
+
+
+@both_ways
+async def test_a_migration_under_a_prepared_statement_is_passing_trouble(
+    url: str, table: str, database: Database, run: Run
+) -> None:
+    read = f"SELECT note FROM {table}"  # noqa: S608
+    await run(database, read)
+    other = await asyncpg.connect(url)
+    await other.execute(f"ALTER TABLE {table} ALTER COLUMN note TYPE varchar(200)")
+    await other.close()
+
+    with pytest.raises(TROUBLE) as caught:
+        await run(database, read)
+    assert isinstance(caught.value, Unavailable) or is_passing(caught.value)
+    await run(database, read)
+
+
+def test_what_the_database_cannot_do_at_all_is_no_passing_trouble() -> None:
+    assert not is_passing(asyncpg.FeatureNotSupportedError("no such thing"))
