@@ -26,7 +26,7 @@ from partner_onboarding.internal import internal_routes
 from partner_onboarding.issuer_client import IssuerClient
 from partner_onboarding.ledger_client import LedgerClient
 from partner_onboarding.pages.account import account_routes
-from partner_onboarding.pages.failures import show_failures_as_pages
+from partner_onboarding.pages.failures import page_or_problem
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.pages.sign_in import sign_in_routes
 from partner_onboarding.pages.static_files import static_routes
@@ -113,6 +113,7 @@ def create_app(
         description="The register of tenants, clients and users, sign-in, and the pages for people.",
         lifespan=lifespan,
         readiness={"database": check_database},
+        render=page_or_problem(pages),
     )
     app.state.service_tokens = service_tokens
     app.state.callers = Callers(
@@ -133,7 +134,6 @@ def create_app(
         )
     )
     app.include_router(static_routes())
-    show_failures_as_pages(app, pages)
     return app
 
 

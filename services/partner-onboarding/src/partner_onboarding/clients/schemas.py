@@ -11,6 +11,8 @@ from partner_onboarding.clients import domain
 from partner_onboarding.clients.service import Listed, NewSecret
 
 Url = Annotated[str, Field(max_length=2048)]
+Scope = Annotated[str, Field(max_length=64, examples=list(domain.SCOPES))]
+Network = Annotated[str, Field(max_length=64)]
 ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 _EXAMPLE: JsonDict = {
@@ -28,10 +30,11 @@ class ClientToRegister(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
     kind: domain.Kind = "first_party"
-    scopes: Annotated[list[str], Field(max_length=domain.MAX_ENTRIES)] = []
+    scopes: Annotated[list[Scope], Field(max_length=domain.MAX_ENTRIES)] = []
     vendor_id: Identifier | None = None
     ip_allow_list: Annotated[
-        list[str], Field(max_length=domain.MAX_ENTRIES, description="Networks the client may call from; empty: any.")
+        list[Network],
+        Field(max_length=domain.MAX_ENTRIES, description="Networks it may call from; none: any."),
     ] = []
     landing_url: Annotated[Url | None, Field(description="Where people land after the registration handshake.")] = None
     redirect_uris: Annotated[list[Url], Field(max_length=domain.MAX_ENTRIES)] = []

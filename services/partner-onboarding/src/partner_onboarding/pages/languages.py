@@ -3,12 +3,12 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final
 
 from babel import Locale
-from babel.dates import format_datetime
+from babel.dates import format_date, format_time
 from babel.numbers import format_decimal
 from starlette.requests import Request
 
@@ -37,7 +37,9 @@ class Texts:
         return format_decimal(number, locale=self._locale)
 
     def time(self, moment: datetime) -> str:
-        return format_datetime(moment, "medium", locale=self._locale) + " UTC"
+        moment = moment.astimezone(UTC)
+        day = format_date(moment, "medium", locale=self._locale)
+        return f"{day}, {format_time(moment, 'short', locale=self._locale)} UTC"
 
 
 def load_texts() -> dict[str, Texts]:

@@ -1,9 +1,10 @@
 """From a template to an answer: language, form token, cookies, and the headers every page has."""
 
 import hashlib
+from functools import partial
 from importlib import resources
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -58,6 +59,8 @@ class Pages:
             lstrip_blocks=True,
         )
         self._environment.globals["static"] = _static_addresses()
+        # Jinja's own urlencode leaves a slash as it is.
+        self._environment.filters["path_segment"] = partial(quote, safe="")
 
     def texts(self, request: Request) -> Texts:
         """The texts in the language of this request."""

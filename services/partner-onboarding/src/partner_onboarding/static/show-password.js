@@ -8,7 +8,7 @@ for (const box of document.querySelectorAll(".password")) {
   const say = () => {
     const shown = input.type === "text";
     button.textContent = shown ? box.dataset.hide : box.dataset.show;
-    button.setAttribute("aria-pressed", String(shown));
+    button.setAttribute("aria-label", shown ? box.dataset.hideLabel : box.dataset.showLabel);
   };
   button.addEventListener("click", () => {
     input.type = input.type === "text" ? "password" : "text";

@@ -77,7 +77,7 @@ def normalised_email(email: str) -> str:
     """
     refusal = MalformedUser("This is not an e-mail address.", code="malformed_email")
     local, at, domain = unicodedata.normalize("NFC", email.strip()).lower().rpartition("@")
-    if not at or len(email) > MAX_EMAIL_CHARACTERS or not _LOCAL_PART.fullmatch(local) or not _is_text(local):
+    if not at or len(email) > MAX_EMAIL_CHARACTERS or not _LOCAL_PART.fullmatch(local) or _hides_something(local):
         raise refusal
     if local.startswith(".") or local.endswith(".") or ".." in local:
         raise refusal
@@ -130,6 +130,11 @@ def checked_password(password: str) -> str:
 
 def normalised_password(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
+
+
+def _hides_something(value: str) -> bool:
+    """Characters that do not show: two addresses that look the same would not be."""
+    return any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn"} for character in value)
 
 
 def _is_text(value: str) -> bool:
