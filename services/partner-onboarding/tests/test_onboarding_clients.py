@@ -1,0 +1,220 @@
+"""The register of clients over HTTP, for operators."""
+
+import asyncio
+
+import pytest
+from shared.testing import basic
+from sqlalchemy import text
+
+from .onboarding_house import House
+
+BODY = {
+    "name": "Reward shop",
+    "scopes": ["points:read", "points:redeem"],
+    "vendor_id": "shop",
+    "ip_allow_list": ["192.0.2.0/24"],
+    "landing_url": "https://shop.example/hello?a=b",
+    "redirect_uris": ["https://shop.example/callback"],
+}
+
+
+async def test_a_registered_client_can_call_with_the_secret_shown_once(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    answer = await house.http.post("/v1/clients", json=BODY | {"ip_allow_list": []}, headers=operator)
+    assert answer.status_code == 201
+    assert answer.headers["cache-control"] == "no-store"
+    registered = answer.json()
+    assert answer.headers["location"] == f"/v1/clients/{registered['client_id']}"
+    assert (await house.check(registered["client_id"], registered["client_secret"])).json() == {
+        "client_id": registered["client_id"],
+        "tenant": house.tenant,
+        "kind": "first_party",
+        "scopes": ["points:redeem", "points:read"],
+        "vendor_id": "shop",
+        "ip_allow_list": [],
+    }
+    shown = await house.http.get(f"/v1/clients/{registered['client_id']}", headers=operator)
+    assert shown.status_code == 200
+    assert "client_secret" not in shown.json()
+    assert registered["client_secret"] not in shown.text
+    assert shown.json()["redirect_uris"] == ["https://shop.example/callback"]
+    assert shown.json()["secrets"][0]["last_used_at"] is not None or shown.json()["secrets"][0]["n"] == 1
+
+
+async def test_the_caller_registers_for_its_own_tenant_and_cannot_choose_an_id(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    for field in ("tenant", "client_id", "client_secret"):
+        answer = await house.http.post("/v1/clients", json=BODY | {field: "other"}, headers=operator)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed_request")
+
+
+async def test_only_operators_may(house: House) -> None:
+    for headers, status in (({}, 401), (await house.caller("points:admin", "users:write"), 403)):
+        for method, path in (
+            ("POST", "/v1/clients"),
+            ("GET", "/v1/clients"),
+            ("GET", "/v1/clients/abc"),
+            ("POST", "/v1/clients/abc/secrets"),
+            ("DELETE", "/v1/clients/abc/secrets/1"),
+            ("DELETE", "/v1/clients/abc"),
+        ):
+            body = BODY if path == "/v1/clients" and method == "POST" else None
+            answer = await house.http.request(method, path, json=body, headers=headers)
+            assert answer.status_code == status, (method, path)
+            assert ("www-authenticate" in answer.headers) is (status == 401)
+
+
+async def test_another_tenants_client_does_not_exist(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    theirs, secret = await house.client("points:read", tenant=await house.another_tenant())
+    for method, path in (
+        ("GET", f"/v1/clients/{theirs}"),
+        ("POST", f"/v1/clients/{theirs}/secrets"),
+        ("DELETE", f"/v1/clients/{theirs}/secrets/1"),
+        ("DELETE", f"/v1/clients/{theirs}"),
+    ):
+        foreign = await house.http.request(method, path, headers=operator)
+        unknown = await house.http.request(method, path.replace(theirs, "nobody"), headers=operator)
+        assert foreign.status_code == unknown.status_code == 404
+        assert foreign.json() | {"request_id": 0} == unknown.json() | {"request_id": 0}
+    listed = await house.http.get("/v1/clients", headers=operator)
+    assert {client["tenant"] for client in listed.json()["clients"]} == {house.tenant}
+    assert (await house.check(theirs, secret)).status_code == 200
+
+
+async def test_the_list_is_paged_without_gaps(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    made = {(await house.client("points:read"))[0] for _ in range(7)}
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = (await house.http.get("/v1/clients", params={"limit": 3, "cursor": cursor}, headers=operator)).json()
+        assert len(page["clients"]) <= 3
+        seen += [client["client_id"] for client in page["clients"]]
+        cursor = page["next_cursor"]
+    assert len(seen) == len(set(seen)) == 8
+    assert made < set(seen)
+
+
+async def test_two_secrets_live_during_the_overlap_and_never_three(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    client_id, first = await house.client("points:read")
+    path = f"/v1/clients/{client_id}/secrets"
+    answer = await house.http.post(path, json={"overlap_seconds": 600}, headers=operator)
+    assert answer.status_code == 201
+    assert answer.json()["n"] == 2
+    second = answer.json()["client_secret"]
+    assert [(await house.check(client_id, secret)).status_code for secret in (first, second)] == [200, 200]
+    third = (await house.http.post(path, json={"overlap_seconds": 600}, headers=operator)).json()["client_secret"]
+    assert [(await house.check(client_id, secret)).status_code for secret in (first, second, third)] == [404, 200, 200]
+    fourth = (await house.http.post(path, json={"overlap_seconds": 0}, headers=operator)).json()["client_secret"]
+    outcomes = [(await house.check(client_id, secret)).status_code for secret in (first, second, third, fourth)]
+    assert outcomes == [404, 404, 404, 200]
+
+
+async def test_the_former_secret_ends_by_itself_when_the_overlap_is_over(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    client_id, first = await house.client("points:read")
+    await house.http.post(f"/v1/clients/{client_id}/secrets", json={"overlap_seconds": 600}, headers=operator)
+    async with house.register.database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE partner_onboarding.client_secrets SET expires_at = now() - interval '1 ms'"
+                " WHERE client_id = :client_id AND n = 1"
+            ),
+            {"client_id": client_id},
+        )
+    assert (await house.check(client_id, first)).status_code == 404
+    secrets = (await house.http.get(f"/v1/clients/{client_id}", headers=operator)).json()["secrets"]
+    assert [(secret["n"], secret["expires_at"] is None) for secret in secrets] == [(1, False), (2, True)]
+
+
+async def test_without_a_body_the_former_secret_stays_for_a_day(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    client_id, first = await house.client("points:read")
+    answer = await house.http.post(f"/v1/clients/{client_id}/secrets", headers=operator)
+    assert answer.status_code == 201
+    assert (await house.check(client_id, first)).status_code == 200
+
+
+async def test_rotations_at_once_leave_two_live_secrets(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    client_id, _ = await house.client("points:read")
+    path = f"/v1/clients/{client_id}/secrets"
+    answers = await asyncio.gather(
+        *(house.http.post(path, json={"overlap_seconds": 60}, headers=operator) for _ in range(6))
+    )
+    assert {answer.status_code for answer in answers} == {201}
+    made = {answer.json()["n"]: answer.json()["client_secret"] for answer in answers}
+    assert sorted(made) == [2, 3, 4, 5, 6, 7]
+    live = [n for n in sorted(made) if (await house.check(client_id, made[n])).status_code == 200]
+    assert live == [6, 7]
+
+
+async def test_a_revoked_secret_and_a_disabled_client_end_at_once(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    client_id, first = await house.client("points:read")
+    answer = await house.http.post(f"/v1/clients/{client_id}/secrets", headers=operator)
+    second = answer.json()["client_secret"]
+    for _ in range(2):
+        assert (await house.http.delete(f"/v1/clients/{client_id}/secrets/1", headers=operator)).status_code == 204
+    assert [(await house.check(client_id, secret)).status_code for secret in (first, second)] == [404, 200]
+    missing = await house.http.delete(f"/v1/clients/{client_id}/secrets/9", headers=operator)
+    assert (missing.status_code, missing.json()["code"]) == (404, "secret_not_found")
+    for _ in range(2):
+        assert (await house.http.delete(f"/v1/clients/{client_id}", headers=operator)).status_code == 204
+    assert (await house.check(client_id, second)).status_code == 404
+    rotated = await house.http.post(f"/v1/clients/{client_id}/secrets", headers=operator)
+    assert (rotated.status_code, rotated.json()["code"]) == (409, "client_disabled")
+    assert (await house.http.get(f"/v1/clients/{client_id}", headers=operator)).json()["disabled_at"] is not None
+
+
+async def test_a_repeated_post_registers_once_and_gets_the_same_secret_again(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    headers = operator | {"Idempotency-Key": "register-the-shop"}
+    first, again = [await house.http.post("/v1/clients", json=BODY, headers=headers) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert first.json() == again.json()
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    reused = await house.http.post("/v1/clients", json=BODY | {"name": "Other"}, headers=headers)
+    assert (reused.status_code, reused.json()["code"]) == (409, "idempotency_key_reused")
+    rotate = operator | {"Idempotency-Key": "rotate"}
+    path = f"/v1/clients/{first.json()['client_id']}/secrets"
+    one, two = [await house.http.post(path, json={}, headers=rotate) for _ in range(2)]
+    assert one.json() == two.json()
+    assert one.json()["n"] == 2
+
+
+async def test_an_answer_kept_for_repetition_does_not_hold_the_secret_in_clear(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    answer = await house.http.post("/v1/clients", json=BODY, headers=operator | {"Idempotency-Key": "sealed"})
+    async with house.register.database.transaction() as connection:
+        kept = (
+            await connection.execute(
+                text("SELECT answer FROM partner_onboarding.idempotent_answers WHERE tenant = :tenant"),
+                {"tenant": house.tenant},
+            )
+        ).scalar_one()
+    assert answer.json()["client_secret"].encode() not in kept
+    assert answer.json()["client_id"].encode() not in kept
+
+
+async def test_the_ip_allow_list_is_kept_to_by_this_service_as_well(house: House) -> None:
+    allowed = await house.caller("clients:admin", ip_allow_list=("127.0.0.0/8",))
+    elsewhere = await house.caller("clients:admin", ip_allow_list=("192.0.2.0/24",))
+    assert (await house.http.get("/v1/clients", headers=allowed)).status_code == 200
+    refused = await house.http.get("/v1/clients", headers=elsewhere)
+    assert (refused.status_code, refused.json()["code"]) == (403, "ip_not_allowed")
+
+
+@pytest.mark.parametrize("wrong", ["secret", "id", "other client's secret"])
+async def test_basic_credentials_are_checked_by_the_register_itself(house: House, wrong: str) -> None:
+    client_id, secret = await house.client("clients:admin")
+    credentials = {
+        "secret": (client_id, secret[:-1]),
+        "id": ("nobody", secret),
+        "other client's secret": (client_id, (await house.client("clients:admin"))[1]),
+    }[wrong]
+    answer = await house.http.get("/v1/clients", headers=basic(*credentials))
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")

@@ -1,0 +1,168 @@
+"""What the platform's other services may ask, and that nobody else may."""
+
+import time
+
+import pytest
+from shared.service_tokens import TYP
+from sqlalchemy import text
+
+from .onboarding_house import House
+
+PATHS = [
+    ("POST", "/internal/clients/check", {"client_id": "a", "client_secret": "b"}, "points-ledger"),
+    ("POST", "/internal/sessions/check", {"session": "a.b"}, "sso-issuer"),
+    ("GET", "/internal/tenants/demo/users/erika", None, "sso-issuer"),
+    ("GET", "/internal/origins?origin=https://front.example", None, "sso-issuer"),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "allowed"), PATHS)
+async def test_internal_paths_take_only_good_service_tokens(
+    house: House, method: str, path: str, body: dict[str, str] | None, allowed: str
+) -> None:
+    signer = house.keys.tokens(allowed)._signing_key
+    now = int(time.time())
+
+    def token(typ: str = TYP, **claims: object) -> str:
+        return signer.sign({"iss": allowed, "aud": "partner-onboarding", "iat": now, "exp": now + 60} | claims, typ)
+
+    async def status(authorization: str | None) -> int:
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return (await house.http.request(method, path, json=body, headers=headers)).status_code
+
+    good = await status(f"Bearer {token()}")
+    assert good in {200, 404}
+    assert await status(None) == 401
+    assert await status("Bearer nonsense") == 401
+    assert await status(f"Bearer {token(exp=now - 60, iat=now - 120)}") == 401
+    assert await status(f"Bearer {token(aud='points-ledger')}") == 401
+    assert await status(f"Bearer {token(iss='token-service')}") == 401
+    assert await status(f"Bearer {token(exp=now + 3600)}") == 401
+    assert await status(f"Bearer {token('at+jwt')}") == 401
+    client = await house.caller("clients:admin", "users:read")
+    assert await status(client["Authorization"]) == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "foreign"),
+    [
+        ("POST", "/internal/sessions/check", {"session": "a.b"}, "points-ledger"),
+        ("GET", "/internal/tenants/demo/users/erika", None, "token-service"),
+        ("GET", "/internal/tenants/demo/users/erika", None, "points-ledger"),
+        ("GET", "/internal/origins?origin=https://front.example", None, "points-ledger"),
+    ],
+)
+async def test_a_service_may_ask_only_what_it_needs(
+    house: House, method: str, path: str, body: dict[str, str] | None, foreign: str
+) -> None:
+    answer = await house.http.request(method, path, json=body, headers=house.service(foreign))
+    assert answer.status_code == 403
+
+
+async def test_unknown_id_and_wrong_secret_get_the_same_answer(house: House) -> None:
+    client_id, secret = await house.client("points:read")
+    answers = [
+        await house.check(client_id, secret[:-1] + "!"),
+        await house.check("nobody", secret),
+        await house.check("", ""),
+        await house.check("no body\x00\ud800".encode("utf-8", "replace").decode(), "x" * 4000),
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+    assert {answer.json()["code"] for answer in answers} == {"invalid_client"}
+    assert len({answer.json()["detail"] for answer in answers}) == 1
+
+
+async def test_when_a_secret_was_last_used_is_written_behind_the_check(house: House) -> None:
+    client_id, secret = await house.client("points:read")
+    assert (await house.check(client_id, secret)).status_code == 200
+    async with house.register.database.transaction() as connection:
+        statement = text(
+            "SELECT last_used_at, now() - last_used_at < interval '1 minute' AS is_recent"
+            " FROM partner_onboarding.client_secrets WHERE client_id = :client_id"
+        )
+        # Written in batches by a chore of the service; each look is a round trip to the database.
+        for _ in range(2000):
+            row = (await connection.execute(statement, {"client_id": client_id})).one()
+            if row.last_used_at is not None:
+                break
+    assert row.is_recent
+
+
+async def test_a_session_is_told_with_roles_and_origins_until_it_is_signed_out(house: House) -> None:
+    email = await house.user("admin", roles=("tenant_admin",))
+    signed_in = await house.sign_in(email)
+    cookie = signed_in.cookies["session"]
+
+    async def check() -> tuple[int, dict[str, object]]:
+        answer = await house.http.post(
+            "/internal/sessions/check", json={"session": cookie}, headers=house.service("token-service")
+        )
+        return answer.status_code, answer.json()
+
+    assert await check() == (
+        200,
+        {
+            "tenant": house.tenant,
+            "user_id": "admin",
+            "roles": ["tenant_admin"],
+            "allowed_origins": ["https://front.example"],
+        },
+    )
+    account = await house.http.get("/account")
+    await house.http.post(
+        "/logout", data={"csrf_token": account.text.split('name="csrf_token" value="')[1].split('"')[0]}
+    )
+    status, body = await check()
+    assert (status, body["code"]) == (404, "no_session")
+
+
+@pytest.mark.parametrize("session", ["", "nonsense", "demo." + "x" * 43, "\u0000", "x" * 4000])
+async def test_a_session_that_was_never_given_out_is_none(house: House, session: str) -> None:
+    answer = await house.http.post(
+        "/internal/sessions/check", json={"session": session}, headers=house.service("sso-issuer")
+    )
+    assert (answer.status_code, answer.json()["code"]) == (404, "no_session")
+
+
+@pytest.mark.parametrize(
+    "ending", ["seen_at = now() - interval '2 hours'", "expires_at = created_at + interval '1 us'"]
+)
+async def test_a_session_ends_when_idle_and_in_any_case_after_its_lifetime(house: House, ending: str) -> None:
+    signed_in = await house.sign_in(await house.user())
+    body = {"session": signed_in.cookies["session"]}
+    headers = house.service("sso-issuer")
+    assert (await house.http.post("/internal/sessions/check", json=body, headers=headers)).status_code == 200
+    async with house.register.database.transaction() as connection:
+        await connection.execute(
+            # One of the two endings above.
+            text(f"UPDATE partner_onboarding.sessions SET {ending} WHERE tenant = :tenant"),  # noqa: S608
+            {"tenant": house.tenant},
+        )
+    assert (await house.http.post("/internal/sessions/check", json=body, headers=headers)).status_code == 404
+
+
+async def test_the_issuer_reads_a_profile_of_the_tenant_it_names(house: House) -> None:
+    email = await house.user("jörg", firstname="Jörg", lastname="Groß")
+    other = await house.another_tenant()
+    headers = house.service("sso-issuer")
+    found = await house.http.get(f"/internal/tenants/{house.tenant}/users/jörg", headers=headers)
+    assert found.json() == {"user_id": "jörg", "firstname": "Jörg", "lastname": "Groß", "email": email}
+    for path in (f"{other}/users/jörg", f"{house.tenant}/users/nobody"):
+        missing = await house.http.get(f"/internal/tenants/{path}", headers=headers)
+        assert (missing.status_code, missing.json()["code"]) == (404, "user_not_found")
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("https://front.example", True),
+        ("HTTPS://Front.Example:443", True),
+        ("https://front.example.evil.example", False),
+        ("http://front.example", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+async def test_only_configured_origins_are_allowed(house: House, origin: str, allowed: bool) -> None:
+    answer = await house.http.get("/internal/origins", params={"origin": origin}, headers=house.service("sso-issuer"))
+    assert answer.json() == {"allowed": allowed}

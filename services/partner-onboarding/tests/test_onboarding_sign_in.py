@@ -1,0 +1,243 @@
+"""Signing in and out with a browser."""
+
+import asyncio
+import threading
+
+import pytest
+from pwdlib.hashers.argon2 import Argon2Hasher
+from shared.errors import Unavailable
+
+from .onboarding_house import PASSWORD, House, hidden_fields
+
+
+async def test_a_user_signs_in_sees_the_account_and_signs_out(house: House) -> None:
+    email = await house.user()
+    start = await house.http.get("/")
+    assert (start.status_code, start.headers["location"]) == (303, "/login")
+    signed_in = await house.sign_in(f" {email.upper()} ")
+    assert (signed_in.status_code, signed_in.headers["location"]) == (303, "/account")
+    assert (await house.http.get("/")).headers["location"] == "/account"
+    assert (await house.http.get("/login")).headers["location"] == "/account"
+    account = await house.http.get("/account")
+    assert account.status_code == 200
+    signed_out = await house.http.post("/logout", data=hidden_fields(account.text))
+    assert (signed_out.status_code, signed_out.headers["location"]) == (303, "/login?signed_out=1")
+    again = await house.http.get("/account")
+    assert (again.status_code, again.headers["location"]) == (303, "/login?next=%2Faccount")
+    assert "You have signed out." in (await house.http.get("/login?signed_out=1")).text
+
+
+async def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(house: House) -> None:
+    signed_in = await house.sign_in(await house.user())
+    cookie = next(value for value in signed_in.headers.get_list("set-cookie") if value.startswith("session="))
+    attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+    assert attributes == {"httponly", "secure", "path=/", "samesite=lax"}
+
+
+async def test_every_sign_in_starts_another_session_and_ends_the_former_one(house: House) -> None:
+    email = await house.user()
+    first = (await house.sign_in(email)).cookies["session"]
+    token = hidden_fields((await house.http.get("/account")).text)
+    second = await house.http.post("/login", data={**token, "email": email, "password": PASSWORD})
+    assert second.status_code == 303
+    assert second.cookies["session"] != first
+    ended = await house.http.post(
+        "/internal/sessions/check", json={"session": first}, headers=house.service("sso-issuer")
+    )
+    assert ended.status_code == 404
+
+
+async def test_unknown_address_wrong_password_and_no_password_get_the_same_answer(house: House) -> None:
+    known, without = await house.user(), await house.user("none", password=None)
+    pages = []
+    for email in (known, without, house.address("nobody")):
+        answer = await house.sign_in(email, "not the password")
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Cookie ")
+        assert "session" not in answer.cookies
+        text = answer.text.replace(email, "")
+        pages.append(text.replace(hidden_fields(text)["csrf_token"], ""))
+    assert len(set(pages)) == 1
+    assert "E-mail address or password is wrong." in pages[0]
+
+
+async def test_a_wrong_guess_costs_as_many_comparisons_whoever_knows_the_address(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured in comparisons: else the time would tell whether another tenant has the same customer."""
+    only_here, everywhere = await house.user("here"), await house.user("everywhere")
+    await house.user("everywhere", tenant=await house.another_tenant(), email=everywhere)
+    verify, compared = Argon2Hasher.verify, []
+
+    def counted(self: Argon2Hasher, password: str | bytes, hash: str | bytes) -> bool:  # noqa: A002 — its name there
+        compared.append(hash)
+        return verify(self, password, hash)
+
+    monkeypatch.setattr(Argon2Hasher, "verify", counted)
+    counts = []
+    for email in (only_here, everywhere, house.address("nobody")):
+        compared.clear()
+        await house.sign_in(email, "not the password")
+        counts.append(len(compared))
+    assert counts == [2, 2, 2]
+
+
+async def test_a_form_that_was_not_given_out_to_this_browser_is_refused(house: House) -> None:
+    email = await house.user()
+    form = await house.login_form()
+    good = {**form, "email": email, "password": PASSWORD}
+    for changed in ({"csrf_token": ""}, {"csrf_token": "x" * 43}, {"csrf_token": "ü"}):
+        answer = await house.http.post("/login", data=good | changed)
+        assert answer.status_code == 403
+        assert "The form had been open for too long" in answer.text
+        assert email in answer.text
+    house.http.cookies.delete("form_key")
+    assert (await house.http.post("/login", data=good)).status_code == 403
+    # The page that says so carries a good form: sending it again works.
+    fresh = await house.http.post("/login", data=good)
+    again = await house.http.post("/login", data=good | hidden_fields(fresh.text))
+    assert again.status_code == 303
+
+
+async def test_a_token_from_before_the_sign_in_is_of_no_use_after_it(house: House) -> None:
+    form = await house.login_form()
+    await house.sign_in(await house.user())
+    refused = await house.http.post("/logout", data=form, headers={"Accept": "text/html"})
+    assert refused.status_code == 403
+    assert "The form is out of date" in refused.text
+    assert (await house.http.get("/account")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("goal", "location"),
+    [
+        ("/setup/client-1?state=a%20b&scope=points%3Aread", "/setup/client-1?state=a%20b&scope=points%3Aread"),
+        ("//evil.example/", "/account"),
+        ("https://evil.example/", "/account"),
+        ("/\\evil.example", "/account"),
+        ("/\t/evil.example", "/account"),
+        ("javascript:alert(1)", "/account"),
+    ],
+)
+async def test_signing_in_leads_to_where_one_wanted_but_never_off_this_site(
+    house: House, goal: str, location: str
+) -> None:
+    email = await house.user()
+    page = await house.http.get("/login", params={"next": goal})
+    assert hidden_fields(page.text)["next"] == location
+    forged = {**hidden_fields(page.text), "next": goal, "email": email, "password": PASSWORD}
+    assert (await house.http.post("/login", data=forged)).headers["location"] == location
+    assert (await house.http.get("/login", params={"next": goal})).headers["location"] == location
+
+
+async def test_guessing_at_one_account_is_slowed_down(house: House) -> None:
+    email = await house.user()
+    for _ in range(4):
+        assert (await house.sign_in(email, "not the password")).status_code == 401
+    refused = await house.sign_in(email)
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 900
+    assert "Too many wrong passwords" in refused.text
+    assert (await house.sign_in(await house.user("other"))).status_code == 303
+
+
+async def test_guessing_at_unknown_accounts_is_slowed_down_in_the_same_way(house: House) -> None:
+    statuses = [(await house.sign_in(house.address("nobody"), "guess")).status_code for _ in range(5)]
+    assert statuses == [401, 401, 401, 401, 429]
+
+
+async def test_guessing_from_one_address_is_slowed_down_for_all_accounts(house: House) -> None:
+    statuses = [(await house.sign_in(house.address(f"nobody-{n}"), "guess")).status_code for n in range(9)]
+    assert statuses == [401] * 8 + [429]
+
+
+async def test_guesses_made_all_at_once_are_counted_as_well(house: House) -> None:
+    email = await house.user()
+    form = await house.login_form()
+    guess = {**form, "email": email, "password": "not the password"}
+    answers = await asyncio.gather(*(house.http.post("/login", data=guess) for _ in range(30)))
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) <= 4 + 2
+
+
+async def test_the_right_password_sets_the_account_free_of_earlier_mistakes(house: House) -> None:
+    email = await house.user()
+    for _ in range(2):
+        for _ in range(3):
+            assert (await house.sign_in(email, "not the password")).status_code == 401
+        assert (await house.sign_in(email)).status_code == 303
+        house.http.cookies.clear()
+
+
+async def test_an_address_with_accounts_in_two_tenants_leads_to_the_one_whose_password_it_is(house: House) -> None:
+    email = await house.user("here")
+    other = await house.another_tenant()
+    await house.user("there", tenant=other, email=email, password="another pass phrase")
+    await house.sign_in(email, "another pass phrase")
+    account = await house.http.get("/account")
+    assert f"Tenant {other}" in account.text
+    assert f"Tenant {house.tenant}" not in account.text
+
+
+async def test_where_the_password_fits_two_accounts_the_person_chooses(house: House) -> None:
+    email = await house.user("here")
+    other = await house.another_tenant()
+    await house.user("there", tenant=other, email=email)
+    choice = await house.sign_in(email)
+    assert choice.status_code == 200
+    assert "session" not in choice.cookies
+    assert "Which account?" in choice.text
+    assert PASSWORD not in choice.text
+    form = {**hidden_fields(choice.text), "email": email, "password": PASSWORD, "tenant": other}
+    assert (await house.http.post("/login", data=form)).status_code == 303
+    assert f"Tenant {other}" in (await house.http.get("/account")).text
+
+
+async def test_choosing_a_tenant_does_not_replace_the_password(house: House) -> None:
+    email = await house.user("here")
+    other = await house.another_tenant()
+    await house.user("there", tenant=other, email=email, password="another pass phrase")
+    assert (await house.sign_in(email, PASSWORD, tenant=other)).status_code == 401
+
+
+async def test_passwords_are_compared_in_one_normal_form(house: House) -> None:
+    email = await house.user(password="mu\u0308llers ge\ufb01lde")
+    assert (await house.sign_in(email, "m\u00fcllers gefilde")).status_code == 303
+
+
+async def test_sign_ins_beyond_the_queue_are_asked_to_come_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = house.register.passwords
+    monkeypatch.setattr("partner_onboarding.users.passwords.MAX_WAITING", 1)
+    async with passwords.turn(), passwords.turn():
+        waiting = asyncio.ensure_future(passwords.turn().__aenter__())
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable) as refused:
+            await passwords.turn().__aenter__()
+        assert refused.value.retry_after_seconds
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_hashing_passwords_holds_no_other_request_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While both threads hash, everything but signing in goes on."""
+    email = await house.user()
+    operator = await house.caller("clients:admin")
+    verify, may_go_on, begun = Argon2Hasher.verify, threading.Event(), threading.Semaphore(0)
+
+    def slow(self: Argon2Hasher, password: str | bytes, hash: str | bytes) -> bool:  # noqa: A002 — its name there
+        begun.release()
+        assert may_go_on.wait(30)
+        return verify(self, password, hash)
+
+    monkeypatch.setattr(Argon2Hasher, "verify", slow)
+    signing_in = [asyncio.create_task(house.sign_in(email)) for _ in range(3)]
+    try:
+        for _ in range(2):
+            assert await asyncio.to_thread(begun.acquire, timeout=30)
+        for path in ("/healthz", "/v1/clients", "/static/site.css"):
+            assert (await house.http.get(path, headers=operator)).status_code == 200
+        assert not any(task.done() for task in signing_in)
+    finally:
+        may_go_on.set()
+    assert [answer.status_code for answer in await asyncio.gather(*signing_in)] == [303, 303, 303]

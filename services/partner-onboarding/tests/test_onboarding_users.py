@@ -1,0 +1,106 @@
+"""Users over HTTP, for the platform's back end."""
+
+import asyncio
+
+from .onboarding_house import PASSWORD, House
+
+
+def body(house: House, name: str = "erika", **fields: str) -> dict[str, str]:
+    return {"email": house.address(name), "firstname": "Erika", "lastname": "Mustermann"} | fields
+
+
+async def test_putting_the_same_again_changes_nothing(house: House) -> None:
+    headers = await house.caller("users:write")
+    wanted = body(house, password=PASSWORD)
+    first = await house.http.put("/v1/users/erika", json=wanted, headers=headers)
+    again = await house.http.put("/v1/users/erika", json=wanted, headers=headers)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json() == again.json()
+    assert first.json() | {"created_at": "", "updated_at": ""} == {
+        "user_id": "erika",
+        "email": wanted["email"],
+        "firstname": "Erika",
+        "lastname": "Mustermann",
+        "has_password": True,
+        "created_at": "",
+        "updated_at": "",
+    }
+
+
+async def test_puts_of_one_user_at_once_create_one(house: House) -> None:
+    headers = await house.caller("users:write")
+    answers = await asyncio.gather(
+        *(house.http.put("/v1/users/erika", json=body(house, password=PASSWORD), headers=headers) for _ in range(6))
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 200, 200, 201]
+
+
+async def test_a_change_is_read_back_and_keeps_the_password(house: House) -> None:
+    headers = await house.caller("users:write", "users:read")
+    await house.http.put("/v1/users/erika", json=body(house, password=PASSWORD), headers=headers)
+    changed = body(house, "new", firstname="Ériká", lastname="O’Neill-Müller")
+    assert (await house.http.put("/v1/users/erika", json=changed, headers=headers)).status_code == 200
+    read = (await house.http.get("/v1/users/erika", headers=headers)).json()
+    assert {name: read[name] for name in changed} == changed
+    assert read["updated_at"] > read["created_at"]
+    assert (await house.sign_in(house.address("erika"))).status_code == 401
+    assert (await house.sign_in(house.address("new"))).status_code == 303
+
+
+async def test_an_address_belongs_to_one_user_of_a_tenant_however_it_is_spelt(house: House) -> None:
+    headers = await house.caller("users:write")
+    await house.http.put("/v1/users/erika", json=body(house), headers=headers)
+    wanted = body(house, email=house.address("ERIKA").upper())
+    new = await house.http.put("/v1/users/other", json=wanted, headers=headers)
+    assert (new.status_code, new.json()["code"]) == (409, "email_taken")
+    await house.http.put("/v1/users/max", json=body(house, "max"), headers=headers)
+    changed = await house.http.put("/v1/users/max", json=wanted, headers=headers)
+    assert (changed.status_code, changed.json()["code"]) == (409, "email_taken")
+    assert (await house.http.put("/v1/users/erika", json=wanted, headers=headers)).status_code == 200
+
+
+async def test_an_address_taken_in_another_tenant_is_free_here(house: House) -> None:
+    """Else one tenant could find out by a conflict who is a customer of another."""
+    other = await house.another_tenant()
+    await house.user("erika", tenant=other)
+    headers = await house.caller("users:write")
+    assert (await house.http.put("/v1/users/erika", json=body(house), headers=headers)).status_code == 201
+
+
+async def test_a_user_of_another_tenant_does_not_exist(house: House) -> None:
+    await house.user("erika", tenant=await house.another_tenant())
+    headers = await house.caller("users:read")
+    foreign = await house.http.get("/v1/users/erika", headers=headers)
+    unknown = await house.http.get("/v1/users/nobody", headers=headers)
+    assert foreign.status_code == unknown.status_code == 404
+    assert foreign.json() | {"request_id": 0} == unknown.json() | {"request_id": 0}
+    assert foreign.json()["code"] == "user_not_found"
+
+
+async def test_reading_needs_users_read_and_writing_users_write(house: House) -> None:
+    reader, stranger = await house.caller("users:read"), await house.caller("points:admin")
+    assert (await house.http.put("/v1/users/erika", json=body(house), headers=reader)).status_code == 403
+    assert (await house.http.get("/v1/users/erika", headers=stranger)).status_code == 403
+    assert (await house.http.get("/v1/users/erika")).status_code == 401
+
+
+async def test_another_password_ends_all_sessions_and_the_same_one_does_not(house: House) -> None:
+    headers = await house.caller("users:write")
+    email = await house.user()
+    await house.sign_in(email)
+    same = body(house, password=PASSWORD)
+    assert (await house.http.put("/v1/users/erika", json=same, headers=headers)).status_code == 200
+    assert (await house.http.get("/account")).status_code == 200
+    changed = body(house, password="quite another phrase")
+    assert (await house.http.put("/v1/users/erika", json=changed, headers=headers)).status_code == 200
+    assert (await house.http.get("/account")).status_code == 303
+    assert (await house.sign_in(email)).status_code == 401
+    assert (await house.sign_in(email, "quite another phrase")).status_code == 303
+
+
+async def test_what_is_read_of_a_user_is_kept_by_no_cache(house: House) -> None:
+    headers = await house.caller("users:read", "users:write")
+    written = await house.http.put("/v1/users/erika", json=body(house), headers=headers)
+    read = await house.http.get("/v1/users/erika", headers=headers)
+    assert written.headers["cache-control"] == read.headers["cache-control"] == "no-store"
+    assert read.json()["has_password"] is False
