@@ -113,9 +113,22 @@ class GroupCommit(Generic[C, R]):
                 # Whoever hung up while waiting in line has no one left to answer; nothing was begun for it.
                 batch = [(command, answer) for command, answer in batch if not answer.done()]
                 if batch:
-                    await self._carry(batch)
+                    await self._carry_or_refuse(batch)
         finally:
             self._free_lanes += 1
+
+    async def _carry_or_refuse(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
+        """Whatever happens to the lane, nobody waits for ever."""
+        try:
+            await self._carry(batch)
+        # Not the writing, which `_carry` answers for, but a fault in its results: the line must still move.
+        except Exception as error:
+            _log.exception("batch not answered", line=self._name, commands=len(batch))
+            _refuse(batch, error)
+        except BaseException:
+            # The process ends while this was under way: it may have been written, or not.
+            _refuse(batch, OutcomeUnknown())
+            raise
 
     async def _carry(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
         self._batch.observe(len(batch))
