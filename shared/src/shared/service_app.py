@@ -1,6 +1,7 @@
 """The frame of a service: an application with problem bodies, health, metrics and logs, and how it is served."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -118,6 +119,9 @@ def problem_documentation(description: str) -> dict[str, Any]:
 def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
     """Serves until SIGTERM or SIGINT: takes no more then, ends what runs, and returns."""
     configure_logging(service, settings.log_level)
+    # uvicorn raises the signal again when all is done. As it is, SIGTERM would then end the process with 143, as if it
+    # had not come to its end; as Ctrl-C, uvicorn takes it and returns.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     uvicorn.run(
         app,
         host=settings.host,
