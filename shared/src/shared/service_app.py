@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared import errors
+from shared.body_limit import BodyLimit
 from shared.hot_routes import HotRoute, HotRoutes
 from shared.logs import configure_logging
 from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
@@ -89,7 +90,6 @@ def create_service_app(
         description=description,
         version=version,
         lifespan=lifespan,
-        max_body_size=settings.max_body_bytes,
         redoc_url=None,
         # Validation is refused with 400 here; FastAPI would document a 422 that is never sent.
         responses={"4XX": problem_documentation("Refused"), "5XX": problem_documentation("Failed")},
@@ -102,6 +102,7 @@ def create_service_app(
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     _add_operations(app, readiness)
+    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestFrame, render=render)
     app.add_hot_routes(hot_routes or {}, max_body_bytes=settings.max_body_bytes, render=render)
     extend_openapi(app, _drop_422)
