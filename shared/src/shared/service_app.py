@@ -91,6 +91,8 @@ def create_service_app(
         version=version,
         lifespan=lifespan,
         redoc_url=None,
+        # It would send the caller, with its credentials, to the address inside the gateway: plain http.
+        redirect_slashes=False,
         # Validation is refused with 400 here; FastAPI would document a 422 that is never sent.
         responses={"4XX": problem_documentation("Refused"), "5XX": problem_documentation("Failed")},
         generate_unique_id_function=_operation_id,
