@@ -27,11 +27,11 @@ def account_routes(
     """/ and /account."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/")
+    @routes.api_route("/", methods=["GET", "HEAD"])
     async def start(request: Request) -> Response:
         return pages.redirect("/account" if await _signed_in(sessions, request) else "/login")
 
-    @routes.get("/account")
+    @routes.api_route("/account", methods=["GET", "HEAD"])
     async def account_page(request: Request) -> Response:
         who = await _signed_in(sessions, request)
         if who is None:

@@ -23,7 +23,7 @@ def sign_in_routes(pages: Pages, sessions: Sessions) -> APIRouter:
     """/login and /logout."""
     routes = APIRouter(include_in_schema=False)
 
-    @routes.get("/login")
+    @routes.api_route("/login", methods=["GET", "HEAD"])
     async def login_page(request: Request) -> Response:
         goal = local_path(request.query_params.get("next"), _AFTERWARDS)
         try:

@@ -21,9 +21,12 @@ class UserToPut(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
-    email: Annotated[str, Field(strict=True, max_length=domain.MAX_EMAIL_CHARACTERS)]
-    firstname: Annotated[str, Field(strict=True, max_length=domain.MAX_NAME_CHARACTERS)]
-    lastname: Annotated[str, Field(strict=True, max_length=domain.MAX_NAME_CHARACTERS)]
+    email: Annotated[
+        str,
+        Field(strict=True, min_length=3, max_length=domain.MAX_EMAIL_CHARACTERS, json_schema_extra={"format": "email"}),
+    ]
+    firstname: Annotated[str, Field(strict=True, min_length=1, max_length=domain.MAX_NAME_CHARACTERS)]
+    lastname: Annotated[str, Field(strict=True, min_length=1, max_length=domain.MAX_NAME_CHARACTERS)]
     password: Annotated[
         str | None,
         Field(

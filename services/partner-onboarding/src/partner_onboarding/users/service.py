@@ -3,14 +3,12 @@
 from collections.abc import Collection
 
 from shared.db import Database
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.sessions import store as sessions_store
 from partner_onboarding.users import store
 from partner_onboarding.users.domain import (
     ROLES,
-    EmailTaken,
     MalformedUser,
     Profile,
     SealedUser,
@@ -66,25 +64,20 @@ class Users:
         password_hash = None
         if password is not None:
             password_hash = await self._hash_of(tenant, user_id, checked_password(password))
-        try:
-            async with self._database.transaction() as connection:
-                added = await store.add_user(
-                    connection,
-                    tenant,
-                    user_id,
-                    email_hash=address_hash,
-                    profile=self._profiles.seal(tenant, user_id, profile),
-                    password_hash=password_hash,
-                    roles=tuple(sorted(set(roles))),
-                )
-                if added is not None:
-                    return self._profiles.open(added), True
-                changed = await self._change(connection, tenant, user_id, address_hash, profile, password_hash)
-                return self._profiles.open(changed), False
-        except IntegrityError as error:
-            if store.EMAIL_CONSTRAINT not in str(error.orig):
-                raise
-            raise EmailTaken("Another user has this e-mail address.") from None
+        async with self._database.transaction() as connection:
+            added = await store.add_user(
+                connection,
+                tenant,
+                user_id,
+                email_hash=address_hash,
+                profile=self._profiles.seal(tenant, user_id, profile),
+                password_hash=password_hash,
+                roles=tuple(sorted(set(roles))),
+            )
+            if added is not None:
+                return self._profiles.open(added), True
+            changed = await self._change(connection, tenant, user_id, address_hash, profile, password_hash)
+            return self._profiles.open(changed), False
 
     async def _change(
         self,

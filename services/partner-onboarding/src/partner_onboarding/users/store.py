@@ -1,16 +1,18 @@
 """Every statement about users."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.tables import users
-from partner_onboarding.users.domain import SealedUser
+from partner_onboarding.users.domain import EmailTaken, SealedUser
 
-#: The constraint that an address breaks which another user of the tenant has.
-EMAIL_CONSTRAINT = "uq_users_tenant_email_hash"
+_EMAIL_CONSTRAINT = "uq_users_tenant_email_hash"
 
 
 async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, lock: bool = False) -> SealedUser | None:
@@ -38,23 +40,23 @@ async def add_user(
     """The new user, or None when the tenant has one of this id.
 
     Raises:
-        IntegrityError: EMAIL_CONSTRAINT.
+        EmailTaken: the transaction cannot go on then.
     """
-    row = (
-        await connection.execute(
-            insert_or_nothing(users)
-            .values(
-                tenant=tenant,
-                user_id=user_id,
-                email_hash=email_hash,
-                profile=profile,
-                password_hash=password_hash,
-                roles=list(roles),
-            )
-            .on_conflict_do_nothing(index_elements=["tenant", "user_id"])
-            .returning(users)
+    statement = (
+        insert_or_nothing(users)
+        .values(
+            tenant=tenant,
+            user_id=user_id,
+            email_hash=email_hash,
+            profile=profile,
+            password_hash=password_hash,
+            roles=list(roles),
         )
-    ).one_or_none()
+        .on_conflict_do_nothing(index_elements=["tenant", "user_id"])
+        .returning(users)
+    )
+    with _refusing_taken_emails():
+        row = (await connection.execute(statement)).one_or_none()
     return _user(row) if row is not None else None
 
 
@@ -67,15 +69,15 @@ async def change_user(
     profile: bytes,
     password_hash: str | None,
 ) -> SealedUser:
-    """Raises IntegrityError for EMAIL_CONSTRAINT."""
-    row = (
-        await connection.execute(
-            update(users)
-            .where(users.c.tenant == tenant, users.c.user_id == user_id)
-            .values(email_hash=email_hash, profile=profile, password_hash=password_hash, updated_at=func.now())
-            .returning(users)
-        )
-    ).one()
+    """Raises EmailTaken; the transaction cannot go on then."""
+    statement = (
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id)
+        .values(email_hash=email_hash, profile=profile, password_hash=password_hash, updated_at=func.now())
+        .returning(users)
+    )
+    with _refusing_taken_emails():
+        row = (await connection.execute(statement)).one()
     return _user(row)
 
 
@@ -84,6 +86,16 @@ async def replace_password_hash(connection: AsyncConnection, tenant: str, user_i
     await connection.execute(
         update(users).where(users.c.tenant == tenant, users.c.user_id == user_id).values(password_hash=password_hash)
     )
+
+
+@contextmanager
+def _refusing_taken_emails() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        if _EMAIL_CONSTRAINT not in str(error.orig):
+            raise
+        raise EmailTaken("Another user has this e-mail address.") from None
 
 
 def _user(row: Row[Any]) -> SealedUser:
