@@ -1,10 +1,14 @@
-"""`python -m points_ledger serve | migrate`."""
+"""`python -m points_ledger serve | migrate | verify`."""
+
+import asyncio
 
 import typer
+from rich.console import Console
 from shared.migrating import upgrade
 from shared.service_app import serve as serve_app
 from shared.settings import load
 
+from points_ledger import verifying
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
 
@@ -22,6 +26,19 @@ def serve() -> None:
 def migrate() -> None:
     """Bring the database to the newest revision."""
     upgrade(load(Settings).database_url.get_secret_value(), "points_ledger")
+
+
+@cli.command()
+def verify() -> None:
+    """Recompute every balance from the entries, while the service runs; status 1 names the first that differs."""
+    console = Console(stderr=True)
+    with console.status("adding up all entries and holds"):
+        verified = asyncio.run(verifying.verify(load(Settings).database_url.get_secret_value()))
+    console.print(f"looked at {verified.accounts:,} accounts and {verified.entries:,} entries")
+    if verified.difference is not None:
+        typer.echo(verified.difference)
+        raise typer.Exit(1)
+    typer.echo("every account agrees with its entries and holds")
 
 
 if __name__ == "__main__":

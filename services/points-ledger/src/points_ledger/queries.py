@@ -21,6 +21,12 @@ class Balance:
     as_of: datetime
 
 
+async def read_clock(connection: AsyncConnection) -> datetime:
+    """The present moment; time is the database's."""
+    now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    return now
+
+
 async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -> bool:
     """Whether it was opened now; False if it was there."""
     statement = (
@@ -66,12 +72,12 @@ async def read_transaction(
     columns = transactions.c
     row = (
         await connection.execute(
-            sa.select(*_transaction_columns(), sa.func.clock_timestamp().label("now")).where(
+            sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now")).where(
                 columns.tenant == tenant, columns.vendor_id == vendor_id, columns.transaction_id == transaction_id
             )
         )
     ).first()
-    return None if row is None else _transaction(row).as_of(row.now)
+    return None if row is None else transaction_of(row).as_of(row.now)
 
 
 async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> list[tuple[str, str]]:
@@ -111,9 +117,11 @@ async def read_hold_seconds(connection: AsyncConnection, tenant: str, vendor_id:
     return seconds
 
 
-def _transaction_columns() -> list[sa.Column[Any]]:
+def transaction_columns() -> list[sa.Column[Any]]:
+    """In the order of `Transaction`'s fields."""
     return [column for column in transactions.columns if column.name != "touched_at"]
 
 
-def _transaction(row: Any) -> Transaction:
+def transaction_of(row: Any) -> Transaction:
+    """From a row that begins with `transaction_columns()`."""
     return Transaction(row[0], row[1], row[2], row[3], State(row[4]), *row[5:12])

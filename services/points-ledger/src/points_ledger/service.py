@@ -1,20 +1,22 @@
 """The use cases of the ledger: what vendors and the platform may ask for, in their words."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from shared.callers import Caller
 from shared.db import Database
+from shared.errors import Malformed
 from shared.idempotency import Answer, RequestKey
 
-from points_ledger import queries
-from points_ledger.domain.accounts import InvalidUser, Post
+from points_ledger import history, queries
+from points_ledger.domain.accounts import Entry, InvalidUser, Post
 from points_ledger.domain.transactions import (
     Commit,
     Confirm,
     Refund,
     Rollback,
+    State,
     Transaction,
     TransactionNotFound,
 )
@@ -125,6 +127,47 @@ class PointsService:
         if balance is None:
             raise InvalidUser("There is no such account.", code="account_not_found")
         return balance
+
+    async def balance_at(self, tenant: str, user_id: str, at: datetime) -> Balance:
+        """As of a past instant.
+
+        Raises:
+            Malformed: the instant lies in the future.
+            InvalidUser: with the code account_not_found.
+        """
+        async with self._database.transaction() as connection:
+            if at > await queries.read_clock(connection):
+                raise Malformed("The balance of a future instant is not known.", code="instant_in_the_future")
+            balance = await history.read_balance_at(connection, tenant, user_id, at)
+        if balance is None:
+            raise InvalidUser("There is no such account.", code="account_not_found")
+        return balance
+
+    async def statement_of(
+        self, tenant: str, user_id: str, *, cursor: str | None, limit: int
+    ) -> tuple[list[Entry], str | None]:
+        """Entries, newest first, and the cursor of the next page if there is one."""
+        before = None if cursor is None else history.entry_number(cursor)
+        async with self._database.transaction() as connection:
+            if await queries.read_balance(connection, tenant, user_id) is None:
+                raise InvalidUser("There is no such account.", code="account_not_found")
+            found = await history.read_entries(connection, tenant, user_id, before=before, limit=limit)
+        # The first entry of an account has the number 1: nothing can come after it.
+        is_last = len(found) < limit or found[-1].number == 1
+        return found, None if is_last else history.entry_cursor(found[-1].number)
+
+    async def transactions_of(
+        self, caller: Caller, *, state: State | None, since: datetime | None, cursor: str | None, limit: int
+    ) -> tuple[list[Transaction], str | None]:
+        """The vendor's transactions, oldest first, and where to go on: also when there is nothing more for now."""
+        after = None if cursor is None else history.Place.from_cursor(cursor)
+        async with self._database.transaction() as connection:
+            found = await history.read_transactions(
+                connection, caller.tenant, caller.vendor, state=state, since=since, after=after, limit=limit
+            )
+        if not found:
+            return [], cursor
+        return found, history.Place(found[-1].created_at, found[-1].transaction_id).to_cursor()
 
     async def set_hold_time(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
         """For holds from now on; those that are open keep their end."""

@@ -115,11 +115,17 @@ UPDATE points_ledger.transactions t
  WHERE t.tenant = new.tenant AND t.vendor_id = new.vendor_id AND t.transaction_id = new.transaction_id
 """
 
+# A touch never waits: the row may be in the hand of a batch that has locked other accounts than ours, and might wait
+# for a row of ours in turn. What is being written right now needs no second write, and our own accounts' locks are
+# writes too.
 _TOUCH_TRANSACTIONS = """
 UPDATE points_ledger.transactions t
    SET touched_at = clock_timestamp()
-  FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, vendor_id, transaction_id)
- WHERE t.tenant = named.tenant AND t.vendor_id = named.vendor_id AND t.transaction_id = named.transaction_id
+  FROM (SELECT tenant, vendor_id, transaction_id
+          FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, vendor_id, transaction_id)
+          JOIN points_ledger.transactions found USING (tenant, vendor_id, transaction_id)
+           FOR NO KEY UPDATE OF found SKIP LOCKED) free
+ WHERE t.tenant = free.tenant AND t.vendor_id = free.vendor_id AND t.transaction_id = free.transaction_id
 """
 
 _INSERT_ENTRIES = """
@@ -138,12 +144,16 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[
  WHERE kept.created_at < now() - interval '24 hours'
 """
 
-# Writes the row as it is: the replay then waits for the same durability as the first answer did.
+# Writes the row as it is: the replay then waits for the same durability as the first answer did. It waits for no
+# other batch, as above.
 _TOUCH_ANSWERS = """
 UPDATE points_ledger.idempotent_answers kept
    SET fingerprint = kept.fingerprint
-  FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, client_id, key)
- WHERE kept.tenant = named.tenant AND kept.client_id = named.client_id AND kept.key = named.key
+  FROM (SELECT tenant, client_id, key
+          FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, client_id, key)
+          JOIN points_ledger.idempotent_answers found USING (tenant, client_id, key)
+           FOR NO KEY UPDATE OF found SKIP LOCKED) free
+ WHERE kept.tenant = free.tenant AND kept.client_id = free.client_id AND kept.key = free.key
 """
 
 
@@ -159,7 +169,7 @@ async def read_transactions(
     """The database's present moment, the transactions named, and those of `owners` whose hold has run out."""
     rows = await connection.fetch(_READ_TRANSACTIONS, *_columns(list(keys), 3), *_columns(list(owners), 2))
     found = (_transaction(row[1:]) for row in map(tuple, rows) if row[1] is not None)
-    return rows[0][0], {TransactionKey(t.tenant, t.vendor_id, t.transaction_id): t for t in found}
+    return rows[0][0], {_key_of(t): t for t in found}
 
 
 async def read_entries(connection: asyncpg.Connection, keys: Iterable[EntryKey]) -> dict[EntryKey, Entry]:
@@ -181,7 +191,11 @@ async def write_accounts(connection: asyncpg.Connection, accounts: Sequence[Acco
 
 
 async def insert_transactions(connection: asyncpg.Connection, transactions: Sequence[Transaction]) -> None:
-    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the ids."""
+    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the ids.
+
+    In the order of their keys: two processes that are given the same new ids, for accounts of which neither waits
+    for the other's, wait for each other here.
+    """
     rows = [
         (
             t.tenant,
@@ -197,7 +211,7 @@ async def insert_transactions(connection: asyncpg.Connection, transactions: Sequ
             t.expires_at,
             t.ended_at,
         )
-        for t in transactions
+        for t in sorted(transactions, key=_key_of)
     ]
     await connection.execute(_INSERT_TRANSACTIONS, *_columns(rows, 12))
 
@@ -205,7 +219,7 @@ async def insert_transactions(connection: asyncpg.Connection, transactions: Sequ
 async def update_transactions(connection: asyncpg.Connection, transactions: Sequence[Transaction]) -> None:
     rows = [
         (t.tenant, t.vendor_id, t.transaction_id, t.state.value, t.deducted, t.refunded, t.ended_at)
-        for t in sorted(transactions, key=lambda t: (t.tenant, t.vendor_id, t.transaction_id))
+        for t in sorted(transactions, key=_key_of)
     ]
     await connection.execute(_UPDATE_TRANSACTIONS, *_columns(rows, 7))
 
@@ -248,6 +262,10 @@ async def touch_answers(connection: asyncpg.Connection, keys: Iterable[AnswerKey
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     """Rows as the arrays that `unnest` takes: one a column, also when there are no rows."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _key_of(transaction: Transaction) -> TransactionKey:
+    return TransactionKey(transaction.tenant, transaction.vendor_id, transaction.transaction_id)
 
 
 def _transaction(row: Sequence[Any]) -> Transaction:

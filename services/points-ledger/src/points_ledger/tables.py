@@ -72,6 +72,8 @@ transactions = sa.Table(
         "expires_at",
         postgresql_where=sa.text("state = 'held'"),
     ),
+    # Pages of a vendor's transactions, for reconciliation.
+    sa.Index("transactions_by_vendor_idx", "tenant", "vendor_id", "created_at", "transaction_id"),
     sa.Index("transactions_held_by_expiry_idx", "expires_at", postgresql_where=sa.text("state = 'held'")),
 )
 

@@ -1,19 +1,24 @@
 """`/v1/accounts` for the platform, and the internal balance for the platform's other services."""
 
+import sys
 from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import AwareDatetime
 from shared.callers import Caller, document_credentials, require, require_service
-from shared.errors import Refusal
+from shared.errors import Refusal, UnsupportedMediaType
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
+from shared.line_exchange import LinesResponse
 
-from points_ledger.accounts import schemas
+from points_ledger.accounts import importing, schemas
 from points_ledger.domain.accounts import Entry
 from points_ledger.ledger import Outcome
 from points_ledger.service import PointsService
 
 ADMIN = "points:admin"
+NDJSON = "application/x-ndjson"
+NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl", "text/plain")
 READ = ("points:read", "points:admin")
 
 router = APIRouter(prefix="/v1", tags=["accounts"], dependencies=document_credentials())
@@ -36,9 +41,26 @@ async def open_account(
 
 
 @router.get("/accounts/{user_id}", summary="Balance")
-async def balance(request: Request, user_id: Identifier, caller: Caller = require(*READ)) -> schemas.BalanceBody:
-    """What may be spent, what is held for vendors, and their sum, at this moment."""
+async def balance(
+    request: Request, user_id: Identifier, at: AwareDatetime | None = None, caller: Caller = require(*READ)
+) -> schemas.BalanceBody:
+    """What may be spent, what is held for vendors, and their sum: at this moment, or at a past one (`at`)."""
+    if at is not None:
+        return schemas.BalanceBody.of(await _service(request).balance_at(caller.tenant, user_id, at))
     return schemas.BalanceBody.of(await _service(request).balance_of(caller.tenant, user_id))
+
+
+@router.get("/accounts/{user_id}/entries", summary="Statement")
+async def statement(
+    request: Request,
+    user_id: Identifier,
+    page: Annotated[schemas.StatementQuery, Query()],
+    caller: Caller = require(*READ),
+) -> schemas.StatementBody:
+    """Every entry with the balance after it, newest first."""
+    found, cursor = await _service(request).statement_of(caller.tenant, user_id, cursor=page.cursor, limit=page.limit)
+    bodies = [schemas.EntryBody.model_validate(schemas.entry_body(entry)) for entry in found]
+    return schemas.StatementBody(entries=bodies, cursor=cursor)
 
 
 @router.post(
@@ -75,6 +97,22 @@ async def debit(
 ) -> Response:
     """Refused with `insufficient_points` where less is available; held points cannot be taken."""
     return await _post(request, user_id, body, -body.points, key, caller)
+
+
+@router.post(
+    "/credits/import",
+    summary="Earn points in bulk",
+    response_class=LinesResponse,
+    max_body_size=sys.maxsize,
+    openapi_extra={"requestBody": {"required": True, "content": {NDJSON: {"schema": {"type": "string"}}}}},
+    responses={200: {"description": "One outcome for each line", "content": {NDJSON: {"schema": {"type": "string"}}}}},
+)
+async def import_credits(request: Request, caller: Caller = require(ADMIN)) -> LinesResponse:
+    """Lines of `{user_id, points, reference, reason}`, of any number; each is answered by a line of its own."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in NDJSON_TYPES:
+        raise UnsupportedMediaType(f"The body must be {NDJSON}.")
+    outcomes = importing.import_credits(_service(request), caller, request.stream())
+    return LinesResponse(outcomes, NDJSON)
 
 
 @router.put("/vendors/{vendor_id}", summary="Set a vendor's hold time", tags=["vendors"])

@@ -60,9 +60,26 @@ class EntryBody(BaseModel):
     kind: str
     points: int
     balance: int
+    vendor_id: str | None
     reference: str
     reason: str
     created_at: Timestamp
+
+
+class StatementQuery(BaseModel):
+    """A page of a statement."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(None, max_length=200)
+    limit: int = Field(50, ge=1, le=500)
+
+
+class StatementBody(BaseModel):
+    """Newest first; `cursor` leads to the next page, null on the last."""
+
+    entries: list[EntryBody]
+    cursor: str | None
 
 
 def entry_body(entry: Entry) -> dict[str, Any]:
@@ -72,7 +89,9 @@ def entry_body(entry: Entry) -> dict[str, Any]:
         "kind": entry.kind.value,
         "points": entry.points,
         "balance": entry.balance,
-        "reference": entry.reference,
+        "vendor_id": entry.source or None,
+        # A refund's is made of two, kept apart by a character that neither can contain.
+        "reference": entry.reference.replace("\x1f", "/"),
         "reason": entry.reason,
         "created_at": iso(entry.created_at),
     }

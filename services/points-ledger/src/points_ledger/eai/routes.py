@@ -6,10 +6,10 @@ all the rest (see the measurements in the service's README).
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ValidationError
 from shared.callers import Caller, Callers, document_credentials, require
 from shared.errors import Malformed, Refusal, UnsupportedMediaType
@@ -28,6 +28,26 @@ SCOPE = "points:redeem"
 B = TypeVar("B", bound=BaseModel)
 
 router = APIRouter(prefix=PATH, tags=["EAI"], dependencies=document_credentials())
+
+
+@router.get("", summary="The vendor's transactions, page by page")
+async def list_transactions(
+    request: Request,
+    page: Annotated[schemas.TransactionsQuery, Query()],
+    caller: Caller = require(SCOPE),
+) -> JSONResponse:
+    """For reconciliation: oldest first. Go on with `cursor` until a page is empty; it stays good for later."""
+    service: PointsService = request.app.state.service
+    found, cursor = await service.transactions_of(
+        caller, state=page.state, since=page.since, cursor=page.cursor, limit=page.limit
+    )
+    return JSONResponse(
+        {
+            "status": "success",
+            "transactions": [schemas.transaction_fields(transaction) for transaction in found],
+            "cursor": cursor,
+        }
+    )
 
 
 @router.get("/{transactionid:path}", summary="Where a transaction stands")

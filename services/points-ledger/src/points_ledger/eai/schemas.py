@@ -5,7 +5,7 @@ The document spells its fields in lower case; the camel spelling, in which vendo
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier, PlainText
 from shared.times import iso
 
@@ -61,13 +61,28 @@ def success_body(transaction: Transaction, message: str, points: int) -> dict[st
     return body
 
 
+class TransactionsQuery(BaseModel):
+    """Which transactions: in this state now, created since, after a cursor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: State | None = None
+    since: AwareDatetime | None = None
+    cursor: str | None = Field(None, max_length=1000)
+    limit: int = Field(100, ge=1, le=1000)
+
+
 def transaction_body(transaction: Transaction) -> dict[str, Any]:
+    """The answer to a look-up."""
+    return {"status": "success"} | transaction_fields(transaction)
+
+
+def transaction_fields(transaction: Transaction) -> dict[str, Any]:
     """All that a vendor may know of a transaction; only the times that have come."""
     state = transaction.state
     # A rejected or cancelled transaction never held anything, whatever was asked for.
     was_held = state not in {State.REJECTED, State.CANCELLED}
     body: dict[str, Any] = {
-        "status": "success",
         "transactionid": transaction.transaction_id,
         "userid": transaction.user_id,
         "state": state.value,

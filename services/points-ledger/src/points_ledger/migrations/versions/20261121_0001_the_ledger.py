@@ -72,6 +72,13 @@ def upgrade() -> None:
         schema="points_ledger",
     )
     op.create_index(
+        "transactions_by_vendor_idx",
+        "transactions",
+        ["tenant", "vendor_id", "created_at", "transaction_id"],
+        unique=False,
+        schema="points_ledger",
+    )
+    op.create_index(
         "transactions_held_by_expiry_idx",
         "transactions",
         ["expires_at"],
@@ -151,6 +158,7 @@ def downgrade() -> None:
         schema="points_ledger",
         postgresql_where=sa.text("state = 'held'"),
     )
+    op.drop_index("transactions_by_vendor_idx", table_name="transactions", schema="points_ledger")
     op.drop_table("transactions", schema="points_ledger")
     op.drop_index("idempotent_answers_by_age", table_name="idempotent_answers", schema="points_ledger")
     op.drop_table("idempotent_answers", schema="points_ledger")

@@ -1,0 +1,91 @@
+"""`POST /v1/credits/import`: a file of credits, answered line by line, in constant memory.
+
+A line is a credit like any other: the same reference again changes nothing, so an import that was cut short is
+simply sent again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import orjson
+from pydantic import ValidationError
+from shared.callers import Caller
+from shared.errors import Malformed, Refusal
+from shared.idempotency import Answer
+from shared.identifiers import Identifier
+from shared.line_exchange import LineTooLong, lines_of
+from shared.problems import status_of
+
+from points_ledger.accounts.schemas import PostBody, entry_body
+from points_ledger.domain.accounts import Entry
+from points_ledger.ledger import Outcome
+from points_ledger.service import PointsService
+
+#: Credits that wait to be written at the same time; enough to fill the batches of the line.
+_AHEAD: Final = 512
+
+
+class CreditLine(PostBody):
+    """One line: a credit and whose it is."""
+
+    user_id: Identifier
+
+
+async def import_credits(service: PointsService, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """One outcome for each line that is not empty, in the order of the lines."""
+    under_way: deque[asyncio.Task[bytes]] = deque()
+    number = 0
+    try:
+        async for line in lines_of(chunks):
+            number += 1
+            if line.strip():
+                under_way.append(asyncio.create_task(_credit(service, caller, number, line)))
+            while under_way and (len(under_way) >= _AHEAD or under_way[0].done()):
+                yield await under_way.popleft()
+    except LineTooLong:
+        under_way.append(asyncio.create_task(_too_long(number + 1)))
+    while under_way:
+        yield await under_way.popleft()
+
+
+async def _credit(service: PointsService, caller: Caller, number: int, line: bytes) -> bytes:
+    try:
+        body = CreditLine.model_validate_json(line)
+        answer = await service.post(
+            caller,
+            user_id=body.user_id,
+            points=body.points,
+            reference=body.reference,
+            reason=body.reason,
+            shape=_shape,
+            key=None,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        return _refused(number, Malformed(f"{field}: {first['msg']}" if field else first["msg"]))
+    except Refusal as refusal:
+        return _refused(number, refusal)
+    return orjson.dumps({"line": number, "status": answer.status, **orjson.loads(answer.body)}) + b"\n"
+
+
+async def _too_long(number: int) -> bytes:
+    return _refused(number, Malformed("The line is too long; nothing after it was read.", code="line_too_long"))
+
+
+def _shape(outcome: Outcome, repeated: bool) -> Answer:
+    if isinstance(outcome, Refusal):
+        return Answer.of(status_of(outcome), _problem(outcome))
+    if not isinstance(outcome, Entry):
+        raise TypeError(f"a credit ends in an entry, not in {type(outcome).__name__}")
+    return Answer.of(200 if repeated else 201, entry_body(outcome))
+
+
+def _refused(number: int, refusal: Refusal) -> bytes:
+    return orjson.dumps({"line": number, "status": status_of(refusal), **_problem(refusal)}) + b"\n"
+
+
+def _problem(refusal: Refusal) -> dict[str, Any]:
+    return {"code": refusal.stable_code, "detail": refusal.message}

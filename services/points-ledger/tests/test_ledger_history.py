@@ -1,0 +1,182 @@
+"""What has been can be read again: statements, past balances, a vendor's transactions, and the sum of it all."""
+
+import asyncpg
+import httpx
+import pytest
+from points_ledger.verifying import verify
+from shared.testing import MigratedDatabase
+
+from .parties import EAI, Platform, Vendor
+
+
+async def test_a_statement_shows_every_entry_once_with_the_balance_after_it(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor
+) -> None:
+    user = await platform.user_with(100)
+    await platform.debit(user, 5)
+    await shop.commit(user, "t-1", 40)
+    await shop.confirm(user, "t-1", 30)
+    await shop.refund(user, "t-1", "r-1", 10)
+
+    seen, cursor = [], None
+    while True:
+        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = (await client.get(f"/v1/accounts/{user}/entries", params=query, headers=platform.headers)).json()
+        seen += page["entries"]
+        cursor = page["cursor"]
+        if cursor is None:
+            break
+
+    assert [(e["kind"], e["points"], e["balance"]) for e in seen] == [
+        ("refund", 10, 75),
+        ("redemption", -30, 65),
+        ("debit", -5, 95),
+        ("credit", 100, 100),
+    ]
+    assert (seen[0]["vendor_id"], seen[0]["reference"]) == ("shop", "t-1/r-1")
+
+
+@pytest.mark.parametrize("cursor", ["x", "bnVsbA", "W10", "LTE", "dHJ1ZQ", "é"])
+async def test_a_cursor_that_was_not_given_out_is_refused(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, cursor: str
+) -> None:
+    user = await platform.user_with(1)
+    for url, headers in ((f"/v1/accounts/{user}/entries", platform.headers), (EAI, shop.headers)):
+        answer = await client.get(url, params={"cursor": cursor}, headers=dict(headers))
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor"), url
+
+
+async def test_the_balance_of_a_past_instant_is_what_it_was_then(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, rows: asyncpg.Connection
+) -> None:
+    user = await platform.user_with(100)
+
+    async def now() -> str:
+        return str((await rows.fetchval("SELECT clock_timestamp()")).isoformat())
+
+    async def at(moment: str) -> tuple[int, int]:
+        answer = await client.get(f"/v1/accounts/{user}", params={"at": moment}, headers=platform.headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["available"], answer.json()["held"]
+
+    earned = await now()
+    await shop.commit(user, "t-1", 40)
+    held = await now()
+    await shop.confirm(user, "t-1", 30)
+    spent = await now()
+    await shop.commit(user, "t-2", 10)
+    await shop.rollback(user, "t-2")
+
+    assert await at("2026-01-01T00:00:00Z") == (0, 0)
+    assert await at(earned) == (100, 0)
+    assert await at(held) == (60, 40)
+    assert await at(spent) == (70, 0)
+    assert await platform.balance(user) == (70, 0)
+
+
+async def test_the_balance_of_a_future_instant_is_refused(client: httpx.AsyncClient, platform: Platform) -> None:
+    user = await platform.user_with(1)
+    answer = await client.get(f"/v1/accounts/{user}", params={"at": "2999-01-01T00:00:00Z"}, headers=platform.headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "instant_in_the_future")
+
+
+async def test_a_vendor_reads_its_own_transactions_page_by_page_and_goes_on_later(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor
+) -> None:
+    user = await platform.user_with(100)
+    for number in range(5):
+        await shop.commit(user, f"t-{number}", 1)
+    await shop.confirm(user, "t-0")
+    await shop.rollback(user, "never-committed")
+
+    async def pages(cursor: str | None, **query: str) -> tuple[list[str], str | None]:
+        seen: list[str] = []
+        while True:
+            given = {"limit": "2", **query} | ({"cursor": cursor} if cursor else {})
+            page = (await client.get(EAI, params=given, headers=dict(shop.headers))).json()
+            if not page["transactions"]:
+                return seen, cursor
+            seen += [transaction["transactionid"] for transaction in page["transactions"]]
+            cursor = page["cursor"]
+
+    everything, cursor = await pages(None)
+    assert everything == ["t-0", "t-1", "t-2", "t-3", "t-4", "never-committed"]
+    await shop.commit(user, "t-5", 1)
+    assert (await pages(cursor))[0] == ["t-5"]
+    assert (await pages(None, state="confirmed"))[0] == ["t-0"]
+    assert (await pages(None, state="cancelled"))[0] == ["never-committed"]
+
+
+async def test_a_page_never_passes_a_transaction_that_is_still_being_written(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, rows: asyncpg.Connection, tenant: str
+) -> None:
+    user = await platform.user_with(100)
+    late = rows.transaction()
+    await late.start()
+    try:
+        await rows.execute(
+            "INSERT INTO points_ledger.transactions VALUES ($1, 'shop', 'slow', $2, 'rejected', 1, 0, 0, '',"
+            " clock_timestamp(), NULL, clock_timestamp(), clock_timestamp())",
+            tenant,
+            user,
+        )
+        await shop.commit(user, "fast", 1)
+        page = (await client.get(EAI, headers=dict(shop.headers))).json()
+        assert page["transactions"] == []
+    finally:
+        await late.commit()
+    page = (await client.get(EAI, headers=dict(shop.headers))).json()
+    assert [transaction["transactionid"] for transaction in page["transactions"]] == ["slow", "fast"]
+
+
+async def test_verify_agrees_while_all_is_well_and_names_the_first_account_that_differs(
+    platform: Platform, shop: Vendor, rows: asyncpg.Connection, migrated_database: MigratedDatabase, tenant: str
+) -> None:
+    user = await platform.user_with(100)
+    await shop.commit(user, "t-1", 40)
+    await shop.confirm(user, "t-1")
+    url = migrated_database("points_ledger")
+    assert (await verify(url)).difference is None
+
+    change = "UPDATE points_ledger.accounts SET available = available + $3 WHERE tenant = $1 AND user_id = $2"
+    await rows.execute(change, tenant, user, 1)
+    try:
+        difference = (await verify(url)).difference
+    finally:
+        await rows.execute(change, tenant, user, -1)
+    assert difference is not None
+    assert user in difference
+    assert "its total is 61, but its entries add up to 60" in difference
+
+
+async def test_an_import_answers_every_line_and_the_good_ones_land(
+    client: httpx.AsyncClient, platform: Platform
+) -> None:
+    user, other = await platform.user_with(0), await platform.user_with(0)
+    lines = [
+        f'{{"user_id":"{user}","points":5,"reference":"a","reason":"x"}}',
+        "not json",
+        f'{{"user_id":"{other}","points":7,"reference":"a","reason":"x"}}',
+        '{"user_id":"nobody","points":7,"reference":"a","reason":"x"}',
+        f'{{"user_id":"{user}","points":-1,"reference":"b","reason":"x"}}',
+        "",
+        f'{{"user_id":"{user}","points":5,"reference":"a","reason":"x"}}',
+        f'{{"user_id":"{user}","points":6,"reference":"a","reason":"x"}}',
+    ]
+    answer = await client.post(
+        "/v1/credits/import",
+        content="\n".join(lines).encode(),
+        headers={**platform.headers, "Content-Type": "application/x-ndjson"},
+    )
+    outcomes = [httpx.Response(200, content=line).json() for line in answer.content.splitlines()]
+    assert [(o["line"], o["status"], o.get("code")) for o in outcomes] == [
+        (1, 201, None),
+        (2, 400, "malformed_request"),
+        (3, 201, None),
+        (4, 404, "account_not_found"),
+        (5, 400, "malformed_request"),
+        (7, 200, None),
+        (8, 409, "reference_mismatch"),
+    ]
+    assert await platform.balance(user) == (5, 0)
+    assert await platform.balance(other) == (7, 0)
