@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Callable
 
+import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -7,6 +8,8 @@ from points_ledger.app import create_app
 from points_ledger.settings import Settings
 from shared.settings import Mode
 from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, running
+
+from .parties import Platform, Vendor
 
 MakeSettings = Callable[..., Settings]
 
@@ -37,3 +40,30 @@ def app(make_settings: MakeSettings, register: FakeRegister) -> FastAPI:
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with running(app) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def ledger_url(migrated_database: MigratedDatabase) -> str:
+    """Where the ledger's tables are, for its own role."""
+    return migrated_database("points_ledger")
+
+
+@pytest.fixture
+async def rows(ledger_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """The ledger's own tables, under its own role."""
+    connection = await asyncpg.connect(ledger_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def shop(client: httpx.AsyncClient, register: FakeRegister, tenant: str) -> Vendor:
+    """A rewards vendor."""
+    return Vendor(client, register.add(tenant, "points:redeem", "points:read", vendor_id="shop"))
+
+
+@pytest.fixture
+def platform(client: httpx.AsyncClient, register: FakeRegister, tenant: str) -> Platform:
+    return Platform(client, register.add(tenant, "points:admin", "points:read"))
