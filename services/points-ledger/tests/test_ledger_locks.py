@@ -3,20 +3,23 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 from points_ledger import store
+from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import Commit, Confirm, State, Transaction
 from points_ledger.ledger import Ledger, Order, Outcome
-from points_ledger.store import AnswerKey, KeptAnswer
+from points_ledger.store import AccountKey, AnswerKey, KeptAnswer
 from shared.db import Database
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.errors import Refusal
 from shared.idempotency import Answer
+
+from .adding_up import what_does_not_add_up
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -140,3 +143,26 @@ async def test_batches_that_name_each_others_transactions_never_deadlock(
         "SELECT state, count(*) FROM points_ledger.transactions WHERE tenant = $1 GROUP BY 1", tenant
     )
     assert dict(map(tuple, states)) == {"confirmed": 6 * 40}
+
+
+async def test_an_account_that_is_opened_while_a_batch_begins_is_found_at_a_second_look(
+    rows: asyncpg.Connection, ledgers: list[Ledger], tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Locked before it was there, and a hold of it read after: a confirm must not end as a fault of ours."""
+    lock_accounts = store.lock_accounts
+    held_meanwhile = held(tenant, "t-1")
+
+    async def slowly(connection: asyncpg.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
+        locked = await lock_accounts(connection, keys)
+        if not locked:
+            await open_account(rows, tenant, "ann", 100)
+            await rows.execute("UPDATE points_ledger.accounts SET available = 95, held = 5 WHERE tenant = $1", tenant)
+            await store.insert_transactions(rows, [held_meanwhile])
+        return locked
+
+    monkeypatch.setattr(store, "lock_accounts", slowly)
+
+    answer = await ledgers[0].carry_out(Order(Confirm(tenant, "shop", "t-1", "ann"), told))
+
+    assert answer.body == b'""'
+    assert await what_does_not_add_up(rows, tenant) == []

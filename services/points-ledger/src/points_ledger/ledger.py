@@ -18,7 +18,7 @@ from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
 from points_ledger import store
 from points_ledger.domain.accounts import Account, Entry, Expire, Post
 from points_ledger.domain.decisions import Command, Decision, Found, decide
-from points_ledger.domain.transactions import Refund, Transaction, release_expired
+from points_ledger.domain.transactions import Refund, State, Transaction, release_expired
 from points_ledger.store import AccountKey, AnswerKey, EntryKey, KeptAnswer, TransactionKey
 
 Outcome = Transaction | Entry | Account | Refusal
@@ -153,10 +153,17 @@ class _Batch:
 
 async def _gather(connection: asyncpg.Connection, orders: Sequence[Order]) -> _Batch:
     commands = [order.command for order in orders]
-    accounts = await store.lock_accounts(connection, {AccountKey(c.tenant, c.user_id) for c in commands})
+    users = {AccountKey(c.tenant, c.user_id) for c in commands}
+    accounts = await store.lock_accounts(connection, users)
     now, transactions = await store.read_transactions(
         connection, {key for c in commands if (key := _transaction_key(c)) is not None}, accounts
     )
+    if any(
+        t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts
+        for t in transactions.values()
+    ):
+        # Only an account can have a transaction that ever asked for points, and there was none to lock.
+        raise LostRace(log="an account was opened between two looks")
     entry_keys = {named for c in commands if (named := _entry_key(c)) is not None}
     answer_keys = {given for order in orders if (given := _answer_key(order)) is not None}
     batch = _Batch(
