@@ -211,7 +211,10 @@ class Callers:
             raise
         caller = None
         if client is not None:
-            caller = Caller(client.client_id, client.tenant, client.scopes, client.kind, client.vendor_id)
+            # A third party's secret opens nothing but the tenant authority, where it is given the access token that
+            # the tenant has consented to.
+            scopes = client.scopes if client.kind == "first_party" else frozenset()
+            caller = Caller(client.client_id, client.tenant, scopes, client.kind, client.vendor_id)
         found = _Remembered(client, caller, asked_at)
         self._remembered[digest] = found
         self._remembered.move_to_end(digest)
