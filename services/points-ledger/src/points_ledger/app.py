@@ -10,6 +10,7 @@ from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.db import Database
 from shared.errors import Refusal
+from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
 from shared.problems import problem_response
@@ -26,6 +27,7 @@ from points_ledger.ledger import Ledger
 from points_ledger.service import PointsService
 from points_ledger.settings import Settings
 from points_ledger.sweeper import sweep_forever
+from points_ledger.tables import idempotent_answers
 
 
 def create_app(
@@ -47,9 +49,10 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        ledger = Ledger(database, lanes=settings.ledger_lanes, batch_size=settings.ledger_batch)
+        ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
         app.state.service = PointsService(database, ledger, hold_seconds=settings.hold_seconds)
-        sweeping = asyncio.create_task(sweep_forever(database, ledger, settings.sweep_seconds))
+        answers = Answers(database, idempotent_answers)
+        sweeping = asyncio.create_task(sweep_forever(database, ledger, answers, settings.sweep_seconds))
         try:
             yield
         finally:

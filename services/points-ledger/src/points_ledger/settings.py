@@ -14,5 +14,5 @@ class Settings(ServiceSettings):
         900, ge=1, le=604_800, description="How long points stay held for vendors that have no time of their own."
     )
     sweep_seconds: float = Field(5.0, gt=0, description="Pause between two looks for holds that have run out.")
-    ledger_lanes: int = Field(2, ge=1, le=8, description="Transactions of the writing line under way at once.")
-    ledger_batch: int = Field(256, ge=1, le=2000, description="Commands in one transaction at most.")
+    lanes: int = Field(2, ge=1, le=8, description="Transactions of the writing line under way at once.")
+    batch_size: int = Field(256, ge=1, le=2000, description="Commands in one transaction at most.")
