@@ -1,21 +1,22 @@
 """`python -m sso_issuer serve | migrate | rotate-keys | list-keys`."""
 
 import asyncio
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
 
 import typer
 from shared.db import Database
 from shared.migrating import upgrade
-from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import serve as serve_app
 from shared.settings import load
 from shared.times import iso
 
-from sso_issuer.app import PACKAGE, create_app
-from sso_issuer.keys.domain import Algorithm, Key, Schedule
-from sso_issuer.keys.published import PublishedKeys
-from sso_issuer.keys.service import Keys, RevocationNotImmediate, Rotation
+from sso_issuer.app import PACKAGE, build_keys, create_app
+from sso_issuer.keys.domain import Algorithm, Key
+from sso_issuer.keys.service import Keys, RevocationNotImmediate, RotationWish
 from sso_issuer.settings import Settings
+
+T = TypeVar("T")
 
 cli = typer.Typer(help="Signs tokens for rewards vendors.", no_args_is_help=True, add_completion=False)
 
@@ -41,10 +42,9 @@ def rotate_keys(
     revoke_former: Annotated[bool, typer.Option(help="Private keys have leaked: end all that they signed.")] = False,
 ) -> None:
     """Publish a successor for a tenant's signing keys; the running service signs with it when its time has come."""
+    wish = RotationWish(algorithm=algorithm, immediately=immediately, revoke_former=revoke_former)
     try:
-        rotations = asyncio.run(
-            _rotate(load(Settings), tenant, algorithm, immediately=immediately, revoke_former=revoke_former)
-        )
+        rotations = _with_keys(lambda keys: keys.rotate(tenant, wish))
     except RevocationNotImmediate as refusal:
         typer.echo(refusal.message, err=True)
         raise typer.Exit(2) from None
@@ -55,37 +55,22 @@ def rotate_keys(
 @cli.command()
 def list_keys(tenant: Annotated[str | None, typer.Option(help="By default all tenants.")] = None) -> None:
     """Show keys and where they are in their lives; never the private halves."""
-    for key in asyncio.run(_list(load(Settings), tenant)):
+    for key in _with_keys(lambda keys: keys.history(tenant)):
         typer.echo(_line(key))
 
 
-async def _rotate(
-    settings: Settings, tenant: str, algorithm: Algorithm | None, *, immediately: bool, revoke_former: bool
-) -> list[Rotation]:
-    database = Database.of(settings)
-    try:
-        keys = _keys(settings, database)
-        pairs = await keys.prepare([algorithm] if algorithm else await keys.algorithms(tenant))
-        async with database.transaction() as connection:
-            return [
-                await keys.rotate(connection, tenant, pair, immediately=immediately, revoke_former=revoke_former)
-                for pair in pairs
-            ]
-    finally:
-        await database.dispose()
+def _with_keys(use: Callable[[Keys], Awaitable[list[T]]]) -> list[T]:
+    """Runs one use case of keys beside the service, on the same database."""
+    settings = load(Settings)
 
+    async def run() -> list[T]:
+        database = Database.of(settings)
+        try:
+            return await use(build_keys(settings, database))
+        finally:
+            await database.dispose()
 
-async def _list(settings: Settings, tenant: str | None) -> list[Key]:
-    database = Database.of(settings)
-    try:
-        return await _keys(settings, database).history(tenant)
-    finally:
-        await database.dispose()
-
-
-def _keys(settings: Settings, database: Database) -> Keys:
-    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
-    return Keys(database, sealer, Schedule(rotate_every=settings.rotate_after), PublishedKeys(database))
+    return asyncio.run(run())
 
 
 def _line(key: Key) -> str:

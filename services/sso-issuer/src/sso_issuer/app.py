@@ -55,7 +55,7 @@ def create_app(
         ledger_transport, onboarding_transport: handed in by tests; the network otherwise.
     """
     database = Database.of(settings)
-    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    sealer = _sealer(settings)
     service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
     to_ledger = ServiceClient(
         settings.ledger_url,
@@ -74,9 +74,10 @@ def create_app(
     ledger, onboarding = LedgerClient(to_ledger), OnboardingClient(to_onboarding)
     answers = Answers(database, answers_table, sealer)
     published = PublishedKeys(database)
-    keys = Keys(database, sealer, Schedule(rotate_every=settings.rotate_after), published)
+    keys = build_keys(settings, database, published)
     vendors = Vendors(
         database,
+        answers,
         sealer,
         keys,
         public_url=settings.public_url,
@@ -139,3 +140,19 @@ def create_app(
     ):
         app.include_router(router)
     return app
+
+
+def build_keys(settings: Settings, database: Database, published: PublishedKeys | None = None) -> Keys:
+    """The use cases of keys alone, for the command line too."""
+    sealer = _sealer(settings)
+    return Keys(
+        database,
+        Answers(database, answers_table, sealer),
+        sealer,
+        Schedule(rotate_every=settings.rotate_after),
+        published or PublishedKeys(database),
+    )
+
+
+def _sealer(settings: Settings) -> Sealer:
+    return Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))

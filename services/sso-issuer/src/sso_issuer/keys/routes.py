@@ -4,14 +4,13 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 from shared.callers import Caller, document_credentials, require
-from shared.idempotency import Answer, Answers, IdempotencyKey
+from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Tenant
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
 from sso_issuer.keys.published import KeySetDocument, PublishedKeys
 from sso_issuer.keys.schemas import JwksOut, RotatedKey, RotationIn, RotationOut
-from sso_issuer.keys.service import Keys
+from sso_issuer.keys.service import Keys, Rotation
 
 router = APIRouter(tags=["keys"])
 
@@ -49,31 +48,15 @@ async def rotate_keys(
     body: RotationIn | None = None,
 ) -> Response:
     keys: Keys = request.app.state.keys
-    answers: Answers = request.app.state.answers
-    wish = body or RotationIn()
-    first = await answers.recall(caller.tenant, caller.client_id, key)
-    if first is not None:
-        return first.response()
-    pairs = await keys.prepare([wish.algorithm] if wish.algorithm else await keys.algorithms(caller.tenant))
-
-    async def act(connection: AsyncConnection) -> Answer:
-        rotations = [
-            await keys.rotate(
-                connection,
-                caller.tenant,
-                pair,
-                immediately=wish.immediately,
-                revoke_former=wish.revoke_former,
-            )
-            for pair in pairs
-        ]
-        shown = RotationOut(keys=[RotatedKey.of(rotation) for rotation in rotations])
-        is_new = any(rotation.is_new for rotation in rotations)
-        return Answer.of(201 if is_new else 200, shown.model_dump(mode="json"))
-
-    answer = await answers.once(caller.tenant, caller.client_id, key, act)
-    keys.forget_published(caller.tenant)
+    wish = (body or RotationIn()).wish()
+    answer = await keys.rotate_once(caller.tenant, caller.client_id, wish, key=key, shape=_rotated)
     return answer.response()
+
+
+def _rotated(rotations: list[Rotation]) -> Answer:
+    shown = RotationOut(keys=[RotatedKey.of(rotation) for rotation in rotations])
+    is_new = any(rotation.is_new for rotation in rotations)
+    return Answer.of(201 if is_new else 200, shown.model_dump(mode="json"))
 
 
 def _answer(request: Request, document: KeySetDocument) -> Response:

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.times import Timestamp
 
 from sso_issuer.keys.domain import Algorithm, Key, KeyState
-from sso_issuer.keys.service import Rotation
+from sso_issuer.keys.service import Rotation, RotationWish
 
 
 class RotationIn(BaseModel):
@@ -22,6 +22,9 @@ class RotationIn(BaseModel):
         description="Private keys have leaked: take all former keys out of the set at once, which ends all tokens "
         "they signed. Only together with `immediately`.",
     )
+
+    def wish(self) -> RotationWish:
+        return RotationWish(algorithm=self.algorithm, immediately=self.immediately, revoke_former=self.revoke_former)
 
 
 class FormerKey(BaseModel):

@@ -9,6 +9,7 @@ from datetime import datetime
 import structlog
 from shared.db import Database
 from shared.errors import Malformed, Unavailable
+from shared.idempotency import Answer, Answers, RequestKey
 from shared.sealing import CannotOpen, Sealer
 from shared.tokens import SigningKey
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,6 +36,21 @@ class RevocationNotImmediate(Malformed):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RotationWish:
+    """How a tenant's keys are to be replaced.
+
+    Attributes:
+        algorithm: None for every algorithm that the tenant has keys for.
+        immediately: sign with the new key at once; vendors must fetch the key set anew on an unknown `kid`.
+        revoke_former: private keys have leaked, so that all former keys leave the set at once.
+    """
+
+    algorithm: Algorithm | None = None
+    immediately: bool = False
+    revoke_former: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rotation:
     """What came of asking for a new key."""
 
@@ -50,8 +66,11 @@ class Keys:
     """The tenants' keys. Which one signs is read from the database each time, so that a rotation by another
     replica counts at once; only the costly unsealing is remembered."""
 
-    def __init__(self, database: Database, sealer: Sealer, schedule: Schedule, published: PublishedKeys) -> None:
+    def __init__(
+        self, database: Database, answers: Answers, sealer: Sealer, schedule: Schedule, published: PublishedKeys
+    ) -> None:
         self._database = database
+        self._answers = answers
         self._sealer = sealer
         self._schedule = schedule
         self._published = published
@@ -109,51 +128,39 @@ class Keys:
         async with self._database.transaction() as connection:
             return await store.list_keys(connection, tenant)
 
-    async def algorithms(self, tenant: str) -> list[Algorithm]:
-        """The algorithms for which the tenant has keys; the default one if it has none yet."""
-        async with self._database.transaction() as connection:
-            return await store.read_algorithms(connection, tenant) or [Algorithm.ES256]
-
-    async def prepare(self, algorithms: Sequence[Algorithm]) -> list[KeyPair]:
-        """Fresh pairs, made before the transaction that may use them."""
-        return list(await asyncio.gather(*(_generate(algorithm) for algorithm in algorithms)))
-
-    async def rotate(
-        self, connection: AsyncConnection, tenant: str, pair: KeyPair, *, immediately: bool, revoke_former: bool
-    ) -> Rotation:
+    async def rotate(self, tenant: str, wish: RotationWish) -> list[Rotation]:
         """Publishes a successor that signs when every key set in the world has had time to learn of it.
-
-        Args:
-            immediately: it signs at once, and vendors must ask for the key set again on an unknown `kid`.
-            revoke_former: in addition all former keys leave the set at once; for private keys that have leaked.
 
         Raises:
             RevocationNotImmediate: `revoke_former` without `immediately`.
         """
-        if revoke_former and not immediately:
-            raise RevocationNotImmediate
-
-        def decide(keys: Sequence[Key], fresh: Key, now: datetime) -> list[Key]:
-            keys = domain.advance(keys, now, self._schedule)
-            if revoke_former:
-                return domain.revoke_all(keys, fresh, now)
-            if immediately:
-                return domain.replace_at_once(keys, fresh, now, self._schedule)
-            return domain.publish(keys, fresh, now, self._schedule)
-
-        before, after = await self._change(connection, tenant, pair, decide)
-        active_before = _in_state(before, KeyState.ACTIVE)
-        successor = _in_state(after, KeyState.NEXT) or _in_state(after, KeyState.ACTIVE)
-        assert successor is not None  # noqa: S101 — every decision leaves one
-        return Rotation(
-            successor=successor,
-            former=next((key for key in after if active_before is not None and key.kid == active_before.kid), None),
-            is_new=successor.kid == pair.kid,
-        )
-
-    def forget_published(self, tenant: str) -> None:
-        """After a change of keys was committed: this replica shows it at once, others within seconds."""
+        pairs = await self._prepare(tenant, wish)
+        async with self._database.transaction() as connection:
+            rotations = await self._rotate(connection, tenant, pairs, wish)
         self._published.forget(tenant)
+        return rotations
+
+    async def rotate_once(
+        self,
+        tenant: str,
+        client_id: str,
+        wish: RotationWish,
+        *,
+        key: RequestKey | None,
+        shape: Callable[[list[Rotation]], Answer],
+    ) -> Answer:
+        """The same for a caller that may repeat itself."""
+        first = await self._answers.recall(tenant, client_id, key)
+        if first is not None:
+            return first
+        pairs = await self._prepare(tenant, wish)
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self._rotate(connection, tenant, pairs, wish))
+
+        answer = await self._answers.once(tenant, client_id, key, act)
+        self._published.forget(tenant)
+        return answer
 
     async def advance_due(self) -> int:
         """Moves every key whose time has come and publishes successors; returns for how many successions.
@@ -175,6 +182,35 @@ class Keys:
                 after={key.kid: key.state.value for key in after},
             )
         return len(due)
+
+    async def _prepare(self, tenant: str, wish: RotationWish) -> list[KeyPair]:
+        """Fresh pairs, made before the transaction that may use them; in the order in which rows are locked."""
+        if wish.algorithm is not None:
+            algorithms = [wish.algorithm]
+        else:
+            async with self._database.transaction() as connection:
+                algorithms = await store.read_algorithms(connection, tenant) or [Algorithm.ES256]
+        return list(await asyncio.gather(*(_generate(algorithm) for algorithm in algorithms)))
+
+    async def _rotate(
+        self, connection: AsyncConnection, tenant: str, pairs: Sequence[KeyPair], wish: RotationWish
+    ) -> list[Rotation]:
+        if wish.revoke_former and not wish.immediately:
+            raise RevocationNotImmediate
+
+        def decide(keys: Sequence[Key], fresh: Key, now: datetime) -> list[Key]:
+            keys = domain.advance(keys, now, self._schedule)
+            if wish.revoke_former:
+                return domain.revoke_all(keys, fresh, now)
+            if wish.immediately:
+                return domain.replace_at_once(keys, fresh, now, self._schedule)
+            return domain.publish(keys, fresh, now, self._schedule)
+
+        rotations = []
+        for pair in pairs:
+            before, after = await self._change(connection, tenant, pair, decide)
+            rotations.append(_rotation(before, after, pair))
+        return rotations
 
     async def _change(
         self, connection: AsyncConnection, tenant: str, pair: KeyPair, decide: Decision
@@ -211,6 +247,17 @@ class Keys:
 
 async def _generate(algorithm: Algorithm) -> KeyPair:
     return await asyncio.to_thread(generate, algorithm)
+
+
+def _rotation(before: Sequence[Key], after: Sequence[Key], pair: KeyPair) -> Rotation:
+    signed = _in_state(before, KeyState.ACTIVE)
+    successor = _in_state(after, KeyState.NEXT) or _in_state(after, KeyState.ACTIVE)
+    assert successor is not None  # noqa: S101 — every decision leaves one
+    return Rotation(
+        successor=successor,
+        former=next((key for key in after if signed is not None and key.kid == signed.kid), None),
+        is_new=successor.kid == pair.kid,
+    )
 
 
 def _in_state(keys: Sequence[Key], state: KeyState) -> Key | None:

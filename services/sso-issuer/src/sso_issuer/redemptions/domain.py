@@ -1,10 +1,8 @@
 """Taking a token back, once."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from shared.errors import Conflict, Malformed
-from shared.times import iso
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +34,5 @@ class TokenNotIssued(Malformed):
 class TokenAlreadyRedeemed(Conflict):
     code = "token_already_redeemed"
 
-    def __init__(self, redeemed_at: datetime | None = None) -> None:
-        super().__init__(
-            "This token has been redeemed before.",
-            redeemed_at=None if redeemed_at is None else iso(redeemed_at),
-        )
+    def __init__(self, redeemed_at: str | None) -> None:
+        super().__init__("This token has been redeemed before.", redeemed_at=redeemed_at)

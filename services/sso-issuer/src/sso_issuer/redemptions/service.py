@@ -10,6 +10,7 @@ from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.identifiers import is_identifier
+from shared.times import iso
 from shared.tokens import KeySet, Rejected, VerificationKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,7 +20,7 @@ from sso_issuer.keys.store import read_clock, read_public
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.redemptions import store
 from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, TokenNotIssued, TokenRefused
-from sso_issuer.redirects.domain import user_of
+from sso_issuer.redirects.domain import ListedIssuance, user_of
 from sso_issuer.redirects.store import find
 from sso_issuer.vendors.domain import Vendor, VendorAlgorithm, VendorNotFound
 from sso_issuer.vendors.service import Vendors
@@ -79,8 +80,7 @@ class Redemptions:
                 raise found
             redemption, redeemed = found
             if not await store.append(connection, redemption):
-                first = await find(connection, redemption.tenant, redemption.jti)
-                raise TokenAlreadyRedeemed(None if first is None else first.redeemed_at)
+                raise _already_redeemed(await find(connection, redemption.tenant, redemption.jti))
             return shape(redeemed)
 
         return await self._answers.once(caller.tenant, caller.client_id, key, act)
@@ -131,7 +131,7 @@ class Redemptions:
         ):
             raise TokenNotIssued
         if issuance.redeemed_at is not None:
-            raise TokenAlreadyRedeemed(issuance.redeemed_at)
+            raise _already_redeemed(issuance)
         return claims, issuance.user_id
 
     async def _keys_of(self, connection: AsyncConnection, vendor: Vendor, token: str) -> KeySet:
@@ -151,6 +151,11 @@ class Redemptions:
         if jwk is None or jwk["alg"] != vendor.agreement.algorithm.value:
             return KeySet([])
         return KeySet([VerificationKey.from_jwk(jwk)])
+
+
+def _already_redeemed(issuance: ListedIssuance | None) -> TokenAlreadyRedeemed:
+    at = None if issuance is None else issuance.redeemed_at
+    return TokenAlreadyRedeemed(None if at is None else iso(at))
 
 
 def _is_live(expires_at: datetime | None, now: datetime) -> bool:

@@ -5,9 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import Caller, document_credentials, require, require_service
-from shared.idempotency import Answer, Answers, IdempotencyKey
+from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import issuer_of
 from sso_issuer.vendors.schemas import (
@@ -80,21 +79,17 @@ async def add_vendor_secret(
     body: SecretIn | None = None,
 ) -> Response:
     vendors: Vendors = request.app.state.vendors
-    answers: Answers = request.app.state.answers
     wish = body or SecretIn()
-
-    async def act(connection: AsyncConnection) -> Answer:
-        new = await vendors.add_secret(
-            connection,
-            caller.tenant,
-            vendor_id,
-            overlap=timedelta(seconds=wish.overlap_seconds),
-            signs_in=timedelta(seconds=wish.signs_in_seconds),
-        )
-        shown = _shown(vendor_id, new).model_dump(mode="json")
-        return Answer.of(201, shown, Cache_Control="no-store")
-
-    return (await answers.once(caller.tenant, caller.client_id, key, act)).response()
+    answer = await vendors.add_secret_once(
+        caller.tenant,
+        vendor_id,
+        overlap=timedelta(seconds=wish.overlap_seconds),
+        signs_in=timedelta(seconds=wish.signs_in_seconds),
+        client_id=caller.client_id,
+        key=key,
+        shape=_shown,
+    )
+    return answer.response()
 
 
 @internal_router.get("/tenants/{tenant}/vendors")
@@ -110,18 +105,19 @@ async def name_vendors(
     )
 
 
-def _shown(vendor_id: str, new: NewSecret) -> SecretOut:
+def _shown(new: NewSecret) -> Answer:
     former = None
     if new.former is not None and new.former_expires_at is not None:
         former = FormerSecret(kid=new.former.kid, expires_at=new.former_expires_at)
-    return SecretOut(
-        vendor_id=vendor_id,
+    shown = SecretOut(
+        vendor_id=new.vendor_id,
         kid=new.secret.kid,
         secret=new.text,
         created_at=new.secret.created_at,
         signs_from=new.secret.signs_from,
         former=former,
     )
+    return Answer.of(201, shown.model_dump(mode="json"), Cache_Control="no-store")
 
 
 def _issuer(request: Request, tenant: str) -> str:

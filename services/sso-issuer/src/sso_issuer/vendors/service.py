@@ -2,11 +2,13 @@
 
 import secrets as random
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.db import Database
 from shared.errors import Malformed
+from shared.idempotency import Answer, Answers, RequestKey
 from shared.sealing import Sealer
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -33,6 +35,7 @@ class OverlapTooShort(Malformed):
 class NewSecret:
     """A secret that is shown this once."""
 
+    vendor_id: str
     text: str
     secret: Secret
     former: Secret | None
@@ -43,9 +46,17 @@ class Vendors:
     """The tenants' vendors."""
 
     def __init__(
-        self, database: Database, sealer: Sealer, keys: Keys, *, public_url: str, plain_http_allowed: bool
+        self,
+        database: Database,
+        answers: Answers,
+        sealer: Sealer,
+        keys: Keys,
+        *,
+        public_url: str,
+        plain_http_allowed: bool,
     ) -> None:
         self._database = database
+        self._answers = answers
         self._sealer = sealer
         self._keys = keys
         self._public_url = public_url
@@ -83,13 +94,22 @@ class Vendors:
         async with self._database.transaction() as connection:
             return await store.list_vendors(connection, tenant, after=after, limit=limit)
 
-    async def add_secret(
-        self, connection: AsyncConnection, tenant: str, vendor_id: str, *, overlap: timedelta, signs_in: timedelta
-    ) -> NewSecret:
+    async def add_secret_once(
+        self,
+        tenant: str,
+        vendor_id: str,
+        *,
+        overlap: timedelta,
+        signs_in: timedelta,
+        client_id: str,
+        key: RequestKey | None,
+        shape: Callable[[NewSecret], Answer],
+    ) -> Answer:
         """A new HS256 secret; the former one stays good for `overlap`, an older one ends now.
 
         Args:
             signs_in: until then the former secret goes on signing, so that the vendor can install the new one.
+            shape: makes the answer that is kept, sealed, for a caller that repeats itself.
 
         Raises:
             VendorNotFound: as it says.
@@ -97,6 +117,31 @@ class Vendors:
         """
         if signs_in > overlap:
             raise OverlapTooShort
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self._add_secret(connection, tenant, vendor_id, overlap, signs_in))
+
+        return await self._answers.once(tenant, client_id, key, act)
+
+    def unseal(self, vendor: Vendor, secret: Secret) -> bytes:
+        """The secret's bytes, with which tokens are signed and verified; remembered in memory.
+
+        Raises:
+            shared.sealing.CannotOpen: the row was changed, or its key-encryption key is missing.
+        """
+        place = (vendor.tenant, secret.kid)
+        found = self._open.get(place)
+        if found is None:
+            found = self._sealer.open(secret.sealed, _context(vendor.tenant, vendor.vendor_id, secret.kid))
+            self._open[place] = found
+            while len(self._open) > KEPT_OPEN:
+                self._open.popitem(last=False)
+        self._open.move_to_end(place)
+        return found
+
+    async def _add_secret(
+        self, connection: AsyncConnection, tenant: str, vendor_id: str, overlap: timedelta, signs_in: timedelta
+    ) -> NewSecret:
         if await store.read_vendor(connection, tenant, vendor_id, lock=True) is None:
             raise VendorNotFound
         now = await read_clock(connection)
@@ -115,27 +160,12 @@ class Vendors:
         )
         await store.add_secret(connection, tenant, vendor_id, secret, former_expires_at=now + overlap)
         return NewSecret(
+            vendor_id=vendor_id,
             text=text,
             secret=secret,
             former=former,
             former_expires_at=now + overlap if former is not None else None,
         )
-
-    def unseal(self, vendor: Vendor, secret: Secret) -> bytes:
-        """The secret's bytes, with which tokens are signed and verified; remembered in memory.
-
-        Raises:
-            shared.sealing.CannotOpen: the row was changed, or its key-encryption key is missing.
-        """
-        place = (vendor.tenant, secret.kid)
-        found = self._open.get(place)
-        if found is None:
-            found = self._sealer.open(secret.sealed, _context(vendor.tenant, vendor.vendor_id, secret.kid))
-            self._open[place] = found
-            while len(self._open) > KEPT_OPEN:
-                self._open.popitem(last=False)
-        self._open.move_to_end(place)
-        return found
 
 
 def _context(tenant: str, vendor_id: str, kid: str) -> str:

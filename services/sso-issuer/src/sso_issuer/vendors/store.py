@@ -1,5 +1,6 @@
 """Vendors and their secrets in the database."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -38,7 +39,7 @@ async def put_vendor(
     # A row that this very statement inserted has never been locked or updated.
     is_new = sa.literal_column("xmax = 0", sa.Boolean).label("is_new")
     row = (await connection.execute(statement.returning(*vendors.c, is_new))).one()
-    return _vendor(row), bool(row.is_new)
+    return vendor_of(row._mapping), bool(row.is_new)
 
 
 async def read_vendor(connection: AsyncConnection, tenant: str, vendor_id: str, *, lock: bool = False) -> Vendor | None:
@@ -47,13 +48,15 @@ async def read_vendor(connection: AsyncConnection, tenant: str, vendor_id: str, 
     if lock:
         query = query.with_for_update(key_share=True)
     row = (await connection.execute(query)).first()
-    return None if row is None else _vendor(row)
+    return None if row is None else vendor_of(row._mapping)
 
 
 async def list_vendors(connection: AsyncConnection, tenant: str, *, after: str, limit: int) -> list[Vendor]:
     """The tenant's vendors in the order of their ids, those behind `after`."""
     query = sa.select(vendors).filter_by(tenant=tenant).where(vendors.c.vendor_id > after)
-    return [_vendor(row) for row in await connection.execute(query.order_by(vendors.c.vendor_id).limit(limit))]
+    return [
+        vendor_of(row._mapping) for row in await connection.execute(query.order_by(vendors.c.vendor_id).limit(limit))
+    ]
 
 
 async def read_secrets(connection: AsyncConnection, tenant: str, vendor_id: str) -> list[Secret]:
@@ -86,21 +89,22 @@ async def add_secret(
     )
 
 
-def _vendor(row: Any) -> Vendor:
+def vendor_of(row: Mapping[Any, Any]) -> Vendor:
+    """The vendor in a row that has its columns."""
     return Vendor(
-        tenant=row.tenant,
-        vendor_id=row.vendor_id,
+        tenant=row["tenant"],
+        vendor_id=row["vendor_id"],
         agreement=Agreement(
-            name=row.name,
-            redirect_url=row.redirect_url,
-            delivery=Delivery(row.delivery),
-            algorithm=VendorAlgorithm(row.algorithm),
-            lifetime_seconds=row.lifetime_seconds,
-            claim_spelling=ClaimSpelling(row.claim_spelling),
-            audience=row.audience,
+            name=row["name"],
+            redirect_url=row["redirect_url"],
+            delivery=Delivery(row["delivery"]),
+            algorithm=VendorAlgorithm(row["algorithm"]),
+            lifetime_seconds=row["lifetime_seconds"],
+            claim_spelling=ClaimSpelling(row["claim_spelling"]),
+            audience=row["audience"],
         ),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
     )
 
 
