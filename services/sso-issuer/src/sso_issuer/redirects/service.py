@@ -16,15 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
-from sso_issuer.keys.store import SealedKey, read_active, read_clock
+from sso_issuer.keys.store import SealedKey
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.onboarding_client import OnboardingClient
 from sso_issuer.redirects import store
 from sso_issuer.redirects.domain import Asker, Issuance, ListedIssuance, Profile, Redirect, claims_of, destination
 from sso_issuer.signer import Signer, of_secret
-from sso_issuer.vendors.domain import Secret, Vendor, VendorAlgorithm, VendorNotFound, signing_secret
+from sso_issuer.vendors.domain import Secret, Vendor, VendorAlgorithm, signing_secret
 from sso_issuer.vendors.service import Vendors
-from sso_issuer.vendors.store import read_secrets, read_vendor
+from sso_issuer.vendors.store import read_secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,14 +194,10 @@ class Redirects:
     async def _read_terms(self, tenant: str, vendor_id: str) -> _Terms:
         key: SealedKey | Secret | None
         async with self._database.transaction() as connection:
-            vendor = await read_vendor(connection, tenant, vendor_id)
-            if vendor is None:
-                raise VendorNotFound
-            now, mark = await read_clock(connection), time.monotonic()
+            vendor, key, now = await store.read_terms(connection, tenant, vendor_id)
+            mark = time.monotonic()
             if vendor.agreement.algorithm is VendorAlgorithm.HS256:
                 key = signing_secret(await read_secrets(connection, tenant, vendor_id), now)
-            else:
-                key = await read_active(connection, tenant, Algorithm(vendor.agreement.algorithm.value))
         return _Terms(vendor=vendor, key=key, read_at=now, mark=mark)
 
     async def _ask_neighbours(self, tenant: str, user_id: str) -> tuple[Profile, int]:

@@ -8,9 +8,12 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.store import SealedKey
 from sso_issuer.redirects.domain import Issuance, ListedIssuance
 from sso_issuer.tables import issuances, redemptions
-from sso_issuer.vendors.domain import Delivery
+from sso_issuer.vendors.domain import Delivery, Vendor, VendorNotFound
+from sso_issuer.vendors.store import vendor_of
 
 _COLUMNS: Final = (
     ("tenant", "text"),
@@ -30,6 +33,32 @@ _APPEND: Final = (
     f"INSERT INTO sso_issuer.issuances ({', '.join(name for name, _ in _COLUMNS)}) "  # noqa: S608 — our own names
     f"SELECT * FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))})"
 )
+_TERMS: Final = """
+    SELECT vendors.*, keys.kid, keys.private_key, clock_timestamp() AS now
+    FROM sso_issuer.vendors LEFT JOIN sso_issuer.keys
+      ON keys.tenant = vendors.tenant AND keys.algorithm = vendors.algorithm AND keys.state = 'active'
+    WHERE vendors.tenant = $1 AND vendors.vendor_id = $2
+"""
+
+
+async def read_terms(
+    connection: AsyncConnection, tenant: str, vendor_id: str
+) -> tuple[Vendor, SealedKey | None, datetime]:
+    """The vendor, the key pair that signs for it if there is one, and the time, in one look.
+
+    Raises:
+        VendorNotFound: as it says.
+    """
+    # Past SQLAlchemy: this is on the way of every redirect, and a lone read needs no BEGIN and COMMIT.
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    row = await driver.fetchrow(_TERMS, tenant, vendor_id)
+    if row is None:
+        raise VendorNotFound
+    key = None
+    if row["kid"] is not None:
+        algorithm = Algorithm(row["algorithm"])
+        key = SealedKey(tenant=tenant, kid=row["kid"], algorithm=algorithm, sealed=row["private_key"])
+    return vendor_of(row), key, row["now"]
 
 
 async def append_all(connection: asyncpg.Connection, rows: Sequence[Issuance]) -> None:
