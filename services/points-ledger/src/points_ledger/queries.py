@@ -80,8 +80,8 @@ async def read_transaction(
     return None if row is None else transaction_of(row).as_of(row.now)
 
 
-async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> list[tuple[str, str]]:
-    """(tenant, user_id) of accounts with holds that have run out, the oldest first."""
+async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> dict[tuple[str, str], int]:
+    """(tenant, user_id) of accounts with holds that have run out → how many of the `limit` oldest are theirs."""
     columns = transactions.c
     due = (
         sa.select(columns.tenant, columns.user_id)
@@ -90,8 +90,9 @@ async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> l
         .limit(limit)
         .subquery()
     )
-    rows = await connection.execute(sa.select(due.c.tenant, due.c.user_id).distinct())
-    return [(row.tenant, row.user_id) for row in rows]
+    owners = (due.c.tenant, due.c.user_id)
+    rows = await connection.execute(sa.select(*owners, sa.func.count().label("holds")).group_by(*owners))
+    return {(row.tenant, row.user_id): row.holds for row in rows}
 
 
 async def oldest_hold_seconds(connection: AsyncConnection) -> float:

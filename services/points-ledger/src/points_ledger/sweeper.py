@@ -21,23 +21,27 @@ _swept = Counter("ledger_swept_accounts", "Accounts in which the sweeper release
 
 
 async def sweep(database: Database, ledger: Ledger) -> int:
-    """Releases what has run out; returns in how many accounts. Several replicas may do so at once."""
+    """Releases holds that have run out; returns how many it found. Several replicas may do so at once."""
     async with database.transaction() as connection:
         _oldest.set(await queries.oldest_hold_seconds(connection))
         due = await queries.users_with_expired_holds(connection, _LIMIT)
     await asyncio.gather(*(ledger.carry_out(Order(Expire(tenant, user_id), _nothing)) for tenant, user_id in due))
     _swept.inc(len(due))
-    return len(due)
+    return sum(due.values())
 
 
 async def sweep_forever(database: Database, ledger: Ledger, pause_seconds: float) -> None:
+    """Until cancelled."""
     while True:
+        found = 0
         try:
-            swept = await sweep(database, ledger)
+            found = await sweep(database, ledger)
         except Unavailable as error:
             _log.warning("sweep put off", why=error.log)
-            swept = 0
-        if swept < _LIMIT:
+        # Whatever it was, the next round may go better, and holds must not lie about until somebody restarts us.
+        except Exception:
+            _log.exception("sweep failed")
+        if found < _LIMIT:
             # Jitter, so that replicas do not sweep at the same moment.
             await asyncio.sleep(pause_seconds * random.uniform(0.8, 1.2))  # noqa: S311 — not a secret
 

@@ -1,0 +1,102 @@
+"""What has run out is tidied up by itself, whatever happens to a sweep; nothing else depends on it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import asyncpg
+import httpx
+import pytest
+from points_ledger import queries
+from points_ledger.app import create_app
+from points_ledger.settings import Settings
+from shared.testing import FakeRegister, running
+from sqlalchemy.exc import ProgrammingError
+
+from .parties import Platform, Vendor
+
+MakeSettings = Callable[..., Settings]
+
+OPEN_HOLDS = "SELECT count(*) FROM points_ledger.transactions WHERE tenant = $1 AND state = 'held'"
+
+
+@pytest.fixture
+async def client(make_settings: MakeSettings, register: FakeRegister) -> AsyncIterator[httpx.AsyncClient]:
+    """Of a ledger that sweeps all the time."""
+    async with running(create_app(make_settings(sweep_seconds=0.01), register=register)) as client:
+        yield client
+
+
+async def none_left(rows: asyncpg.Connection, question: str, tenant: str) -> None:
+    async with asyncio.timeout(20):
+        while await rows.fetchval(question, tenant):
+            pass
+
+
+async def run_out(rows: asyncpg.Connection, tenant: str) -> None:
+    """As if the holds had been made long ago."""
+    await rows.execute(
+        "UPDATE points_ledger.transactions SET expires_at = clock_timestamp() WHERE tenant = $1 AND state = 'held'",
+        tenant,
+    )
+
+
+async def test_the_sweeper_releases_what_has_run_out(
+    platform: Platform, shop: Vendor, rows: asyncpg.Connection, tenant: str
+) -> None:
+    user = await platform.user_with(100)
+    for number in range(3):
+        assert (await shop.commit(user, f"t-{number}", 10)).status_code == 200
+    await run_out(rows, tenant)
+
+    await none_left(rows, OPEN_HOLDS, tenant)
+
+    account = await rows.fetchrow("SELECT available, held FROM points_ledger.accounts WHERE tenant = $1", tenant)
+    assert tuple(account) == (100, 0)
+    assert (await shop.look_up("t-0")).json()["state"] == "expired"
+
+
+async def test_a_sweep_that_fails_is_not_the_last_one(
+    platform: Platform, shop: Vendor, rows: asyncpg.Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one that came before the tables did."""
+    look, failed = queries.users_with_expired_holds, asyncio.Event()
+
+    async def fail_once(*arguments: object) -> object:
+        if not failed.is_set():
+            failed.set()
+            raise ProgrammingError("SELECT", {}, Exception("relation does not exist"))
+        return await look(*arguments)  # type: ignore[arg-type]  # passed on as they came
+
+    monkeypatch.setattr(queries, "users_with_expired_holds", fail_once)
+    async with asyncio.timeout(20):
+        await failed.wait()
+    user = await platform.user_with(100)
+    assert (await shop.commit(user, "t", 10)).status_code == 200
+    await run_out(rows, tenant)
+
+    await none_left(rows, OPEN_HOLDS, tenant)
+
+
+async def test_more_than_one_look_takes_are_released_without_a_pause(
+    make_settings: MakeSettings, register: FakeRegister, rows: asyncpg.Connection, tenant: str
+) -> None:
+    """Also when they belong to few accounts: a backlog must not outgrow the sweeper."""
+    users, holds = 300, 900
+    await rows.execute(
+        "INSERT INTO points_ledger.accounts SELECT $1, 'u' || n, 0, 3, 1, now() FROM generate_series(1, $2) n",
+        tenant, users,
+    )  # fmt: skip
+    await rows.execute(
+        "INSERT INTO points_ledger.entries"
+        " SELECT $1, 'u' || n, 1, 'credit', 3, 3, '', 'r', '', now() FROM generate_series(1, $2) n",
+        tenant, users,
+    )  # fmt: skip
+    await rows.execute(
+        "INSERT INTO points_ledger.transactions SELECT $1, 'shop', 't' || n, 'u' || (n % $2 + 1), 'held', 1, 0, 0, '',"
+        " now(), now(), NULL, now() FROM generate_series(1, $3) n",
+        tenant, users, holds,
+    )  # fmt: skip
+
+    # It would come back for the rest only after a day.
+    async with running(create_app(make_settings(sweep_seconds=86_400), register=register)):
+        await none_left(rows, OPEN_HOLDS, tenant)
