@@ -77,6 +77,24 @@ async def test_a_sweep_that_fails_is_not_the_last_one(
     await none_left(rows, OPEN_HOLDS, tenant)
 
 
+async def test_answers_past_their_time_do_not_pile_up(
+    platform: Platform, shop: Vendor, rows: asyncpg.Connection, tenant: str
+) -> None:
+    user = await platform.user_with(100)
+    assert (await shop.commit(user, "old", 10, key="old")).status_code == 200
+    assert (await shop.commit(user, "young", 10, key="young")).status_code == 200
+    await rows.execute(
+        "UPDATE points_ledger.idempotent_answers SET created_at = now() - interval '24 hours 1 second'"
+        " WHERE tenant = $1 AND key = 'old'",
+        tenant,
+    )
+
+    await none_left(rows, "SELECT 1 FROM points_ledger.idempotent_answers WHERE tenant = $1 AND key = 'old'", tenant)
+
+    kept = await rows.fetch("SELECT key FROM points_ledger.idempotent_answers WHERE tenant = $1", tenant)
+    assert [row["key"] for row in kept] == ["young"]
+
+
 async def test_more_than_one_look_takes_are_released_without_a_pause(
     make_settings: MakeSettings, register: FakeRegister, rows: asyncpg.Connection, tenant: str
 ) -> None:

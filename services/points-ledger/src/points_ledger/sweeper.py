@@ -7,7 +7,7 @@ import structlog
 from prometheus_client import Counter, Gauge
 from shared.db import Database
 from shared.errors import Refusal, Unavailable
-from shared.idempotency import Answer
+from shared.idempotency import Answer, Answers
 
 from points_ledger import queries
 from points_ledger.domain.accounts import Account, Entry, Expire
@@ -30,12 +30,13 @@ async def sweep(database: Database, ledger: Ledger) -> int:
     return sum(due.values())
 
 
-async def sweep_forever(database: Database, ledger: Ledger, pause_seconds: float) -> None:
-    """Until cancelled."""
+async def sweep_forever(database: Database, ledger: Ledger, answers: Answers, pause_seconds: float) -> None:
+    """Until cancelled. Answers whose time has run out are swept along."""
     while True:
         found = 0
         try:
             found = await sweep(database, ledger)
+            await answers.forget_old()
         except Unavailable as error:
             _log.warning("sweep put off", why=error.log)
         # Whatever it was, the next round may go better, and holds must not lie about until somebody restarts us.
