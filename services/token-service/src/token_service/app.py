@@ -1,7 +1,8 @@
 """Builds the service: the only place that does, and nothing runs at import."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import httpx
@@ -9,6 +10,7 @@ from fastapi import FastAPI
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.db import Database
+from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
 from shared.sealing import Sealer, parse_key_encryption_keys
@@ -16,11 +18,23 @@ from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
+from token_service.campaigns.routes import router as campaigns_router
+from token_service.campaigns.service import CampaignService
+from token_service.counting.tally import Tally
+from token_service.guesses import Guesses
+from token_service.housekeeping import Housekeeping, refresh_keys_forever
+from token_service.imports.routes import router as imports_router
+from token_service.imports.writing import RowWriters
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
+from token_service.onboarding_client import OnboardingClient
 from token_service.settings import Settings
+from token_service.tables import idempotent_answers
+from token_service.tokens import openapi as token_openapi
 from token_service.tokens import routes as token_routes
 from token_service.tokens.issuing import Issuing
+from token_service.tokens.once import Once
+from token_service.tokens.service import TokenService
 from token_service.tokens.verifying import Verifying
 
 PACKAGE = "token_service"
@@ -48,23 +62,48 @@ def create_app(
         service_tokens=service_tokens,
         transport=onboarding_transport,
     )
-    keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
+    tenant_keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
     ring = KeyRing(database, sealer, ahead=timedelta(seconds=settings.key_ahead_seconds))
+    answers = Answers(database, idempotent_answers, sealer)
+    guesses = Guesses(
+        per_credential=settings.bad_signatures_per_credential, per_address=settings.bad_signatures_per_address
+    )
+    housekeeping = Housekeeping(
+        database, ring, answers, rotate_after=settings.rotate_after, retention=settings.retention
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        issuing = Issuing(database, Sequences(database, ring), lanes=settings.lanes, batch_size=settings.batch)
-        verifying = Verifying(database, ring, lanes=settings.lanes, batch_size=settings.batch)
+        tally = Tally(database, flush_seconds=settings.count_flush_seconds)
+        sequences = Sequences(database, ring)
+        issuing = Issuing(database, sequences, lanes=settings.lanes, batch_size=settings.batch)
+        verifying = Verifying(database, ring, tally, guesses, lanes=settings.lanes, batch_size=settings.batch)
+        app.state.tally = tally
         app.state.issuing = issuing
         app.state.verifying = verifying
+        app.state.row_writers = RowWriters(database, ring, sequences)
+        app.state.once = Once(answers, issuing, verifying)
+        app.state.tokens = TokenService(database, verifying, tally)
+        app.state.campaigns = CampaignService(database, tally)
+        counting = asyncio.create_task(tally.flush_until_closed())
+        now_and_then = [
+            asyncio.create_task(housekeeping.keep_house_forever(settings.housekeeping_seconds)),
+            asyncio.create_task(refresh_keys_forever(ring, settings.key_refresh_seconds)),
+        ]
         try:
             yield
         finally:
-            # What was accepted is written before the connections go.
+            for task in now_and_then:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+            # What was accepted is written, and what was counted, before the connections go.
             await issuing.close()
             await verifying.close()
+            await tally.close()
+            await counting
             await onboarding.aclose()
-            await keys.aclose()
+            await tenant_keys.aclose()
             await database.dispose()
 
     app = create_service_app(
@@ -77,12 +116,16 @@ def create_app(
     app.state.service_tokens = service_tokens
     app.state.callers = Callers(
         register or HttpRegister(onboarding),
-        keys=keys,
+        keys=tenant_keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
     app.state.plain_http = settings.mode is Mode.DEVELOPMENT
-    app.router.add_route("/v1/tokens", token_routes.issue, methods=["POST"])
-    app.router.add_route("/v1/tokens/{token}/verify", token_routes.verify, methods=["POST"])
-    app.router.add_route("/v1/tokens/{token}", token_routes.look, methods=["GET"])
+    app.state.ring = ring
+    app.state.housekeeping = housekeeping
+    app.state.onboarding = OnboardingClient(onboarding)
+    app.include_router(imports_router)
+    app.include_router(campaigns_router)
+    app.router.routes.extend(token_routes.routes())
+    token_openapi.describe(app)
     return app

@@ -35,7 +35,6 @@ class Settings(ServiceSettings):
     lanes: int = Field(2, ge=1, le=8, description="Transactions of each writing line under way at once.")
     batch: int = Field(256, ge=1, le=2000, description="Commands in one transaction at most.")
     batch_max_bytes: int = Field(16_000_000, ge=1024, description="Longest body of a batch.")
-    import_max_bytes: int = Field(2_000_000_000, ge=1024, description="Longest body of a streamed import.")
 
     @field_validator("key_encryption_keys")
     @classmethod

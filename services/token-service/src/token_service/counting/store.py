@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import asyncpg
 
+from token_service.tokens.domain import TokenId
+
 #: Refusals of what is no token of anybody's are kept under this campaign.
 NO_CAMPAIGN = ""
 
@@ -20,8 +22,27 @@ class CampaignCount(NamedTuple):
     detail: str
 
 
+class TokenRefusal(NamedTuple):
+    """What is counted of a single token: refusals by reason."""
+
+    tenant: str
+    key_number: int
+    sequence: int
+    reason: str
+
+    @property
+    def token_id(self) -> TokenId:
+        return TokenId(self.tenant, self.key_number, self.sequence)
+
+
 # Sorted, so that two processes cannot deadlock.
-_ADD = """
+_ADD_REFUSALS = """
+INSERT INTO token_service.token_refusals AS kept (tenant, key_number, sequence, reason, count)
+SELECT * FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::text[], $5::bigint[])
+ ORDER BY 1, 2, 3, 4
+    ON CONFLICT (tenant, key_number, sequence, reason) DO UPDATE SET count = kept.count + excluded.count
+"""
+_ADD_CAMPAIGNS = """
 INSERT INTO token_service.campaign_counts AS kept (tenant, campaign_id, hour, event, detail, count)
 SELECT * FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[], $5::text[], $6::bigint[])
  ORDER BY 1, 2, 3, 4, 5
@@ -37,4 +58,11 @@ async def add_campaign_counts(connection: asyncpg.Connection, counts: Mapping[Ca
     """Adds to what is there."""
     if counts:
         rows = [(*key, count) for key, count in counts.items()]
-        await connection.execute(_ADD, *(list(column) for column in zip(*rows, strict=True)))
+        await connection.execute(_ADD_CAMPAIGNS, *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def add_token_refusals(connection: asyncpg.Connection, counts: Mapping[TokenRefusal, int]) -> None:
+    """Adds to what is there."""
+    if counts:
+        rows = [(*key, count) for key, count in counts.items()]
+        await connection.execute(_ADD_REFUSALS, *(list(column) for column in zip(*rows, strict=True)))

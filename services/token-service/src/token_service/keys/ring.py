@@ -119,6 +119,13 @@ class KeyRing:
             if added is not None:
                 return added
 
+    async def relieve(self, row: KeyRow) -> None:
+        """Adds the successor of `row`, unless another process has done so."""
+        async with self._database.transaction() as connection:
+            await self._insert(connection, row.tenant, row.number + 1, self._ahead)
+            rows = await store.read_of(connection, row.tenant)
+        self._keep(row.tenant, rows)
+
     async def refresh(self) -> None:
         """Reads what other processes have changed.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -32,10 +33,11 @@ async def read_of(connection: AsyncConnection, tenant: str) -> list[KeyRow]:
     return [KeyRow(*row) for row in await connection.execute(statement)]
 
 
-async def read_all(connection: AsyncConnection) -> list[KeyRow]:
-    """Every tenant's keys, the newest last."""
+async def read_clock_and_all(connection: AsyncConnection) -> tuple[datetime, list[KeyRow]]:
+    """The database's present moment and every tenant's keys, the newest last."""
+    now = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
     statement = sa.select(*_columns()).order_by(keys.c.tenant, keys.c.number)
-    return [KeyRow(*row) for row in await connection.execute(statement)]
+    return now, [KeyRow(*row) for row in await connection.execute(statement)]
 
 
 async def tenants_changed_within(connection: AsyncConnection, age: timedelta) -> set[str]:
@@ -101,5 +103,5 @@ async def retire(connection: AsyncConnection, tenant: str, number: int) -> bool:
     return (await connection.execute(statement)).rowcount > 0
 
 
-def _columns() -> Sequence[sa.Column[object]]:
+def _columns() -> Sequence[sa.Column[Any]]:
     return [keys.c[field] for field in KeyRow.__slots__]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shared.errors import Conflict, Forbidden, Malformed, NotFound, Refusal
 from shared.times import iso
@@ -143,8 +143,8 @@ class Token:
         """Whether uses are a quota, and so written before the answer, and not only counted."""
         return self.content.max_uses is not None
 
-    def used(self, kind: CallerKind, at: datetime) -> "Token":
-        return replace(self, uses=self.uses.add(one_use(kind, at)))
+    def with_uses(self, more: Uses) -> "Token":
+        return replace(self, uses=self.uses.add(more))
 
 
 def refusal_of(token: Token, now: datetime) -> Refusal | None:
@@ -159,26 +159,3 @@ def refusal_of(token: Token, now: datetime) -> Refusal | None:
     if content.max_uses is not None and token.uses.total >= content.max_uses:
         return TokenUsedUp()
     return None
-
-
-def microseconds(moment: datetime | None) -> int | None:
-    """For authentication: the same number from Python and from PostgreSQL."""
-    if moment is None:
-        return None
-    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
-
-
-def authenticated(token_id: TokenId, content: Content) -> tuple[Any, ...]:
-    """All that the row's MAC covers, in its order."""
-    return (
-        *token_id,
-        content.customer_id,
-        content.campaign_id,
-        content.base_url,
-        microseconds(content.issued_at),
-        microseconds(content.expires_at),
-        content.product_id,
-        content.attributes,
-        microseconds(content.not_before),
-        content.max_uses,
-    )

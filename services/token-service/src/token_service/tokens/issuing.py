@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
-import orjson
 from prometheus_client import Counter as Metric
 from shared.db import Database
 from shared.errors import Malformed
@@ -19,10 +18,12 @@ from token_service.counting.store import CampaignCount, add_campaign_counts, hou
 from token_service.keys.material import TokenKey
 from token_service.keys.sequences import Sequences
 from token_service.tokens import store
-from token_service.tokens.domain import Content, TokenId, authenticated
+from token_service.tokens.content import mac_text
+from token_service.tokens.domain import Content, TokenId
 from token_service.tokens.format import Plain, expiry_minute_of
 from token_service.tokens.orders import Order, url_link
 from token_service.tokens.store import Placement
+from token_service.transactions import driver_transaction
 
 _PLACEMENTS: Final = 50_000
 #: From here on rows are copied, not inserted.
@@ -106,7 +107,7 @@ class Issuing:
             Unavailable: nothing was kept.
         """
         numbered = await self.number(tenant, orders)
-        async with self._database.raw_transaction() as connection:
+        async with driver_transaction(self._database) as connection:
             issued, placements = await self.write(connection, numbered)
         self._placements.keep(placements)
         return issued
@@ -171,11 +172,6 @@ class Issuing:
         await add_campaign_counts(connection, counts)
         _issued.inc(len(issued))
         return results, placements
-
-
-def mac_text(token_id: TokenId, content: Content) -> bytes:
-    """What a row's MAC is made of."""
-    return orjson.dumps(authenticated(token_id, content))
 
 
 def _placement(numbered: Numbered) -> Placement:

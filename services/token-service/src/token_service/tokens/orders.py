@@ -149,7 +149,7 @@ def check_max_uses(max_uses: int) -> int:
     return max_uses
 
 
-def check_not_before(moment: datetime) -> datetime:
+def check_moment(moment: datetime) -> datetime:
     """Raises ValueError unless it is a moment with a time zone that a calendar of ours has."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError("must name its time zone, such as Z")

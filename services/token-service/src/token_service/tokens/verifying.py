@@ -1,11 +1,14 @@
 """Verifying and looking: first what the token itself says, then, for what is left, the row.
 
-verify → decipher → line → read all → lock those with a quota → decide one by one → write → COMMIT → answer each
+    verify → decipher → line → read all → lock those with a quota → decide one by one → write → COMMIT → count, answer
+
+A use of a token with a quota is written before the answer. Uses of all others are only counted, in batches.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import asyncpg
 import structlog
@@ -14,8 +17,11 @@ from shared.db import Database
 from shared.errors import Refusal
 from shared.group_commit import GroupCommit
 
+from token_service.counting.tally import Tally
+from token_service.guesses import Guesses
 from token_service.keys.ring import KeyRing
 from token_service.tokens import store
+from token_service.tokens.content import mac_text
 from token_service.tokens.domain import (
     CallerKind,
     InvalidSignature,
@@ -24,108 +30,190 @@ from token_service.tokens.domain import (
     TokenExpired,
     TokenId,
     TokenNotFound,
+    one_use,
     refusal_of,
 )
 from token_service.tokens.format import expiry_minute_of, has_expired, is_token
-from token_service.tokens.issuing import mac_text
 from token_service.tokens.store import Found
 
 _log = structlog.get_logger("tokens")
 _tampered = Counter("tokens_tampered_rows", "Rows whose MAC does not fit: somebody edited them. Alarm on any.")
+_verified = Counter("tokens_verified", "Tokens verified.", ["kind"])
+_refused = Counter("tokens_refused", "Verifications refused.", ["reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who opened a link, and through whom we hear of it.
+
+    Attributes:
+        visitor: the address of whoever opened the link, where it is known.
+        caller: the address that called us.
+        client_id: of the credential, where there is one.
+    """
+
+    kind: CallerKind = CallerKind.PERSON
+    visitor: str | None = None
+    caller: str | None = None
+    client_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A token that was deciphered and not past its minute. Without `kind` it is only looked at."""
+    """A token that was deciphered and is not past its minute. Without `kind` it is only looked at."""
 
     id: TokenId
     expiry_minute: int
     kind: CallerKind | None
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What became of a question. `token` is None where there is no row (that can be trusted)."""
+
+    question: Question
+    token: Token | None
+    refusal: Refusal | None
+    at: datetime
+
+
 class Verifying:
     """One a process."""
 
-    def __init__(self, database: Database, ring: KeyRing, *, lanes: int = 2, batch_size: int = 256) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ring: KeyRing,
+        tally: Tally,
+        guesses: Guesses,
+        *,
+        lanes: int = 2,
+        batch_size: int = 256,
+    ) -> None:
         self._database = database
         self._ring = ring
+        self._tally = tally
+        self._guesses = guesses
         self._line = GroupCommit[Question, Token](
-            self._answer_all, name="tokens_verify", lanes=lanes, batch_size=batch_size
+            self._answer_line, name="tokens_verify", lanes=lanes, batch_size=batch_size
         )
 
-    async def verify(self, tenant: str, text: str, kind: CallerKind) -> Token:
+    async def verify(self, tenant: str, text: str, visit: Visit) -> Token:
         """The token as it is after this use.
 
         Raises:
             Refusal: one of those in `domain`, each with its code.
+            TooManyBadSignatures: instead of InvalidSignature, where there were too many.
             Unavailable: the use was not counted.
         """
-        return await self._line.submit(await self.read(tenant, text, kind))
+        return await self._line.submit(await self.read(tenant, text, visit))
 
-    async def look(self, tenant: str, text: str) -> Token:
+    async def look(self, tenant: str, text: str, visit: Visit) -> Token:
         """The same without counting or using up."""
-        return await self._line.submit(await self.read(tenant, text, None))
+        return await self._line.submit(await self.read(tenant, text, visit, only_look=True))
 
-    async def read(self, tenant: str, text: str, kind: CallerKind | None) -> Question:
+    async def read(self, tenant: str, text: str, visit: Visit, *, only_look: bool = False) -> Question:
         """What the token itself says, without a database.
 
         Raises:
-            MalformedToken, InvalidSignature, TokenExpired: as they say.
+            MalformedToken, InvalidSignature, TokenExpired, TooManyBadSignatures: as they say.
+        """
+        located = await self.locate(tenant, text, visit, only_look=only_look)
+        return self.check_minute(located, only_look=only_look)
+
+    async def locate(self, tenant: str, text: str, visit: Visit, *, only_look: bool = False) -> Question:
+        """Where a token's row is, however old the token may be; without a database.
+
+        Raises:
+            MalformedToken, InvalidSignature, TooManyBadSignatures: as they say.
         """
         if not is_token(text):
-            raise MalformedToken
+            self._refuse(tenant, MalformedToken(), only_look=only_look)
+        self._guesses.check(visit.visitor)
         read = await self._ring.read_token(tenant, bytes.fromhex(text))
         if read is None:
-            raise InvalidSignature
+            self.charge(visit, tenant)
+            self._refuse(tenant, InvalidSignature(), only_look=only_look)
         number, plain = read
-        if has_expired(plain.expiry_minute, datetime.now(UTC)):
-            raise TokenExpired
+        kind = None if only_look else visit.kind
         return Question(TokenId(tenant, number, plain.sequence), plain.expiry_minute, kind)
+
+    def check_minute(self, question: Question, *, only_look: bool = False) -> Question:
+        """Raises TokenExpired where the token itself says so."""
+        if has_expired(question.expiry_minute, datetime.now(UTC)):
+            self._refuse(question.id.tenant, TokenExpired(), question.id, only_look=only_look)
+        return question
+
+    def charge(self, visit: Visit, tenant: str | None = None) -> None:
+        """After a bad signature. Raises TooManyBadSignatures when the budget is used up."""
+        credential = None if visit.client_id is None else f"{tenant}/{visit.client_id}"
+        self._guesses.charge(credential=credential, visitor=visit.visitor, caller=visit.caller)
 
     async def close(self) -> None:
         """Takes no more and finishes what waits."""
         await self._line.close()
 
-    async def _answer_all(self, questions: Sequence[Question]) -> Sequence[Token | Exception]:
-        async with self._database.raw_transaction() as connection:
-            return await self.answer_within(connection, questions)
-
-    async def answer_within(
-        self, connection: asyncpg.Connection, questions: Sequence[Question]
-    ) -> list[Token | Refusal]:
-        """Answers, and writes uses, within the caller's transaction."""
+    async def answer_within(self, connection: asyncpg.Connection, questions: Sequence[Question]) -> list[Answered]:
+        """Decides, and writes what is used up, within the caller's transaction."""
         found = await store.read_tokens(connection, {question.id for question in questions})
-        limited = {q.id for q in questions if q.kind is not None and q.id in found}
+        limited = {q.id for q in questions if q.kind is not None and q.id in found and found[q.id].token.is_limited}
         if limited:
             found |= await store.lock_tokens(connection, limited)
         now = await store.read_clock(connection)
-        changed: dict[TokenId, Token] = {}
-        answers: list[Token | Refusal] = []
+        used: dict[TokenId, Token] = {}
+        answers: list[Answered] = []
         for question in questions:
-            answer = self._answer(question, found.get(question.id), now)
-            if isinstance(answer, Token) and question.kind is not None:
-                answer = answer.used(question.kind, now)
-                changed[answer.id] = answer
-                found[answer.id] = replace(found[answer.id], token=answer)
-            answers.append(answer)
-        if changed:
-            await store.write_uses(connection, list(changed.values()))
+            answered = self._answer(question, found.get(question.id), now)
+            token = answered.token
+            if token is not None and answered.refusal is None and token.is_limited and question.kind is not None:
+                token = token.with_uses(one_use(question.kind, now))
+                answered = replace(answered, token=token)
+                used[token.id] = token
+                found[token.id] = replace(found[token.id], token=token)
+            answers.append(answered)
+        if used:
+            await store.write_uses(connection, list(used.values()))
         return answers
 
-    def _answer(self, question: Question, found: Found | None, now: datetime) -> Token | Refusal:
-        if found is None:
-            return TokenNotFound()
-        token = found.token
-        if expiry_minute_of(token.content.expires_at) != question.expiry_minute:
-            # A number used twice, as after a restored backup: this row is another token's.
-            return TokenNotFound()
-        if not self._is_authentic(found):
-            _tampered.inc()
-            _log.error("row was edited", tenant=token.id.tenant, key=token.id.key_number, sequence=token.id.sequence)
-            return InvalidSignature(log="the row's MAC does not fit")
-        return refusal_of(token, now) or token
+    def settle(self, answered: Answered) -> Token | Refusal:
+        """Counts what became of a question, and says it; the token with all uses that are known by now."""
+        question, token, at = answered.question, answered.token, answered.at
+        if answered.refusal is not None:
+            if question.kind is not None:
+                self._tally.refused(question.id.tenant, answered.refusal.stable_code, at, token or question.id)
+                _refused.labels(answered.refusal.stable_code).inc()
+            return answered.refusal
+        if token is None:
+            raise LookupError("a question that was not refused has no token")
+        if question.kind is not None:
+            _verified.labels(question.kind.value).inc()
+            if not token.is_limited:
+                self._tally.used(token, question.kind, at)
+            else:
+                self._tally.verified(token, question.kind, at)
+                if question.kind is CallerKind.PERSON and token.uses.by_people == 1:
+                    self._tally.reached(token, at)
+        return token if token.is_limited else replace(token, uses=self._tally.with_unseen(token))
 
-    def _is_authentic(self, found: Found) -> bool:
+    async def _answer_line(self, questions: Sequence[Question]) -> Sequence[Token | Exception]:
+        async with self._database.raw_transaction() as connection:
+            answers = await self.answer_within(connection, questions)
+        return [self.settle(answered) for answered in answers]
+
+    def _answer(self, question: Question, found: Found | None, now: datetime) -> Answered:
+        # With a number used twice, as after a restored backup, the minute tells that the row is another token's.
+        if found is None or expiry_minute_of(found.token.content.expires_at) != question.expiry_minute:
+            return Answered(question, None, TokenNotFound(), now)
         token = found.token
         key = self._ring.key(token.id.tenant, token.id.key_number)
-        return key is not None and key.is_mac(found.mac, mac_text(token.id, token.content))
+        if key is None or not key.is_mac(found.mac, mac_text(token.id, token.content)):
+            _tampered.inc()
+            _log.error("row was edited", tenant=token.id.tenant, key=token.id.key_number, sequence=token.id.sequence)
+            return Answered(question, None, InvalidSignature(log="the row's MAC does not fit"), now)
+        return Answered(question, token, refusal_of(token, now), now)
+
+    def _refuse(self, tenant: str, refusal: Refusal, token_id: TokenId | None = None, *, only_look: bool) -> NoReturn:
+        if not only_look:
+            _refused.labels(refusal.stable_code).inc()
+            self._tally.refused(tenant, refusal.stable_code, datetime.now(UTC), token_id)
+        raise refusal

@@ -1,0 +1,177 @@
+"""What goes over the wire of campaigns."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from shared.times import Timestamp, iso
+
+from token_service.campaigns.addresses import MAX_URL_CHARACTERS
+from token_service.campaigns.domain import Campaign, Counts, Landing, Offer, Statistics
+from token_service.tokens.orders import check_text
+
+_EXAMPLE: Final[dict[str, Any]] = {
+    "destination_url": "https://mystore.example/housing",
+    "offer": {
+        "en": {"title": "50% off housing", "text": "For 24 hours, for you alone.", "button": "Show me"},
+        "de": {"title": "50 % auf Wohnen", "text": "24 Stunden lang, nur für Sie.", "button": "Ansehen"},
+    },
+}
+
+
+def _check_text(value: str) -> str:
+    return check_text(value, len(value))
+
+
+_Words = Annotated[
+    str,
+    StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=120),
+    AfterValidator(_check_text),
+]
+_Paragraph = Annotated[
+    str,
+    StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=2000),
+    AfterValidator(_check_text),
+]
+
+
+class OfferBody(BaseModel):
+    """What the hosted page says in one language."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: _Words
+    text: _Paragraph
+    button: _Words
+
+    @classmethod
+    def of(cls, offer: Offer) -> "OfferBody":
+        return cls(title=offer.title, text=offer.text, button=offer.button)
+
+    def offer(self) -> Offer:
+        return Offer(self.title, self.text, self.button)
+
+
+class OffersBody(BaseModel):
+    """At least one language; a visitor reads the one that their browser asks for, or else the other."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
+
+    en: OfferBody | None = None
+    de: OfferBody | None = None
+
+
+class LandingBody(BaseModel):
+    """The hosted landing page. Tokens that lead to it have the base URL `<the platform>/t`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    destination_url: Annotated[str, Field(strict=True, min_length=1, max_length=MAX_URL_CHARACTERS)]
+    offer: OffersBody
+
+    def landing(self) -> Landing:
+        offers = {"en": self.offer.en, "de": self.offer.de}
+        return Landing(self.destination_url, {code: body.offer() for code, body in offers.items() if body is not None})
+
+    @classmethod
+    def of(cls, landing: Landing) -> "LandingBody":
+        offers = {code: OfferBody.of(offer) for code, offer in landing.offers.items()}
+        return cls(destination_url=landing.destination_url, offer=OffersBody(**offers))
+
+
+class RevokedBody(BaseModel):
+    """Every token of the campaign that was issued until then is revoked."""
+
+    campaign_id: str
+    revoked_at: Timestamp
+
+
+class CampaignBody(BaseModel):
+    """A campaign in a list."""
+
+    campaign_id: str
+    created_at: Timestamp
+    revoked_at: Timestamp | None
+    issued: int
+    verified: int
+    distinct: int
+    refused: int
+
+    @classmethod
+    def of(cls, campaign: Campaign, sums: dict[str, int]) -> "CampaignBody":
+        return cls(
+            campaign_id=campaign.campaign_id,
+            created_at=campaign.created_at,
+            revoked_at=campaign.revoked_at,
+            issued=sums.get("issued", 0),
+            verified=sums.get("verified", 0),
+            distinct=sums.get("distinct", 0),
+            refused=sums.get("refused", 0),
+        )
+
+
+class CampaignsBody(BaseModel):
+    """A page of campaigns; `next_cursor` is null on the last one."""
+
+    campaigns: list[CampaignBody]
+    next_cursor: str | None
+
+
+def statistics_body(statistics: Statistics, without_campaign: dict[str, int]) -> dict[str, Any]:
+    """Counts in all and over time. `distinct` is how many tokens a person has verified at least once."""
+    campaign = statistics.campaign
+    return {
+        "campaign_id": campaign.campaign_id,
+        "created_at": iso(campaign.created_at),
+        "revoked_at": None if campaign.revoked_at is None else iso(campaign.revoked_at),
+        **_counts_body(statistics.total),
+        "bucket": statistics.bucket.value,
+        "buckets": [{"start": iso(start), **_counts_body(counts)} for start, counts in statistics.buckets.items()],
+        "refused_without_campaign": without_campaign,
+    }
+
+
+def _counts_body(counts: Counts) -> dict[str, Any]:
+    return {
+        "issued": counts.issued,
+        "opened": counts.opened,
+        "verified": counts.verified,
+        "verified_by": counts.verified_by,
+        "distinct": counts.distinct,
+        "refused": counts.refused,
+    }
+
+
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_BY_NAME: Final = {"type": "object", "additionalProperties": _COUNT}
+_COUNTS: Final[dict[str, Any]] = {
+    "issued": _COUNT,
+    "opened": {**_COUNT, "description": "Views of the hosted landing page; HEAD and prefetches are none."},
+    "verified": _COUNT,
+    "verified_by": {**_BY_NAME, "description": "person, bot, scanner"},
+    "distinct": {**_COUNT, "description": "Tokens that a person has verified at least once."},
+    "refused": {**_BY_NAME, "description": "By the refusal's code."},
+}
+_MOMENT: Final = {"type": "string", "format": "date-time"}
+STATISTICS_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["campaign_id", *_COUNTS, "bucket", "buckets"],
+    "properties": {
+        "campaign_id": {"type": "string"},
+        "created_at": _MOMENT,
+        "revoked_at": {"type": ["string", "null"], "format": "date-time"},
+        **_COUNTS,
+        "bucket": {"enum": ["hour", "day"]},
+        "buckets": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["start", *_COUNTS],
+                "properties": {"start": _MOMENT, **_COUNTS},
+            },
+        },
+        "refused_without_campaign": {
+            **_BY_NAME,
+            "description": "The tenant's refusals that belong to no campaign: malformed, or of no key.",
+        },
+    },
+}

@@ -1,0 +1,88 @@
+"""What may be asked for a campaign."""
+
+from datetime import datetime
+
+from shared.db import Database
+
+from token_service.campaigns import store
+from token_service.campaigns.domain import Bucket, Campaign, HourCount, Landing, Statistics, statistics_of
+from token_service.counting.store import NO_CAMPAIGN
+from token_service.counting.tally import Tally
+from token_service.tokens.domain import CampaignNotFound
+from token_service.tokens.service import flush_quietly
+
+
+class LandingNotFound(CampaignNotFound):
+    code = "landing_not_found"
+
+
+class CampaignService:
+    """One a process."""
+
+    def __init__(self, database: Database, tally: Tally) -> None:
+        self._database = database
+        self._tally = tally
+
+    async def revoke_tokens(self, tenant: str, campaign_id: str) -> datetime:
+        """Revokes every token of the campaign that was issued until now, at once and for all processes.
+
+        Raises:
+            CampaignNotFound: see there.
+        """
+        async with self._database.transaction() as connection:
+            revoked_at = await store.revoke_tokens(connection, tenant, campaign_id)
+        if revoked_at is None:
+            raise CampaignNotFound
+        return revoked_at
+
+    async def statistics(
+        self,
+        tenant: str,
+        campaign_id: str,
+        bucket: Bucket,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Statistics:
+        """Raises CampaignNotFound."""
+        await flush_quietly(self._tally)
+        async with self._database.transaction() as connection:
+            campaign = await store.read_campaign(connection, tenant, campaign_id)
+            if campaign is None:
+                raise CampaignNotFound
+            rows = await store.read_counts(connection, tenant, campaign_id, since, until)
+        return statistics_of(campaign, rows, bucket)
+
+    async def refused_without_campaign(self, tenant: str) -> dict[str, int]:
+        """What was refused and is no token of any campaign: malformed, or of no key of ours; by reason."""
+        async with self._database.transaction() as connection:
+            rows: list[HourCount] = await store.read_counts(connection, tenant, NO_CAMPAIGN)
+        refused: dict[str, int] = {}
+        for row in rows:
+            refused[row.detail] = refused.get(row.detail, 0) + row.count
+        return refused
+
+    async def campaigns(self, tenant: str, after: str, limit: int) -> list[tuple[Campaign, dict[str, int]]]:
+        """Campaigns behind `after` in the order of their ids, with the sums of their counts by event."""
+        await flush_quietly(self._tally)
+        async with self._database.transaction() as connection:
+            return await store.list_campaigns(connection, tenant, after, limit)
+
+    async def landing(self, tenant: str, campaign_id: str) -> Landing:
+        """Raises LandingNotFound."""
+        async with self._database.transaction() as connection:
+            campaign = await store.read_campaign(connection, tenant, campaign_id)
+        if campaign is None or campaign.landing is None:
+            raise LandingNotFound
+        return campaign.landing
+
+    async def set_landing(self, tenant: str, campaign_id: str, landing: Landing) -> bool:
+        """Whether there was none before."""
+        async with self._database.transaction() as connection:
+            return await store.write_landing(connection, tenant, campaign_id, landing)
+
+    async def remove_landing(self, tenant: str, campaign_id: str) -> None:
+        """Raises LandingNotFound."""
+        async with self._database.transaction() as connection:
+            if not await store.delete_landing(connection, tenant, campaign_id):
+                raise LandingNotFound

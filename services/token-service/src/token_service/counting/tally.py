@@ -1,0 +1,209 @@
+"""Plain counts: kept in memory for half a second, then written together.
+
+What a crash can lose is what was counted since the last write: less than a second of it, while the database takes
+writes. Nothing is lost at shutdown. When the database takes none, counts are kept and written later; when too
+many wait, counting is refused with `Unavailable` rather than forgotten.
+
+Uses of a token with a quota are not counted here: they are written before the answer.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+import structlog
+from prometheus_client import Counter as Metric
+from prometheus_client import Gauge
+from shared.db import Database, OutcomeUnknown, is_passing
+from shared.errors import Unavailable
+
+from token_service.counting import store as count_store
+from token_service.counting.store import NO_CAMPAIGN, CampaignCount, TokenRefusal, hour_of
+from token_service.tokens import store as token_store
+from token_service.tokens.domain import CallerKind, Token, TokenId, Uses, one_use
+
+_MOST_WAITING: Final = 200_000
+_LAST_ATTEMPTS: Final = 5
+_log = structlog.get_logger("tally")
+_pending = Gauge("tokens_counts_pending", "Different counts that wait to be written.")
+_failed = Metric("tokens_count_flush_failures", "Flushes of counts that will be tried again.")
+
+
+@dataclass(slots=True)
+class _Counts:
+    uses: dict[TokenId, Uses] = field(default_factory=dict)
+    refusals: Counter[TokenRefusal] = field(default_factory=Counter)
+    campaigns: Counter[CampaignCount] = field(default_factory=Counter)
+    #: Refusals of tokens whose row nobody has read, so that their campaign is not known yet.
+    unread: Counter[tuple[TokenRefusal, datetime]] = field(default_factory=Counter)
+
+    def __len__(self) -> int:
+        return len(self.uses) + len(self.refusals) + len(self.campaigns) + len(self.unread)
+
+    def add(self, later: "_Counts") -> None:
+        for token_id, uses in later.uses.items():
+            self.uses[token_id] = self.uses.get(token_id, Uses()).add(uses)
+        self.refusals.update(later.refusals)
+        self.campaigns.update(later.campaigns)
+        self.unread.update(later.unread)
+
+
+class Tally:
+    """One a process."""
+
+    def __init__(self, database: Database, *, flush_seconds: float) -> None:
+        self._database = database
+        self._flush_seconds = flush_seconds
+        self._waiting = _Counts()
+        # What was written last is remembered until the next time: a row that was read just before does not have it.
+        self._written: dict[TokenId, Uses] = {}
+        self._flushing = asyncio.Lock()
+        self._closing = asyncio.Event()
+        _pending.set_function(lambda: len(self._waiting))
+
+    def used(self, token: Token, kind: CallerKind, at: datetime) -> None:
+        """A token without a quota was verified.
+
+        Raises:
+            Unavailable: too many counts wait already.
+        """
+        self._check_room()
+        uses = self._waiting.uses
+        uses[token.id] = uses[token.id].add(one_use(kind, at)) if token.id in uses else one_use(kind, at)
+        self.verified(token, kind, at)
+
+    def verified(self, token: Token, kind: CallerKind, at: datetime) -> None:
+        """A verification, for the campaign; the token's own row has it from elsewhere."""
+        self._count(token.id.tenant, token.content.campaign_id, "verified", kind.value, at)
+
+    def reached(self, token: Token, at: datetime) -> None:
+        """A person has verified this token for the first time."""
+        self._count(token.id.tenant, token.content.campaign_id, "distinct", "", at)
+
+    def opened(self, token: Token, kind: CallerKind, at: datetime) -> None:
+        """A hosted landing page was shown."""
+        self._check_room()
+        self._count(token.id.tenant, token.content.campaign_id, "opened", kind.value, at)
+
+    def refused(self, tenant: str, reason: str, at: datetime, token: Token | TokenId | None = None) -> None:
+        """A verification was refused. The token is given as far as it is known: row, number, or nothing.
+
+        Raises:
+            Unavailable: too many counts wait already.
+        """
+        self._check_room()
+        if isinstance(token, Token):
+            self._waiting.refusals[TokenRefusal(*token.id, reason)] += 1
+            self._count(tenant, token.content.campaign_id, "refused", reason, at)
+        elif token is not None:
+            self._waiting.unread[TokenRefusal(*token, reason), hour_of(at)] += 1
+        else:
+            self._count(tenant, NO_CAMPAIGN, "refused", reason, at)
+
+    def with_unseen(self, token: Token) -> Uses:
+        """A token's uses with those that its row, as it was just read, does not have yet."""
+        uses = token.uses
+        written = self._written.get(token.id)
+        if (
+            written is not None
+            and written.last_at is not None
+            and (uses.last_at is None or uses.last_at < written.last_at)
+        ):
+            uses = uses.add(written)
+        waiting = self._waiting.uses.get(token.id)
+        return uses if waiting is None else uses.add(waiting)
+
+    async def flush(self) -> None:
+        """Writes what waits; what cannot be written waits on.
+
+        Raises:
+            Unavailable: the database does not take it now.
+        """
+        async with self._flushing:
+            counts, self._waiting = self._waiting, _Counts()
+            if not counts:
+                self._written = {}
+                return
+            self._written = counts.uses
+            try:
+                async with self._database.raw_transaction() as connection:
+                    await _write(connection, counts)
+            except OutcomeUnknown:
+                # Written or not: to write it again could count twice, and these are statistics.
+                _log.warning("counts may be lost", counts=len(counts))
+            # Whatever the trouble, counts are kept for the next time.
+            except BaseException as error:
+                self._written = {}
+                counts.add(self._waiting)
+                self._waiting = counts
+                if isinstance(error, Exception) and is_passing(error):
+                    raise Unavailable(log=f"counts: {error!r}") from error
+                raise
+
+    async def flush_until_closed(self) -> None:
+        while not await self._is_closing_within(self._flush_seconds):
+            try:
+                await self.flush()
+            # A count that cannot be written must not end the counting; it is seen by metric and log.
+            except Exception as error:
+                _failed.inc()
+                _log.warning("counts put off", why=repr(error), counts=len(self._waiting))
+
+    async def close(self) -> None:
+        """Lets a flush under way end, and writes what is left."""
+        self._closing.set()
+        for attempt in range(1, _LAST_ATTEMPTS + 1):
+            try:
+                return await self.flush()
+            except Unavailable as error:
+                if attempt == _LAST_ATTEMPTS:
+                    _log.error("counts lost at shutdown", why=error.log, counts=len(self._waiting))
+                await asyncio.sleep(0.1 * 2**attempt)
+        return None
+
+    async def _is_closing_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    def _count(self, tenant: str, campaign_id: str, event: str, detail: str, at: datetime) -> None:
+        self._waiting.campaigns[CampaignCount(tenant, campaign_id, hour_of(at), event, detail)] += 1
+
+    def _check_room(self) -> None:
+        if len(self._waiting) >= _MOST_WAITING:
+            raise Unavailable(log=f"{_MOST_WAITING} counts wait to be written")
+
+
+async def _write(connection: asyncpg.Connection, counts: _Counts) -> None:
+    campaigns = counts.campaigns.copy()
+    if counts.uses:
+        found = await token_store.lock_tokens(connection, counts.uses)
+        changed = []
+        for token_id, uses in counts.uses.items():
+            if token_id in found:
+                token = found[token_id].token
+                after = token.with_uses(uses)
+                changed.append(after)
+                if not token.uses.by_people and after.uses.by_people and uses.last_at is not None:
+                    campaigns[_of(token, "distinct", "", hour_of(uses.last_at))] += 1
+        await token_store.write_uses(connection, changed)
+    refusals = counts.refusals.copy()
+    if counts.unread:
+        found = await token_store.read_tokens(connection, {refusal.token_id for refusal, _ in counts.unread})
+        for (refusal, hour), count in counts.unread.items():
+            if refusal.token_id in found:
+                refusals[refusal] += count
+                campaigns[_of(found[refusal.token_id].token, "refused", refusal.reason, hour)] += count
+            else:
+                campaigns[CampaignCount(refusal.tenant, NO_CAMPAIGN, hour, "refused", refusal.reason)] += count
+    await count_store.add_token_refusals(connection, refusals)
+    await count_store.add_campaign_counts(connection, campaigns)
+
+
+def _of(token: Token, event: str, detail: str, hour: datetime) -> CampaignCount:
+    return CampaignCount(token.id.tenant, token.content.campaign_id, hour, event, detail)

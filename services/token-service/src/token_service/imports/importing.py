@@ -1,0 +1,110 @@
+"""Reads a list, writes its rows in transactions of some hundreds, and answers each row in its order.
+
+    chunks → records → orders ──queue──► COPY, COMMIT ──► tokens, links
+
+Reading and writing overlap; the queue between them is bounded, and so is memory.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+from shared.db import OutcomeUnknown
+from shared.errors import Refusal, Unavailable
+
+from token_service.imports.rows import RowProblem
+from token_service.imports.writing import Outcome, RowWriter
+from token_service.tokens.orders import Order
+
+_ROWS_AT_ONCE: Final = 1000
+_QUEUED: Final = 4
+_ATTEMPTS: Final = 6
+_log = structlog.get_logger("imports")
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Row(Generic[R]):
+    """A row as it came, and the order that it makes, or why it makes none."""
+
+    raw: R
+    read: Order | RowProblem
+
+
+_Queue = asyncio.Queue[list[Row[R]] | Exception | None]
+
+
+async def import_rows(
+    writer: RowWriter, blocks: AsyncIterator[list[Row[R]]], shape: Callable[[Sequence[tuple[Row[R], Outcome]]], bytes]
+) -> AsyncIterator[bytes]:
+    """The shaped outcomes of all rows, in their order.
+
+    Args:
+        blocks: the rows as they come in.
+        shape: turns some rows and their outcomes into bytes.
+    """
+    queue: _Queue[R] = asyncio.Queue(_QUEUED)
+    reading = asyncio.create_task(_read(blocks, queue))
+    try:
+        while (rows := await queue.get()) is not None:
+            if isinstance(rows, Exception):
+                raise rows
+            yield shape(await _write(writer, rows))
+    finally:
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+
+
+async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
+    """Puts rows in line by the hundred: few enough to wait for, many enough for a transaction."""
+    waiting: list[Row[R]] = []
+    try:
+        async for rows in blocks:
+            waiting += rows
+            while len(waiting) >= _ROWS_AT_ONCE:
+                await queue.put(waiting[:_ROWS_AT_ONCE])
+                waiting = waiting[_ROWS_AT_ONCE:]
+            # Fewer are written, too, when the writer has nothing else to do.
+            if waiting and queue.empty():
+                await queue.put(waiting)
+                waiting = []
+        if waiting:
+            await queue.put(waiting)
+        await queue.put(None)
+    # Whatever it is, it is raised where the rows are taken.
+    except Exception as error:
+        await queue.put(error)
+
+
+async def _write(writer: RowWriter, rows: list[Row[R]]) -> list[tuple[Row[R], Outcome]]:
+    orders = [row.read for row in rows if isinstance(row.read, Order)]
+    outcomes = iter(await _write_patiently(writer, orders)) if orders else iter(())
+    return [(row, next(outcomes) if isinstance(row.read, Order) else row.read) for row in rows]
+
+
+async def _write_patiently(writer: RowWriter, orders: list[Order]) -> Sequence[Outcome]:
+    """Tries again while the trouble may pass; after that, rows are named as not landed."""
+    problem: Any = None
+    for attempt in range(_ATTEMPTS):
+        try:
+            return await writer.write(orders)
+        except OutcomeUnknown as error:
+            problem = RowProblem(error.message, code=error.stable_code)
+            break
+        except Unavailable as error:
+            problem = RowProblem(error.message, code=error.stable_code)
+            await asyncio.sleep(0.1 * 2**attempt)
+        except Refusal as error:
+            problem = RowProblem(error.message, code=error.stable_code)
+            break
+        # Some rows that cannot be written, for whatever reason, must not end the import of all others.
+        except Exception:
+            _log.exception("rows cannot be written", rows=len(orders))
+            problem = RowProblem("cannot be written", code="internal_error")
+            break
+    return [problem] * len(orders)

@@ -1,0 +1,104 @@
+"""`POST /v1/tokens/import`: a target list in, the same rows with tokens and links out."""
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Annotated, Final, TypeVar
+
+from fastapi import APIRouter, Header, Query, Request
+from shared.callers import Caller, document_credentials, require
+from shared.errors import Malformed, UnsupportedMediaType
+from shared.line_exchange import LinesResponse
+from starlette.requests import ClientDisconnect
+
+from token_service.imports.importing import import_rows
+from token_service.imports.lists import CsvList, NdjsonList, TargetList
+from token_service.imports.rows import RowProblem, check_defaults
+from token_service.imports.writing import RowWriter, RowWriters
+from token_service.requests import code_of_field
+from token_service.tokens.routes import ISSUE
+
+R = TypeVar("R")
+
+router = APIRouter(prefix="/v1/tokens", tags=["tokens"], dependencies=document_credentials())
+
+CSV: Final = "text/csv"
+NDJSON: Final = "application/x-ndjson"
+_NDJSON_TYPES: Final = frozenset({NDJSON, "application/ndjson", "application/jsonl", "application/json-lines"})
+_EXAMPLE: Final = "customer_id,duration\ncustomer-1,PT24H\ncustomer-2,PT24H\n"
+_LIST: Final = {
+    CSV: {"schema": {"type": "string"}, "example": _EXAMPLE},
+    NDJSON: {"schema": {"type": "string"}},
+}
+
+Default = Annotated[str | None, Query(description="For rows that have none of their own.", max_length=2048)]
+
+
+@router.post(
+    "/import",
+    summary="Issue tokens for a target list",
+    response_class=LinesResponse,
+    # Memory is bounded by rows at once, not by the length of the list.
+    max_body_size=sys.maxsize,
+    openapi_extra={"requestBody": {"required": True, "content": _LIST}},
+    responses={200: {"description": "The rows in their order, each with token and link, or error", "content": _LIST}},
+)
+async def import_list(
+    request: Request,
+    base_url: Default = None,
+    campaign_id: Default = None,
+    duration: Default = None,
+    product_id: Default = None,
+    max_uses: Default = None,
+    not_before: Default = None,
+    idempotency_key: Annotated[str | None, Header(include_in_schema=False)] = None,
+    caller: Caller = require(ISSUE),
+) -> LinesResponse:
+    """CSV with a header, or NDJSON, of any number of rows, in constant memory. Bad rows are named, good ones land.
+
+    Columns: `base_url`, `customer_id`, `campaign_id`, `duration`, `product_id`, `max_uses`, `not_before`,
+    `attributes.<name>` (NDJSON: `attributes`), and `reference`; others are only echoed. A row with a `reference` may
+    be imported again, and gets the token it had: so an import that broke off is simply repeated.
+    """
+    if idempotency_key is not None:
+        raise Malformed(
+            "An import takes no Idempotency-Key: give its rows a reference, which makes each of them repeatable.",
+            code="idempotency_key_not_taken",
+        )
+    given = {
+        "base_url": base_url,
+        "campaign_id": campaign_id,
+        "duration": duration,
+        "product_id": product_id,
+        "max_uses": max_uses,
+        "not_before": not_before,
+    }
+    defaults = {name: value for name, value in given.items() if value}
+    plain_http: bool = request.app.state.plain_http
+    try:
+        check_defaults(defaults, plain_http=plain_http)
+    except RowProblem as problem:
+        raise Malformed(f"{problem.field}: {problem.message}", code=code_of_field(problem.field)) from None
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    writers: RowWriters = request.app.state.row_writers
+    writer = writers.of(caller.tenant)
+    chunks = _chunks(request)
+    if media_type == CSV:
+        return LinesResponse(_answered(writer, await CsvList.open(chunks, defaults, plain_http=plain_http)), CSV)
+    if media_type in _NDJSON_TYPES:
+        return LinesResponse(_answered(writer, NdjsonList(chunks, defaults, plain_http=plain_http)), NDJSON)
+    raise UnsupportedMediaType(f"The body must be {CSV} or {NDJSON}.")
+
+
+async def _answered(writer: RowWriter, target_list: TargetList[R]) -> AsyncIterator[bytes]:
+    yield target_list.head
+    async for answered in import_rows(writer, target_list.blocks(), target_list.shape):
+        yield answered
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """The body; one that breaks off just ends: what has come of it has landed."""
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        return

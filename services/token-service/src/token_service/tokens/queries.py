@@ -1,0 +1,46 @@
+"""The statements on tokens that are not hot. Connection first."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from token_service.tables import token_refusals, tokens
+from token_service.tokens.domain import TokenId
+from token_service.tokens.format import expiry_minute_of
+
+
+async def revoke_token(connection: AsyncConnection, token_id: TokenId, expiry_minute: int) -> datetime | None:
+    """Since when it is revoked; None where there is no such token."""
+    columns = tokens.c
+    is_it = sa.and_(
+        columns.tenant == token_id.tenant,
+        columns.key_number == token_id.key_number,
+        columns.sequence == token_id.sequence,
+    )
+    row = (await connection.execute(sa.select(columns.expires_at).where(is_it))).first()
+    if row is None or expiry_minute_of(row.expires_at) != expiry_minute:
+        return None
+    statement = (
+        sa.update(tokens)
+        .where(is_it)
+        .values(revoked_at=sa.func.coalesce(columns.revoked_at, sa.func.clock_timestamp()))
+        .returning(columns.revoked_at)
+    )
+    revoked_at: datetime | None = await connection.scalar(statement)
+    return revoked_at
+
+
+async def read_refusals(connection: AsyncConnection, token_id: TokenId) -> dict[str, int]:
+    """Reason → how often."""
+    columns = token_refusals.c
+    statement = (
+        sa.select(columns.reason, columns.count)
+        .where(
+            columns.tenant == token_id.tenant,
+            columns.key_number == token_id.key_number,
+            columns.sequence == token_id.sequence,
+        )
+        .order_by(columns.reason)
+    )
+    return {row.reason: row[1] for row in await connection.execute(statement)}

@@ -1,0 +1,64 @@
+"""What may be asked for a single token beside issuing and verifying it."""
+
+from datetime import datetime
+
+from shared.db import Database
+from shared.errors import Unavailable
+
+from token_service.counting.tally import Tally
+from token_service.tokens import queries, store
+from token_service.tokens.domain import Token, TokenId, TokenNotFound
+from token_service.tokens.format import expiry_minute_of
+from token_service.tokens.verifying import Question, Verifying, Visit
+from token_service.transactions import driver_transaction
+
+
+class TokenService:
+    """One a process."""
+
+    def __init__(self, database: Database, verifying: Verifying, tally: Tally) -> None:
+        self._database = database
+        self._verifying = verifying
+        self._tally = tally
+
+    async def revoke(self, tenant: str, text: str, visit: Visit) -> datetime:
+        """From when on the token is revoked; again gives the first answer.
+
+        Raises:
+            MalformedToken, InvalidSignature, TokenNotFound: as they say.
+        """
+        question = await self._verifying.locate(tenant, text, visit, only_look=True)
+        async with self._database.transaction() as connection:
+            revoked_at = await queries.revoke_token(connection, question.id, question.expiry_minute)
+        if revoked_at is None:
+            raise TokenNotFound
+        return revoked_at
+
+    async def statistics(self, tenant: str, text: str, visit: Visit) -> tuple[Token, dict[str, int]]:
+        """The token, whatever has become of it, and how often it was refused by reason.
+
+        Raises:
+            MalformedToken, InvalidSignature, TokenNotFound: as they say.
+        """
+        question = await self._verifying.locate(tenant, text, visit, only_look=True)
+        await flush_quietly(self._tally)
+        async with driver_transaction(self._database) as connection:
+            found = await store.read_tokens(connection, [question.id])
+        token = _token_of(question, found)
+        async with self._database.transaction() as connection:
+            return token, await queries.read_refusals(connection, question.id)
+
+
+def _token_of(question: Question, found: dict[TokenId, store.Found]) -> Token:
+    row = found.get(question.id)
+    if row is None or expiry_minute_of(row.token.content.expires_at) != question.expiry_minute:
+        raise TokenNotFound
+    return row.token
+
+
+async def flush_quietly(tally: Tally) -> None:
+    """So that statistics show what this process knows; where it cannot be written now, those that are."""
+    try:
+        await tally.flush()
+    except Unavailable:
+        return
