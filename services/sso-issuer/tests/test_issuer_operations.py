@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from shared.migrating import differences
 from shared.settings import Mode
+from shared.testing import PUBLIC_URL
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sso_issuer.keys.domain import Algorithm
 from sso_issuer.tables import metadata
 from sso_issuer.testing import World
 
@@ -99,6 +102,32 @@ def _environment(settings: Any) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+
+
+async def test_an_access_token_of_the_tenants_authority_is_taken(world: World) -> None:
+    await world.put_vendor()
+    key = await world.app.state.keys.signing_key(world.tenant, Algorithm.ES256)
+    now = int(time.time())
+    claims = {
+        "iss": world.issuer,
+        "aud": PUBLIC_URL,
+        "sub": "api-user",
+        "client_id": "third-party",
+        "scope": "sso:admin",
+        "tenant": world.tenant,
+        "iat": now,
+        "exp": now + 60,
+        "jti": "one",
+    }
+
+    async def ask(token: str) -> int:
+        answer = await world.client.get("/sso/v1/vendors", headers={"Authorization": f"Bearer {token}"})
+        return answer.status_code
+
+    assert await ask(key.sign(claims, "at+jwt")) == 200
+    assert await ask(key.sign(claims, "JWT")) == 401
+    assert await ask(key.sign(claims | {"tenant": "t-stranger-8"}, "at+jwt")) == 401
+    assert await ask((await world.redirect())["token"]) == 401
 
 
 async def test_openapi_describes_every_call(world: World) -> None:
