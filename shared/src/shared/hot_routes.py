@@ -5,7 +5,6 @@ time. A hot route gets the frame (ids, log, metrics), a bounded body, and refusa
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -18,8 +17,6 @@ from shared.problems import Renderer
 HotEndpoint = Callable[[Request, bytes], Awaitable[Response]]
 #: (method, exact path) → endpoint.
 HotRoutes = dict[tuple[str, str], HotEndpoint]
-
-_EMPTY: Final[bytes] = b""
 
 
 class HotRoute:
@@ -48,13 +45,16 @@ class HotRoute:
         declared = request.headers.get("content-length", "")
         if declared.isdecimal() and int(declared) > self._max_body_bytes:
             raise PayloadTooLarge("The request body is too long.")
-        body = _EMPTY
+        # Joined once: adding chunk to chunk would copy a body that comes in crumbs over and over.
+        chunks: list[bytes] = []
+        length = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            body += bytes(message.get("body", _EMPTY))
-            if len(body) > self._max_body_bytes:
+            chunks.append(message.get("body", b""))
+            length += len(chunks[-1])
+            if length > self._max_body_bytes:
                 raise PayloadTooLarge("The request body is too long.")
             if not message.get("more_body", False):
-                return body
+                return b"".join(chunks)
