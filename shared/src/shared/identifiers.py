@@ -12,12 +12,14 @@ def is_identifier(value: str) -> bool:
     """1 to 128 printable characters without a blank at either end.
 
     Control characters (NUL cannot be stored by PostgreSQL), lone surrogates (not UTF-8) and invisible
-    formatting characters (two ids that look the same) are out.
+    formatting characters (two ids that look the same) are out, and so is U+FFFD: servers put it for bytes of a
+    path that are not UTF-8, which would make one id of many.
     """
     return (
         0 < len(value) <= MAX_IDENTIFIER_CHARACTERS
         and ((value.isascii() and value.isprintable()) or not _has_unprintable(value))
         and value == value.strip()
+        and "\ufffd" not in value
     )
 
 
