@@ -129,8 +129,8 @@ def make_demonstration(ports: Ports, state: StateDirectory) -> Demonstration:
             "Other Points",
             clients("other", "vendor", "platform"),
             (
-                # The same id as in the tenant `demo`, and yet another person with another account.
-                user("other", "demo-ada", "Ada", "Other", 700),
+                # No id of the tenant `demo`: whoever tries the wall with one of these must meet nobody.
+                user("other", "other-dora", "Dora", "Other", 700),
                 user("other", "other-carl", "Carl", "Other", 300),
             ),
         ),
