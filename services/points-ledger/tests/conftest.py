@@ -14,7 +14,7 @@ from .parties import Platform, Vendor
 MakeSettings = Callable[..., Settings]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> MakeSettings:
     def make(**changed: object) -> Settings:
         given: dict[str, object] = {

@@ -64,14 +64,15 @@ async def change_points(request: Request, body: bytes) -> Response:
     callers: Callers = request.app.state.callers
     caller = await callers.authenticate(request.scope)
     caller.need(SCOPE)
-    query = request.scope["query_string"]
-    carry_out = operation_of(query)
-    request.state.route = f"{PATH}?{carry_out.__name__.strip('_')}"
+    carry_out = operation_of(request.scope["query_string"])
+    name = carry_out.__name__.strip("_")
+    request.state.route = f"{PATH}?{name}"
     _check_is_json(request)
     key = request.headers.get("idempotency-key")
     request_key = None
     if key is not None:
-        request_key = RequestKey(parse_key(key), fingerprint_of("POST", PATH, query, body))
+        # By the operation's name, not by the query: ?commit, ?commit= and ?commit=1 are the same request.
+        request_key = RequestKey(parse_key(key), fingerprint_of("POST", PATH, name.encode(), body))
     answer = await carry_out(_Call(request.app.state.service, caller, body, request_key))
     return answer.response()
 
