@@ -7,14 +7,13 @@ tenants, because it is all that a caller sends and has to determine the tenant.
 
 from shared.idempotency import define_answers_table
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -22,29 +21,25 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
-SCHEMA = "partner_onboarding"
+from partner_onboarding import partner_tables
+from partner_onboarding.schema import NO_TEXTS as _NO_TEXTS
+from partner_onboarding.schema import SCHEMA, metadata
+from partner_onboarding.schema import TEXTS as _TEXTS
+from partner_onboarding.schema import WHEN as _WHEN
+from partner_onboarding.schema import created as _created
 
-metadata = MetaData(
-    schema=SCHEMA,
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    },
-)
-
-_WHEN = DateTime(timezone=True)
-_TEXTS = ARRAY(Text)
-_NO_TEXTS = text("'{}'::text[]")
-
-
-def _created() -> Column[object]:
-    return Column("created_at", _WHEN, nullable=False, server_default=func.now())
-
+__all__ = [
+    "SCHEMA",
+    "client_secrets",
+    "clients",
+    "idempotent_answers",
+    "metadata",
+    "partner_tables",
+    "sessions",
+    "tenants",
+    "users",
+]
 
 tenants = Table(
     "tenants",
@@ -123,10 +118,20 @@ users = Table(
     Column("profile", LargeBinary, nullable=False, comment="Sealed: e-mail address, first and last name."),
     Column("password_hash", Text, comment="argon2id; none for a user who cannot sign in yet."),
     Column("roles", _TEXTS, nullable=False, server_default=_NO_TEXTS),
+    Column(
+        "owns_email",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="Proven by a mail, or vouched for by the tenant; who registers by oneself only claims an address.",
+    ),
+    Column("email_verified_at", _WHEN),
     _created(),
     Column("updated_at", _WHEN, nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("tenant", "user_id"),
-    UniqueConstraint("tenant", "email_hash"),
+    # An address belongs to one user of a tenant. Others may claim it: a form that refused a known address would tell
+    # everybody who is known, and whoever came first could keep the owner out.
+    Index("uq_users_tenant_email_hash", "tenant", "email_hash", unique=True, postgresql_where=text("owns_email")),
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
     CheckConstraint("char_length(user_id) BETWEEN 1 AND 128", name="user_id"),
     CheckConstraint("octet_length(email_hash) = 32", name="email_hash"),
