@@ -3,31 +3,61 @@
 Nothing that looks like a JWT and no field that carries a secret leaves the process, whoever logged it.
 """
 
+import json
 import logging
 import re
 import sys
-from typing import Any
+from collections.abc import Mapping
+from datetime import date, datetime
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
 
 import orjson
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-_SECRET_FIELDS = frozenset(
-    {"authorization", "cookie", "client_secret", "password", "secret", "session", "token", "set_cookie"}
+#: By its end, so that `new_password` and `X-Session` are found as well.
+_SECRET_FIELD = re.compile(
+    r"(^|[_-])(authorization|cookie|passw(or)?d|pepper|secret|session|token|private_key|service_key"
+    r"|authorization_code|register_code|key_encryption_keys)$",
+    re.IGNORECASE,
 )
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
-_CREDENTIALS = re.compile(r"\b(Basic|Bearer) [A-Za-z0-9+/=._~-]{8,}")
-_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]+:)[^@\s]+@")
+_CREDENTIALS = re.compile(r"\b(Basic|Bearer) +[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
+_PLAIN: Final = frozenset({int, float, bool, type(None), datetime, date, UUID})
+#: The deeper rest of what is logged is left out, not searched.
+_MAX_DEPTH: Final = 6
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Takes secrets out of an event, by the name of the field and by the look of the text."""
+    """Takes secrets out of an event, by the name of the field and by the look of the text, however deep they lie."""
     for name, value in event.items():
-        if name in _SECRET_FIELDS:
-            event[name] = "[secret]"
-        elif isinstance(value, str) and len(value) > 16:
-            event[name] = without_secrets(value)
+        # Names with an underscore before them are structlog's own, on their way to the renderer.
+        if type(value) not in _PLAIN and not name.startswith("_"):
+            event[name] = _redacted(name, value, _MAX_DEPTH)
     return event
+
+
+def _redacted(name: str, value: Any, depth: int) -> Any:
+    if _is_secret(name):
+        return "[secret]"
+    if isinstance(value, str):
+        return without_secrets(str(value))
+    if type(value) in _PLAIN:
+        return value
+    if depth and isinstance(value, Mapping):
+        return {key: _redacted(str(key), inner, depth - 1) for key, inner in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_redacted("", inner, depth - 1) for inner in value]
+    # Written here and not by the renderer, which comes after the last look at it.
+    return without_secrets(repr(value)) if depth else "…"
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return _SECRET_FIELD.search(name) is not None
 
 
 def without_secrets(text: str) -> str:
@@ -35,7 +65,7 @@ def without_secrets(text: str) -> str:
     # Looking for a substring first: most texts hold none of these, and there is one for each request.
     if "eyJ" in text:
         text = _JWT.sub("[token]", text)
-    if "Basic " in text or "Bearer " in text:
+    if "asic " in text or "earer " in text:
         text = _CREDENTIALS.sub(r"\1 [secret]", text)
     return _PASSWORD_IN_URL.sub(r"\1[secret]@", text) if "://" in text else text
 
@@ -75,4 +105,8 @@ def configure_logging(service: str, level: str) -> None:
 
 
 def _dumps(event: Any, **_: Any) -> bytes:
-    return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    try:
+        return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Half a surrogate pair, or a number of more than 64 bits: no line is worth failing the request it tells of.
+        return json.dumps(event, default=repr).encode()
