@@ -5,7 +5,7 @@ into wrong hands cannot speak as another.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ TYP: Final = "svc+jwt"
 @dataclass(frozen=True, slots=True)
 class _Minted:
     token: str
-    good_until: float
+    at: float
 
 
 class ServiceTokens:
@@ -31,28 +31,28 @@ class ServiceTokens:
     Args:
         service_key: the private JWK (EC P-256) whose kid is this service's name.
         service_peers: JWKS in which each key's kid is a service's name.
+        clock: seconds since 1970; handed in by tests.
 
     Raises:
         ValueError: a key cannot be used.
     """
 
-    def __init__(self, service_key: SecretStr, service_peers: str) -> None:
-        key: Mapping[str, Any] = orjson.loads(service_key.get_secret_value())
-        self.name = str(key["kid"])
-        self._signing_key = tokens.SigningKey.from_jwk({**key, "alg": "ES256"})
-        self._peers = {
-            str(peer["kid"]): tokens.KeySet([tokens.VerificationKey.from_jwk({**peer, "alg": "ES256"})])
-            for peer in orjson.loads(service_peers)["keys"]
-        }
+    def __init__(self, service_key: SecretStr, service_peers: str, *, clock: Callable[[], float] = time.time) -> None:
+        self._signing_key = tokens.SigningKey.from_jwk({**_object(service_key.get_secret_value()), "alg": "ES256"})
+        self.name = self._signing_key.kid
+        peers = (tokens.VerificationKey.from_jwk({**peer, "alg": "ES256"}) for peer in _keys_of(service_peers))
+        self._peers = {peer.kid: tokens.KeySet([peer]) for peer in peers}
+        self._clock = clock
         self._minted: dict[str, _Minted] = {}
 
     def mint(self, audience: str) -> str:
         """A token for `audience` that is good for at least half its life; one is used for many calls."""
-        now = time.time()
+        now = self._clock()
         minted = self._minted.get(audience)
-        if minted is None or minted.good_until < now:
+        # Nor one from the future: after a clock was set back it would be kept until long after it has expired.
+        if minted is None or not 0 <= now - minted.at < LIFETIME_SECONDS / 2:
             claims = {"iss": self.name, "aud": audience, "iat": int(now), "exp": int(now) + LIFETIME_SECONDS}
-            minted = _Minted(self._signing_key.sign(claims, TYP), now + LIFETIME_SECONDS / 2)
+            minted = _Minted(self._signing_key.sign(claims, TYP), now)
             self._minted[audience] = minted
         return minted.token
 
@@ -70,9 +70,24 @@ class ServiceTokens:
                 typ=TYP,
                 issuer=caller,
                 audience=self.name,
+                now=self._clock(),
             )
         except tokens.Rejected as error:
             raise Unauthenticated("This path is for the platform's own services.", log=error.reason) from None
         if claims["exp"] - claims["iat"] > LIFETIME_SECONDS:
             raise Unauthenticated("This path is for the platform's own services.", log="lives too long")
         return caller
+
+
+def _object(text: str) -> dict[str, Any]:
+    value = orjson.loads(text)
+    if not isinstance(value, dict):
+        raise tokens.UnusableKey("this is no JSON object")
+    return value
+
+
+def _keys_of(jwks: str) -> list[dict[str, Any]]:
+    keys = _object(jwks).get("keys")
+    if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+        raise tokens.UnusableKey("a JWKS has a list of keys")
+    return keys
