@@ -1,14 +1,31 @@
-"""`python -m token_service serve | migrate`."""
+"""`python -m token_service serve | migrate | mint | stats | rotate-keys | list-keys`."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 import typer
+from rich.console import Console
+from shared.errors import Refusal
 from shared.migrating import upgrade
 from shared.service_app import serve as serve_app
 from shared.settings import load
+from shared.times import iso
 
 from token_service.app import PACKAGE, create_app
+from token_service.campaigns.domain import Bucket, Statistics
+from token_service.command_line import figures, minting
+from token_service.command_line.parts import Parts, parts_of
+from token_service.imports.rows import RowProblem
+from token_service.keys.store import KeyRow
 from token_service.settings import Settings
 
 cli = typer.Typer(help="Unique, verifiable campaign tokens.", no_args_is_help=True, add_completion=False)
+
+TenantOption = Annotated[str | None, typer.Option(help="By default the only one there is.")]
+T = TypeVar("T")
 
 
 @cli.command()
@@ -22,6 +39,102 @@ def serve() -> None:
 def migrate() -> None:
     """Bring the database to the newest revision."""
     upgrade(load(Settings).database_url.get_secret_value(), PACKAGE)
+
+
+@cli.command()
+def mint(
+    targets: Annotated[Path, typer.Argument(help="CSV with a header, or NDJSON (.ndjson, .jsonl).", dir_okay=False)],
+    tenant: TenantOption = None,
+    base_url: Annotated[str | None, typer.Option(help="For rows that have none of their own.")] = None,
+    campaign_id: Annotated[str | None, typer.Option(help="For rows that have none of their own.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Seconds or ISO 8601; for rows without one.")] = None,
+    max_uses: Annotated[int | None, typer.Option(help="For rows that have none of their own.")] = None,
+) -> None:
+    """Issue a token for each row of a target list: `mint targets.csv > links.csv`.
+
+    Ends with 1 when rows were refused; each of those says why in its last column.
+    """
+    given = {
+        "base_url": base_url,
+        "campaign_id": campaign_id,
+        "duration": duration,
+        "max_uses": None if max_uses is None else str(max_uses),
+    }
+
+    async def work(parts: Parts) -> minting.Tallied:
+        with targets.open("rb") as source:
+            return await minting.mint(
+                parts,
+                await parts.tenant(tenant),
+                source,
+                sys.stdout.buffer,
+                length=targets.stat().st_size,
+                as_ndjson=minting.is_ndjson(targets),
+                defaults={name: value for name, value in given.items() if value is not None},
+            )
+
+    tallied = _run(work)
+    if tallied.refused:
+        raise typer.Exit(1)
+
+
+@cli.command()
+def stats(
+    campaign_id: str,
+    tenant: TenantOption = None,
+    bucket: Annotated[Bucket, typer.Option(help="How counts are gathered.")] = Bucket.DAY,
+) -> None:
+    """Show what has become of a campaign."""
+
+    async def work(parts: Parts) -> Statistics:
+        return await figures.statistics(parts, await parts.tenant(tenant), campaign_id, bucket)
+
+    Console().print(figures.table_of(_run(work)))
+
+
+@cli.command()
+def rotate_keys(
+    tenant: TenantOption = None,
+    all_tenants: Annotated[bool, typer.Option("--all", help="Every tenant's, as after restoring a backup.")] = False,
+    immediately: Annotated[bool, typer.Option(help="Sign with it at once; only while no service is running.")] = False,
+) -> None:
+    """Relieve a tenant's key by a new one; live tokens stay good."""
+
+    async def work(parts: Parts) -> list[KeyRow]:
+        tenants = {key.tenant for key in await parts.keys(None)} if all_tenants else {await parts.tenant(tenant)}
+        return [await parts.ring.rotate(each, immediately=immediately) for each in sorted(tenants)]
+
+    for key in _run(work):
+        typer.echo(_line(key))
+
+
+@cli.command()
+def list_keys(tenant: Annotated[str | None, typer.Option(help="By default all tenants.")] = None) -> None:
+    """Show keys and where they are in their lives; never the secrets."""
+
+    async def work(parts: Parts) -> list[KeyRow]:
+        return await parts.keys(tenant)
+
+    for key in _run(work):
+        typer.echo(_line(key))
+
+
+def _run(work: Callable[[Parts], Awaitable[T]]) -> T:
+    async def within_parts() -> T:
+        async with parts_of(load(Settings)) as parts:
+            return await work(parts)
+
+    try:
+        return asyncio.run(within_parts())
+    except (Refusal, RowProblem) as refusal:
+        typer.echo(refusal.message, err=True)
+        raise typer.Exit(2) from None
+
+
+def _line(key: KeyRow) -> str:
+    retired = "" if key.retired_at is None else f"  retired {iso(key.retired_at)}"
+    numbers = key.next_sequence - 1
+    return f"{key.tenant}  {key.number}  signs from {iso(key.signs_from)}  {numbers} numbers drawn{retired}"
 
 
 if __name__ == "__main__":

@@ -1,23 +1,27 @@
 """Builds the service: the only place that does, and nothing runs at import."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.db import Database
+from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
+from shared.problems import problem_response
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
+from starlette.responses import Response
 
+from token_service.campaigns import pages as campaign_pages
 from token_service.campaigns.routes import router as campaigns_router
 from token_service.campaigns.service import CampaignService
 from token_service.counting.tally import Tally
@@ -27,7 +31,10 @@ from token_service.imports.routes import router as imports_router
 from token_service.imports.writing import RowWriters
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
+from token_service.landing import routes as landing_routes
+from token_service.landing.service import LandingService
 from token_service.onboarding_client import OnboardingClient
+from token_service.pages.rendering import Pages
 from token_service.settings import Settings
 from token_service.tables import idempotent_answers
 from token_service.tokens import openapi as token_openapi
@@ -85,6 +92,7 @@ def create_app(
         app.state.once = Once(answers, issuing, verifying)
         app.state.tokens = TokenService(database, verifying, tally)
         app.state.campaigns = CampaignService(database, tally)
+        app.state.landing = LandingService(database, verifying, app.state.once, tally)
         counting = asyncio.create_task(tally.flush_until_closed())
         now_and_then = [
             asyncio.create_task(housekeeping.keep_house_forever(settings.housekeeping_seconds)),
@@ -93,10 +101,7 @@ def create_app(
         try:
             yield
         finally:
-            for task in now_and_then:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await _cancel(now_and_then)
             # What was accepted is written, and what was counted, before the connections go.
             await issuing.close()
             await verifying.close()
@@ -112,6 +117,7 @@ def create_app(
         description="Unique, verifiable campaign tokens: issued, verified, used up exactly, and counted.",
         lifespan=lifespan,
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": ring.check_opens},
+        render=_render,
     )
     app.state.service_tokens = service_tokens
     app.state.callers = Callers(
@@ -121,11 +127,32 @@ def create_app(
         proxies=app.state.proxies,
     )
     app.state.plain_http = settings.mode is Mode.DEVELOPMENT
+    app.state.pages = Pages(plain_http=app.state.plain_http)
     app.state.ring = ring
     app.state.housekeeping = housekeeping
     app.state.onboarding = OnboardingClient(onboarding)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
     app.include_router(imports_router)
     app.include_router(campaigns_router)
-    app.router.routes.extend(token_routes.routes())
+    app.router.routes.extend([*token_routes.routes(), *campaign_pages.routes(), *landing_routes.routes()])
     token_openapi.describe(app)
-    return app
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _render(refusal: Refusal, request: Request) -> Response:
+    """A page for a person on these paths, a problem body for everybody else."""
+    path = request.url.path
+    if path.startswith(("/t/", "/campaigns/")) or path == "/campaigns":
+        pages: Pages = request.app.state.pages
+        return pages.refused(refusal, request)
+    return problem_response(refusal, request)

@@ -6,11 +6,9 @@ from shared.db import Database
 from shared.errors import Unavailable
 
 from token_service.counting.tally import Tally
-from token_service.tokens import queries, store
-from token_service.tokens.domain import Token, TokenId, TokenNotFound
-from token_service.tokens.format import expiry_minute_of
-from token_service.tokens.verifying import Question, Verifying, Visit
-from token_service.transactions import driver_transaction
+from token_service.tokens import queries
+from token_service.tokens.domain import Token, TokenNotFound
+from token_service.tokens.verifying import Verifying, Visit
 
 
 class TokenService:
@@ -27,7 +25,7 @@ class TokenService:
         Raises:
             MalformedToken, InvalidSignature, TokenNotFound: as they say.
         """
-        question = await self._verifying.locate(tenant, text, visit, only_look=True)
+        question = await self._verifying.locate(tenant, text, visit, only_look=True, count_refusal=False)
         async with self._database.transaction() as connection:
             revoked_at = await queries.revoke_token(connection, question.id, question.expiry_minute)
         if revoked_at is None:
@@ -40,20 +38,11 @@ class TokenService:
         Raises:
             MalformedToken, InvalidSignature, TokenNotFound: as they say.
         """
-        question = await self._verifying.locate(tenant, text, visit, only_look=True)
+        question = await self._verifying.locate(tenant, text, visit, only_look=True, count_refusal=False)
         await flush_quietly(self._tally)
-        async with driver_transaction(self._database) as connection:
-            found = await store.read_tokens(connection, [question.id])
-        token = _token_of(question, found)
+        token = await self._verifying.find(question)
         async with self._database.transaction() as connection:
             return token, await queries.read_refusals(connection, question.id)
-
-
-def _token_of(question: Question, found: dict[TokenId, store.Found]) -> Token:
-    row = found.get(question.id)
-    if row is None or expiry_minute_of(row.token.content.expires_at) != question.expiry_minute:
-        raise TokenNotFound
-    return row.token
 
 
 async def flush_quietly(tally: Tally) -> None:

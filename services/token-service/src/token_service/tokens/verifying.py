@@ -5,7 +5,7 @@
 A use of a token with a quota is written before the answer. Uses of all others are only counted, in batches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -35,6 +35,7 @@ from token_service.tokens.domain import (
 )
 from token_service.tokens.format import expiry_minute_of, has_expired, is_token
 from token_service.tokens.store import Found
+from token_service.transactions import driver_transaction
 
 _log = structlog.get_logger("tokens")
 _tampered = Counter("tokens_tampered_rows", "Rows whose MAC does not fit: somebody edited them. Alarm on any.")
@@ -60,11 +61,17 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A token that was deciphered and is not past its minute. Without `kind` it is only looked at."""
+    """A token that was deciphered.
+
+    Attributes:
+        kind: who uses it; None where it is only looked at.
+        is_counted: whether a refusal goes into the statistics.
+    """
 
     id: TokenId
     expiry_minute: int
     kind: CallerKind | None
+    is_counted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,42 +113,65 @@ class Verifying:
             TooManyBadSignatures: instead of InvalidSignature, where there were too many.
             Unavailable: the use was not counted.
         """
-        return await self._line.submit(await self.read(tenant, text, visit))
+        return await self._line.submit(self.check_minute(await self.locate(tenant, text, visit)))
 
-    async def look(self, tenant: str, text: str, visit: Visit) -> Token:
+    async def look(self, tenant: str, text: str, visit: Visit, *, count_refusal: bool = False) -> Token:
         """The same without counting or using up."""
-        return await self._line.submit(await self.read(tenant, text, visit, only_look=True))
+        located = await self.locate(tenant, text, visit, only_look=True, count_refusal=count_refusal)
+        return await self._line.submit(self.check_minute(located))
 
-    async def read(self, tenant: str, text: str, visit: Visit, *, only_look: bool = False) -> Question:
-        """What the token itself says, without a database.
-
-        Raises:
-            MalformedToken, InvalidSignature, TokenExpired, TooManyBadSignatures: as they say.
-        """
-        located = await self.locate(tenant, text, visit, only_look=only_look)
-        return self.check_minute(located, only_look=only_look)
-
-    async def locate(self, tenant: str, text: str, visit: Visit, *, only_look: bool = False) -> Question:
+    async def locate(
+        self, tenant: str, text: str, visit: Visit, *, only_look: bool = False, count_refusal: bool = True
+    ) -> Question:
         """Where a token's row is, however old the token may be; without a database.
 
         Raises:
             MalformedToken, InvalidSignature, TooManyBadSignatures: as they say.
         """
         if not is_token(text):
-            self._refuse(tenant, MalformedToken(), only_look=only_look)
+            self._refuse(tenant, MalformedToken(), is_counted=count_refusal)
         self._guesses.check(visit.visitor)
         read = await self._ring.read_token(tenant, bytes.fromhex(text))
         if read is None:
             self.charge(visit, tenant)
-            self._refuse(tenant, InvalidSignature(), only_look=only_look)
+            self._refuse(tenant, InvalidSignature(), is_counted=count_refusal)
         number, plain = read
         kind = None if only_look else visit.kind
-        return Question(TokenId(tenant, number, plain.sequence), plain.expiry_minute, kind)
+        return Question(TokenId(tenant, number, plain.sequence), plain.expiry_minute, kind, count_refusal)
 
-    def check_minute(self, question: Question, *, only_look: bool = False) -> Question:
+    async def identify(self, tenants: Iterable[str], text: str, visit: Visit) -> str:
+        """Whose of these tenants the token is, where no credential says so.
+
+        Raises:
+            MalformedToken, InvalidSignature, TooManyBadSignatures: as they say.
+        """
+        if not is_token(text):
+            raise MalformedToken
+        self._guesses.check(visit.visitor)
+        found = await self._ring.identify(tenants, bytes.fromhex(text))
+        if found is None:
+            self.charge(visit)
+            raise InvalidSignature
+        return found[0]
+
+    async def find(self, question: Question) -> Token:
+        """The token's row with all uses that are known by now, whatever has become of it.
+
+        Raises:
+            TokenNotFound, InvalidSignature: there is none, or it was edited.
+        """
+        async with driver_transaction(self._database) as connection:
+            found = await store.read_tokens(connection, [question.id])
+        answered = self._answer(question, found.get(question.id), datetime.now(UTC))
+        if answered.token is None:
+            raise answered.refusal or TokenNotFound()
+        token = answered.token
+        return token if token.is_limited else replace(token, uses=self._tally.with_unseen(token))
+
+    def check_minute(self, question: Question) -> Question:
         """Raises TokenExpired where the token itself says so."""
         if has_expired(question.expiry_minute, datetime.now(UTC)):
-            self._refuse(question.id.tenant, TokenExpired(), question.id, only_look=only_look)
+            self._refuse(question.id.tenant, TokenExpired(), question.id, is_counted=question.is_counted)
         return question
 
     def charge(self, visit: Visit, tenant: str | None = None) -> None:
@@ -179,7 +209,7 @@ class Verifying:
         """Counts what became of a question, and says it; the token with all uses that are known by now."""
         question, token, at = answered.question, answered.token, answered.at
         if answered.refusal is not None:
-            if question.kind is not None:
+            if question.is_counted:
                 self._tally.refused(question.id.tenant, answered.refusal.stable_code, at, token or question.id)
                 _refused.labels(answered.refusal.stable_code).inc()
             return answered.refusal
@@ -212,8 +242,8 @@ class Verifying:
             return Answered(question, None, InvalidSignature(log="the row's MAC does not fit"), now)
         return Answered(question, token, refusal_of(token, now), now)
 
-    def _refuse(self, tenant: str, refusal: Refusal, token_id: TokenId | None = None, *, only_look: bool) -> NoReturn:
-        if not only_look:
+    def _refuse(self, tenant: str, refusal: Refusal, token_id: TokenId | None = None, *, is_counted: bool) -> NoReturn:
+        if is_counted:
             _refused.labels(refusal.stable_code).inc()
             self._tally.refused(tenant, refusal.stable_code, datetime.now(UTC), token_id)
         raise refusal

@@ -1,0 +1,175 @@
+"""`/campaigns`: what has become of campaigns, for the person who runs them."""
+
+import csv
+import io
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import quote
+
+from shared.errors import Forbidden, Malformed
+from shared.identifiers import is_identifier
+from shared.times import iso
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from token_service.campaigns.charts import charts_of, latest
+from token_service.campaigns.domain import Bucket, Counts, Statistics
+from token_service.campaigns.service import CampaignService
+from token_service.onboarding_client import TENANT_ADMIN, OnboardingClient, Session
+from token_service.pages.languages import Texts
+from token_service.pages.rendering import Pages
+from token_service.tokens.domain import CampaignNotFound
+
+SESSION_COOKIE: Final = "session"
+_SESSION = re.compile(r"[\x21-\x7e]{1,512}")
+_LISTED: Final = 100
+_CSV_COLUMNS: Final = ("start", "issued", "opened", "reached", "person", "bot", "scanner", "refused")
+
+
+class NotAdmin(Forbidden):
+    code = "not_tenant_admin"
+
+    def __init__(self) -> None:
+        super().__init__("This page is for the tenant's administrators.")
+
+
+def routes() -> list[Route]:
+    return [
+        Route("/campaigns", show_campaigns, methods=["GET"]),
+        Route("/campaigns/{campaign_id:path}", show_campaign, methods=["GET"]),
+    ]
+
+
+async def show_campaigns(request: Request) -> Response:
+    """The campaigns of the tenant, with what was counted of each."""
+    request.state.route = "/campaigns"
+
+    async def show(session: Session) -> Response:
+        cursor = request.query_params.get("cursor", "")
+        if cursor and not is_identifier(cursor):
+            raise Malformed("This is not a cursor.")
+        found = await _service(request).campaigns(session.tenant, cursor, _LISTED + 1)
+        page = [
+            {
+                "campaign_id": campaign.campaign_id,
+                "counts": [sums.get(event, 0) for event in ("issued", "distinct", "verified", "refused")],
+            }
+            for campaign, sums in found[:_LISTED]
+        ]
+        next_cursor = page[-1]["campaign_id"] if len(found) > _LISTED else None
+        return _pages(request).render(request, "campaigns.html", campaigns=page, next_cursor=next_cursor)
+
+    return await _as_admin(request, show)
+
+
+async def show_campaign(request: Request) -> Response:
+    """One campaign: figures, charts, refusals by reason; with `format=csv` the counts for a spreadsheet."""
+    request.state.route = "/campaigns/{campaign_id}"
+
+    async def show(session: Session) -> Response:
+        campaign_id: str = request.path_params["campaign_id"]
+        if not is_identifier(campaign_id):
+            raise CampaignNotFound
+        try:
+            bucket = Bucket(request.query_params.get("bucket", "day"))
+        except ValueError:
+            raise Malformed("The bucket is hour or day.") from None
+        statistics = await _service(request).statistics(session.tenant, campaign_id, bucket)
+        if request.query_params.get("format") == "csv":
+            return _as_csv(statistics)
+        return _as_page(request, statistics)
+
+    return await _as_admin(request, show)
+
+
+async def _as_admin(request: Request, show: Callable[[Session], Awaitable[Response]]) -> Response:
+    onboarding: OnboardingClient = request.app.state.onboarding
+    cookie = request.cookies.get(SESSION_COOKIE, "")
+    session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
+    if session is None:
+        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        location = f"{request.app.state.settings.public_url}/login?next={quote(here, safe='')}"
+        return Response(status_code=303, headers={"Location": location, "Cache-Control": "no-store"})
+    if TENANT_ADMIN not in session.roles:
+        raise NotAdmin
+    return await show(session)
+
+
+def _as_page(request: Request, statistics: Statistics) -> Response:
+    pages = _pages(request)
+    texts = pages.texts(request)
+    rows, is_cut = latest(statistics.buckets, statistics.bucket)
+    label = texts.day if statistics.bucket is Bucket.DAY else texts.hour
+    total = statistics.total
+    most = max(total.refused.values(), default=0)
+    reasons = [
+        {"code": code, "count": count, "width": round(100 * count / most, 1)}
+        for code, count in sorted(total.refused.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return pages.render(
+        request,
+        "campaign.html",
+        campaign=statistics.campaign,
+        campaign_id=statistics.campaign.campaign_id,
+        bucket=statistics.bucket.value,
+        tiles=_tiles(texts, total),
+        charts=charts_of(rows),
+        labels=[label(time) for time, _ in rows],
+        rows=[{"label": label(time), "counts": _figures(counts)} for time, counts in reversed(rows)],
+        reasons=reasons,
+        is_cut=is_cut,
+    )
+
+
+def _tiles(texts: Texts, total: Counts) -> list[dict[str, Any]]:
+    by_kind = {kind: texts.number(count) for kind, count in total.verified_by.items()}
+    tiles = [
+        ("issued", total.issued, texts.say("campaign.issued_hint")),
+        (
+            "reached",
+            total.distinct,
+            texts.say("campaign.reached_hint", share=texts.share(total.distinct, total.issued)),
+        ),
+        ("verified", total.verified, texts.say("campaign.verified_hint", **by_kind)),
+        ("refused", total.refusals, texts.say("campaign.refused_hint")),
+    ]
+    if total.opened:
+        tiles.insert(1, ("opened", total.opened, texts.say("campaign.opened_hint")))
+    return [{"name": name, "count": count, "hint": hint} for name, count, hint in tiles]
+
+
+def _figures(counts: Counts) -> list[int]:
+    kinds = counts.verified_by
+    return [counts.issued, counts.distinct, kinds["person"], kinds["bot"], kinds["scanner"], counts.refusals]
+
+
+def _as_csv(statistics: Statistics) -> Response:
+    reasons = sorted(statistics.total.refused)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([*_CSV_COLUMNS, *(f"refused.{reason}" for reason in reasons)])
+    for start, counts in statistics.buckets.items():
+        issued, *others = _figures(counts)
+        by_reason = (counts.refused.get(reason, 0) for reason in reasons)
+        writer.writerow([iso(start), issued, counts.opened, *others, *by_reason])
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", statistics.campaign.campaign_id).strip("-.") or "campaign"
+    return Response(
+        text.getvalue(),
+        headers={
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="{name}-{statistics.bucket.value}.csv"',
+        },
+        media_type="text/csv",
+    )
+
+
+def _pages(request: Request) -> Pages:
+    pages: Pages = request.app.state.pages
+    return pages
+
+
+def _service(request: Request) -> CampaignService:
+    service: CampaignService = request.app.state.campaigns
+    return service

@@ -1,0 +1,89 @@
+"""`mint`: a target list from a file, the same rows with links to standard output, progress on standard error."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from token_service.command_line.parts import Parts
+from token_service.imports.importing import Row, import_rows
+from token_service.imports.lists import CsvList, NdjsonList, TargetList
+from token_service.imports.rows import RowProblem, check_defaults
+from token_service.imports.writing import Outcome, RowWriter
+
+_CHUNK_BYTES: Final = 65_536
+R = TypeVar("R")
+
+
+@dataclass(slots=True)
+class Tallied:
+    """How many rows got a token, and how many did not."""
+
+    minted: int = 0
+    refused: int = 0
+
+
+async def mint(
+    parts: Parts,
+    tenant: str,
+    source: BinaryIO,
+    target: BinaryIO,
+    *,
+    length: int | None,
+    as_ndjson: bool,
+    defaults: Mapping[str, str],
+) -> Tallied:
+    """Mints the list.
+
+    Raises:
+        MalformedHeader, RowProblem: the list, or what was given for all of it, makes no sense.
+    """
+    check_defaults(defaults, plain_http=parts.plain_http)
+    tallied = Tallied()
+    columns = (
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TextColumn("{task.fields[minted]:,} links, {task.fields[refused]:,} refused"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("Minting", total=length, minted=0, refused=0)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            while chunk := await asyncio.to_thread(source.read, _CHUNK_BYTES):
+                yield chunk
+                progress.update(task, advance=len(chunk), minted=tallied.minted, refused=tallied.refused)
+
+        writer = parts.row_writers.of(tenant)
+        if as_ndjson:
+            ndjson = NdjsonList(chunks(), defaults, plain_http=parts.plain_http)
+            await _carry(writer, ndjson, target, tallied)
+        else:
+            csv = await CsvList.open(chunks(), defaults, plain_http=parts.plain_http)
+            await _carry(writer, csv, target, tallied)
+        progress.update(task, minted=tallied.minted, refused=tallied.refused)
+    return tallied
+
+
+async def _carry(writer: RowWriter, target_list: TargetList[R], target: BinaryIO, tallied: Tallied) -> None:
+    target.write(target_list.head)
+
+    def shape(answered: Sequence[tuple[Row[R], Outcome]]) -> bytes:
+        refused = sum(isinstance(outcome, RowProblem) for _, outcome in answered)
+        tallied.refused += refused
+        tallied.minted += len(answered) - refused
+        return target_list.shape(answered)
+
+    async for answered in import_rows(writer, target_list.blocks(), shape):
+        await asyncio.to_thread(target.write, answered)
+    target.flush()
+
+
+def is_ndjson(path: Path) -> bool:
+    """By the file's name."""
+    return path.suffix in {".ndjson", ".jsonl"}

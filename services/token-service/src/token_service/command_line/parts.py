@@ -1,0 +1,67 @@
+"""The parts of the service that commands need, without the server."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.db import Database
+from shared.errors import Malformed
+from shared.sealing import Sealer, parse_key_encryption_keys
+from shared.settings import Mode
+
+from token_service.imports.writing import RowWriters
+from token_service.keys import store
+from token_service.keys.ring import KeyRing
+from token_service.keys.sequences import Sequences
+from token_service.keys.store import KeyRow
+from token_service.settings import Settings
+
+
+class NameTheTenant(Malformed):
+    """There is not exactly one tenant, so it has to be said which one is meant."""
+
+    code = "name_the_tenant"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a command works with."""
+
+    database: Database
+    ring: KeyRing
+    row_writers: RowWriters
+    plain_http: bool
+
+    async def keys(self, tenant: str | None) -> list[KeyRow]:
+        """The keys of one tenant, or of all, the newest last."""
+        async with self.database.transaction() as connection:
+            _, keys = await store.read_clock_and_all(connection)
+        return [key for key in keys if tenant is None or key.tenant == tenant]
+
+    async def tenant(self, named: str | None) -> str:
+        """The tenant that was named, or the only one there is.
+
+        Raises:
+            NameTheTenant: see there.
+        """
+        if named is not None:
+            return named
+        tenants = sorted({key.tenant for key in await self.keys(None)})
+        if len(tenants) != 1:
+            known = f": {', '.join(tenants)}" if tenants else ""
+            raise NameTheTenant(f"Name the tenant with --tenant{known}.")
+        return tenants[0]
+
+
+@asynccontextmanager
+async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
+    """The parts, and the end of their connections."""
+    database = Database.of(settings)
+    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    ring = KeyRing(database, sealer, ahead=timedelta(seconds=settings.key_ahead_seconds))
+    writers = RowWriters(database, ring, Sequences(database, ring))
+    try:
+        yield Parts(database, ring, writers, settings.mode is Mode.DEVELOPMENT)
+    finally:
+        await database.dispose()

@@ -1,0 +1,70 @@
+"""`/t/{token}`: GET shows the offer, POST uses the link up and goes on. A GET uses nothing up: scanners open links."""
+
+import re
+import secrets
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from token_service.counting.kinds import is_prefetch, kind_of
+from token_service.landing.service import LandingService
+from token_service.pages.languages import language_of
+from token_service.pages.rendering import Pages
+from token_service.tokens.verifying import Visit
+
+_PATH: Final = "/t/{token}"
+_VISIT: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def routes() -> list[Route]:
+    return [Route(_PATH, show_offer, methods=["GET", "HEAD"]), Route(_PATH, go_on, methods=["POST"])]
+
+
+async def show_offer(request: Request) -> Response:
+    """The offer and a button. HEAD and prefetches are answered, and never counted."""
+    request.state.route = _PATH
+    service: LandingService = request.app.state.landing
+    pages: Pages = request.app.state.pages
+    text: str = request.path_params["token"]
+    is_counted = request.method == "GET" and not is_prefetch(_purpose(request))
+    landing = await service.open(text, _visit(request), is_counted=is_counted)
+    return pages.render(
+        request,
+        "offer.html",
+        leads_away=True,
+        among=tuple(landing.offers),
+        offer=landing.offers[language_of(request, tuple(landing.offers))],
+        action=f"/t/{text}",
+        visit=secrets.token_hex(16),
+    )
+
+
+async def go_on(request: Request) -> Response:
+    """Uses the link up and leads to the campaign's site."""
+    request.state.route = _PATH
+    service: LandingService = request.app.state.landing
+    visit_id = _visit_id(await request.body())
+    return (await service.go(request.path_params["token"], _visit(request), visit_id)).response()
+
+
+def _visit(request: Request) -> Visit:
+    address = request.app.state.proxies.client_address(request.scope)
+    kind = kind_of((request.headers.get("user-agent") or "")[:1024], request.method, _purpose(request))
+    return Visit(kind, visitor=address, caller=address)
+
+
+def _purpose(request: Request) -> str | None:
+    headers = request.headers
+    return headers.get("sec-purpose") or headers.get("purpose") or headers.get("x-moz") or headers.get("x-purpose")
+
+
+def _visit_id(body: bytes) -> str | None:
+    """Of the page that was shown; without it the post is good as well, only not repeatable."""
+    try:
+        found = parse_qs(body.decode("ascii"), max_num_fields=20).get("visit", [""])[0]
+    except ValueError:
+        return None
+    return found if _VISIT.fullmatch(found) else None

@@ -1,0 +1,101 @@
+"""Opening the hosted page and going on from it. Nobody says whose token it is: the keys of all tenants tell."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+from shared.db import Database
+from shared.idempotency import Answer, RequestKey
+
+from token_service.campaigns import store
+from token_service.campaigns.domain import Landing
+from token_service.campaigns.service import LandingNotFound
+from token_service.counting.tally import Tally
+from token_service.tokens.domain import Token
+from token_service.tokens.once import Once
+from token_service.tokens.verifying import Verifying, Visit
+
+#: How long it may take until another process's first landing page of a tenant is found here.
+_REMEMBER_SECONDS: Final = 2.0
+#: No client is called so: a client's id has no colon.
+_OWNER: Final = "landing:"
+
+
+class LandingService:
+    """One a process.
+
+    Args:
+        clock: seconds, monotonic; handed in by tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        verifying: Verifying,
+        once: Once,
+        tally: Tally,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._verifying = verifying
+        self._once = once
+        self._tally = tally
+        self._clock = clock
+        self._tenants: list[str] = []
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def open(self, text: str, visit: Visit, *, is_counted: bool) -> Landing:
+        """What the page shows. Nothing is used up; the view is counted unless nobody has asked for it yet.
+
+        Raises:
+            Refusal: as `Verifying.look`; LandingNotFound where the campaign has no hosted page.
+        """
+        tenant = await self._verifying.identify(await self._tenants_with_landing(), text, visit)
+        token = await self._verifying.look(tenant, text, visit, count_refusal=is_counted)
+        landing = await self._landing_of(token)
+        if is_counted:
+            self._tally.opened(token, visit.kind, datetime.now(UTC))
+        return landing
+
+    async def go(self, text: str, visit: Visit, visit_id: str | None) -> Answer:
+        """Uses the token up and says where to go.
+
+        Args:
+            visit_id: of the page that was shown: whoever presses its button twice goes on twice, and uses up once.
+
+        Raises:
+            Refusal: as `Verifying.verify`; LandingNotFound where the campaign has no hosted page.
+        """
+        tenant = await self._verifying.identify(await self._tenants_with_landing(), text, visit)
+        located = await self._verifying.locate(tenant, text, visit)
+        landing = await self._landing_of(await self._verifying.find(located))
+
+        def shape(_token: Token) -> Answer:
+            return Answer(303, b"", {"Location": landing.destination_url, "Cache-Control": "no-store"}, "text/plain")
+
+        if visit_id is None:
+            return shape(await self._verifying.verify(tenant, text, visit))
+        digest = hashlib.sha256(bytes.fromhex(text)).digest()
+        key = RequestKey(f"{visit_id}.{digest.hex()[:32]}", digest)
+        return await self._once.verify(_OWNER, tenant, text, visit, key, shape)
+
+    async def _tenants_with_landing(self) -> list[str]:
+        if self._clock() - self._read_at > _REMEMBER_SECONDS:
+            async with self._reading:
+                if self._clock() - self._read_at > _REMEMBER_SECONDS:
+                    async with self._database.transaction() as connection:
+                        self._tenants = await store.tenants_with_landing(connection)
+                    self._read_at = self._clock()
+        return self._tenants
+
+    async def _landing_of(self, token: Token) -> Landing:
+        async with self._database.transaction() as connection:
+            campaign = await store.read_campaign(connection, token.id.tenant, token.content.campaign_id)
+        if campaign is None or campaign.landing is None:
+            raise LandingNotFound
+        return campaign.landing
