@@ -8,13 +8,14 @@ its being down for a minute stops nobody. A Bearer token is checked offline.
 import asyncio
 import base64
 import binascii
+import functools
 import hashlib
 import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import httpx
 from fastapi import Depends, Request, Security
@@ -30,10 +31,13 @@ from shared.service_tokens import ServiceTokens
 
 FRESH_SECONDS: Final = 3.0
 STALE_SECONDS: Final = 180.0
-#: After the register did not answer, remembered answers serve for so long before it is asked again.
+#: While the register does not answer, one request in so long asks whether it is back.
 _PAUSE_SECONDS: Final = 1.0
 _REFUSED_SECONDS: Final = 1.0
 _REMEMBERED: Final = 10_000
+#: Credentials of which nothing is known: so many are asked about at the same time, and so many wait for that.
+_ASKED_AT_ONCE: Final = 32
+_WAITING: Final = 1000
 
 
 class InsufficientScope(Forbidden):
@@ -114,10 +118,10 @@ class HttpRegister:
         )
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Remembered:
-    client: Client | None
-    caller: Caller | None
+    client: Client
+    caller: Caller
     asked_at: float
 
 
@@ -148,8 +152,12 @@ class Callers:
         # Keyed by a digest, under a key of this process, of the whole header: no secret lies around in the cache.
         self._digest_key = os.urandom(32)
         self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[_Remembered]] = {}
-        self._paused_until = float("-inf")
+        # Refused until; apart from the others, so that a flood of wrong secrets drives no good one out.
+        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[_Remembered | None]] = {}
+        self._turns = asyncio.Semaphore(_ASKED_AT_ONCE)
+        self._is_silent = False
+        self._ask_silent_at = float("-inf")
 
     async def authenticate(self, scope: Scope) -> Caller:
         """The caller of a request.
@@ -172,54 +180,87 @@ class Callers:
 
     async def _basic(self, header: bytes, credentials: bytes, scope: Scope) -> Caller:
         digest = hashlib.blake2b(header, key=self._digest_key, digest_size=32).digest()
+        now = self._clock()
         found = self._remembered.get(digest)
-        if found is None or not self._is_fresh(found):
-            found = await self._ask_once(digest, credentials, found)
-        if found.client is None or found.caller is None:
-            raise Unauthenticated("The client id or the secret is wrong.")
+        if found is None and self._refused.get(digest, now) > now:
+            raise _wrong_credentials()
+        if found is None or now - found.asked_at >= FRESH_SECONDS:
+            found = await self._look_up(digest, _split_basic(credentials), found)
+        if found is None:
+            raise _wrong_credentials()
         if found.client.ip_allow_list:
             address = self._proxies.client_address(scope)
             if address is None or not is_within(address, parse_networks(found.client.ip_allow_list)):
                 raise IpNotAllowed("This client may not call from your address.", log=f"address {address}")
         return found.caller
 
-    def _is_fresh(self, found: _Remembered) -> bool:
-        return self._clock() - found.asked_at < (FRESH_SECONDS if found.client is not None else _REFUSED_SECONDS)
-
-    async def _ask_once(self, digest: bytes, credentials: bytes, stale: _Remembered | None) -> _Remembered:
-        """Asks the register, once for all who wait for the same answer."""
-        asking = self._asking.get(digest)
-        if asking is None:
-            asking = asyncio.create_task(self._ask(digest, credentials, stale))
-            self._asking[digest] = asking
-            asking.add_done_callback(lambda _: self._asking.pop(digest, None))
+    async def _look_up(
+        self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None
+    ) -> _Remembered | None:
+        """What the register says; while it is silent, what it said, and nobody who is known waits for it."""
+        now = self._clock()
+        if stale is not None and now - stale.asked_at >= STALE_SECONDS:
+            stale = None
+        was_silent = self._is_silent
+        if was_silent and digest not in self._asking:
+            if now < self._ask_silent_at:
+                if stale is None:
+                    raise Unavailable(log="the register is silent")
+                return stale
+            self._ask_silent_at = now + _PAUSE_SECONDS
+        asking = self._ask_once(digest, credentials, stale)
+        if was_silent and stale is not None:
+            return stale
         # Shielded: one caller that hangs up must not take the answer from the others.
         return await asyncio.shield(asking)
 
-    async def _ask(self, digest: bytes, credentials: bytes, stale: _Remembered | None) -> _Remembered:
+    def _ask_once(
+        self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None
+    ) -> "asyncio.Task[_Remembered | None]":
+        """Asks the register, once for all who wait for the same answer."""
+        asking = self._asking.get(digest)
+        if asking is None:
+            if stale is None and len(self._asking) >= _WAITING:
+                raise Unavailable(log="too many unknown credentials at once")
+            asking = asyncio.create_task(self._ask(digest, credentials, stale))
+            self._asking[digest] = asking
+            asking.add_done_callback(functools.partial(self._asked, digest))
+        return asking
+
+    def _asked(self, digest: bytes, asking: "asyncio.Task[_Remembered | None]") -> None:
+        del self._asking[digest]
+        if not asking.cancelled():
+            # Taken note of, since all who waited may have gone.
+            asking.exception()
+
+    async def _ask(self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None) -> _Remembered | None:
+        if stale is not None:
+            return await self._ask_now(digest, credentials, stale)
+        async with self._turns:
+            if self._is_silent and self._clock() < self._ask_silent_at:
+                raise Unavailable(log="the register fell silent")
+            return await self._ask_now(digest, credentials, stale)
+
+    async def _ask_now(
+        self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None
+    ) -> _Remembered | None:
         asked_at = self._clock()
-        usable = stale is not None and stale.client is not None and asked_at - stale.asked_at < STALE_SECONDS
-        if stale is not None and usable and asked_at < self._paused_until:
-            return stale
-        client_id, secret = _split_basic(credentials)
         try:
-            client = await self._register.check(client_id, secret)
+            client = await self._register.check(*credentials)
         except Unavailable:
-            self._paused_until = self._clock() + _PAUSE_SECONDS
-            if stale is not None and usable:
-                return stale
-            raise
-        caller = None
-        if client is not None:
-            # A third party's secret opens nothing but the tenant authority, where it is given the access token that
-            # the tenant has consented to.
-            scopes = client.scopes if client.kind == "first_party" else frozenset()
-            caller = Caller(client.client_id, client.tenant, scopes, client.kind, client.vendor_id)
+            self._is_silent = True
+            self._ask_silent_at = self._clock() + _PAUSE_SECONDS
+            if stale is None:
+                raise
+            return stale
+        self._is_silent = False
+        if client is None:
+            self._remembered.pop(digest, None)
+            _keep(self._refused, digest, self._clock() + _REFUSED_SECONDS)
+            return None
+        caller = Caller(client.client_id, client.tenant, client.scopes, client.kind, client.vendor_id)
         found = _Remembered(client, caller, asked_at)
-        self._remembered[digest] = found
-        self._remembered.move_to_end(digest)
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+        _keep(self._remembered, digest, found)
         return found
 
     async def _bearer(self, credentials: bytes) -> Caller:
@@ -250,6 +291,21 @@ def _caller_of(claims: dict[str, Any], tenant: str) -> Caller:
     if not isinstance(client_id, str) or not isinstance(scope, str) or not isinstance(subject, str):
         raise Unauthenticated("This is not an access token.", code="malformed_token")
     return Caller(client_id, tenant, frozenset(scope.split()), "third_party", None, subject)
+
+
+V = TypeVar("V")
+
+
+def _keep(remembered: OrderedDict[bytes, V], digest: bytes, value: V) -> None:
+    """Remembers, and forgets what has not been asked about for the longest time."""
+    remembered[digest] = value
+    remembered.move_to_end(digest)
+    while len(remembered) > _REMEMBERED:
+        remembered.popitem(last=False)
+
+
+def _wrong_credentials() -> Unauthenticated:
+    return Unauthenticated("The client id or the secret is wrong.")
 
 
 def _authorization_of(scope: Scope) -> bytes:
