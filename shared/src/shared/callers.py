@@ -103,19 +103,26 @@ class HttpRegister:
         answer = await self._service.ask(
             "/internal/clients/check", {"client_id": client_id, "client_secret": client_secret}
         )
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        if answer.status_code != httpx.codes.OK:
-            raise Unavailable(log=f"register: status {answer.status_code}")
-        found = answer.json()
-        return Client(
-            client_id=found["client_id"],
-            tenant=found["tenant"],
-            scopes=frozenset(found["scopes"]),
-            kind=found["kind"],
-            vendor_id=found["vendor_id"],
-            ip_allow_list=tuple(found["ip_allow_list"]),
-        )
+        try:
+            found = answer.json()
+            # Malformed: longer than any that the register gives out. A 404 of another kind is a wrong address.
+            if answer.status_code == httpx.codes.BAD_REQUEST or (
+                answer.status_code == httpx.codes.NOT_FOUND and found["code"] == "invalid_client"
+            ):
+                return None
+            if answer.status_code != httpx.codes.OK:
+                raise Unavailable(log=f"register: status {answer.status_code}")
+            parse_networks(tuple(found["ip_allow_list"]))
+            return Client(
+                client_id=found["client_id"],
+                tenant=found["tenant"],
+                scopes=frozenset(found["scopes"]),
+                kind=found["kind"],
+                vendor_id=found["vendor_id"],
+                ip_allow_list=tuple(found["ip_allow_list"]),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unavailable(log=f"register: unreadable answer: {error!r}") from None
 
 
 @dataclass(frozen=True, slots=True)
