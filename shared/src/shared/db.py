@@ -35,6 +35,10 @@ _PASSING_SQLSTATES = frozenset(
 _CONNECTION_ERRORS = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, InterfaceError, PoolTimeout)
 
 
+#: For the lines of group commit, each of which has two lanes; beside the ordinary pool.
+_RAW_CONNECTIONS = 8
+
+
 class OutcomeUnknown(Unavailable):
     """The connection was lost while committing: the transaction may or may not have been kept."""
 
@@ -96,21 +100,10 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200) -> None:
-        self.engine: AsyncEngine = create_async_engine(
-            url.replace("postgresql://", "postgresql+asyncpg://", 1),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=5,
-            # A restarted database leaves dead connections in the pool: look before use, not fail after.
-            pool_pre_ping=True,
-            connect_args={
-                "timeout": 5,
-                "command_timeout": 30,
-                "statement_cache_size": statement_cache,
-                "prepared_statement_cache_size": statement_cache,
-                "server_settings": {"application_name": "points-platform"},
-            },
-        )
+        # A restarted database leaves dead connections in the pool: look before use, not fail after.
+        self.engine = _create_engine(url, pool_size, statement_cache, look_first=True)
+        # The lines of group commit try again by themselves; the look would be one of their five round trips.
+        self._raw_engine = _create_engine(url, _RAW_CONNECTIONS, statement_cache, look_first=False)
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "Database":
@@ -155,7 +148,7 @@ class Database:
         Raises:
             OutcomeUnknown: the connection was lost while committing.
         """
-        async with self.engine.connect() as connection:
+        async with self._raw_engine.connect() as connection:
             fairy = await connection.get_raw_connection()
             driver: Any = fairy.driver_connection
             transaction = driver.transaction()
@@ -188,6 +181,24 @@ class Database:
 
     async def dispose(self) -> None:
         await self.engine.dispose()
+        await self._raw_engine.dispose()
+
+
+def _create_engine(url: str, pool_size: int, statement_cache: int, *, look_first: bool) -> AsyncEngine:
+    return create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=look_first,
+        connect_args={
+            "timeout": 5,
+            "command_timeout": 30,
+            "statement_cache_size": statement_cache,
+            "prepared_statement_cache_size": statement_cache,
+            "server_settings": {"application_name": "points-platform"},
+        },
+    )
 
 
 async def _roll_back_quietly(transaction: Any) -> None:

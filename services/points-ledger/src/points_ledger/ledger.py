@@ -145,6 +145,9 @@ class _Batch:
             # An answer that only repeats what was found is written too: after a COMMIT that was cut short while it
             # waited for a synchronous standby the row is visible here, and would be lost with this machine.
             self.repeated_transactions.add(transaction_key)
+        if decision.repeated and isinstance(decision.outcome, Entry):
+            # Entries cannot be written again; their account is, as it stands.
+            self.changed_accounts.add(AccountKey(decision.outcome.tenant, decision.outcome.user_id))
         if decision.entry is not None:
             entry = decision.entry
             self.entries[EntryKey(entry.tenant, entry.user_id, entry.kind.value, entry.source, entry.reference)] = entry
@@ -178,18 +181,18 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[Order]) -> _B
 
 
 async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
-    if batch.changed_accounts:
-        await store.write_accounts(connection, [batch.accounts[key] for key in batch.changed_accounts])
-    if batch.new_transactions:
-        await store.insert_transactions(connection, [batch.transactions[key] for key in batch.new_transactions])
     changed = batch.changed_transactions - batch.new_transactions
-    if changed:
-        await store.update_transactions(connection, [batch.transactions[key] for key in changed])
+    if batch.changed_accounts or batch.new_transactions or changed or batch.new_entries:
+        await store.write_changes(
+            connection,
+            accounts=[batch.accounts[key] for key in batch.changed_accounts],
+            new_transactions=[batch.transactions[key] for key in batch.new_transactions],
+            changed_transactions=[batch.transactions[key] for key in changed],
+            new_entries=batch.new_entries,
+        )
     repeated = batch.repeated_transactions - batch.new_transactions - changed
     if repeated:
         await store.touch_transactions(connection, repeated)
-    if batch.new_entries:
-        await store.insert_entries(connection, batch.new_entries)
     if batch.new_answers and not await store.write_answers(connection, batch.new_answers):
         raise LostRace(log="lost a race: idempotency key")
     repeated_answers = batch.repeated_answers - batch.new_answers.keys()

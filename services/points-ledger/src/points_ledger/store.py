@@ -89,35 +89,36 @@ SELECT tenant, client_id, key, fingerprint, answer
  WHERE created_at >= now() - interval '24 hours'
 """
 
-_WRITE_ACCOUNTS = """
-UPDATE points_ledger.accounts a
-   SET available = new.available, held = new.held, entries = new.entries
-  FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-       AS new (tenant, user_id, available, held, entries)
- WHERE a.tenant = new.tenant AND a.user_id = new.user_id
+# All that a batch changes, in one statement: each one more would cost as much as deciding over ten commands. None of
+# the four looks at what another writes, and the rows of accounts and transactions are locked or new.
+_WRITE_CHANGES = """
+WITH kept_accounts AS (
+  UPDATE points_ledger.accounts a
+     SET available = new.available, held = new.held, entries = new.entries
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+         AS new (tenant, user_id, available, held, entries)
+   WHERE a.tenant = new.tenant AND a.user_id = new.user_id
+), new_transactions AS (
+  INSERT INTO points_ledger.transactions
+         (tenant, vendor_id, transaction_id, user_id, state, points, deducted, refunded, description,
+          created_at, expires_at, ended_at, touched_at)
+  SELECT *, clock_timestamp()
+    FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[],
+                $13::bigint[], $14::text[], $15::timestamptz[], $16::timestamptz[], $17::timestamptz[])
+), changed_transactions AS (
+  UPDATE points_ledger.transactions t
+     SET state = new.state, deducted = new.deducted, refunded = new.refunded, ended_at = new.ended_at,
+         touched_at = clock_timestamp()
+    FROM unnest($18::text[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::bigint[], $24::timestamptz[])
+         AS new (tenant, vendor_id, transaction_id, state, deducted, refunded, ended_at)
+   WHERE t.tenant = new.tenant AND t.vendor_id = new.vendor_id AND t.transaction_id = new.transaction_id
+)
+INSERT INTO points_ledger.entries
+       (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at)
+SELECT * FROM unnest($25::text[], $26::text[], $27::bigint[], $28::text[], $29::bigint[], $30::bigint[], $31::text[],
+                     $32::text[], $33::text[], $34::timestamptz[])
 """
 
-_INSERT_TRANSACTIONS = """
-INSERT INTO points_ledger.transactions
-       (tenant, vendor_id, transaction_id, user_id, state, points, deducted, refunded, description,
-        created_at, expires_at, ended_at, touched_at)
-SELECT *, clock_timestamp()
-  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-              $9::text[], $10::timestamptz[], $11::timestamptz[], $12::timestamptz[])
-"""
-
-_UPDATE_TRANSACTIONS = """
-UPDATE points_ledger.transactions t
-   SET state = new.state, deducted = new.deducted, refunded = new.refunded, ended_at = new.ended_at,
-       touched_at = clock_timestamp()
-  FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::timestamptz[])
-       AS new (tenant, vendor_id, transaction_id, state, deducted, refunded, ended_at)
- WHERE t.tenant = new.tenant AND t.vendor_id = new.vendor_id AND t.transaction_id = new.transaction_id
-"""
-
-# A touch never waits: the row may be in the hand of a batch that has locked other accounts than ours, and might wait
-# for a row of ours in turn. What is being written right now needs no second write, and our own accounts' locks are
-# writes too.
 _TOUCH_TRANSACTIONS = """
 UPDATE points_ledger.transactions t
    SET touched_at = clock_timestamp()
@@ -126,13 +127,6 @@ UPDATE points_ledger.transactions t
           JOIN points_ledger.transactions found USING (tenant, vendor_id, transaction_id)
            FOR NO KEY UPDATE OF found SKIP LOCKED) free
  WHERE t.tenant = free.tenant AND t.vendor_id = free.vendor_id AND t.transaction_id = free.transaction_id
-"""
-
-_INSERT_ENTRIES = """
-INSERT INTO points_ledger.entries
-       (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[], $7::text[],
-                     $8::text[], $9::text[], $10::timestamptz[])
 """
 
 # An answer past its 24 h gives way to the new one; a younger one of another batch makes the count fall short.
@@ -185,67 +179,51 @@ async def read_answers(connection: asyncpg.Connection, keys: Iterable[AnswerKey]
     return {AnswerKey(*row[:3]): KeptAnswer(row[3], row[4]) for row in map(tuple, rows)}
 
 
-async def write_accounts(connection: asyncpg.Connection, accounts: Sequence[Account]) -> None:
-    rows = [(a.tenant, a.user_id, a.available, a.held, a.entries) for a in accounts]
-    await connection.execute(_WRITE_ACCOUNTS, *_columns(rows, 5))
-
-
-async def insert_transactions(connection: asyncpg.Connection, transactions: Sequence[Transaction]) -> None:
-    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the ids.
-
-    In the order of their keys: two processes that are given the same new ids, for accounts of which neither waits
-    for the other's, wait for each other here.
-    """
-    rows = [
-        (
-            t.tenant,
-            t.vendor_id,
-            t.transaction_id,
-            t.user_id,
-            t.state.value,
-            t.points,
-            t.deducted,
-            t.refunded,
-            t.description,
-            t.created_at,
-            t.expires_at,
-            t.ended_at,
-        )
-        for t in sorted(transactions, key=_key_of)
-    ]
-    await connection.execute(_INSERT_TRANSACTIONS, *_columns(rows, 12))
-
-
-async def update_transactions(connection: asyncpg.Connection, transactions: Sequence[Transaction]) -> None:
-    rows = [
-        (t.tenant, t.vendor_id, t.transaction_id, t.state.value, t.deducted, t.refunded, t.ended_at)
-        for t in sorted(transactions, key=_key_of)
-    ]
-    await connection.execute(_UPDATE_TRANSACTIONS, *_columns(rows, 7))
+async def write_changes(
+    connection: asyncpg.Connection,
+    *,
+    accounts: Sequence[Account],
+    new_transactions: Sequence[Transaction],
+    changed_transactions: Sequence[Transaction],
+    new_entries: Sequence[Entry],
+) -> None:
+    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the new rows."""
+    await connection.execute(
+        _WRITE_CHANGES,
+        *_columns([(a.tenant, a.user_id, a.available, a.held, a.entries) for a in accounts], 5),
+        *_columns(
+            [
+                (
+                    *(t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.state.value, t.points),
+                    *(t.deducted, t.refunded, t.description, t.created_at, t.expires_at, t.ended_at),
+                )
+                # Two batches with the same new ids wait for each other in one order only.
+                for t in sorted(new_transactions, key=_key_of)
+            ],
+            12,
+        ),
+        *_columns(
+            [
+                (t.tenant, t.vendor_id, t.transaction_id, t.state.value, t.deducted, t.refunded, t.ended_at)
+                for t in sorted(changed_transactions, key=_key_of)
+            ],
+            7,
+        ),
+        *_columns(
+            [
+                (
+                    *(e.tenant, e.user_id, e.number, e.kind.value, e.points, e.balance),
+                    *(e.source, e.reference, e.reason, e.created_at),
+                )
+                for e in new_entries
+            ],
+            10,
+        ),
+    )
 
 
 async def touch_transactions(connection: asyncpg.Connection, keys: Iterable[TransactionKey]) -> None:
     await connection.execute(_TOUCH_TRANSACTIONS, *_columns(sorted(keys), 3))
-
-
-async def insert_entries(connection: asyncpg.Connection, entries: Sequence[Entry]) -> None:
-    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the references."""
-    rows = [
-        (
-            e.tenant,
-            e.user_id,
-            e.number,
-            e.kind.value,
-            e.points,
-            e.balance,
-            e.source,
-            e.reference,
-            e.reason,
-            e.created_at,
-        )
-        for e in entries
-    ]
-    await connection.execute(_INSERT_ENTRIES, *_columns(rows, 10))
 
 
 async def write_answers(connection: asyncpg.Connection, answers: Mapping[AnswerKey, KeptAnswer]) -> bool:
