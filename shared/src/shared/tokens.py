@@ -79,13 +79,18 @@ class VerificationKey:
 
 
 class KeySet:
-    """Verification keys by exact kid."""
+    """Verification keys by exact kid.
 
-    def __init__(self, keys: Iterable[VerificationKey]) -> None:
+    Args:
+        kid_optional: where there is one key only, a token need not name it (as many clients that sign do not).
+    """
+
+    def __init__(self, keys: Iterable[VerificationKey], *, kid_optional: bool = False) -> None:
         self._keys = {key.kid: key for key in keys}
+        self._lone = next(iter(self._keys.values())) if kid_optional and len(self._keys) == 1 else None
 
     @classmethod
-    def from_jwks(cls, jwks: Mapping[str, Any]) -> "KeySet":
+    def from_jwks(cls, jwks: Mapping[str, Any], *, kid_optional: bool = False) -> "KeySet":
         """The usable keys of a JWKS; keys of other algorithms are somebody else's business.
 
         Raises:
@@ -99,10 +104,16 @@ class KeySet:
             # One that is odd must not take the good ones along.
             with suppress(UnusableKey):
                 keys.append(VerificationKey.from_jwk(jwk if isinstance(jwk, dict) else {}))
-        return cls(keys)
+        return cls(keys, kid_optional=kid_optional)
 
     def get(self, kid: str) -> VerificationKey | None:
         return self._keys.get(kid)
+
+    def chosen_by(self, header: Mapping[str, Any]) -> VerificationKey | None:
+        """The key that the header of a token names."""
+        if "kid" not in header:
+            return self._lone
+        return self._keys.get(header["kid"]) if isinstance(header["kid"], str) else None
 
     def __contains__(self, kid: str) -> bool:
         return kid in self._keys
@@ -186,7 +197,7 @@ def verify(
     token: str,
     keys: KeySet,
     *,
-    typ: str,
+    typ: str | frozenset[str],
     issuer: str,
     audience: str,
     now: float | None = None,
@@ -195,7 +206,8 @@ def verify(
     """The claims of a token that is good in every respect.
 
     Args:
-        typ: the only accepted `typ` of the header, compared without regard to case (RFC 7515, 4.1.9).
+        typ: the only accepted `typ` of the header, compared without regard to case (RFC 7515, 4.1.9); of several,
+            an empty one stands for a header that has none.
         issuer: the only accepted `iss`.
         audience: must be, or be among, `aud`.
         now: seconds since 1970; the machine's clock by default.
@@ -206,15 +218,17 @@ def verify(
     """
     encoded_header, encoded_claims, signature = _segments(token)
     header = _json_object(encoded_header)
-    key = keys.get(header["kid"]) if isinstance(header.get("kid"), str) else None
+    key = keys.chosen_by(header)
     if key is None:
         raise Rejected("unknown_key", "The token names no key that is in use here.")
     if header.get("alg") != key.algorithm:
         raise Rejected("invalid_signature", "invalid signature")
     if "crit" in header:
         raise Rejected("malformed_token", "The token demands an extension that is not understood.")
-    if not isinstance(header.get("typ"), str) or header["typ"].lower() != typ.lower():
-        raise Rejected("wrong_type", f"The token is not of the type {typ}.")
+    accepted = frozenset({typ}) if isinstance(typ, str) else typ
+    given = header.get("typ", "")
+    if not isinstance(given, str) or given.lower() not in {one.lower() for one in accepted}:
+        raise Rejected("wrong_type", f"The token is not of the type {' or '.join(sorted(filter(None, accepted)))}.")
     # The key itself and not `jws.verify`, which reads the header again in its own way, and fails on a deep one.
     if not key.key.verify(token.rpartition(".")[0].encode(), signature):
         raise Rejected("invalid_signature", "invalid signature")
