@@ -111,6 +111,8 @@ def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) 
         traceparent=context.traceparent,
         client_id=getattr(caller, "client_id", None),
         tenant=getattr(caller, "tenant", None),
+        # The designated user in whose name a third party calls with an access token.
+        subject=getattr(caller, "subject", None),
         **scope["state"].get("log", {}),
     )
 
