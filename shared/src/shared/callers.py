@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol
 
 import httpx
 from fastapi import Depends, Request, Security
@@ -23,6 +23,7 @@ from fastapi.security import HTTPBasic, HTTPBearer
 from starlette.types import Scope
 
 from shared import tokens
+from shared.bounded import keep
 from shared.calling import ServiceClient
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 from shared.jwks import TenantKeys
@@ -263,11 +264,14 @@ class Callers:
         self._is_silent = False
         if client is None:
             self._remembered.pop(digest, None)
-            _keep(self._refused, digest, self._clock() + _REFUSED_SECONDS)
+            keep(self._refused, digest, self._clock() + _REFUSED_SECONDS, at_most=_REMEMBERED)
             return None
-        caller = Caller(client.client_id, client.tenant, client.scopes, client.kind, client.vendor_id)
+        # A third party's secret opens nothing but the tenant authority, where it is given the access token that the
+        # tenant has consented to.
+        scopes = client.scopes if client.kind == "first_party" else frozenset()
+        caller = Caller(client.client_id, client.tenant, scopes, client.kind, client.vendor_id)
         found = _Remembered(client, caller, asked_at)
-        _keep(self._remembered, digest, found)
+        keep(self._remembered, digest, found, at_most=_REMEMBERED)
         return found
 
     async def _bearer(self, credentials: bytes) -> Caller:
@@ -298,17 +302,6 @@ def _caller_of(claims: dict[str, Any], tenant: str) -> Caller:
     if not isinstance(client_id, str) or not isinstance(scope, str) or not isinstance(subject, str):
         raise Unauthenticated("This is not an access token.", code="malformed_token")
     return Caller(client_id, tenant, frozenset(scope.split()), "third_party", None, subject)
-
-
-V = TypeVar("V")
-
-
-def _keep(remembered: OrderedDict[bytes, V], digest: bytes, value: V) -> None:
-    """Remembers, and forgets what has not been asked about for the longest time."""
-    remembered[digest] = value
-    remembered.move_to_end(digest)
-    while len(remembered) > _REMEMBERED:
-        remembered.popitem(last=False)
 
 
 def _wrong_credentials() -> Unauthenticated:
