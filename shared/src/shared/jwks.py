@@ -1,5 +1,7 @@
 """The tenants' public keys, fetched from the issuer and remembered: access tokens are checked offline."""
 
+import asyncio
+import functools
 import re
 import time
 from collections import OrderedDict
@@ -10,6 +12,8 @@ from typing import Final
 import httpx
 import structlog
 
+from shared.bounded import keep
+from shared.errors import Unavailable
 from shared.tokens import KeySet, Rejected
 
 FRESH_SECONDS: Final = 300.0
@@ -17,7 +21,11 @@ FRESH_SECONDS: Final = 300.0
 STALE_SECONDS: Final = 3600.0
 #: An unknown kid asks the issuer again at most so often a tenant.
 ASK_AGAIN_SECONDS: Final = 5.0
+#: Keys that cannot be fetched are asked for again after that.
+_PAUSE_SECONDS: Final = 1.0
 _TENANTS: Final = 1000
+#: Anybody can name tenants that are not: so many of them are asked about at the same time.
+_FETCHES: Final = 32
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _log = structlog.get_logger("jwks")
 
@@ -27,6 +35,18 @@ class _Fetched:
     keys: KeySet
     at: float
     tried_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Missed:
+    until: float
+    #: The issuer says so; otherwise it could not be asked.
+    has_no_authority: bool
+
+    def refuse(self) -> Exception:
+        if self.has_no_authority:
+            return Rejected("wrong_issuer", "The token comes from another issuer.")
+        return Unavailable(log="the issuer's keys cannot be fetched")
 
 
 class TenantKeys:
@@ -45,42 +65,77 @@ class TenantKeys:
         self._http = httpx.AsyncClient(base_url=issuer_url, transport=transport, timeout=2.0, trust_env=False)
         self._clock = clock
         self._fetched: OrderedDict[str, _Fetched] = OrderedDict()
+        # Apart from the others, so that tokens of made-up tenants drive no real one out.
+        self._missed: OrderedDict[str, _Missed] = OrderedDict()
+        self._fetching: dict[str, asyncio.Task[KeySet]] = {}
 
     async def of(self, tenant: str, kid: str) -> KeySet:
         """The tenant's keys; asked anew when they are old or do not know `kid`.
 
         Raises:
             Rejected: the tenant has no authority.
+            Unavailable: the issuer cannot be asked, and nothing or only very old keys are remembered.
         """
         if not _TENANT.fullmatch(tenant):
-            raise Rejected("wrong_issuer", "The token comes from another issuer.")
+            raise _Missed(0.0, has_no_authority=True).refuse()
         now = self._clock()
         found = self._fetched.get(tenant)
-        if found is not None:
-            is_good = kid in found.keys and now - found.at < FRESH_SECONDS
-            if is_good or now - found.tried_at < ASK_AGAIN_SECONDS:
+        if found is not None and now - found.at < STALE_SECONDS:
+            knows, is_fetching = kid in found.keys, tenant in self._fetching
+            if knows and (is_fetching or now - found.at < FRESH_SECONDS):
+                return found.keys
+            if not is_fetching and now - found.tried_at < ASK_AGAIN_SECONDS:
                 return found.keys
             found.tried_at = now
-        try:
-            answer = await self._http.get(f"/tenants/{tenant}/jwks.json")
-            answer.raise_for_status()
-            keys = KeySet.from_jwks(answer.json())
-        except (httpx.HTTPError, ValueError) as error:
-            _log.warning("keys cannot be fetched", tenant=tenant, trouble=repr(error))
-            if found is not None and now - found.at < STALE_SECONDS:
-                return found.keys
-            keys = KeySet([])
-            if found is None:
-                self._remember(tenant, _Fetched(keys, float("-inf"), now))
-            return keys
-        self._remember(tenant, _Fetched(keys, now, now))
-        return keys
+        else:
+            found = None
+            missed = self._missed.get(tenant)
+            if missed is not None and now < missed.until:
+                raise missed.refuse()
+        # Shielded: one caller that hangs up must not take the keys from the others.
+        return await asyncio.shield(self._fetch_once(tenant, found))
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    def _remember(self, tenant: str, fetched: _Fetched) -> None:
-        self._fetched[tenant] = fetched
-        self._fetched.move_to_end(tenant)
-        while len(self._fetched) > _TENANTS:
-            self._fetched.popitem(last=False)
+    def _fetch_once(self, tenant: str, found: _Fetched | None) -> "asyncio.Task[KeySet]":
+        """Asks the issuer, once for all who wait for the same tenant."""
+        fetching = self._fetching.get(tenant)
+        if fetching is None:
+            if found is None and len(self._fetching) >= _FETCHES:
+                raise Unavailable(log="keys of too many unknown tenants are asked for at once")
+            fetching = asyncio.create_task(self._fetch(tenant, found))
+            self._fetching[tenant] = fetching
+            fetching.add_done_callback(functools.partial(self._fetch_ended, tenant))
+        return fetching
+
+    def _fetch_ended(self, tenant: str, fetching: "asyncio.Task[KeySet]") -> None:
+        del self._fetching[tenant]
+        if not fetching.cancelled():
+            # Taken note of, since all who waited may have gone.
+            fetching.exception()
+
+    async def _fetch(self, tenant: str, found: _Fetched | None) -> KeySet:
+        asked_at = self._clock()
+        try:
+            answer = await self._http.get(f"/tenants/{tenant}/jwks.json")
+            body = answer.json()
+            if not isinstance(body, dict):
+                raise ValueError("no object")
+            # A 404 of another kind is a wrong address, and no word on the tenant.
+            if answer.status_code == httpx.codes.NOT_FOUND and body.get("code") == "tenant_not_found":
+                self._fetched.pop(tenant, None)
+                raise self._miss(tenant, _Missed(self._clock() + ASK_AGAIN_SECONDS, has_no_authority=True))
+            answer.raise_for_status()
+            keys = KeySet.from_jwks(body)
+        except (httpx.HTTPError, ValueError) as error:
+            _log.warning("keys cannot be fetched", tenant=tenant, trouble=repr(error))
+            if found is not None:
+                return found.keys
+            raise self._miss(tenant, _Missed(self._clock() + _PAUSE_SECONDS, has_no_authority=False)) from None
+        keep(self._fetched, tenant, _Fetched(keys, asked_at, asked_at), at_most=_TENANTS)
+        return keys
+
+    def _miss(self, tenant: str, missed: _Missed) -> Exception:
+        keep(self._missed, tenant, missed, at_most=_TENANTS)
+        return missed.refuse()
