@@ -116,7 +116,7 @@ async def test_a_replay_waits_for_no_other_replay(
 
 async def test_a_touch_is_a_write(rows: asyncpg.Connection, tenant: str) -> None:
     """A repeated answer waits for the same durability as the first."""
-    await store.insert_transactions(rows, [held(tenant, "a")])
+    await write(rows, new=[held(tenant, "a")])
     question = "SELECT touched_at, xmin::text FROM points_ledger.transactions WHERE tenant = $1"
     before = await rows.fetchrow(question, tenant)
 
@@ -168,7 +168,7 @@ async def test_an_account_that_is_opened_while_a_batch_begins_is_found_at_a_seco
         if not locked:
             await open_account(rows, tenant, "ann", 100)
             await rows.execute("UPDATE points_ledger.accounts SET available = 95, held = 5 WHERE tenant = $1", tenant)
-            await store.insert_transactions(rows, [held_meanwhile])
+            await write(rows, new=[held_meanwhile])
         return locked
 
     monkeypatch.setattr(store, "lock_accounts", slowly)
