@@ -101,6 +101,9 @@ class TooManyRequests(Refusal):
 
     code = "too_many_requests"
 
+    def __init__(self, message: str, *, retry_after_seconds: int = 1, **kwargs: Any) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds, **kwargs)
+
 
 class Unavailable(Refusal):
     """Not now: something that the operation needs cannot be reached. Asking again is right."""
