@@ -23,6 +23,9 @@ _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9
 #: Not worth a log line: asked for every few seconds by machines.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
+#: In log and metrics, for who was gone before there was an answer: no fault of ours, and no 5xx.
+_HUNG_UP = 499
+
 _log = structlog.get_logger("access")
 _seconds = Histogram(
     "http_request_seconds",
@@ -91,7 +94,7 @@ class RequestFrame:
         finally:
             _in_flight.dec()
             current_request.reset(token)
-            _finish(scope, context, status or 500, time.perf_counter() - began)
+            _finish(scope, context, status or _HUNG_UP, time.perf_counter() - began)
         return None
 
 
