@@ -93,7 +93,7 @@ class ServiceClient:
                 # The time of this request is used up; a second wait would only hold its caller longer.
                 trouble = repr(error)
                 break
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 trouble = repr(error)
                 continue
             if response.status_code < _SERVER_ERROR and response.status_code != _TOO_MANY:
