@@ -7,7 +7,6 @@ from another tenant, does not open.
 """
 
 import base64
-import binascii
 import os
 from collections.abc import Mapping
 
@@ -35,10 +34,12 @@ def parse_key_encryption_keys(text: str) -> dict[int, bytes]:
         number, _, encoded = part.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             key = b""
         if not number.isdecimal() or not 0 < int(number) < 65536 or len(key) != 32:
             raise ValueError("key-encryption keys are written as 1:<base64 of 32 bytes>,2:<…>")
+        if int(number) in keys:
+            raise ValueError(f"key-encryption key {int(number)} is given twice")
         keys[int(number)] = key
     if not keys:
         raise ValueError("at least one key-encryption key is needed")
