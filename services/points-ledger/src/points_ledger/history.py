@@ -7,7 +7,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 import sqlalchemy as sa
@@ -114,6 +114,15 @@ async def read_balance_at(connection: AsyncConnection, tenant: str, user_id: str
     return Balance(Account(tenant, user_id, row.total - int(row.held), int(row.held), row.entries), at)
 
 
+_activity = sa.table(
+    "pg_stat_activity", sa.column("xact_start"), sa.column("datname"), sa.column("pid"), schema="pg_catalog"
+)
+#: When the oldest open transaction of the database began; our own one's beginning if it is alone.
+_HORIZON: Final = sa.select(sa.func.least(sa.func.now(), sa.func.min(_activity.c.xact_start))).where(
+    _activity.c.datname == sa.func.current_database(), _activity.c.pid != sa.func.pg_backend_pid()
+)
+
+
 async def read_transactions(
     connection: AsyncConnection,
     tenant: str,
@@ -131,14 +140,9 @@ async def read_transactions(
     """
     columns = transactions.c
     moment = sa.func.clock_timestamp()
-    activity = sa.table(
-        "pg_stat_activity", sa.column("xact_start"), sa.column("datname"), sa.column("pid"), schema="pg_catalog"
-    )
-    horizon = (
-        sa.select(sa.func.coalesce(sa.func.min(activity.c.xact_start), moment))
-        .where(activity.c.datname == sa.func.current_database(), activity.c.pid != sa.func.pg_backend_pid())
-        .scalar_subquery()
-    )
+    # In a statement of its own, before the one that reads: what is not open any more at this moment, that one sees.
+    # Within one statement, a transaction could be committed after its snapshot and before the look at who is open.
+    horizon: datetime = (await connection.execute(_HORIZON)).scalar_one()
     # A hold that has run out reads as expired, whether or not that has been written down.
     state_now = sa.case(
         (sa.and_(columns.state == State.HELD.value, columns.expires_at <= moment), State.EXPIRED.value),

@@ -1,0 +1,79 @@
+"""A vendor that reads its transactions page by page, while they are made, misses none."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from asyncpg.transaction import Transaction
+from points_ledger import history
+from shared.db import Database
+
+INSERT = """
+INSERT INTO points_ledger.transactions
+SELECT $1, 'shop', $2, 'nobody', 'cancelled', 0, 0, 0, '', clock_timestamp(), NULL, clock_timestamp(), clock_timestamp()
+"""
+
+
+@pytest.fixture
+async def database(ledger_url: str) -> AsyncIterator[Database]:
+    database = Database(ledger_url, pool_size=1)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def slow_writer(ledger_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(ledger_url)
+    yield connection
+    await connection.close()
+
+
+class Reader:
+    """Goes on from where the last page ended, as the contract tells vendors to."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        self._database = database
+        self._tenant = tenant
+        self._place: history.Place | None = None
+        self.seen: list[str] = []
+
+    async def read(self) -> None:
+        async with self._database.transaction() as connection:
+            page = await history.read_transactions(
+                connection, self._tenant, "shop", state=None, since=None, after=self._place, limit=1000
+            )
+        if page:
+            self.seen += [transaction.transaction_id for transaction in page]
+            self._place = history.Place(page[-1].created_at, page[-1].transaction_id)
+
+
+async def test_what_is_committed_while_a_page_is_read_is_on_the_next_one(
+    database: Database, rows: asyncpg.Connection, slow_writer: asyncpg.Connection, tenant: str
+) -> None:
+    """The older of two rows is committed later than the younger, at any moment of the reading."""
+    reader = Reader(database, tenant)
+    expected = []
+    for number in range(250):
+        slow = slow_writer.transaction()
+        await slow.start()
+        await slow_writer.execute(INSERT, tenant, f"{number} older")
+        await rows.execute(INSERT, tenant, f"{number} younger")
+        expected += [f"{number} older", f"{number} younger"]
+
+        async def commit(moment: float, slow: Transaction = slow) -> None:
+            await asyncio.sleep(moment)
+            await slow.commit()
+
+        # Not to wait for anything, but to hit another step of the reading each time.
+        await asyncio.gather(reader.read(), commit(number % 50 * 0.0001))
+        await reader.read()
+
+    while await rows.fetchval(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND xact_start < (SELECT max(created_at) FROM points_ledger.transactions WHERE tenant = $1)",
+        tenant,
+    ):
+        pass
+    await reader.read()
+    assert reader.seen == expected
