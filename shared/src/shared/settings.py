@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 IpNetwork = IPv4Network | IPv6Network
 
@@ -72,8 +72,8 @@ class ServiceSettings(BaseSettings):
     @field_validator("public_url")
     @classmethod
     def _without_trailing_slash(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("must begin with https:// (or, in development, http://)")
+        if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+            raise ValueError("must be https:// (or, in development, http://) and a host, without a query")
         return value.rstrip("/")
 
     @field_validator("database_url")
@@ -110,21 +110,38 @@ def read_settings(settings_class: type[S]) -> S:
     """
     prefix = str(settings_class.model_config["env_prefix"])
     known = {prefix + name.upper() for name in settings_class.model_fields} | {f"{prefix}SECRETS_DIR"}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(prefix) and name.upper() not in known)
-    if unknown:
-        raise WrongSettings("\n".join(f"{name}: there is no such setting" for name in unknown))
     directory = os.environ.get(f"{prefix}SECRETS_DIR")
     if directory is not None and not Path(directory).is_dir():
         raise WrongSettings(f"{prefix}SECRETS_DIR: there is no directory {directory}")
+    files = [] if directory is None else [file.name for file in Path(directory).iterdir()]
+    unknown = sorted(
+        name for name in {*os.environ, *files} if name.upper().startswith(prefix) and name.upper() not in known
+    )
+    if unknown:
+        raise WrongSettings("\n".join(f"{name}: there is no such setting" for name in unknown))
     try:
         return settings_class(_secrets_dir=directory)
     except ValidationError as error:
-        raise WrongSettings("\n".join(_say(detail, prefix) for detail in error.errors())) from None
+        raise WrongSettings("\n".join(_say(detail, settings_class) for detail in error.errors())) from None
+    except SettingsError as error:
+        # Raised for what cannot be read at all; it names the field, and the cause is in whatever form.
+        raise WrongSettings(_with_names(f"{error}: it cannot be read", settings_class)) from None
 
 
-def _say(detail: Any, prefix: str) -> str:
-    name = str(detail["loc"][0]).removeprefix(prefix.lower()).upper() if detail["loc"] else ""
-    return f"{prefix}{name}: {detail['msg'].removeprefix('Value error, ')}" if name else str(detail["msg"])
+def _say(detail: Any, settings_class: type[ServiceSettings]) -> str:
+    prefix = str(settings_class.model_config["env_prefix"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if not detail["loc"]:
+        return _with_names(message, settings_class)
+    return f"{prefix}{str(detail['loc'][0]).removeprefix(prefix.lower()).upper()}: {message}"
+
+
+def _with_names(message: str, settings_class: type[ServiceSettings]) -> str:
+    """A message about several fields, or about none in particular, after the variables that it speaks of."""
+    words = set(re.findall(r"\w+", message))
+    prefix = str(settings_class.model_config["env_prefix"])
+    names = [prefix + name.upper() for name in settings_class.model_fields if name in words]
+    return f"{', '.join(names)}: {message}" if names else message
 
 
 def load(settings_class: type[S]) -> S:
