@@ -64,8 +64,9 @@ class LinesResponse(Response):
     rest of the request from whoever reads it.
     """
 
-    def __init__(self, produced: AsyncIterator[bytes], media_type: str) -> None:
-        super().__init__(media_type=media_type)
+    # FastAPI describes a route by the default of `status_code`, and cannot describe one without it.
+    def __init__(self, produced: AsyncIterator[bytes], media_type: str, status_code: int = 200) -> None:
+        super().__init__(status_code=status_code, media_type=media_type)
         del self.headers["content-length"]
         self._produced = produced
 
