@@ -1,0 +1,53 @@
+"""A service that is nothing but its frame, and a database that belongs to no service."""
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+import pytest
+from fastapi import FastAPI
+from shared.embedded_postgres import EmbeddedPostgres
+from shared.settings import Mode, ServiceSettings
+from shared.testing import PUBLIC_URL, ServiceKeys
+
+MakeSettings = Callable[..., ServiceSettings]
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture
+def make_settings(service_keys: ServiceKeys) -> MakeSettings:
+    def make(**changed: object) -> ServiceSettings:
+        given: dict[str, object] = {
+            "mode": Mode.DEVELOPMENT,
+            "port": 8999,
+            "database_url": "postgresql://nobody:nothing@127.0.0.1:9/nowhere",
+            "public_url": PUBLIC_URL,
+            "service_key": service_keys.private("points-ledger"),
+            "service_peers": service_keys.peers,
+        }
+        return ServiceSettings.model_validate(given | changed)
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: MakeSettings) -> ServiceSettings:
+    return make_settings()
+
+
+@pytest.fixture
+def lifespan() -> Lifespan:
+    @contextlib.asynccontextmanager
+    async def nothing(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+
+    return nothing
+
+
+@pytest.fixture(scope="session")
+def shared_url(postgres: EmbeddedPostgres) -> str:
+    """The URL of a database in which the tests of `shared` make their own tables."""
+    password = secrets.token_urlsafe(16)
+    postgres.create_role_and_database("shared_tests", password)
+    return postgres.url("shared_tests", "shared_tests", password)
