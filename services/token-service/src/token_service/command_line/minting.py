@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from token_service.command_line.parts import Parts
 from token_service.imports.importing import Row, import_rows
 from token_service.imports.lists import CsvList, NdjsonList, TargetList
-from token_service.imports.rows import RowProblem, check_defaults
+from token_service.imports.rows import RowProblem, RowReader
 from token_service.imports.writing import Outcome, RowWriter
 
 _CHUNK_BYTES: Final = 65_536
@@ -42,7 +42,7 @@ async def mint(
     Raises:
         MalformedHeader, RowProblem: the list, or what was given for all of it, makes no sense.
     """
-    check_defaults(defaults, plain_http=parts.plain_http)
+    reader = RowReader(defaults, plain_http=parts.plain_http)
     tallied = Tallied()
     columns = (
         TextColumn("[progress.description]{task.description}"),
@@ -61,10 +61,10 @@ async def mint(
 
         writer = parts.row_writers.of(tenant)
         if as_ndjson:
-            ndjson = NdjsonList(chunks(), defaults, plain_http=parts.plain_http)
+            ndjson = NdjsonList(chunks(), reader)
             await _carry(writer, ndjson, target, tallied)
         else:
-            csv = await CsvList.open(chunks(), defaults, plain_http=parts.plain_http)
+            csv = await CsvList.open(chunks(), reader)
             await _carry(writer, csv, target, tallied)
         progress.update(task, minted=tallied.minted, refused=tallied.refused)
     return tallied

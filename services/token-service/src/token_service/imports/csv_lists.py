@@ -3,13 +3,12 @@
 import codecs
 import csv
 import io
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any, Final, NamedTuple
 
 from shared.errors import Malformed
 
-from token_service.imports.rows import FIELDS, NO_DEFAULT, REQUIRED
+from token_service.imports.rows import FIELDS, NO_DEFAULT
 
 #: A record beyond this has lost its closing quotation mark.
 MAX_RECORD_CHARACTERS: Final = 65_536
@@ -27,12 +26,15 @@ class RecordTooLong(Exception):
     """A record goes beyond the limit; what follows cannot be told apart any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A row of the list: its fields, or what is wrong with it as CSV."""
+class Broken(NamedTuple):
+    """A record that is not CSV."""
 
-    fields: Sequence[str]
-    problem: str | None = None
+    problem: str
+
+
+#: A row of the list: a plain line, which is its own record and comes back as it is; the fields of one with
+#: quotation marks; or neither.
+Record = str | list[str] | Broken
 
 
 async def texts_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
@@ -73,6 +75,8 @@ def _end_of_last_record(text: str) -> int:
 
 def records_of(text: str, delimiter: str) -> list[Record]:
     """The records of a text, without blank lines."""
+    if '"' not in text:
+        return [line for line in text.replace("\r\n", "\n").split("\n") if line]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     records: list[Record] = []
     while True:
@@ -81,10 +85,10 @@ def records_of(text: str, delimiter: str) -> list[Record]:
         except StopIteration:
             return records
         except csv.Error as error:
-            records.append(Record((), f"is not CSV: {error}"))
+            records.append(Broken(f"is not CSV: {error}"))
         else:
             if fields:
-                records.append(Record(fields))
+                records.append(fields)
 
 
 class Header:
@@ -94,22 +98,22 @@ class Header:
         MalformedHeader: no header, a column twice, or one missing that has no default.
     """
 
-    def __init__(self, line: str, defaults: Mapping[str, str]) -> None:
+    def __init__(self, line: str, required: Collection[str]) -> None:
         self.delimiter = max(_DELIMITERS, key=line.count)
         records = records_of(line, self.delimiter)
-        if len(records) != 1 or records[0].problem is not None:
+        if len(records) != 1 or isinstance(records[0], Broken):
             raise MalformedHeader("The list must begin with a header that names its columns.")
-        self.names = [name.strip() for name in records[0].fields]
+        self.names = [name.strip() for name in self._fields_of(records[0])]
         known = [name for name in self.names if name in FIELDS or name.startswith(_ATTRIBUTE_PREFIX)]
         twice = sorted({name for name in known if known.count(name) > 1})
         if twice:
             raise MalformedHeader(f"Columns are named twice: {', '.join(twice)}.")
         if "attributes" in known:
             raise MalformedHeader("Attributes are columns of their own: attributes.<name>.")
-        missing = [name for name in REQUIRED if name not in self.names and name not in defaults]
+        missing = [name for name in required if name not in self.names]
         if missing:
             raise MalformedHeader(
-                f"Columns are missing: {', '.join(missing)}. All but {', '.join(sorted(NO_DEFAULT & set(REQUIRED)))} "
+                f"Columns are missing: {', '.join(missing)}. All but {', '.join(sorted(NO_DEFAULT & set(required)))} "
                 "may also be given for the whole list, in the query."
             )
         self._echoed = [place for place, name in enumerate(self.names) if name not in ADDED]
@@ -120,34 +124,53 @@ class Header:
             if name.startswith(_ATTRIBUTE_PREFIX)
         ]
 
-    def echoed(self, fields: Sequence[str]) -> list[str]:
-        """The columns of a row that come back as they were."""
-        if len(self._echoed) == len(fields):
-            return list(fields)
-        return [fields[place] if place < len(fields) else "" for place in self._echoed]
+    def answered(self, record: Record, added: Sequence[str]) -> str:
+        """A row with its token; `added` needs no quotation marks."""
+        delimiter = self.delimiter
+        if isinstance(record, str) and len(self._echoed) == len(self.names):
+            return f"{record}{delimiter}{delimiter.join(added)}\n"
+        return encode([(*self._echo(record), *added)], delimiter)
+
+    def refused(self, record: Record, problem: str) -> str:
+        """A row and why it has no token."""
+        return encode([(*self._echo(record), *[""] * (len(ADDED) - 1), problem)], self.delimiter)
 
     def answered_names(self) -> list[str]:
-        return [*self.echoed(self.names), *ADDED]
+        return [*self._echo(self.names), *ADDED]
 
-    def values(self, record: Record) -> dict[str, Any]:
-        """What a record says by name.
+    def given(self, record: Record) -> list[tuple[str, Any]]:
+        """What a record says, by field.
 
         Raises:
             ValueError: it is not CSV, or has more or fewer columns than the header.
         """
-        if record.problem is not None:
+        if isinstance(record, Broken):
             raise ValueError(record.problem)
-        fields = record.fields
+        fields = self._fields_of(record)
         if len(fields) != len(self.names):
             raise ValueError(f"has {len(fields)} columns where the header has {len(self.names)}")
-        values: dict[str, Any] = {name: fields[place] for name, place in self._fields}
+        given: list[tuple[str, Any]] = [(name, fields[place]) for name, place in self._fields]
         if self._attributes:
-            values["attributes"] = {name: fields[place] for name, place in self._attributes if fields[place]}
-        return values
+            attributes = {name: fields[place] for name, place in self._attributes if fields[place]}
+            given.append(("attributes", attributes or None))
+        return given
+
+    def _fields_of(self, record: str | list[str]) -> list[str]:
+        return record.split(self.delimiter) if isinstance(record, str) else record
+
+    def _echo(self, record: Record) -> list[str]:
+        """The columns of a row that come back as they were."""
+        fields = [] if isinstance(record, Broken) else self._fields_of(record)
+        return [fields[place] if place < len(fields) else "" for place in self._echoed]
 
 
-def encode(rows: Sequence[Sequence[Any]], delimiter: str) -> bytes:
-    """Records as bytes; what came as broken UTF-8 goes back as it came."""
+def encode(rows: Sequence[Sequence[Any]], delimiter: str) -> str:
+    """Records as text."""
     text = io.StringIO(newline="")
     csv.writer(text, delimiter=delimiter, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return text.getvalue()
+
+
+def as_bytes(text: str) -> bytes:
+    """What came as broken UTF-8 goes back as it came."""
+    return text.encode("utf-8", "surrogateescape")

@@ -6,10 +6,10 @@ Reading and writing overlap; the queue between them is bounded, and so is memory
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import structlog
 from shared.db import OutcomeUnknown
@@ -21,14 +21,14 @@ from token_service.tokens.orders import Order
 
 _ROWS_AT_ONCE: Final = 1000
 _QUEUED: Final = 4
+_WRITTEN_AT_ONCE: Final = 2
 _ATTEMPTS: Final = 6
 _log = structlog.get_logger("imports")
 
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class Row(Generic[R]):
+class Row(NamedTuple, Generic[R]):
     """A row as it came, and the order that it makes, or why it makes none."""
 
     raw: R
@@ -49,13 +49,21 @@ async def import_rows(
     """
     queue: _Queue[R] = asyncio.Queue(_QUEUED)
     reading = asyncio.create_task(_read(blocks, queue))
+    writing: deque[asyncio.Task[list[tuple[Row[R], Outcome]]]] = deque()
     try:
         while (rows := await queue.get()) is not None:
             if isinstance(rows, Exception):
                 raise rows
-            yield shape(await _write(writer, rows))
+            writing.append(asyncio.create_task(_write(writer, rows)))
+            # While the database writes some rows, the next are made ready.
+            if len(writing) >= _WRITTEN_AT_ONCE:
+                yield shape(await writing.popleft())
+        while writing:
+            yield shape(await writing.popleft())
     finally:
         reading.cancel()
+        # What was begun is ended: a row is either written and answered, or neither.
+        await asyncio.gather(*writing, return_exceptions=True)
         with suppress(asyncio.CancelledError):
             await reading
 

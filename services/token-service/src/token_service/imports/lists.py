@@ -1,6 +1,7 @@
 """The two forms of a target list: how its rows are read, and how they are answered."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
@@ -10,12 +11,15 @@ from shared.times import iso
 from token_service.imports import csv_lists
 from token_service.imports.csv_lists import Header, MalformedHeader, Record, RecordTooLong
 from token_service.imports.importing import Row
-from token_service.imports.rows import RowProblem, order_of
+from token_service.imports.rows import RowProblem, RowReader
 from token_service.imports.writing import Outcome
 from token_service.tokens.orders import Order, url_link
 
 _TOO_LONG: Final = RowProblem("is too long; this and what follows was not read", code="row_too_long")
 _LINES_AT_ONCE: Final = 500
+
+#: Rows of a transaction expire at a few moments.
+_iso = lru_cache(maxsize=1024)(iso)
 
 R = TypeVar("R")
 
@@ -36,18 +40,15 @@ class TargetList(Protocol[R]):
 class CsvList:
     """CSV with a header; comma, semicolon or tab."""
 
-    def __init__(
-        self, header: Header, rest: str, texts: AsyncIterator[str], defaults: Mapping[str, str], *, plain_http: bool
-    ) -> None:
+    def __init__(self, header: Header, rest: str, texts: AsyncIterator[str], reader: RowReader) -> None:
         self._header = header
         self._rest = rest
         self._texts = texts
-        self._defaults = defaults
-        self._plain_http = plain_http
-        self.head = csv_lists.encode([header.answered_names()], header.delimiter)
+        self._reader = reader
+        self.head = csv_lists.as_bytes(csv_lists.encode([header.answered_names()], header.delimiter))
 
     @classmethod
-    async def open(cls, chunks: AsyncIterator[bytes], defaults: Mapping[str, str], *, plain_http: bool) -> "CsvList":
+    async def open(cls, chunks: AsyncIterator[bytes], reader: RowReader) -> "CsvList":
         """Reads the header.
 
         Raises:
@@ -59,7 +60,7 @@ class CsvList:
         except RecordTooLong:
             raise MalformedHeader("The list must begin with a header that names its columns.") from None
         line, _, rest = first.partition("\n")
-        return cls(Header(line, defaults), rest, texts, defaults, plain_http=plain_http)
+        return cls(Header(line, reader.required), rest, texts, reader)
 
     async def blocks(self) -> AsyncIterator[list[Row[Record]]]:
         yield self._rows(self._rest)
@@ -67,32 +68,28 @@ class CsvList:
             async for text in self._texts:
                 yield self._rows(text)
         except RecordTooLong:
-            yield [Row(Record(()), _TOO_LONG)]
+            yield [Row("", _TOO_LONG)]
 
     def shape(self, answered: Sequence[tuple[Row[Record], Outcome]]) -> bytes:
-        echoed = self._header.echoed
-        return csv_lists.encode(
-            [(*echoed(row.raw.fields), *_added(row, outcome)) for row, outcome in answered], self._header.delimiter
-        )
+        return csv_lists.as_bytes("".join(self._answered(row, outcome) for row, outcome in answered))
+
+    def _answered(self, row: Row[Record], outcome: Outcome) -> str:
+        if isinstance(outcome, RowProblem):
+            return self._header.refused(row.raw, outcome.as_text())
+        base_url = row.read.base_url if isinstance(row.read, Order) else ""
+        expires_at = "" if outcome.expires_at is None else _iso(outcome.expires_at)
+        return self._header.answered(row.raw, (outcome.token, url_link(base_url, outcome.token), expires_at, ""))
 
     def _rows(self, text: str) -> list[Row[Record]]:
         return [Row(record, self._read(record)) for record in csv_lists.records_of(text, self._header.delimiter)]
 
     def _read(self, record: Record) -> Order | RowProblem:
         try:
-            return order_of(self._header.values(record), self._defaults, plain_http=self._plain_http)
+            return self._reader.order(self._header.given(record))
         except RowProblem as problem:
             return problem
         except ValueError as error:
             return RowProblem(str(error))
-
-
-def _added(row: Row[Record], outcome: Outcome) -> tuple[str, str, str, str]:
-    if isinstance(outcome, RowProblem):
-        return "", "", "", outcome.as_text()
-    base_url = row.read.base_url if isinstance(row.read, Order) else ""
-    expires_at = "" if outcome.expires_at is None else iso(outcome.expires_at)
-    return outcome.token, url_link(base_url, outcome.token), expires_at, ""
 
 
 class NdjsonList:
@@ -100,10 +97,9 @@ class NdjsonList:
 
     head = b""
 
-    def __init__(self, chunks: AsyncIterator[bytes], defaults: Mapping[str, str], *, plain_http: bool) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], reader: RowReader) -> None:
         self._chunks = chunks
-        self._defaults = defaults
-        self._plain_http = plain_http
+        self._reader = reader
 
     async def blocks(self) -> AsyncIterator[list[Row[dict[str, Any]]]]:
         number = 0
@@ -133,7 +129,7 @@ class NdjsonList:
         if not isinstance(values, dict):
             return Row({"line": number}, RowProblem("must be a JSON object"))
         try:
-            return Row(values, order_of(values, self._defaults, plain_http=self._plain_http))
+            return Row(values, self._reader.order(values.items()))
         except RowProblem as problem:
             return Row(values | {"line": number}, problem)
 
@@ -142,5 +138,5 @@ def _answer(row: Row[dict[str, Any]], outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, RowProblem):
         return {"error": outcome.as_json()}
     base_url = row.read.base_url if isinstance(row.read, Order) else ""
-    expires_at = None if outcome.expires_at is None else iso(outcome.expires_at)
+    expires_at = None if outcome.expires_at is None else _iso(outcome.expires_at)
     return {"token": outcome.token, "url_link": url_link(base_url, outcome.token), "expires_at": expires_at}

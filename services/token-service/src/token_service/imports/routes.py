@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from token_service.imports.importing import import_rows
 from token_service.imports.lists import CsvList, NdjsonList, TargetList
-from token_service.imports.rows import RowProblem, check_defaults
+from token_service.imports.rows import RowProblem, RowReader
 from token_service.imports.writing import RowWriter, RowWriters
 from token_service.requests import code_of_field
 from token_service.tokens.routes import ISSUE
@@ -73,9 +73,8 @@ async def import_list(
         "not_before": not_before,
     }
     defaults = {name: value for name, value in given.items() if value}
-    plain_http: bool = request.app.state.plain_http
     try:
-        check_defaults(defaults, plain_http=plain_http)
+        reader = RowReader(defaults, plain_http=request.app.state.plain_http)
     except RowProblem as problem:
         raise Malformed(f"{problem.field}: {problem.message}", code=code_of_field(problem.field)) from None
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -83,9 +82,9 @@ async def import_list(
     writer = writers.of(caller.tenant)
     chunks = _chunks(request)
     if media_type == CSV:
-        return LinesResponse(_answered(writer, await CsvList.open(chunks, defaults, plain_http=plain_http)), CSV)
+        return LinesResponse(_answered(writer, await CsvList.open(chunks, reader)), CSV)
     if media_type in _NDJSON_TYPES:
-        return LinesResponse(_answered(writer, NdjsonList(chunks, defaults, plain_http=plain_http)), NDJSON)
+        return LinesResponse(_answered(writer, NdjsonList(chunks, reader)), NDJSON)
     raise UnsupportedMediaType(f"The body must be {CSV} or {NDJSON}.")
 
 

@@ -3,9 +3,9 @@
 Every value may come from the row or, where the row has none, from the defaults of the whole list.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from shared.identifiers import is_identifier
@@ -14,20 +14,11 @@ from token_service.tokens import orders
 from token_service.tokens.orders import Order
 
 #: What a row or the defaults may say of a token; everything else in a row is only echoed.
-FIELDS: Final = (
-    "base_url",
-    "customer_id",
-    "campaign_id",
-    "duration",
-    "product_id",
-    "max_uses",
-    "not_before",
-    "attributes",
-    "reference",
-)
+FIELDS: Final = Order._fields
 REQUIRED: Final = ("base_url", "customer_id", "campaign_id", "duration")
 #: One value for a whole list makes no sense of these.
 NO_DEFAULT: Final = frozenset({"customer_id", "attributes", "reference"})
+_MISSING: Final = object()
 _IDENTIFIER: Final = "must be 1 to 128 printable characters without a blank at either end"
 
 
@@ -47,85 +38,81 @@ class RowProblem(Exception):
         return f"{self.code}: {self.message}" if self.field is None else f"{self.code}: {self.field} {self.message}"
 
 
-def order_of(values: Mapping[str, Any], defaults: Mapping[str, str], *, plain_http: bool) -> Order:
-    """The order that a row describes.
+class RowReader:
+    """Reads rows, each with the defaults of the whole list.
+
+    Args:
+        plain_http: whether base URLs may be http.
 
     Raises:
-        RowProblem: names the first field that is wrong.
+        RowProblem: a default could be no row's value.
     """
-    field = "base_url"
-    try:
-        base_url = orders.check_base_url(_text(values, defaults, field), plain_http=plain_http)
-        field = "customer_id"
-        customer_id = _identifier(_text(values, defaults, field))
-        field = "campaign_id"
-        campaign_id = _identifier(_text(values, defaults, field))
-        field = "duration"
-        duration = orders.parse_duration(_duration_text(_value(values, defaults, field)))
-        field = "product_id"
-        product = _optional(values, defaults, field)
-        product_id = None if product is None else _identifier(product)
-        field = "max_uses"
-        max_uses = _max_uses(values.get(field) or defaults.get(field))
-        field = "not_before"
-        moment = _optional(values, defaults, field)
-        not_before = None if moment is None else _not_before(moment)
-        field = "attributes"
-        attributes = _attributes(values.get(field))
-        field = "reference"
-        given = _optional(values, defaults, field)
-        reference = None if given is None else _identifier(given)
-    except ValueError as error:
-        raise RowProblem(str(error), field=field) from None
-    return Order(base_url, customer_id, campaign_id, duration, product_id, attributes, max_uses, not_before, reference)
+
+    def __init__(self, defaults: Mapping[str, str], *, plain_http: bool) -> None:
+        self._checks: dict[str, Callable[[Any], Any]] = {
+            "base_url": partial(_base_url, plain_http=plain_http),
+            "customer_id": _identifier,
+            "campaign_id": _identifier,
+            "duration": _duration,
+            "product_id": _identifier,
+            "max_uses": _max_uses,
+            "not_before": _not_before,
+            "attributes": _attributes,
+            "reference": _identifier,
+        }
+        self._places = {field: place for place, field in enumerate(FIELDS)}
+        self._values: list[Any] = [None] * len(FIELDS)
+        for field in REQUIRED:
+            self._values[self._places[field]] = _MISSING
+        for field, value in defaults.items():
+            self._values[self._places[field]] = self._checked(field, value)
+        #: The fields that every row must have, since there is no default.
+        self.required = [field for field in REQUIRED if field not in defaults]
+
+    def order(self, given: Iterable[tuple[str, Any]]) -> Order:
+        """The order that a row's fields describe; what is empty counts as not there, other names are passed over.
+
+        Raises:
+            RowProblem: names the first field that is wrong.
+        """
+        values = self._values.copy()
+        for field, value in given:
+            place = self._places.get(field)
+            if place is not None and value is not None and value != "":
+                values[place] = self._checked(field, value)
+        for field in self.required:
+            if values[self._places[field]] is _MISSING:
+                raise RowProblem("is missing", field=field)
+        return Order._make(values)
+
+    def _checked(self, field: str, value: Any) -> Any:
+        try:
+            return self._checks[field](value)
+        except ValueError as error:
+            raise RowProblem(str(error), field=field) from None
 
 
-def check_defaults(defaults: Mapping[str, str], *, plain_http: bool) -> None:
-    """Raises RowProblem where a default could be no row's value."""
-    fitting = {"base_url": "https://x.example", "customer_id": "x", "campaign_id": "x", "duration": "never"}
-    order_of(fitting | dict(defaults), {}, plain_http=plain_http)
-
-
-def _value(values: Mapping[str, Any], defaults: Mapping[str, str], field: str) -> Any:
-    value = values.get(field)
-    if value is None or value == "":
-        value = defaults.get(field)
-    if value is None:
-        raise ValueError("is missing")
-    return value
-
-
-def _text(values: Mapping[str, Any], defaults: Mapping[str, str], field: str) -> str:
-    value = _value(values, defaults, field)
+def _base_url(value: Any, *, plain_http: bool) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
-    return value
+    return orders.check_base_url(value, plain_http=plain_http)
 
 
-def _optional(values: Mapping[str, Any], defaults: Mapping[str, str], field: str) -> str | None:
-    value = values.get(field)
-    if value is None or value == "":
-        return defaults.get(field)
+def _identifier(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("must be text")
-    return value
-
-
-def _identifier(value: str) -> str:
     if not is_identifier(value):
         raise ValueError(_IDENTIFIER)
     return value
 
 
-def _duration_text(value: Any) -> str:
+def _duration(value: Any) -> timedelta | None:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError("must be seconds or an ISO 8601 duration such as PT24H")
-    return str(value)
+    return orders.parse_duration(str(value))
 
 
-def _max_uses(value: Any) -> int | None:
-    if value is None or value == "":
-        return None
+def _max_uses(value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 10:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -133,18 +120,17 @@ def _max_uses(value: Any) -> int | None:
     return orders.check_max_uses(value)
 
 
-@lru_cache(maxsize=1024)
-def _not_before(text: str) -> datetime:
+def _not_before(value: Any) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be text")
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(value)
     except ValueError:
         raise ValueError("must be a time such as 2026-12-01T08:00:00Z") from None
     return orders.check_moment(moment)
 
 
 def _attributes(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
     if not isinstance(value, dict):
         raise ValueError("must be a JSON object")
     return orders.pack_attributes(value)

@@ -1,12 +1,13 @@
 """Many orders in one transaction: numbered, authenticated, enciphered together and copied in.
 
-The lean way of `tokens.issuing` for rows by the thousand; what is written is the same.
+The lean way of `tokens.issuing` for rows by the million: what is written is the same, only that no objects are made
+of rows on the way. Measured, objects took as long as all the rest.
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -19,8 +20,8 @@ from token_service.keys.material import TokenKey
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 from token_service.tokens import store as token_store
-from token_service.tokens.content import mac_text
-from token_service.tokens.domain import Content, Token, TokenId
+from token_service.tokens.content import mac_text_of
+from token_service.tokens.domain import Token, TokenId
 from token_service.tokens.format import Plain, expiry_minute_of
 from token_service.tokens.issuing import Placements
 from token_service.tokens.orders import Order
@@ -31,22 +32,15 @@ _NEVER_VALID: Final = "never_valid"
 
 
 class Minted(NamedTuple):
-    """A row's token; `is_repeated` where its reference had one before."""
+    """A row's token."""
 
     token: str
     expires_at: datetime | None
-    is_repeated: bool
 
 
 Outcome = Minted | RowProblem
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    place: int
-    order: Order
-    plain: Plain
-    content: Content
+#: Duration → when a token that is issued now expires, and the minute that it carries.
+_Ends = dict[timedelta | None, tuple[datetime | None, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,101 +72,158 @@ class RowWriter:
             OutcomeUnknown: the connection was lost while committing.
             Unavailable: nothing was kept.
         """
-        key, sequences = await self._sequences.take(self._tenant, len(orders))
+        key, numbers = await self._sequences.take(self._tenant, len(orders))
+        outcomes: dict[int, Outcome] = {}
         async with driver_transaction(self._database) as connection:
-            wanted = {Placement(self._tenant, order.campaign_id, order.base_url) for order in orders}
-            placements = await self._placements.of(connection, wanted)
+            wanted = {(order.campaign_id, order.base_url) for order in orders}
+            placements = await self._placements.of(connection, {Placement(self._tenant, *each) for each in wanted})
             now = await token_store.read_clock(connection)
-            outcomes: list[Outcome | None] = [None] * len(orders)
-            prepared = self._prepare(orders, sequences, now, outcomes)
-            fresh, repeated = await self._claim_references(connection, prepared, key)
-            await self._copy(connection, fresh, key, placements)
-            for each, token in zip(fresh, key.mint_many(each.plain for each in fresh), strict=True):
-                outcomes[each.place] = Minted(token, each.content.expires_at, False)
+            ends = _ends_of(orders, now)
+            for place, order in enumerate(orders):
+                problem = _never_valid(order, ends)
+                if problem is not None:
+                    outcomes[place] = problem
+            repeated = await self._claim_references(connection, key, orders, numbers, ends, outcomes)
+            fresh = [
+                (order, number)
+                for place, (order, number) in enumerate(zip(orders, numbers, strict=True))
+                if place not in outcomes and place not in repeated
+            ]
+            await self._copy(connection, key, fresh, ends, now, placements)
+            await self._count(connection, fresh, now)
             if repeated:
-                await self._repeat(connection, repeated, outcomes)
-            hour = hour_of(now)
-            counts = Counter(CampaignCount(self._tenant, each.order.campaign_id, hour, "issued", "") for each in fresh)
-            await add_campaign_counts(connection, counts)
+                await self._repeat(connection, orders, repeated, outcomes)
         self._placements.keep(placements)
-        return [outcome for outcome in outcomes if outcome is not None]
-
-    def _prepare(
-        self, orders: Sequence[Order], sequences: range, now: datetime, outcomes: list[Outcome | None]
-    ) -> list[_Prepared]:
-        prepared = []
-        for place, (order, sequence) in enumerate(zip(orders, sequences, strict=True)):
-            try:
-                content = order.content(now)
-                plain = Plain(sequence, expiry_minute_of(content.expires_at))
-            except ValueError as error:
-                outcomes[place] = RowProblem(f"the token would never be good: {error}", code=_NEVER_VALID)
-            else:
-                prepared.append(_Prepared(place, order, plain, content))
-        return prepared
-
-    async def _claim_references(
-        self, connection: asyncpg.Connection, prepared: list[_Prepared], key: TokenKey
-    ) -> tuple[list[_Prepared], list[_Prepared]]:
-        """Those that are new, and those whose reference has a token already."""
-        rows = [
-            (self._tenant, p.order.campaign_id, p.order.reference, p.plain.sequence, p.content.expires_at, key.number)
-            for p in prepared
-            if p.order.reference is not None
+        minted = iter(key.mint_many([(number, ends[order.duration][1]) for order, number in fresh]))
+        return [
+            outcomes[place] if place in outcomes else Minted(next(minted), ends[order.duration][0])
+            for place, order in enumerate(orders)
         ]
-        if not rows:
-            return prepared, []
-        claimed = await store.claim_references(connection, rows)
-        fresh: list[_Prepared] = []
-        repeated: list[_Prepared] = []
-        for each in prepared:
-            is_fresh = each.order.reference is None or each.plain.sequence in claimed
-            (fresh if is_fresh else repeated).append(each)
-        return fresh, repeated
 
     async def _copy(
         self,
         connection: asyncpg.Connection,
-        fresh: Sequence[_Prepared],
         key: TokenKey,
+        fresh: Sequence[tuple[Order, int]],
+        ends: _Ends,
+        now: datetime,
         placements: dict[Placement, int],
     ) -> None:
-        tenant, number, mac = self._tenant, key.number, key.mac
+        tenant, key_number, mac = self._tenant, key.number, key.mac
+        placed = {(campaign_id, base_url): number for (_, campaign_id, base_url), number in placements.items()}
         records: list[tuple[Any, ...]] = []
-        for _, order, plain, content in map(_parts, fresh):
-            placement = placements[Placement(tenant, order.campaign_id, order.base_url)]
-            token_id = TokenId(tenant, number, plain.sequence)
+        for order, sequence in fresh:
+            base_url, customer_id, campaign_id, duration, product_id, attributes, max_uses, not_before, _ = order
+            expires_at = ends[duration][0]
+            text = mac_text_of(
+                tenant,
+                key_number,
+                sequence,
+                customer_id,
+                campaign_id,
+                base_url,
+                now,
+                expires_at,
+                product_id,
+                attributes,
+                not_before,
+                max_uses,
+            )
             records.append(
-                token_store.record_of(
-                    token_store.NewToken(token_id, content, placement, mac(mac_text(token_id, content)))
+                (
+                    sequence,
+                    now,
+                    expires_at,
+                    placed[campaign_id, base_url],
+                    key_number,
+                    tenant,
+                    customer_id,
+                    mac(text),
+                    product_id,
+                    attributes,
+                    not_before,
+                    max_uses,
                 )
             )
         if records:
             await token_store.copy_tokens(connection, records)
 
+    async def _count(self, connection: asyncpg.Connection, fresh: Sequence[tuple[Order, int]], now: datetime) -> None:
+        issued = Counter(order.campaign_id for order, _ in fresh)
+        hour = hour_of(now)
+        counts = {CampaignCount(self._tenant, name, hour, "issued", ""): count for name, count in issued.items()}
+        await add_campaign_counts(connection, counts)
+
+    async def _claim_references(
+        self,
+        connection: asyncpg.Connection,
+        key: TokenKey,
+        orders: Sequence[Order],
+        numbers: Sequence[int],
+        ends: _Ends,
+        outcomes: dict[int, Outcome],
+    ) -> frozenset[int]:
+        """The places of rows whose reference has a token already; all others have it from now on."""
+        named = [
+            (place, order, number)
+            for place, (order, number) in enumerate(zip(orders, numbers, strict=True))
+            if order.reference is not None and place not in outcomes
+        ]
+        if not named:
+            return frozenset()
+        claimed = await store.claim_references(
+            connection,
+            [
+                (self._tenant, order.campaign_id, order.reference, number, ends[order.duration][0], key.number)
+                for _, order, number in named
+            ],
+        )
+        return frozenset(place for place, _, number in named if number not in claimed)
+
     async def _repeat(
-        self, connection: asyncpg.Connection, repeated: Sequence[_Prepared], outcomes: list[Outcome | None]
+        self,
+        connection: asyncpg.Connection,
+        orders: Sequence[Order],
+        repeated: frozenset[int],
+        outcomes: dict[int, Outcome],
     ) -> None:
         """The tokens that these references have, where the rows are the same."""
-        references = {(each.order.campaign_id, each.order.reference or "") for each in repeated}
-        ids = await store.read_references(connection, self._tenant, references)
+        references = {place: (orders[place].campaign_id, orders[place].reference or "") for place in repeated}
+        ids = await store.read_references(connection, self._tenant, set(references.values()))
         found = await token_store.read_tokens(connection, set(ids.values()))
-        for each in repeated:
-            token_id = ids.get((each.order.campaign_id, each.order.reference or ""))
+        for place, reference in references.items():
+            token_id = ids.get(reference)
             row = None if token_id is None else found.get(token_id)
-            key = None if token_id is None else self._ring.key(self._tenant, token_id.key_number)
-            if row is None or key is None or not _is_same(row.token, each.order):
-                outcomes[each.place] = RowProblem(
-                    "was used for another token of this campaign", code="reference_reused", field="reference"
-                )
-                continue
-            content = row.token.content
-            plain = Plain(row.token.id.sequence, expiry_minute_of(content.expires_at))
-            outcomes[each.place] = Minted(key.mint(plain), content.expires_at, True)
+            minted = None if row is None or not _is_same(row.token, orders[place]) else self._mint_again(row.token)
+            outcomes[place] = minted or RowProblem(
+                "was used for another token of this campaign", code="reference_reused", field="reference"
+            )
+
+    def _mint_again(self, token: Token) -> Minted | None:
+        token_id: TokenId = token.id
+        key = self._ring.key(self._tenant, token_id.key_number)
+        expires_at = token.content.expires_at
+        if key is None:
+            return None
+        return Minted(key.mint(Plain(token_id.sequence, expiry_minute_of(expires_at))), expires_at)
 
 
-def _parts(prepared: _Prepared) -> tuple[int, Order, Plain, Content]:
-    return prepared.place, prepared.order, prepared.plain, prepared.content
+def _ends_of(orders: Sequence[Order], now: datetime) -> _Ends:
+    ends: _Ends = {}
+    for order in orders:
+        if order.duration not in ends:
+            expires_at = None if order.duration is None else now + order.duration
+            ends[order.duration] = (expires_at, expiry_minute_of(expires_at))
+    return ends
+
+
+def _never_valid(order: Order, ends: _Ends) -> RowProblem | None:
+    if order.not_before is None:
+        return None
+    expires_at = ends[order.duration][0]
+    if expires_at is None or order.not_before < expires_at:
+        return None
+    return RowProblem("must lie before the token expires", code=_NEVER_VALID, field="not_before")
 
 
 def _is_same(token: Token, order: Order) -> bool:

@@ -6,12 +6,12 @@ Not for several threads at once: the cipher contexts are kept, which makes a blo
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from token_service.tokens.format import BLOCK_BYTES, Plain, pack, unpack
+from token_service.tokens.format import TOKEN_CHARACTERS, Plain, pack, pack_many, unpack
 
 _CIPHER_BYTES: Final = 32
 _MAC_KEY_BYTES: Final = 32
@@ -35,16 +35,17 @@ class TokenKey:
         cipher = Cipher(algorithms.AES(secret[:_CIPHER_BYTES]), modes.ECB())  # noqa: S305
         self._encipher = cipher.encryptor().update
         self._decipher = cipher.decryptor().update
-        self._mac_key = secret[_CIPHER_BYTES:]
+        # Copied for each row, which spares hashing the key every time.
+        self._keyed = hashlib.blake2b(digest_size=MAC_BYTES, key=secret[_CIPHER_BYTES:])
 
     def mint(self, plain: Plain) -> str:
         """The token that says `plain`."""
         return self._encipher(pack(plain)).hex()
 
-    def mint_many(self, plains: Iterable[Plain]) -> list[str]:
-        """The same for many in one go, which costs a tenth a token."""
-        text = self._encipher(b"".join(map(pack, plains))).hex()
-        return [text[start : start + 2 * BLOCK_BYTES] for start in range(0, len(text), 2 * BLOCK_BYTES)]
+    def mint_many(self, plains: Sequence[tuple[int, int]]) -> list[str]:
+        """The same for many in one go, each as (sequence, expiry minute); it costs a tenth a token."""
+        text = self._encipher(pack_many(plains)).hex()
+        return [text[start : start + TOKEN_CHARACTERS] for start in range(0, len(text), TOKEN_CHARACTERS)]
 
     def read(self, block: bytes) -> Plain | None:
         """What a token's 16 bytes say, or None when this key did not make it."""
@@ -52,7 +53,9 @@ class TokenKey:
 
     def mac(self, content: bytes) -> bytes:
         """16 bytes that nobody without the key can make for `content`: keyed BLAKE2b (RFC 7693)."""
-        return hashlib.blake2b(content, digest_size=MAC_BYTES, key=self._mac_key).digest()
+        hashing = self._keyed.copy()
+        hashing.update(content)
+        return hashing.digest()
 
     def is_mac(self, mac: bytes, content: bytes) -> bool:
         return hmac.compare_digest(mac, self.mac(content))

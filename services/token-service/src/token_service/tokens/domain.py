@@ -81,9 +81,8 @@ class TokenId(NamedTuple):
     sequence: int
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a token encodes; never changes.
+class Content(NamedTuple):
+    """What a token encodes; never changes. (A tuple, since imports make them by the million.)
 
     Attributes:
         attributes: a JSON object as text, or None.

@@ -6,6 +6,8 @@ and the hexadecimal; `keys.material` enciphers.
 """
 
 import re
+import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -36,6 +38,12 @@ def pack(plain: Plain) -> bytes:
     if not (0 < plain.sequence <= MAX_SEQUENCE and 0 <= plain.expiry_minute <= NEVER):
         raise ValueError("a number does not fit into a token")
     return (plain.sequence << 24 | plain.expiry_minute).to_bytes(8, "big") + _ZEROS
+
+
+def pack_many(plains: Sequence[tuple[int, int]]) -> bytes:
+    """The blocks of many, one after the other; each as (sequence, expiry minute)."""
+    numbers = [sequence << 24 | minute for sequence, minute in plains]
+    return struct.pack(">" + "Q8x" * len(numbers), *numbers)
 
 
 def unpack(block: bytes) -> Plain | None:

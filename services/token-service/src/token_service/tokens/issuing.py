@@ -160,7 +160,7 @@ class Issuing:
                 continue
             token_id = TokenId(each.tenant, each.key.number, each.sequence)
             mac = each.key.mac(mac_text(token_id, content))
-            records.append(store.record_of(store.NewToken(token_id, content, placements[_placement(each)], mac)))
+            records.append(store.record_of(token_id, content, placements[_placement(each)], mac))
             results.append(Issued(each.key.mint(Plain(each.sequence, expiry_minute_of(content.expires_at))), content))
         if len(records) < _MANY:
             await store.insert_tokens(connection, records)

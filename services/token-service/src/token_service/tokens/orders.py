@@ -6,11 +6,10 @@ sentence for whoever sent it.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import orjson
@@ -36,8 +35,7 @@ _DURATION = re.compile(
 _SECONDS_OF: Final[Mapping[str, int]] = {"weeks": 604_800, "days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A token to issue. `duration` None is for ever; `reference` makes a row of an import unrepeatable."""
 
     base_url: str

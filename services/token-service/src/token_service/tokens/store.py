@@ -26,16 +26,6 @@ class Found:
     mac: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class NewToken:
-    """A row to write."""
-
-    id: TokenId
-    content: Content
-    placement: int
-    mac: bytes
-
-
 _COLUMNS = (
     "t.tenant, t.key_number, t.sequence, t.customer_id, p.campaign_id, p.base_url, t.issued_at, t.expires_at,"
     " t.product_id, t.attributes, t.not_before, t.max_uses,"
@@ -145,22 +135,23 @@ async def copy_tokens(connection: asyncpg.Connection, records: Sequence[tuple[An
     )
 
 
-def record_of(token: NewToken) -> tuple[Any, ...]:
+def record_of(token_id: TokenId, content: Content, placement: int, mac: bytes) -> tuple[Any, ...]:
     """The values of `TOKEN_COLUMNS`."""
-    content = token.content
+    tenant, key_number, sequence = token_id
+    customer_id, _, _, issued_at, expires_at, product_id, attributes, not_before, max_uses = content
     return (
-        token.id.sequence,
-        content.issued_at,
-        content.expires_at,
-        token.placement,
-        token.id.key_number,
-        token.id.tenant,
-        content.customer_id,
-        token.mac,
-        content.product_id,
-        content.attributes,
-        content.not_before,
-        content.max_uses,
+        sequence,
+        issued_at,
+        expires_at,
+        placement,
+        key_number,
+        tenant,
+        customer_id,
+        mac,
+        product_id,
+        attributes,
+        not_before,
+        max_uses,
     )
 
 
