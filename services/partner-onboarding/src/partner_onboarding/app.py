@@ -20,16 +20,24 @@ from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
+from partner_onboarding.billing.service import Billing
 from partner_onboarding.clients.own_register import OwnRegister
 from partner_onboarding.clients.routes import client_routes
+from partner_onboarding.clock import Clock, database_clock
+from partner_onboarding.handshakes.codes import CodeKeeping
+from partner_onboarding.handshakes.service import Handshakes
 from partner_onboarding.internal import internal_routes
 from partner_onboarding.issuer_client import IssuerClient
 from partner_onboarding.ledger_client import LedgerClient
+from partner_onboarding.links.service import Links
 from partner_onboarding.pages.account import account_routes
 from partner_onboarding.pages.failures import page_or_problem
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.pages.sign_in import sign_in_routes
 from partner_onboarding.pages.static_files import static_routes
+from partner_onboarding.partners.door import PartnerDoor
+from partner_onboarding.partners.routes import init_hot_route, partner_routes
+from partner_onboarding.rate_limits import RateLimit, storage_of
 from partner_onboarding.register import build_register
 from partner_onboarding.sessions.domain import SessionRules
 from partner_onboarding.sessions.service import Sessions
@@ -49,12 +57,14 @@ def create_app(
     cost: Argon2Cost | None = None,
     ledger_transport: httpx.AsyncBaseTransport | None = None,
     issuer_transport: httpx.AsyncBaseTransport | None = None,
+    clock: Clock = database_clock,
 ) -> FastAPI:
     """The service.
 
     Args:
         cost: of hashing a password; tests hand in a small one.
         ledger_transport, issuer_transport: how the other services are reached; tests hand in their apps.
+        clock: what time it is for handshakes, links and bills; tests let years pass.
     """
     register = build_register(settings, cost)
     service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
@@ -80,17 +90,28 @@ def create_app(
             lifetime=timedelta(seconds=settings.session_lifetime_seconds),
         ),
     )
-    pages = Pages(_form_key(settings), always_secure=settings.mode is Mode.PRODUCTION)
+    counts = storage_of(settings.rate_limit_url.get_secret_value())
+    handshakes = Handshakes(
+        register.database, CodeKeeping(_key_for("handshake codes", settings), register.sealer), clock
+    )
+    links = Links(register.database, clock)
+    billing = Billing(register.database, clock)
+    partner_door = PartnerDoor(
+        RateLimit(counts, settings.partner_requests_per_minute, 60, "partner"), is_closed=settings.partner_maintenance
+    )
+    pages = Pages(_key_for("form tokens", settings), always_secure=settings.mode is Mode.PRODUCTION)
 
     async def tidy_up() -> None:
         await sessions.tidy_up()
         await answers.forget_old()
+        await handshakes.tidy_up()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         chores = [
             asyncio.create_task(_repeat(register.clients.write_last_uses, settings.last_used_every_seconds)),
             asyncio.create_task(_repeat(tidy_up, _TIDY_EVERY_SECONDS)),
+            asyncio.create_task(_repeat(billing.assign_due, settings.assignments_every_seconds)),
         ]
         try:
             yield
@@ -98,6 +119,7 @@ def create_app(
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
+            await handshakes.close()
             await _try(register.clients.write_last_uses)
             await ledger_service.aclose()
             await issuer_service.aclose()
@@ -114,11 +136,14 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": check_database},
         render=page_or_problem(pages),
+        hot_routes=init_hot_route(handshakes, partner_door),
     )
     app.state.service_tokens = service_tokens
     app.state.callers = Callers(
         OwnRegister(register.clients), keys=keys, public_url=settings.public_url, proxies=app.state.proxies
     )
+    app.state.partner_door = partner_door
+    app.include_router(partner_routes(handshakes, links, billing, answers))
     app.include_router(client_routes(register.clients, answers))
     app.include_router(user_routes(register.users))
     app.include_router(internal_routes(register.clients, register.users, sessions, register.tenants))
@@ -137,18 +162,18 @@ def create_app(
     return app
 
 
-def _form_key(settings: Settings) -> bytes:
-    """A key of its own for form tokens, drawn from the pepper so that all replicas have the same."""
-    return hmac.digest(settings.pepper_bytes, b"partner-onboarding form tokens", hashlib.sha256)
+def _key_for(purpose: str, settings: Settings) -> bytes:
+    """A key of its own for each purpose, drawn from the pepper so that all replicas have the same."""
+    return hmac.digest(settings.pepper_bytes, f"partner-onboarding {purpose}".encode(), hashlib.sha256)
 
 
-async def _repeat(chore: Callable[[], Awaitable[None]], every_seconds: float) -> None:
+async def _repeat(chore: Callable[[], Awaitable[object]], every_seconds: float) -> None:
     while True:
         await asyncio.sleep(every_seconds)
         await _try(chore)
 
 
-async def _try(chore: Callable[[], Awaitable[None]]) -> None:
+async def _try(chore: Callable[[], Awaitable[object]]) -> None:
     try:
         await chore()
     # A chore that fails once is tried again at its next turn; the service goes on meanwhile.

@@ -8,6 +8,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import ServiceSettings, settings_config
 
+from partner_onboarding.rate_limits import SCHEMES
+
 _MIN_KEY_BYTES = 32
 
 
@@ -19,6 +21,7 @@ class Settings(ServiceSettings):
     port: int = Field(8003, ge=1, le=65535)
     issuer_url: str = Field("http://127.0.0.1:8002", description="sso-issuer, internally.")
     ledger_url: str = Field("http://127.0.0.1:8001", description="points-ledger, internally.")
+    tokens_url: str = Field("http://127.0.0.1:8004", description="token-service, internally: links in mails.")
     key_encryption_keys: SecretStr = Field(..., description="1:<base64 of 32 bytes>,2:<…>; the highest encrypts.")
     secret_pepper: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes client secrets.")
     account_name_key: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes e-mail addresses.")
@@ -27,14 +30,28 @@ class Settings(ServiceSettings):
     wrong_passwords_per_account: int = Field(10, ge=1, description="Within the window, before 429.")
     wrong_passwords_per_address: int = Field(50, ge=1, description="Within the window, before 429.")
     wrong_passwords_window_seconds: int = Field(900, ge=1)
+    integration_requests_per_address: int = Field(20, ge=1, description="Within an hour, before 429.")
+    rate_limit_url: SecretStr = Field(
+        SecretStr("memory://"), description="Where requests are counted: memory://, redis://… or valkey://…"
+    )
+    partner_maintenance: bool = Field(False, description="Answers partners, and those they send, with 503.")
+    partner_requests_per_minute: int = Field(1200, ge=1, description="Of one partner, before 429.")
+    assignments_every_seconds: Annotated[float, Field(gt=0, description="How often due months are assigned.")] = 60.0
     last_used_every_seconds: Annotated[float, Field(gt=0, description="How often last uses are written.")] = 5.0
 
-    @field_validator("issuer_url", "ledger_url")
+    @field_validator("issuer_url", "ledger_url", "tokens_url")
     @classmethod
     def _is_url(cls, value: str) -> str:
         if not value.startswith(("https://", "http://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("rate_limit_url")
+    @classmethod
+    def _is_store_of_counts(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(SCHEMES):
+            raise ValueError("must begin with memory://, redis://, rediss://, valkey:// or valkeys://")
+        return value
 
     @field_validator("key_encryption_keys")
     @classmethod

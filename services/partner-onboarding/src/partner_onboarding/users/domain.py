@@ -107,7 +107,7 @@ def checked_profile(email: str, firstname: str, lastname: str) -> Profile:
     """
     normalised_email(email)
     names = [unicodedata.normalize("NFC", name.strip()) for name in (firstname, lastname)]
-    if not all(0 < len(name) <= MAX_NAME_CHARACTERS and _is_text(name) for name in names):
+    if not all(0 < len(name) <= MAX_NAME_CHARACTERS and is_text(name) for name in names):
         raise MalformedUser(
             f"First and last name have 1 to {MAX_NAME_CHARACTERS} printable characters.", code="malformed_name"
         )
@@ -120,7 +120,7 @@ def checked_password(password: str) -> str:
     Raises:
         MalformedUser: `malformed_password`.
     """
-    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS or not _is_text(password):
+    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS or not is_text(password):
         raise MalformedUser(
             f"A password has {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} printable characters.",
             code="malformed_password",
@@ -137,6 +137,6 @@ def _hides_something(value: str) -> bool:
     return any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn"} for character in value)
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Neither control characters nor lone surrogates: neither can be stored, and nobody types them."""
     return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in value)

@@ -1,0 +1,1 @@
+"""The partner interface: `/user/partner/…`, in the spelling of its source."""
