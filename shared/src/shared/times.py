@@ -3,12 +3,29 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, PlainSerializer
 
 
 def iso(moment: datetime) -> str:
     """`2026-11-21T08:15:30.123Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    # Not strftime: its %Y writes the year 1 with one digit.
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 Timestamp = Annotated[AwareDatetime, PlainSerializer(iso, return_type=str, when_used="json")]
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same instant in UTC.
+
+    Raises:
+        ValueError: the calendar does not go so far there (the year 1 begins earlier in the east).
+    """
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
+#: An instant that a caller names: with its offset from UTC, and one that every database has.
+Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]

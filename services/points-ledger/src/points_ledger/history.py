@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 import sqlalchemy as sa
 from shared.errors import Malformed
+from shared.times import in_utc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.domain.accounts import Account, Entry, Kind
@@ -37,10 +38,10 @@ class Place:
             case [str() as created_at, str() as transaction_id]:
                 try:
                     moment = datetime.fromisoformat(created_at)
+                    if moment.tzinfo is not None and "\0" not in transaction_id:
+                        return cls(in_utc(moment), transaction_id)
                 except ValueError:
-                    raise _invalid_cursor() from None
-                if moment.tzinfo is not None and "\0" not in transaction_id:
-                    return cls(moment, transaction_id)
+                    pass
         raise _invalid_cursor()
 
 

@@ -4,12 +4,12 @@ import sys
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 from shared.callers import Caller, document_credentials, require, require_service
 from shared.errors import Refusal, UnsupportedMediaType
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
 from shared.line_exchange import LinesResponse
+from shared.times import Instant
 
 from points_ledger.accounts import importing, schemas
 from points_ledger.domain.accounts import Entry
@@ -42,7 +42,7 @@ async def open_account(
 
 @router.get("/accounts/{user_id}", summary="Balance")
 async def balance(
-    request: Request, user_id: Identifier, at: AwareDatetime | None = None, caller: Caller = require(*READ)
+    request: Request, user_id: Identifier, at: Instant | None = None, caller: Caller = require(*READ)
 ) -> schemas.BalanceBody:
     """What may be spent, what is held for vendors, and their sum: at this moment, or at a past one (`at`)."""
     if at is not None:

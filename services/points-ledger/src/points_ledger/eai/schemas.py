@@ -5,9 +5,9 @@ The document spells its fields in lower case; the camel spelling, in which vendo
 
 from typing import Annotated, Any
 
-from pydantic import AliasChoices, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier, PlainText
-from shared.times import iso
+from shared.times import Instant, iso
 
 from points_ledger.domain.accounts import MAX_POINTS
 from points_ledger.domain.transactions import State, Transaction
@@ -67,7 +67,7 @@ class TransactionsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: State | None = None
-    since: AwareDatetime | None = None
+    since: Instant | None = None
     cursor: str | None = Field(None, max_length=1000)
     limit: int = Field(100, ge=1, le=1000)
 
