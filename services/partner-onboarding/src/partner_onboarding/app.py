@@ -20,12 +20,15 @@ from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
+from partner_onboarding.audit.routes import audit_routes
 from partner_onboarding.billing.service import Billing
 from partner_onboarding.clients.own_register import OwnRegister
 from partner_onboarding.clients.routes import client_routes
 from partner_onboarding.clock import Clock, database_clock
+from partner_onboarding.consents.routes import consent_routes
 from partner_onboarding.handshakes.codes import CodeKeeping
 from partner_onboarding.handshakes.service import Handshakes
+from partner_onboarding.integrations.routes import integration_routes
 from partner_onboarding.internal import internal_routes
 from partner_onboarding.issuer_client import IssuerClient
 from partner_onboarding.ledger_client import LedgerClient
@@ -104,6 +107,7 @@ def create_app(
     async def tidy_up() -> None:
         await sessions.tidy_up()
         await answers.forget_old()
+        await register.consents.tidy_up()
         await handshakes.tidy_up()
 
     @asynccontextmanager
@@ -146,7 +150,11 @@ def create_app(
     app.include_router(partner_routes(handshakes, links, billing, answers))
     app.include_router(client_routes(register.clients, answers))
     app.include_router(user_routes(register.users))
-    app.include_router(internal_routes(register.clients, register.users, sessions, register.tenants))
+    request_limit = RateLimit(counts, settings.integration_requests_per_address, 3600, "integration-requests")
+    app.include_router(integration_routes(register.integrations, request_limit, answers))
+    app.include_router(consent_routes(register.consents, sessions, pages))
+    app.include_router(audit_routes(register.audit))
+    app.include_router(internal_routes(register.clients, register.users, sessions, register.tenants, register.consents))
     app.include_router(sign_in_routes(pages, sessions))
     app.include_router(
         account_routes(

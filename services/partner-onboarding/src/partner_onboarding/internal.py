@@ -1,14 +1,16 @@
 """What the platform's other services may ask: never routed by the gateway, and only with a service token."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from shared.callers import require_service
 from shared.identifiers import Identifier, Tenant
+from shared.times import Timestamp
 
 from partner_onboarding.clients.domain import Kind
 from partner_onboarding.clients.service import Clients
+from partner_onboarding.consents.service import Consents
 from partner_onboarding.sessions.service import Sessions
 from partner_onboarding.tenants.service import Tenants
 from partner_onboarding.users.service import Users
@@ -33,6 +35,39 @@ class CheckedClient(BaseModel):
     ip_allow_list: list[str]
 
 
+class ThirdParty(BaseModel):
+    client_id: str
+    tenant: str
+    kind: Kind
+    scopes: list[str]
+    redirect_uris: list[str]
+    jwks: dict[str, Any] | None
+    name: str
+
+
+class CodeToRedeem(BaseModel):
+    code: _Secret
+    client_id: _Secret
+    redirect_uri: _Secret
+    code_verifier: _Secret
+
+
+class RedeemedCode(BaseModel):
+    tenant: str
+    client_id: str
+    subject: str
+    scopes: list[str]
+    consent_version: int
+
+
+class PresentConsent(BaseModel):
+    client_id: str
+    subject: str
+    scopes: list[str]
+    version: int
+    granted_at: Timestamp
+
+
 class SessionToCheck(BaseModel):
     session: _Secret
 
@@ -55,7 +90,9 @@ class Allowed(BaseModel):
     allowed: bool
 
 
-def internal_routes(clients: Clients, users: Users, sessions: Sessions, tenants: Tenants) -> APIRouter:
+def internal_routes(
+    clients: Clients, users: Users, sessions: Sessions, tenants: Tenants, consents: Consents
+) -> APIRouter:
     """The routes below /internal."""
     routes = APIRouter(prefix="/internal", include_in_schema=False)
 
@@ -70,6 +107,42 @@ def internal_routes(clients: Clients, users: Users, sessions: Sessions, tenants:
             scopes=list(registration.scopes),
             vendor_id=registration.vendor_id,
             ip_allow_list=list(registration.ip_allow_list),
+        )
+
+    @routes.get("/clients/{client_id}", dependencies=[_Issuer])
+    async def known_client(client_id: str) -> ThirdParty:
+        client = await clients.enabled(client_id)
+        registration = client.registration
+        return ThirdParty(
+            client_id=client.client_id,
+            tenant=client.tenant,
+            kind=registration.kind,
+            scopes=list(registration.scopes),
+            redirect_uris=list(registration.redirect_uris),
+            jwks=dict(registration.jwks) if registration.jwks is not None else None,
+            name=registration.name,
+        )
+
+    @routes.post("/authorization-codes/redeem", dependencies=[_Issuer])
+    async def redeem_code(body: CodeToRedeem) -> RedeemedCode:
+        redeemed = await consents.redeem(body.code, body.client_id, body.redirect_uri, body.code_verifier)
+        return RedeemedCode(
+            tenant=redeemed.tenant,
+            client_id=redeemed.client_id,
+            subject=redeemed.subject,
+            scopes=list(redeemed.scopes),
+            consent_version=redeemed.consent_version,
+        )
+
+    @routes.get("/tenants/{tenant}/consents/{client_id}", dependencies=[_Issuer])
+    async def present_consent(tenant: Annotated[Tenant, Path()], client_id: str) -> PresentConsent:
+        consent = await consents.get(tenant, client_id)
+        return PresentConsent(
+            client_id=consent.client_id,
+            subject=consent.subject,
+            scopes=list(consent.scopes),
+            version=consent.version,
+            granted_at=consent.recorded_at,
         )
 
     @routes.post("/sessions/check", dependencies=[_SessionReaders])

@@ -16,8 +16,11 @@ from shared.errors import Refusal
 from shared.identifiers import is_identifier
 from shared.settings import load
 
+from partner_onboarding.audit.domain import SHELL
 from partner_onboarding.clients import schemas as client_schemas
 from partner_onboarding.clients.domain import Client, ClientNotFound, Kind, Registration
+from partner_onboarding.integrations import schemas as request_schemas
+from partner_onboarding.integrations.domain import STATES, State
 from partner_onboarding.register import Register, build_register
 from partner_onboarding.settings import Settings
 from partner_onboarding.users.domain import UserNotFound
@@ -200,6 +203,53 @@ def disable_client(client_id: _ClientId) -> None:
     _run(use)
 
 
+@commands.command()
+def list_requests(
+    tenant: _Tenant,
+    state: Annotated[str | None, typer.Option(help="submitted, approved or declined; all without.")] = None,
+) -> None:
+    """List requests for integrations with a tenant, newest first."""
+    wanted = _state(state)
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        found: list[Any] = []
+        after: str | None = None
+        while page := await register.integrations.newest(tenant, state=wanted, after=after, limit=500):
+            found += [request_schemas.shown(one).model_dump(mode="json") for one in page]
+            after = page[-1].request_id
+        return {"requests": found}
+
+    _run(use)
+
+
+@commands.command()
+def approve_request(tenant: _Tenant, request_id: Annotated[str, typer.Argument(help="See list-requests.")]) -> None:
+    """Approve a request: registers the client. Its secret is in the answer only now."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        async with register.database.transaction() as connection:
+            outcome = await register.integrations.approve(connection, tenant, request_id, by=SHELL)
+        return request_schemas.approved(outcome).model_dump(mode="json")
+
+    _run(use)
+
+
+@commands.command()
+def decline_request(
+    tenant: _Tenant,
+    request_id: Annotated[str, typer.Argument(help="See list-requests.")],
+    reason: Annotated[str, typer.Option(help="For whoever asked.")],
+) -> None:
+    """Decline a request."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        async with register.database.transaction() as connection:
+            declined = await register.integrations.decline(connection, tenant, request_id, reason, by=SHELL)
+        return request_schemas.shown(declined).model_dump(mode="json")
+
+    _run(use)
+
+
 async def _client(register: Register, client_id: str) -> Client:
     found = await register.clients.find_anywhere(client_id)
     if found is None:
@@ -251,6 +301,13 @@ def _kind(value: str) -> Kind:
     if value == "third_party":
         return "third_party"
     raise typer.BadParameter("is first_party or third_party", param_hint="--kind")
+
+
+def _state(value: str | None) -> State | None:
+    found = next((state for state in STATES if state == value), None)
+    if value is not None and found is None:
+        raise typer.BadParameter("is submitted, approved or declined", param_hint="--state")
+    return found
 
 
 def _identifier(value: str, option: str) -> str:

@@ -9,8 +9,11 @@ from shared.db import Database
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.settings import Mode
 
+from partner_onboarding.audit.service import Audit
 from partner_onboarding.clients.secret_hashing import SecretHashing
 from partner_onboarding.clients.service import Clients
+from partner_onboarding.consents.service import Consents
+from partner_onboarding.integrations.service import Integrations
 from partner_onboarding.settings import Settings
 from partner_onboarding.tenants.service import Tenants
 from partner_onboarding.users.passwords import Argon2Cost, PasswordHashing
@@ -20,12 +23,15 @@ from partner_onboarding.users.service import Users
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """The use cases about tenants, clients and users, and what they work with."""
+    """The use cases about tenants, clients, users and third parties, and what they work with."""
 
     database: Database
     tenants: Tenants
     clients: Clients
     users: Users
+    integrations: Integrations
+    consents: Consents
+    audit: Audit
     passwords: PasswordHashing
     profiles: Profiles
     sealer: Sealer
@@ -42,11 +48,15 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
     profiles = Profiles(sealer, settings.account_name_key_bytes)
     passwords = PasswordHashing(cost or Argon2Cost())
     plain_http = settings.mode is Mode.DEVELOPMENT
+    clients = Clients(database, SecretHashing(settings.pepper_bytes), plain_http=plain_http)
     return Register(
         database=database,
         tenants=Tenants(database),
-        clients=Clients(database, SecretHashing(settings.pepper_bytes), plain_http=plain_http),
+        clients=clients,
         users=Users(database, profiles, passwords),
+        integrations=Integrations(database, clients, sealer, public_url=settings.public_url, plain_http=plain_http),
+        consents=Consents(database, profiles),
+        audit=Audit(database),
         passwords=passwords,
         profiles=profiles,
         sealer=sealer,

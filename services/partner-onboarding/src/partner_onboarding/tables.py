@@ -21,8 +21,9 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
-from partner_onboarding import partner_tables
+from partner_onboarding import consent_tables, partner_tables
 from partner_onboarding.schema import NO_TEXTS as _NO_TEXTS
 from partner_onboarding.schema import SCHEMA, metadata
 from partner_onboarding.schema import TEXTS as _TEXTS
@@ -33,6 +34,7 @@ __all__ = [
     "SCHEMA",
     "client_secrets",
     "clients",
+    "consent_tables",
     "idempotent_answers",
     "metadata",
     "partner_tables",
@@ -66,6 +68,7 @@ clients = Table(
     Column("redirect_uris", _TEXTS, nullable=False, server_default=_NO_TEXTS),
     _created(),
     Column("disabled_at", _WHEN),
+    Column("jwks", JSONB(none_as_null=True), comment="Public keys, for private_key_jwt."),
     PrimaryKeyConstraint("tenant", "client_id"),
     UniqueConstraint("client_id"),
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),

@@ -2,10 +2,10 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from shared.errors import Conflict, Malformed, NotFound
 
@@ -29,7 +29,21 @@ SCOPES = (
 )
 #: No colon: it ends the client id in `Authorization: Basic`.
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+#: What a third party may ask for. The rest is for the platform's own back ends, vendors' single sign-on and operators.
+THIRD_PARTY_SCOPES = (
+    "points:redeem",
+    "points:read",
+    "points:admin",
+    "users:read",
+    "users:write",
+    "tokens:issue",
+    "tokens:verify",
+    "tokens:stats",
+)
 MAX_ENTRIES = 50
+_MAX_KEYS = 10
+#: Members of a JWK that only the client itself may know.
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 MAX_OVERLAP_SECONDS = 30 * 86_400
 
 
@@ -70,6 +84,8 @@ class Registration:
     ip_allow_list: tuple[str, ...] = ()
     landing_url: str | None = None
     redirect_uris: tuple[str, ...] = ()
+    #: Public keys with which the client signs who it is (`private_key_jwt`).
+    jwks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +159,27 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
         ip_allow_list=tuple(dict.fromkeys(_network(text) for text in registration.ip_allow_list)),
         landing_url=registration.landing_url,
         redirect_uris=tuple(dict.fromkeys(registration.redirect_uris)),
+        jwks=_public_keys(registration.jwks) if registration.jwks is not None else None,
+    )
+
+
+def _public_keys(jwks: Mapping[str, Any]) -> Mapping[str, Any]:
+    keys = jwks.get("keys")
+    if not isinstance(keys, list) or not 0 < len(keys) <= _MAX_KEYS or not all(map(_is_public_key, keys)):
+        raise MalformedClient(
+            f"jwks holds 1 to {_MAX_KEYS} public keys of type EC or RSA, each with a kid.", code="malformed_jwks"
+        )
+    return {"keys": keys}
+
+
+def _is_public_key(key: object) -> bool:
+    return (
+        isinstance(key, dict)
+        and key.get("kty") in {"EC", "RSA"}
+        and isinstance(key.get("kid"), str)
+        and 0 < len(key["kid"]) <= 128
+        and not _PRIVATE_MEMBERS & key.keys()
+        and all(isinstance(value, str) and len(value) <= 2048 for value in key.values() if not isinstance(value, list))
     )
 
 

@@ -11,6 +11,7 @@ from shared.callers import Caller, document_credentials, require
 from shared.idempotency import Answer, Answers, IdempotencyKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding.audit.domain import Actor
 from partner_onboarding.clients import schemas
 from partner_onboarding.clients.service import Clients
 
@@ -26,7 +27,7 @@ def client_routes(clients: Clients, answers: Answers) -> APIRouter:
     @routes.post("", status_code=201, response_model=schemas.ClientRegistered, summary="Register a client")
     async def register_client(caller: _Admin, key: IdempotencyKey, body: schemas.ClientToRegister) -> Response:
         async def register(connection: AsyncConnection) -> Answer:
-            new = await clients.register(connection, caller.tenant, body.registration())
+            new = await clients.register(connection, caller.tenant, body.registration(), by=_actor(caller))
             return _secret_answer(schemas.registered(new), Location=f"/v1/clients/{new.client.client_id}")
 
         return (await answers.once(caller.tenant, caller.client_id, key, register)).response()
@@ -57,23 +58,26 @@ def client_routes(clients: Clients, answers: Answers) -> APIRouter:
         overlap_seconds = (body or schemas.SecretToAdd()).overlap_seconds
 
         async def rotate(connection: AsyncConnection) -> Answer:
-            return _secret_answer(
-                schemas.added(
-                    await clients.rotate_secret(connection, caller.tenant, client_id, overlap_seconds=overlap_seconds)
-                )
+            new = await clients.rotate_secret(
+                connection, caller.tenant, client_id, overlap_seconds=overlap_seconds, by=_actor(caller)
             )
+            return _secret_answer(schemas.added(new))
 
         return (await answers.once(caller.tenant, caller.client_id, key, rotate)).response()
 
     @routes.delete("/{client_id}/secrets/{n}", status_code=204, summary="End a secret now")
     async def revoke_secret(caller: _Admin, client_id: _ClientId, n: _N) -> None:
-        await clients.revoke_secret(caller.tenant, client_id, n)
+        await clients.revoke_secret(caller.tenant, client_id, n, by=_actor(caller))
 
     @routes.delete("/{client_id}", status_code=204, summary="Take a client out of use")
     async def disable_client(caller: _Admin, client_id: _ClientId) -> None:
-        await clients.disable(caller.tenant, client_id)
+        await clients.disable(caller.tenant, client_id, by=_actor(caller))
 
     return routes
+
+
+def _actor(caller: Caller) -> Actor:
+    return Actor("client", caller.client_id)
 
 
 def _secret_answer(body: Any, **headers: str) -> Answer:

@@ -1,6 +1,6 @@
 """Clients as they go over the wire."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -38,6 +38,9 @@ class ClientToRegister(BaseModel):
     ] = []
     landing_url: Annotated[Url | None, Field(description="Where people land after the registration handshake.")] = None
     redirect_uris: Annotated[list[Url], Field(max_length=domain.MAX_ENTRIES)] = []
+    jwks: Annotated[
+        dict[str, Any] | None, Field(description="Public keys with which it signs who it is (private_key_jwt).")
+    ] = None
 
     def registration(self) -> domain.Registration:
         return domain.Registration(
@@ -48,6 +51,7 @@ class ClientToRegister(BaseModel):
             ip_allow_list=tuple(self.ip_allow_list),
             landing_url=self.landing_url,
             redirect_uris=tuple(self.redirect_uris),
+            jwks=self.jwks,
         )
 
 
@@ -89,6 +93,7 @@ class ClientShown(BaseModel):
     ip_allow_list: list[str]
     landing_url: str | None
     redirect_uris: list[str]
+    jwks: dict[str, Any] | None
     created_at: Timestamp
     disabled_at: Timestamp | None
     secrets: list[SecretShown]
@@ -142,6 +147,7 @@ def _fields(client: domain.Client, secrets: tuple[domain.Secret, ...]) -> dict[s
         "ip_allow_list": list(registration.ip_allow_list),
         "landing_url": registration.landing_url,
         "redirect_uris": list(registration.redirect_uris),
+        "jwks": dict(registration.jwks) if registration.jwks is not None else None,
         "created_at": client.created_at,
         "disabled_at": client.disabled_at,
         "secrets": _secrets(secrets),

@@ -11,6 +11,8 @@ from datetime import timedelta
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding.audit import store as audit_store
+from partner_onboarding.audit.domain import SHELL, Actor
 from partner_onboarding.clients import store
 from partner_onboarding.clients.domain import (
     CLIENT_ID,
@@ -102,6 +104,7 @@ class Clients:
         *,
         client_id: str | None = None,
         client_secret: str | None = None,
+        by: Actor = SHELL,
     ) -> NewSecret:
         """A new client with its first secret.
 
@@ -123,6 +126,8 @@ class Clients:
             raise ClientIdTaken("There is a client of this id already.")
         secret = client_secret or new_secret()
         kept = await store.add_secret(connection, tenant, chosen, 1, self._hashing.hash(secret))
+        details = {"kind": client.registration.kind, "scopes": list(client.registration.scopes)}
+        await audit_store.add(connection, tenant, by, "client_registered", chosen, details)
         return NewSecret(client, 1, secret, (kept,))
 
     async def list_clients(self, tenant: str | None, *, after: str = "", limit: int = 100) -> list[Listed]:
@@ -142,13 +147,24 @@ class Clients:
             client = await self._get(connection, tenant, client_id)
             return Listed(client, tuple((await store.secrets_of(connection, tenant, [client_id]))[client_id]))
 
+    async def enabled(self, client_id: str) -> Client:
+        """A client of whichever tenant that is in use: for the issuer, which learns the tenant by this.
+
+        Raises:
+            ClientNotFound: also when it is disabled.
+        """
+        found = await self.find_anywhere(client_id) if CLIENT_ID.fullmatch(client_id) else None
+        if found is None or found.disabled_at is not None:
+            raise ClientNotFound("There is no such client.")
+        return found
+
     async def find_anywhere(self, client_id: str) -> Client | None:
-        """A client of whichever tenant: for operators with shell access only."""
+        """A client of whichever tenant: for operators with shell access."""
         async with self._database.transaction() as connection:
             return await store.find_client(connection, client_id)
 
     async def rotate_secret(
-        self, connection: AsyncConnection, tenant: str, client_id: str, *, overlap_seconds: int
+        self, connection: AsyncConnection, tenant: str, client_id: str, *, overlap_seconds: int, by: Actor = SHELL
     ) -> NewSecret:
         """A new secret; the former one stays good for the overlap, older ones end at once.
 
@@ -167,9 +183,11 @@ class Clients:
         secret = new_secret()
         await store.add_secret(connection, tenant, client_id, rotation.new_n, self._hashing.hash(secret))
         kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
+        details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds}
+        await audit_store.add(connection, tenant, by, "secret_added", client_id, details)
         return NewSecret(client, rotation.new_n, secret, tuple(kept))
 
-    async def revoke_secret(self, tenant: str, client_id: str, n: int) -> None:
+    async def revoke_secret(self, tenant: str, client_id: str, n: int, *, by: Actor = SHELL) -> None:
         """Ends a secret now; one that has ended already is fine.
 
         Raises:
@@ -180,9 +198,10 @@ class Clients:
             kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
             if n not in {secret.n for secret in kept}:
                 raise SecretNotFound("This client has no secret of this number.")
-            await store.revoke_secrets(connection, tenant, client_id, [n])
+            if await store.revoke_secrets(connection, tenant, client_id, [n]):
+                await audit_store.add(connection, tenant, by, "secret_revoked", client_id, {"n": n})
 
-    async def disable(self, tenant: str, client_id: str) -> None:
+    async def disable(self, tenant: str, client_id: str, *, by: Actor = SHELL) -> None:
         """Takes the client out of use for good; again is fine.
 
         Raises:
@@ -190,7 +209,8 @@ class Clients:
         """
         async with self._database.transaction() as connection:
             await self._get(connection, tenant, client_id, lock=True)
-            await store.disable_client(connection, tenant, client_id)
+            if await store.disable_client(connection, tenant, client_id):
+                await audit_store.add(connection, tenant, by, "client_disabled", client_id)
 
     async def _get(self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False) -> Client:
         client = await store.find_client_of(connection, tenant, client_id, lock=lock)

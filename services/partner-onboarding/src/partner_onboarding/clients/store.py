@@ -52,6 +52,7 @@ async def add_client(
                 ip_allow_list=list(registration.ip_allow_list),
                 landing_url=registration.landing_url,
                 redirect_uris=list(registration.redirect_uris),
+                jwks=registration.jwks,
             )
             .on_conflict_do_nothing()
             .returning(clients)
@@ -83,12 +84,14 @@ async def list_clients(connection: AsyncConnection, tenant: str | None, after: s
     return [_client(row) for row in await connection.execute(query)]
 
 
-async def disable_client(connection: AsyncConnection, tenant: str, client_id: str) -> None:
-    await connection.execute(
+async def disable_client(connection: AsyncConnection, tenant: str, client_id: str) -> bool:
+    """False when it was disabled already; that keeps its time."""
+    result = await connection.execute(
         update(clients)
         .where(clients.c.tenant == tenant, clients.c.client_id == client_id, clients.c.disabled_at.is_(None))
         .values(disabled_at=func.now())
     )
+    return result.rowcount > 0
 
 
 async def secrets_of(connection: AsyncConnection, tenant: str, client_ids: Iterable[str]) -> dict[str, list[Secret]]:
@@ -151,9 +154,9 @@ async def end_secrets(connection: AsyncConnection, tenant: str, client_id: str, 
         await connection.execute(update(client_secrets).where(*_key(tenant, client_id, n)).values(expires_at=moment))
 
 
-async def revoke_secrets(connection: AsyncConnection, tenant: str, client_id: str, ns: Iterable[int]) -> None:
-    """Ends secrets now; one that ended before keeps its time."""
-    await connection.execute(
+async def revoke_secrets(connection: AsyncConnection, tenant: str, client_id: str, ns: Iterable[int]) -> bool:
+    """Ends secrets now; one that ended before keeps its time. False when all had."""
+    result = await connection.execute(
         update(client_secrets)
         .where(
             client_secrets.c.tenant == tenant,
@@ -163,6 +166,7 @@ async def revoke_secrets(connection: AsyncConnection, tenant: str, client_id: st
         )
         .values(revoked_at=func.now())
     )
+    return result.rowcount > 0
 
 
 async def write_last_uses(connection: AsyncConnection, uses: LastUses) -> None:
@@ -196,6 +200,7 @@ def _client(row: Row[Any]) -> Client:
             ip_allow_list=tuple(row.ip_allow_list),
             landing_url=row.landing_url,
             redirect_uris=tuple(row.redirect_uris),
+            jwks=row.jwks,
         ),
         created_at=row.created_at,
         disabled_at=row.disabled_at,

@@ -48,10 +48,21 @@ def load_texts() -> dict[str, Texts]:
 
 
 def _load(language: str) -> Texts:
-    source = resources.files("partner_onboarding.pages") / "texts" / f"{language}.toml"
-    sections: dict[str, dict[str, str]] = tomllib.loads(source.read_text(encoding="utf-8"))
-    texts = {f"{section}.{name}": text for section, names in sections.items() for name, text in names.items()}
-    return Texts(language, texts, Locale.parse(language))
+    return Texts(language, read_texts(language), Locale.parse(language))
+
+
+def read_texts(language: str) -> dict[str, str]:
+    """Key (`login.title`) → text, from all files of the language: `en.toml`, `third-parties.en.toml`."""
+    directory = resources.files("partner_onboarding.pages") / "texts"
+    sources = sorted(
+        (file for file in directory.iterdir() if f".{file.name}".endswith(f".{language}.toml")),
+        key=lambda file: file.name,
+    )
+    texts: dict[str, str] = {}
+    for source in sources:
+        sections: dict[str, dict[str, str]] = tomllib.loads(source.read_text(encoding="utf-8"))
+        texts |= {f"{section}.{name}": text for section, names in sections.items() for name, text in names.items()}
+    return texts
 
 
 def language_of(request: Request) -> str:

@@ -1,0 +1,1 @@
+"""The audit: who did what, of operators, tenant admins and clients."""

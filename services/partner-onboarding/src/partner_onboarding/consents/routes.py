@@ -1,0 +1,93 @@
+"""Consents over HTTP: for a tenant admin by the browser's session, or for a client with `clients:admin`.
+
+Withdrawing by a session needs the header `X-CSRF-Token`, whose value comes with the answer to the list: a page of
+another site can send the cookie along, but can neither set the header nor read the answer.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from shared.callers import Callers, document_credentials
+from shared.errors import Unauthenticated
+
+from partner_onboarding.audit.domain import Actor
+from partner_onboarding.clients.schemas import ClientId
+from partner_onboarding.consents import schemas
+from partner_onboarding.consents.domain import NotTenantAdmin
+from partner_onboarding.consents.service import Consents
+from partner_onboarding.pages.forms import FORM_COOKIE, PROOF_FIELD, SESSION_COOKIE
+from partner_onboarding.pages.rendering import Pages
+from partner_onboarding.sessions.domain import NoSession
+from partner_onboarding.sessions.service import Sessions
+
+PROOF_HEADER: Final = "X-CSRF-Token"
+_ClientId = Annotated[ClientId, Path()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Admin:
+    tenant: str
+    actor: Actor
+    by_session: bool
+
+
+def consent_routes(consents: Consents, sessions: Sessions, pages: Pages) -> APIRouter:
+    """The routes below /v1/consents."""
+    routes = APIRouter(prefix="/v1/consents", tags=["consents"], dependencies=document_credentials())
+
+    async def admin(request: Request) -> _Admin:
+        if "authorization" in request.headers:
+            callers: Callers = request.app.state.callers
+            caller = await callers.authenticate(request.scope)
+            caller.need("clients:admin")
+            return _Admin(caller.tenant, Actor("client", caller.client_id), by_session=False)
+        try:
+            who = await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
+        except NoSession:
+            raise Unauthenticated("Sign in as the tenant's admin, or send a client's credentials.") from None
+        if "tenant_admin" not in who.roles:
+            raise NotTenantAdmin("Only the tenant's admin can see its consents.")
+        return _Admin(who.tenant, Actor("tenant_admin", who.user_id), by_session=True)
+
+    whoever = Annotated[_Admin, Depends(admin)]
+
+    @routes.get("", summary="What the tenant allows third parties")
+    async def list_consents(
+        who: whoever,
+        request: Request,
+        response: Response,
+        cursor: Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = "",
+        limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    ) -> schemas.ConsentList:
+        found = await consents.list_consents(who.tenant, after=cursor, limit=limit + 1)
+        page = found[:limit]
+        response.headers["Cache-Control"] = "no-store"
+        if who.by_session:
+            _hand_out_proof(pages, request, response)
+        return schemas.ConsentList(
+            consents=[schemas.shown(one) for one in page],
+            next_cursor=page[-1].client.client_id if len(found) > limit else None,
+        )
+
+    @routes.get("/{client_id}", summary="One consent with its history")
+    async def get_consent(who: whoever, client_id: _ClientId, response: Response) -> schemas.ConsentHistory:
+        response.headers["Cache-Control"] = "no-store"
+        return schemas.history(*await consents.history(who.tenant, client_id))
+
+    @routes.delete("/{client_id}", status_code=204, summary="Withdraw a consent")
+    async def withdraw_consent(who: whoever, client_id: _ClientId, request: Request) -> None:
+        """At once: no new tokens, and introspection says of the old ones that they are inactive."""
+        if who.by_session:
+            pages.form_tokens.check(request, {PROOF_FIELD: request.headers.get(PROOF_HEADER, "")})
+        await consents.withdraw(who.tenant, client_id, by=who.actor)
+
+    return routes
+
+
+def _hand_out_proof(pages: Pages, request: Request, response: Response) -> None:
+    cookie = request.cookies.get(FORM_COOKIE)
+    if cookie is None:
+        cookie = pages.form_tokens.new_cookie()
+        pages.set_cookie(request, response, FORM_COOKIE, cookie)
+    response.headers[PROOF_HEADER] = pages.form_tokens.token(cookie, request.cookies.get(SESSION_COOKIE))
