@@ -108,6 +108,34 @@ async def test_a_connection_that_goes_before_the_commit_is_passing_trouble(
     assert await notes(url, table) == []
 
 
+@both_ways
+async def test_after_a_restart_of_the_database_the_first_transaction_works_again(
+    url: str, table: str, run: Run
+) -> None:
+    """However many connections the pool has kept from before."""
+    database = Database(url, pool_size=8)
+    all_open = asyncio.Barrier(8)
+    drivers: list[asyncpg.Connection] = []
+
+    async def open_one() -> None:
+        async with database.raw_transaction() as driver:
+            drivers.append(driver)
+            await all_open.wait()
+
+    await asyncio.gather(*(open_one() for _ in range(8)))
+    other = await asyncpg.connect(url)
+    await other.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'points-platform'"
+    )
+    await other.close()
+    while not all(driver.is_closed() for driver in drivers):  # noqa: ASYNC110 - the driver has no event for it
+        await asyncio.sleep(0)
+    await run(database, f"INSERT INTO {table} VALUES ('kept')")  # noqa: S608
+    await database.dispose()
+    assert await notes(url, table) == ["kept"]
+
+
 async def test_a_task_cancelled_twice_leaves_no_open_transaction_in_the_pool(
     url: str, table: str, database: Database
 ) -> None:

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -151,7 +151,12 @@ class Database:
         async with self._raw_engine.connect() as connection:
             fairy = await connection.get_raw_connection()
             driver: Any = fairy.driver_connection
-            transaction = driver.transaction()
+            try:
+                transaction = driver.transaction()
+            except asyncpg.InterfaceError:
+                # Closed since it was taken from the pool; handed back as it is, it would be the next one's trouble.
+                await connection.invalidate()
+                raise
             try:
                 await transaction.start()
                 yield driver
@@ -185,7 +190,7 @@ class Database:
 
 
 def _create_engine(url: str, pool_size: int, statement_cache: int, *, look_first: bool) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=pool_size,
         max_overflow=0,
@@ -199,6 +204,14 @@ def _create_engine(url: str, pool_size: int, statement_cache: int, *, look_first
             "server_settings": {"application_name": "points-platform"},
         },
     )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    return engine
+
+
+def _refuse_closed(connection: Any, _record: Any, _fairy: Any) -> None:
+    """Without asking the server: the driver has seen the end of the connection, so the others are old as well."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
 
 
 async def _roll_back_quietly(transaction: Any) -> None:
