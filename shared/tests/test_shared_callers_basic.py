@@ -1,0 +1,501 @@
+"""Basic credentials: asked of the register once, remembered briefly, and not lost with it."""
+
+import asyncio
+import base64
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from shared.callers import FRESH_SECONDS, STALE_SECONDS, Caller, Callers, Client, HttpRegister
+from shared.calling import ServiceClient
+from shared.errors import Unauthenticated, Unavailable
+from shared.problems import headers_of
+from shared.proxies import ProxyTrust
+from shared.testing import PUBLIC_URL, FakeRegister, ServiceKeys, basic
+
+from shared import callers as module
+
+from .clocks import Clock
+from .scopes import scope_of
+
+
+class HeldRegister(FakeRegister):
+    """Answers when it is let go; `most` is how many were being asked about at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = asyncio.Event()
+        self.let_go.set()
+        self.waiting = self.most = 0
+
+    async def check(self, client_id: str, client_secret: str) -> Client | None:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await self.let_go.wait()
+            return await super().check(client_id, client_secret)
+        finally:
+            self.waiting -= 1
+
+
+@pytest.fixture
+def register() -> HeldRegister:
+    return HeldRegister()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def callers(register: HeldRegister, clock: Clock) -> Callers:
+    return Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust(()), clock=clock)
+
+
+async def ask(callers: Callers, headers: dict[str, str]) -> Caller:
+    return await callers.authenticate(scope_of(headers))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the tasks that were started go on until this is so."""
+    for _ in range(100_000):
+        await asyncio.sleep(0)
+        if condition():
+            return
+    raise TimeoutError
+
+
+def encoded(credentials: bytes) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(credentials).decode()}
+
+
+# ——— how credentials are written ———
+
+
+async def test_a_client_is_known_by_its_id_and_secret(callers: Callers, register: HeldRegister) -> None:
+    headers = register.add("demo", "points:redeem", "points:read", vendor_id="shop", client_id="shop-backend")
+    caller = await ask(callers, headers)
+    assert caller == Caller(
+        "shop-backend", "demo", frozenset({"points:redeem", "points:read"}), "first_party", "shop", None
+    )
+    assert caller.vendor == "shop"
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "basic", "BASIC", "bAsIc"])
+async def test_the_scheme_is_read_in_any_case(callers: Callers, register: HeldRegister, scheme: str) -> None:
+    headers = register.add("demo")
+    assert await ask(callers, {"Authorization": headers["Authorization"].replace("Basic", scheme)})
+
+
+async def test_a_secret_may_hold_colons_and_an_id_any_letter(callers: Callers, register: HeldRegister) -> None:
+    """RFC 7617: the id ends at the first colon, the charset is UTF-8."""
+    register.clients["Bäckerei", "a:b::c:ü"] = Client("Bäckerei", "demo", frozenset())
+    assert (await ask(callers, encoded("Bäckerei:a:b::c:ü".encode()))).client_id == "Bäckerei"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "Basic",
+        "Basic ",
+        "Basic !!!!",
+        "Basic YTp",
+        "Basic YT pi",
+        "Basic YTpi\u00e9",
+        "Basic " + base64.b64encode(b"no colon").decode(),
+        "Basic " + base64.b64encode(b":secret").decode(),
+        "Basic " + base64.b64encode(b"id:").decode(),
+        "Basic " + base64.b64encode(b":").decode(),
+        "Basic " + base64.b64encode(b"id:sec\0ret").decode(),
+        "Basic " + base64.b64encode(b"i\0d:secret").decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe:secret").decode(),
+        "Basic " + base64.b64encode(b"\xed\xa0\x80:secret").decode(),
+        "Digest username=a",
+        "YTpi",
+        "Bearer",
+    ],
+)
+async def test_what_is_no_credentials_is_401_without_asking(
+    callers: Callers, register: HeldRegister, header: str
+) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        await ask(callers, {"Authorization": header})
+    assert register.asked == 0
+    assert {"Basic", "Bearer"} <= set(headers_of(refused.value)["WWW-Authenticate"].replace(",", " ").split())
+
+
+async def test_wrong_credentials_are_401_and_do_not_say_which_part_is_wrong(
+    callers: Callers, register: HeldRegister
+) -> None:
+    register.clients["known", "right"] = Client("known", "demo", frozenset())
+    answers = []
+    for credentials in (b"known:wrong", b"unknown:right"):
+        with pytest.raises(Unauthenticated) as refused:
+            await ask(callers, encoded(credentials))
+        answers.append((refused.value.message, refused.value.stable_code, refused.value.members))
+    assert answers[0] == answers[1]
+
+
+# ——— memory ———
+
+
+async def test_what_the_register_said_is_good_for_a_moment(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo")
+    for _ in range(10):
+        await ask(callers, headers)
+    assert register.asked == 1
+    clock.now += FRESH_SECONDS
+    await ask(callers, headers)
+    assert register.asked == 2
+
+
+async def test_a_revoked_secret_stops_working_within_five_seconds_though_it_is_used_all_the_time(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo")
+    await ask(callers, headers)
+    clock.now += FRESH_SECONDS - 0.1
+    await ask(callers, headers)
+    register.clients.clear()
+    revoked_at = clock.now
+    while clock.now - revoked_at < 5:
+        try:
+            await ask(callers, headers)
+        except Unauthenticated:
+            break
+        clock.now += 0.1
+    assert clock.now - revoked_at < 5
+    with pytest.raises(Unauthenticated):
+        await ask(callers, headers)
+
+
+async def test_a_change_of_scopes_is_seen_within_five_seconds(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo", "points:read", client_id="c")
+    assert (await ask(callers, headers)).scopes == {"points:read"}
+    ((key, _),) = register.clients.items()
+    register.clients[key] = Client("c", "demo", frozenset({"points:admin"}))
+    clock.now += 5
+    assert (await ask(callers, headers)).scopes == {"points:admin"}
+
+
+async def test_a_refusal_is_remembered_for_a_second_and_no_longer(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = basic("new", "secret")
+    for _ in range(10):
+        with pytest.raises(Unauthenticated):
+            await ask(callers, headers)
+    assert register.asked == 1
+    register.clients["new", "secret"] = Client("new", "demo", frozenset())
+    clock.now += 1
+    assert await ask(callers, headers)
+
+
+async def test_no_secret_lies_in_the_memory(callers: Callers, register: HeldRegister) -> None:
+    headers = register.add("demo")
+    ((client_id, secret),) = register.clients
+    await ask(callers, headers)
+    with pytest.raises(Unauthenticated):
+        await ask(callers, basic(client_id, "wrong-" + secret))
+    kept = repr(vars(callers))
+    assert secret not in kept
+    assert headers["Authorization"].removeprefix("Basic ") not in kept
+
+
+# ——— the register away ———
+
+
+async def test_who_is_known_goes_on_while_the_register_is_away(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo")
+    await ask(callers, headers)
+    register.is_down = True
+    began, asked = clock.now, register.asked
+    while clock.now - began < 120:
+        assert await ask(callers, headers)
+        clock.now += 0.25
+    await until(lambda: register.waiting == 0)
+    # It is asked now and then, and not by each request.
+    assert register.asked - asked <= 121
+
+
+async def test_who_is_not_known_is_told_to_come_again(callers: Callers, register: HeldRegister, clock: Clock) -> None:
+    register.is_down = True
+    for seconds in (0, 0.5, 60, 3600):
+        clock.now += seconds
+        with pytest.raises(Unavailable) as refused:
+            await ask(callers, basic("somebody", "secret"))
+        assert int(headers_of(refused.value)["Retry-After"]) >= 1
+
+
+async def test_what_was_said_long_ago_is_not_believed_for_ever(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo")
+    await ask(callers, headers)
+    register.is_down = True
+    clock.now += STALE_SECONDS
+    with pytest.raises(Unavailable):
+        await ask(callers, headers)
+
+
+async def test_who_was_refused_is_not_let_in_while_the_register_is_away(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo")
+    await ask(callers, headers)
+    register.clients.clear()
+    clock.now += FRESH_SECONDS
+    with pytest.raises(Unauthenticated):
+        await ask(callers, headers)
+    register.is_down = True
+    clock.now += 10
+    with pytest.raises(Unavailable):
+        await ask(callers, headers)
+
+
+async def test_nobody_who_is_known_waits_for_a_register_that_is_silent(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    """Away as a machine is whose packets are swallowed: each question takes its whole time-out."""
+    known = [register.add("demo") for _ in range(20)]
+    for headers in known:
+        await ask(callers, headers)
+    register.is_down = True
+    clock.now += FRESH_SECONDS
+    assert await ask(callers, known[0])
+    register.let_go.clear()
+    for seconds in range(30):
+        clock.now += 1
+        async with asyncio.timeout(1):
+            for headers in known:
+                assert await ask(callers, headers)
+        await asyncio.sleep(0)
+        # One a second asks whether it is back; not all twenty.
+        assert register.waiting <= seconds + 1
+    register.let_go.set()
+    await until(lambda: register.waiting == 0)
+
+
+async def test_when_the_register_is_back_its_word_counts_within_five_seconds(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    revoked, other = register.add("demo"), register.add("demo")
+    await ask(callers, revoked)
+    await ask(callers, other)
+    register.is_down = True
+    clock.now += 60
+    assert await ask(callers, revoked)
+    register.is_down = False
+    register.clients.clear()
+    back_at = clock.now
+    while clock.now - back_at < 5:
+        try:
+            await ask(callers, revoked)
+        except Unauthenticated:
+            break
+        await until(lambda: register.waiting == 0)
+        clock.now += 0.25
+    assert clock.now - back_at < 5
+    for headers in (revoked, other):
+        with pytest.raises(Unauthenticated):
+            await ask(callers, headers)
+
+
+# ——— many at once ———
+
+
+async def test_a_hundred_requests_at_once_ask_once(callers: Callers, register: HeldRegister) -> None:
+    headers = register.add("demo")
+    register.let_go.clear()
+    asking = [asyncio.create_task(ask(callers, headers)) for _ in range(100)]
+    await until(lambda: register.waiting == 1)
+    register.let_go.set()
+    assert len({caller.client_id for caller in await asyncio.gather(*asking)}) == 1
+    assert register.asked == 1
+
+
+async def test_a_hundred_wrong_requests_at_once_ask_once(callers: Callers, register: HeldRegister) -> None:
+    register.let_go.clear()
+    asking = [asyncio.create_task(ask(callers, basic("a", "b"))) for _ in range(100)]
+    await until(lambda: register.waiting == 1)
+    register.let_go.set()
+    outcomes = await asyncio.gather(*asking, return_exceptions=True)
+    assert all(isinstance(outcome, Unauthenticated) for outcome in outcomes)
+    assert register.asked == 1
+
+
+async def test_who_hangs_up_takes_the_answer_from_nobody(callers: Callers, register: HeldRegister) -> None:
+    headers = register.add("demo")
+    register.let_go.clear()
+    asking = [asyncio.create_task(ask(callers, headers)) for _ in range(10)]
+    await until(lambda: register.waiting == 1)
+    for hung_up in asking[:5]:
+        hung_up.cancel()
+    await asyncio.gather(*asking[:5], return_exceptions=True)
+    register.let_go.set()
+    assert len(await asyncio.gather(*asking[5:])) == 5
+    assert register.asked == 1
+
+
+async def test_when_all_hang_up_the_answer_is_remembered_all_the_same(callers: Callers, register: HeldRegister) -> None:
+    headers = register.add("demo")
+    register.let_go.clear()
+    asking = asyncio.create_task(ask(callers, headers))
+    await until(lambda: register.waiting == 1)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    register.let_go.set()
+    await until(lambda: register.waiting == 0)
+    await ask(callers, headers)
+    assert register.asked == 1
+
+
+# ——— floods ———
+
+
+async def test_a_flood_of_wrong_secrets_drives_no_good_one_out(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo")
+    await ask(callers, headers)
+    for number in range(module._REMEMBERED + 1):
+        with pytest.raises(Unauthenticated):
+            await ask(callers, basic("somebody", f"guess {number}"))
+    register.is_down = True
+    clock.now += 60
+    assert await ask(callers, headers)
+
+
+async def test_a_flood_does_not_fill_the_memory(callers: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REMEMBERED", 100)
+    register = FakeRegister()
+    callers = Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust(()))
+    for number in range(300):
+        await ask(callers, register.add("demo"))
+        with pytest.raises(Unauthenticated):
+            await ask(callers, basic("somebody", f"guess {number}"))
+    assert len(callers._remembered) == len(callers._refused) == 100
+    assert not callers._asking
+
+
+async def test_a_flood_asks_the_register_of_no_more_than_so_many_at_once(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    headers = register.add("demo")
+    await ask(callers, headers)
+    register.let_go.clear()
+    flood = [asyncio.create_task(ask(callers, basic("somebody", f"guess {number}"))) for number in range(1500)]
+    await until(lambda: register.waiting == module._ASKED_AT_ONCE)
+    await asyncio.sleep(0)
+    # Who is known does not stand in line behind strangers.
+    clock.now += FRESH_SECONDS
+    known = asyncio.create_task(ask(callers, headers))
+    await until(lambda: register.waiting == module._ASKED_AT_ONCE + 1)
+    register.let_go.set()
+    assert await known
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    assert register.most == module._ASKED_AT_ONCE + 1
+    # And the line itself is bounded.
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
+    assert len(refused) == 1500 - module._WAITING
+    assert all(isinstance(outcome, Unauthenticated | Unavailable) for outcome in outcomes)
+
+
+async def test_strangers_in_line_are_sent_away_at_once_when_the_register_falls_silent(
+    callers: Callers, register: HeldRegister
+) -> None:
+    register.let_go.clear()
+    register.is_down = True
+    flood = [asyncio.create_task(ask(callers, basic("somebody", f"guess {number}"))) for number in range(200)]
+    await until(lambda: register.waiting == module._ASKED_AT_ONCE)
+    register.let_go.set()
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
+    assert register.asked == module._ASKED_AT_ONCE
+
+
+async def test_a_remembered_secret_takes_microseconds(callers: Callers, register: HeldRegister) -> None:
+    """It stands before every request of the hot path."""
+    headers = register.add("demo")
+    await ask(callers, headers)
+    began = time.process_time()
+    for _ in range(1000):
+        await ask(callers, headers)
+    assert time.process_time() - began < 0.5
+
+
+# ——— the register over HTTP ———
+
+
+GOOD = {
+    "client_id": "shop",
+    "tenant": "demo",
+    "kind": "third_party",
+    "scopes": ["points:read"],
+    "vendor_id": None,
+    "ip_allow_list": ["10.0.0.0/8"],
+}
+
+
+async def over_http(service_keys: ServiceKeys, answer: httpx.Response) -> Client | None:
+    register = ServiceClient(
+        "http://register.invalid",
+        audience="partner-onboarding",
+        service_tokens=service_keys.tokens("points-ledger"),
+        transport=httpx.MockTransport(lambda _: answer),
+    )
+    try:
+        return await HttpRegister(register).check("shop", "secret")
+    finally:
+        await register.aclose()
+
+
+async def test_the_register_is_understood(service_keys: ServiceKeys) -> None:
+    found = await over_http(service_keys, httpx.Response(200, json=GOOD))
+    assert found == Client("shop", "demo", frozenset({"points:read"}), "third_party", None, ("10.0.0.0/8",))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404, json={"code": "invalid_client"}),
+        # Longer than any secret that the register gives out: wrong, and no sign of its being away.
+        httpx.Response(400, json={"code": "malformed_request"}),
+    ],
+)
+async def test_a_secret_that_the_register_does_not_know_is_wrong(
+    service_keys: ServiceKeys, answer: httpx.Response
+) -> None:
+    assert await over_http(service_keys, answer) is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(404, json={"code": "not_found"}),
+        httpx.Response(404, text="no such host"),
+        httpx.Response(401, json={"code": "invalid_credentials"}),
+        httpx.Response(403, json={}),
+        httpx.Response(429, json={}),
+        httpx.Response(500, json={}),
+        httpx.Response(302, headers={"Location": "/login"}, json={}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(200, json={"client_id": "shop"}),
+        httpx.Response(200, json={**GOOD, "scopes": None}),
+        httpx.Response(200, json={**GOOD, "ip_allow_list": ["everywhere"]}),
+    ],
+    ids=lambda answer: f"{answer.status_code}-{answer.text[:20]}",
+)
+async def test_what_makes_no_sense_is_no_word_on_the_secret(service_keys: ServiceKeys, answer: httpx.Response) -> None:
+    with pytest.raises(Unavailable):
+        await over_http(service_keys, answer)
