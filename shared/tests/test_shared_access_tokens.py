@@ -1,0 +1,419 @@
+"""Access tokens: checked offline by their tenant's keys, and those by nobody else's."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+from shared.callers import Caller, Callers, InsufficientScope
+from shared.errors import Refusal, Unauthenticated, Unavailable
+from shared.jwks import ASK_AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS, TenantKeys
+from shared.problems import headers_of, status_of
+from shared.proxies import ProxyTrust
+from shared.testing import PUBLIC_URL, FakeRegister
+from shared.tokens import SigningKey
+
+from shared import jwks
+
+from .clocks import Clock
+from .forging import ec_key, forge, private_jwk, unsigned
+from .scopes import scope_of
+
+NOW = 1_800_000_000
+
+
+class Issuer:
+    """The tenants' authorities, behind a transport that counts and can be stopped."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, dict[str, dict[str, Any]]] = {}
+        self.asked: list[str] = []
+        self.is_down = False
+        self.answer: httpx.Response | None = None
+        self.let_go = asyncio.Event()
+        self.let_go.set()
+        self.waiting = self.most = 0
+
+    def add_key(self, tenant: str, kid: str) -> SigningKey:
+        jwk = private_jwk(ec_key(), kid)
+        self.keys.setdefault(tenant, {})[kid] = {name: value for name, value in jwk.items() if name != "d"}
+        return SigningKey.from_jwk(jwk)
+
+    async def handle(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request.url.raw_path.decode())
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        try:
+            await self.let_go.wait()
+        finally:
+            self.waiting -= 1
+        if self.is_down:
+            raise httpx.ConnectError("down")
+        if self.answer is not None:
+            return self.answer
+        tenant = request.url.path.split("/")[2]
+        if tenant not in self.keys:
+            return httpx.Response(404, json={"code": "tenant_not_found"})
+        return httpx.Response(200, json={"keys": list(self.keys[tenant].values())})
+
+
+@pytest.fixture
+def issuer() -> Issuer:
+    return Issuer()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def keys(issuer: Issuer, clock: Clock) -> TenantKeys:
+    return TenantKeys("http://issuer.invalid", transport=httpx.MockTransport(issuer.handle), clock=clock)
+
+
+@pytest.fixture
+def callers(keys: TenantKeys, monkeypatch: pytest.MonkeyPatch) -> Callers:
+    monkeypatch.setattr("time.time", lambda: float(NOW))
+    return Callers(FakeRegister(), keys=keys, public_url=PUBLIC_URL, proxies=ProxyTrust([]))
+
+
+def claims(tenant: str = "demo", **changed: Any) -> dict[str, Any]:
+    return {
+        "iss": f"{PUBLIC_URL}/tenants/{tenant}",
+        "aud": PUBLIC_URL,
+        "iat": NOW,
+        "exp": NOW + 600,
+        "sub": "ada",
+        "client_id": "third-party",
+        "scope": "points:read users:read",
+        "tenant": tenant,
+    } | changed
+
+
+async def ask(callers: Callers, token: str) -> Caller:
+    return await callers.authenticate(scope_of({"Authorization": f"Bearer {token}"}))
+
+
+async def refused(callers: Callers, token: str) -> str:
+    """The code of the 401."""
+    with pytest.raises(Unauthenticated) as refusal:
+        await ask(callers, token)
+    assert status_of(refusal.value) == 401
+    assert headers_of(refusal.value)["WWW-Authenticate"]
+    return refusal.value.stable_code
+
+
+async def let_run(times: int = 50) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def test_a_good_token_gives_its_caller(callers: Callers, issuer: Issuer) -> None:
+    key = issuer.add_key("demo", "k1")
+    assert await ask(callers, key.sign(claims(), "at+jwt")) == Caller(
+        "third-party", "demo", frozenset({"points:read", "users:read"}), "third_party", None, "ada"
+    )
+    assert issuer.asked == ["/tenants/demo/jwks.json"]
+
+
+async def test_keys_are_fetched_once_and_tokens_then_checked_offline(callers: Callers, issuer: Issuer) -> None:
+    key = issuer.add_key("demo", "k1")
+    for number in range(20):
+        await ask(callers, key.sign(claims(jti=str(number)), "at+jwt"))
+    assert len(issuer.asked) == 1
+
+
+# ——— the wall between tenants ———
+
+
+async def test_the_key_of_one_tenant_signs_for_no_other(callers: Callers, issuer: Issuer) -> None:
+    issuer.add_key("demo", "k1")
+    other = issuer.add_key("other", "k2")
+    assert await refused(callers, other.sign(claims("demo"), "at+jwt")) == "unknown_key"
+    theirs = claims("other", iss=f"{PUBLIC_URL}/tenants/demo")
+    assert await refused(callers, other.sign(theirs, "at+jwt")) == "wrong_issuer"
+
+
+async def test_tenants_whose_kids_are_alike_are_kept_apart(callers: Callers, issuer: Issuer) -> None:
+    issuer.add_key("demo", "k1")
+    other = issuer.add_key("other", "k1")
+    assert (await ask(callers, other.sign(claims("other"), "at+jwt"))).tenant == "other"
+    assert await refused(callers, other.sign(claims("demo"), "at+jwt")) == "invalid_signature"
+
+
+@pytest.mark.parametrize(
+    "tenant",
+    [
+        *("../sso/v1/keys", "demo/../other", "..", ".", "", "a/b", "a%2fb", "demo\\", "http://thief.example"),
+        *("demo?x=", "demo#", "demo\n", "demo\0", "demo ", "Demo", "dém", "-demo", "a" * 41),
+    ],
+)
+async def test_a_name_that_is_no_tenant_is_not_asked_about(callers: Callers, issuer: Issuer, tenant: str) -> None:
+    key = issuer.add_key("demo", "k1")
+    assert await refused(callers, key.sign(claims(tenant), "at+jwt")) == "wrong_issuer"
+    assert issuer.asked == []
+
+
+@pytest.mark.parametrize("changed", [{"tenant": None}, {"tenant": 1}, {"tenant": ["demo"]}])
+async def test_a_token_without_a_tenant_is_refused(
+    callers: Callers, issuer: Issuer, changed: Mapping[str, Any]
+) -> None:
+    key = issuer.add_key("demo", "k1")
+    assert await refused(callers, key.sign(claims(**changed), "at+jwt")) == "malformed_token"
+
+
+# ——— what else must fit ———
+
+
+@pytest.mark.parametrize("typ", ["JWT", "svc+jwt", "", "jwt"])
+async def test_only_access_tokens_are_taken(callers: Callers, issuer: Issuer, typ: str) -> None:
+    key = issuer.add_key("demo", "k1")
+    assert await refused(callers, key.sign(claims(), typ)) == "wrong_type"
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"aud": "https://other.example"}, "wrong_audience"),
+        ({"aud": f"{PUBLIC_URL}/tenants/demo"}, "wrong_audience"),
+        ({"aud": None}, "wrong_audience"),
+        ({"iss": PUBLIC_URL}, "wrong_issuer"),
+        ({"exp": NOW - 10}, "token_expired"),
+        ({"iat": NOW + 10}, "token_not_yet_valid"),
+        ({"exp": "soon"}, "malformed_token"),
+        ({"client_id": None}, "malformed_token"),
+        ({"client_id": 7}, "malformed_token"),
+        ({"sub": None}, "malformed_token"),
+        ({"scope": ["points:admin"]}, "malformed_token"),
+    ],
+)
+async def test_a_token_that_does_not_fit_is_401_and_says_why(
+    callers: Callers, issuer: Issuer, changed: Mapping[str, Any], code: str
+) -> None:
+    key = issuer.add_key("demo", "k1")
+    assert await refused(callers, key.sign(claims(**changed), "at+jwt")) == code
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "é", "x" * 100_000, "\xff"])
+async def test_what_is_no_token_is_401(callers: Callers, issuer: Issuer, token: str) -> None:
+    assert await refused(callers, token) == "malformed_token"
+    assert issuer.asked == []
+
+
+async def test_an_unsigned_token_is_401(callers: Callers, issuer: Issuer) -> None:
+    issuer.add_key("demo", "k1")
+    forged = forge({"alg": "none", "typ": "at+jwt", "kid": "k1"}, claims(), unsigned)
+    assert await refused(callers, forged) == "invalid_signature"
+
+
+async def test_where_access_tokens_are_not_taken_they_are_401() -> None:
+    callers = Callers(FakeRegister(), keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([]))
+    assert await refused(callers, "a.b.c") == "invalid_credentials"
+
+
+async def test_scopes_are_the_words_of_the_claim(callers: Callers, issuer: Issuer) -> None:
+    key = issuer.add_key("demo", "k1")
+    caller = await ask(callers, key.sign(claims(scope="points:read  users:read"), "at+jwt"))
+    caller.need("points:read")
+    caller.need("points:admin", "users:read")
+    for scope in ("points", "points:", "points:rea", "points:read users:read", "POINTS:READ"):
+        with pytest.raises(InsufficientScope) as refusal:
+            caller.need(scope)
+        assert refusal.value.stable_code == "insufficient_scope"
+    nobody = await ask(callers, key.sign(claims(scope=""), "at+jwt"))
+    with pytest.raises(InsufficientScope):
+        nobody.need("points:read")
+
+
+# ——— the keys come and go ———
+
+
+async def test_a_new_key_is_found_and_made_up_ones_are_asked_about_every_five_seconds(
+    callers: Callers, issuer: Issuer, clock: Clock
+) -> None:
+    old = issuer.add_key("demo", "k1")
+    await ask(callers, old.sign(claims(), "at+jwt"))
+    clock.now += ASK_AGAIN_SECONDS
+    for number in range(50):
+        made_up = SigningKey.from_jwk(private_jwk(ec_key(), f"made-up-{number}"))
+        assert await refused(callers, made_up.sign(claims(), "at+jwt")) == "unknown_key"
+    assert len(issuer.asked) == 2
+    new = issuer.add_key("demo", "k2")
+    assert await refused(callers, new.sign(claims(), "at+jwt")) == "unknown_key"
+    clock.now += ASK_AGAIN_SECONDS
+    assert await ask(callers, new.sign(claims(), "at+jwt"))
+    assert await ask(callers, old.sign(claims(), "at+jwt"))
+    assert len(issuer.asked) == 3
+
+
+async def test_a_key_that_was_taken_back_is_forgotten(callers: Callers, issuer: Issuer, clock: Clock) -> None:
+    old = issuer.add_key("demo", "k1")
+    await ask(callers, old.sign(claims(), "at+jwt"))
+    issuer.keys["demo"].clear()
+    issuer.add_key("demo", "k2")
+    clock.now += FRESH_SECONDS
+    assert await refused(callers, old.sign(claims(), "at+jwt")) == "unknown_key"
+
+
+async def test_a_hundred_first_tokens_under_a_new_key_all_wait_for_one_answer(
+    callers: Callers, issuer: Issuer, clock: Clock
+) -> None:
+    old = issuer.add_key("demo", "k1")
+    await ask(callers, old.sign(claims(), "at+jwt"))
+    clock.now += ASK_AGAIN_SECONDS
+    new = issuer.add_key("demo", "k2")
+    issuer.let_go.clear()
+    asking = [asyncio.create_task(ask(callers, new.sign(claims(), "at+jwt"))) for _ in range(100)]
+    await let_run()
+    # Meanwhile the known keys go on.
+    assert await ask(callers, old.sign(claims(), "at+jwt"))
+    issuer.let_go.set()
+    assert len(await asyncio.gather(*asking)) == 100
+    assert len(issuer.asked) == 2
+
+
+async def test_who_hangs_up_takes_the_keys_from_nobody(callers: Callers, issuer: Issuer) -> None:
+    key = issuer.add_key("demo", "k1")
+    issuer.let_go.clear()
+    asking = [asyncio.create_task(ask(callers, key.sign(claims(), "at+jwt"))) for _ in range(10)]
+    await let_run()
+    asking[0].cancel()
+    await asyncio.gather(asking[0], return_exceptions=True)
+    issuer.let_go.set()
+    assert len(await asyncio.gather(*asking[1:])) == 9
+    assert len(issuer.asked) == 1
+
+
+async def test_known_keys_serve_on_while_the_issuer_is_away(callers: Callers, issuer: Issuer, clock: Clock) -> None:
+    key = issuer.add_key("demo", "k1")
+    began = clock.now
+    await ask(callers, key.sign(claims(), "at+jwt"))
+    issuer.is_down = True
+    while clock.now - began < STALE_SECONDS - 1:
+        assert await ask(callers, key.sign(claims(), "at+jwt"))
+        clock.now += 60
+    # Not for ever: a key may have been taken back meanwhile.
+    clock.now = began + STALE_SECONDS
+    for seconds in (0, 1, 60):
+        clock.now += seconds
+        with pytest.raises(Unavailable):
+            await ask(callers, key.sign(claims(), "at+jwt"))
+    issuer.is_down = False
+    clock.now += 1
+    assert await ask(callers, key.sign(claims(), "at+jwt"))
+
+
+async def test_nobody_with_a_known_key_waits_for_a_silent_issuer(
+    callers: Callers, issuer: Issuer, clock: Clock
+) -> None:
+    key = issuer.add_key("demo", "k1")
+    await ask(callers, key.sign(claims(), "at+jwt"))
+    clock.now += FRESH_SECONDS
+    issuer.let_go.clear()
+    first = asyncio.create_task(ask(callers, key.sign(claims(), "at+jwt")))
+    await let_run()
+    for _ in range(10):
+        async with asyncio.timeout(1):
+            assert await ask(callers, key.sign(claims(), "at+jwt"))
+    assert issuer.waiting == 1
+    issuer.let_go.set()
+    assert await first
+
+
+BAD_ANSWERS = [
+    httpx.Response(500, json={}),
+    httpx.Response(404, json={"code": "not_found"}),
+    httpx.Response(404, text="no such host"),
+    httpx.Response(302, headers={"Location": "/login"}, json={}),
+    httpx.Response(200, text="<html>"),
+    httpx.Response(200, content=b"\xff"),
+    httpx.Response(200, json=[]),
+    httpx.Response(200, json={"keys": None}),
+]
+
+
+@pytest.mark.parametrize("answer", BAD_ANSWERS, ids=lambda answer: f"{answer.status_code}-{answer.text[:12]}")
+async def test_an_answer_that_makes_no_sense_is_as_none(
+    callers: Callers, issuer: Issuer, clock: Clock, answer: httpx.Response
+) -> None:
+    key = issuer.add_key("demo", "k1")
+    token = key.sign(claims(), "at+jwt")
+    issuer.answer = answer
+    with pytest.raises(Unavailable) as refusal:
+        await ask(callers, token)
+    assert headers_of(refusal.value)["Retry-After"]
+    issuer.answer = None
+    clock.now += 1
+    assert await ask(callers, token)
+    issuer.answer = answer
+    clock.now += FRESH_SECONDS
+    assert await ask(callers, token)
+
+
+async def test_a_good_token_is_not_called_bad_because_the_issuer_is_away(
+    callers: Callers, issuer: Issuer, clock: Clock
+) -> None:
+    """401 would make clients throw the token away, and ask for the next one where nobody answers."""
+    key = issuer.add_key("demo", "k1")
+    issuer.is_down = True
+    for seconds in (0, 0.5, 1, 60):
+        clock.now += seconds
+        with pytest.raises(Unavailable):
+            await ask(callers, key.sign(claims(), "at+jwt"))
+    assert len(issuer.asked) == 3
+
+
+async def test_a_tenant_that_lost_its_authority_is_refused(callers: Callers, issuer: Issuer, clock: Clock) -> None:
+    key = issuer.add_key("demo", "k1")
+    await ask(callers, key.sign(claims(), "at+jwt"))
+    del issuer.keys["demo"]
+    clock.now += FRESH_SECONDS
+    assert await refused(callers, key.sign(claims(), "at+jwt")) == "wrong_issuer"
+    assert await refused(callers, key.sign(claims(), "at+jwt")) == "wrong_issuer"
+    assert len(issuer.asked) == 2
+
+
+# ——— floods of made-up tenants ———
+
+
+async def test_made_up_tenants_drive_no_real_one_out(
+    callers: Callers, issuer: Issuer, keys: TenantKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jwks, "_TENANTS", 20)
+    key = issuer.add_key("demo", "k1")
+    await ask(callers, key.sign(claims(), "at+jwt"))
+    for number in range(50):
+        assert await refused(callers, key.sign(claims(f"made-up-{number}"), "at+jwt")) == "wrong_issuer"
+    assert len(keys._missed) == 20
+    issuer.is_down = True
+    assert await ask(callers, key.sign(claims(), "at+jwt"))
+
+
+async def test_a_made_up_tenant_is_asked_about_every_five_seconds(
+    callers: Callers, issuer: Issuer, clock: Clock
+) -> None:
+    key = issuer.add_key("demo", "k1")
+    for _ in range(10):
+        assert await refused(callers, key.sign(claims("made-up"), "at+jwt")) == "wrong_issuer"
+    assert len(issuer.asked) == 1
+    clock.now += ASK_AGAIN_SECONDS
+    assert await refused(callers, key.sign(claims("made-up"), "at+jwt")) == "wrong_issuer"
+    assert len(issuer.asked) == 2
+
+
+async def test_a_flood_of_made_up_tenants_asks_the_issuer_of_no_more_than_so_many_at_once(
+    callers: Callers, issuer: Issuer
+) -> None:
+    key = issuer.add_key("demo", "k1")
+    issuer.let_go.clear()
+    flood = [
+        asyncio.create_task(ask(callers, key.sign(claims(f"made-up-{number}"), "at+jwt"))) for number in range(100)
+    ]
+    await let_run()
+    issuer.let_go.set()
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    assert issuer.most <= jwks._FETCHES
+    assert all(isinstance(outcome, Refusal) for outcome in outcomes)
+    assert sum(isinstance(outcome, Unavailable) for outcome in outcomes) == 100 - jwks._FETCHES
