@@ -65,4 +65,5 @@ async def world(
         world.platform = register.add(tenant, "sso:issue")
         world.admin = register.add(tenant, "sso:admin")
         world.add_user(world.user_id)
+        onboarding.tenants.add(tenant)
         yield world

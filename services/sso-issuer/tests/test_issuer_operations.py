@@ -143,6 +143,12 @@ async def test_openapi_describes_every_call(world: World) -> None:
         "/sso/v1/tokens/redeem",
         "/sso/v1/issuances",
         "/sso/v1/keys/rotate",
+        "/.well-known/oauth-authorization-server/tenants/{tenant}",
+        "/tenants/{tenant}/.well-known/openid-configuration",
+        "/tenants/{tenant}/oauth/authorize",
+        "/tenants/{tenant}/oauth/token",
+        "/tenants/{tenant}/oauth/introspect",
+        "/tenants/{tenant}/oauth/revoke",
     } <= set(paths)
     assert not any(path.startswith("/internal") for path in paths)
     assert "422" not in str(paths)

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.db import Database
+from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
@@ -17,11 +18,18 @@ from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
+from sso_issuer.authority.answers import is_authority_path, oauth_refusal
+from sso_issuer.authority.asking import Asking
+from sso_issuer.authority.audit import Audit
+from sso_issuer.authority.authorities import Authorities
+from sso_issuer.authority.client_authentication import ClientAuthentication
+from sso_issuer.authority.register_client import RegisterClient
+from sso_issuer.authority.routes import router as authority_router
+from sso_issuer.authority.service import Authority
 from sso_issuer.keys.domain import Schedule
 from sso_issuer.keys.published import PublishedKeys
 from sso_issuer.keys.routes import router as keys_router
 from sso_issuer.keys.service import Keys
-from sso_issuer.keys.upkeep import keep_up
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.onboarding_client import OnboardingClient
 from sso_issuer.redemptions.routes import router as redemptions_router
@@ -34,6 +42,7 @@ from sso_issuer.redirects.service import Redirects
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
+from sso_issuer.upkeep import keep_up
 from sso_issuer.vendors.routes import internal_router
 from sso_issuer.vendors.routes import router as vendors_router
 from sso_issuer.vendors.service import Vendors
@@ -84,6 +93,7 @@ def create_app(
         plain_http_allowed=settings.mode is Mode.DEVELOPMENT,
     )
     signer = Signer()
+    clients = RegisterClient(to_onboarding)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -91,7 +101,18 @@ def create_app(
             database, answers, keys, vendors, signer, ledger, onboarding, public_url=settings.public_url
         )
         app.state.redirects = redirects
-        upkeep = asyncio.create_task(keep_up(keys, answers, settings.upkeep_seconds))
+        audit = Audit(database)
+        app.state.authority = authority = Authority(
+            database,
+            audit,
+            keys,
+            signer,
+            clients,
+            public_url=settings.public_url,
+            lifetime_seconds=settings.access_token_seconds,
+        )
+        chores = (keys.advance_due, answers.forget_old, authority.forget_expired)
+        upkeep = asyncio.create_task(keep_up(chores, settings.upkeep_seconds))
         try:
             yield
         finally:
@@ -100,6 +121,7 @@ def create_app(
                 await upkeep
             # What was accepted is written before the connections go.
             await redirects.close()
+            await audit.close()
             signer.close()
             await tenant_keys.aclose()
             await ledger.aclose()
@@ -112,12 +134,13 @@ def create_app(
         description="Signs the tokens that carry a signed-in user to a rewards vendor, and keeps their keys.",
         lifespan=lifespan,
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": keys.check_can_sign},
-        render=render_refusal,
+        render=_render,
     )
     # Access tokens are checked here as everywhere, by the published key set; only that the set is our own.
     tenant_keys = TenantKeys(f"http://{PACKAGE}", transport=httpx.ASGITransport(app))
+    register = register or HttpRegister(to_onboarding)
     app.state.callers = Callers(
-        register or HttpRegister(to_onboarding),
+        register,
         keys=tenant_keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
@@ -129,6 +152,15 @@ def create_app(
     app.state.vendors = vendors
     app.state.onboarding = onboarding
     app.state.pages = Pages()
+    app.state.authorities = Authorities(database, keys, clients, public_url=settings.public_url)
+    app.state.asking = Asking(clients, public_url=settings.public_url)
+    app.state.client_authentication = ClientAuthentication(
+        database,
+        register,
+        clients,
+        app.state.proxies,
+        longest_assertion_seconds=settings.longest_assertion_seconds,
+    )
     app.state.redemptions = Redemptions(database, answers, vendors, ledger, public_url=settings.public_url)
     for router in (
         keys_router,
@@ -137,9 +169,17 @@ def create_app(
         redirects_router,
         browser_router,
         redemptions_router,
+        authority_router,
     ):
         app.include_router(router)
     return app
+
+
+def _render(refusal: Refusal, request: Request) -> Response:
+    """Refusals look as those expect it who come to this path."""
+    if is_authority_path(request.url.path):
+        return oauth_refusal(refusal, request)
+    return render_refusal(refusal, request)
 
 
 def build_keys(settings: Settings, database: Database, published: PublishedKeys | None = None) -> Keys:

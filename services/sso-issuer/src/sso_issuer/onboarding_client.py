@@ -49,7 +49,7 @@ class OnboardingClient:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
         answer = await self._service.ask("/internal/sessions/check", {"session": session})
-        return None if _is_missing(answer, "no_session") else _read(Session, answer)
+        return None if is_missing(answer, "no_session") else read_answer(Session, answer)
 
     async def profile(self, tenant: str, user_id: str) -> Profile:
         """The user's name and e-mail address.
@@ -62,9 +62,9 @@ class OnboardingClient:
             # No address of the directory can name such a user, so that there is none.
             raise UserNotFound
         answer = await self._service.get(f"/internal/tenants/{tenant}/users/{quote(user_id, safe='')}")
-        if _is_missing(answer, "user_not_found"):
+        if is_missing(answer, "user_not_found"):
             raise UserNotFound
-        found = _read(_Profile, answer)
+        found = read_answer(_Profile, answer)
         if found.user_id != user_id:
             raise Unavailable(log="partner-onboarding: answered for another user")
         return Profile(user_id=user_id, firstname=found.firstname, lastname=found.lastname, email=found.email)
@@ -75,18 +75,23 @@ class OnboardingClient:
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        return _read(_OriginAnswer, await self._service.get("/internal/origins", {"origin": origin})).allowed
+        return read_answer(_OriginAnswer, await self._service.get("/internal/origins", {"origin": origin})).allowed
 
     async def aclose(self) -> None:
         await self._service.aclose()
 
 
-def _is_missing(answer: httpx.Response, code: str) -> bool:
+def is_missing(answer: httpx.Response, code: str) -> bool:
     """A 404 of the service's own; one of a proxy or of a missing route must not read as `there is none`."""
-    return answer.status_code == httpx.codes.NOT_FOUND and _read(_Problem, answer).code == code
+    return answer.status_code == httpx.codes.NOT_FOUND and read_answer(_Problem, answer).code == code
 
 
-def _read(model: type[M], answer: httpx.Response) -> M:
+def read_answer(model: type[M], answer: httpx.Response) -> M:
+    """The body of a 200 or 404.
+
+    Raises:
+        Unavailable: another status, or a body that makes no sense.
+    """
     try:
         if answer.status_code not in {httpx.codes.OK, httpx.codes.NOT_FOUND}:
             raise ValueError(f"status {answer.status_code}")

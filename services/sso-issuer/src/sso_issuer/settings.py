@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr, field_validator
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import ServiceSettings, settings_config
 
+from sso_issuer.authority.domain import LONGEST_ACCESS_TOKEN_SECONDS
 from sso_issuer.keys.domain import PUBLISHED_AHEAD
 
 
@@ -22,6 +23,15 @@ class Settings(ServiceSettings):
     )
     rotate_after: timedelta = Field(
         timedelta(days=30), description="How long a key signs before it is relieved, ISO 8601 (`P30D`)."
+    )
+    access_token_seconds: int = Field(
+        LONGEST_ACCESS_TOKEN_SECONDS,
+        ge=60,
+        le=LONGEST_ACCESS_TOKEN_SECONDS,
+        description="How long an access token lives.",
+    )
+    longest_assertion_seconds: int = Field(
+        3600, ge=60, le=3600, description="How long the assertion may live with which a client proves itself."
     )
     upkeep_seconds: float = Field(30, gt=0, le=3600, description="How often it is seen whether a key's time has come.")
     neighbour_timeout_seconds: float = Field(2, gt=0, le=30, description="How long ledger and directory may take.")

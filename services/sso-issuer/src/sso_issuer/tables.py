@@ -145,4 +145,72 @@ redemptions = sa.Table(
     sa.CheckConstraint("points_now >= 0", name="points_now"),
 )
 
+#: The audit of the tenants' authorities, append-only: what was issued, refused, introspected and revoked.
+authority_events = sa.Table(
+    "authority_events",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("event_id", sa.Text, primary_key=True),
+    sa.Column("event", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, comment="the error code of a refusal; why a token is inactive or was revoked"),
+    sa.Column("client_id", sa.Text, comment="who asked; of a refusal, who it claimed to be"),
+    sa.Column("subject", sa.Text, comment="the designated user"),
+    sa.Column("jti", sa.Text),
+    sa.Column("token_client_id", sa.Text, comment="whose token it is, where another client asked about it"),
+    sa.Column("grant_type", sa.Text),
+    sa.Column("scope", sa.Text, comment="separated by blanks, as in the token"),
+    sa.Column("consent_version", sa.BigInteger, comment="none for the platform's own clients"),
+    sa.Column("kid", sa.Text),
+    sa.Column("request_id", sa.Text, nullable=False),
+    _time("happened_at"),
+    _time("expires_at", nullable=True),
+    sa.CheckConstraint("event IN ('issued', 'refused', 'introspected', 'revoked')", name="event"),
+    sa.CheckConstraint(
+        "event <> 'issued' OR num_nulls(client_id, subject, jti, grant_type, scope, kid, expires_at) = 0",
+        name="issued",
+    ),
+    sa.CheckConstraint("event <> 'refused' OR reason IS NOT NULL", name="refused"),
+    sa.CheckConstraint(
+        "expires_at > happened_at AND expires_at <= happened_at + interval '600 seconds'", name="lifetime"
+    ),
+    sa.Index("authority_events_newest", "tenant", "happened_at", "event_id"),
+    sa.Index("authority_events_issued", "tenant", "jti", unique=True, postgresql_where=sa.text("event = 'issued'")),
+)
+
+#: Kept until the token would have expired by itself.
+revoked_tokens = sa.Table(
+    "revoked_tokens",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("jti", sa.Text, primary_key=True),
+    _time("expires_at"),
+    sa.Index("revoked_tokens_by_end", "expires_at"),
+)
+
+#: What a code gave. The primary key is what lets a code give once, and what a replay finds.
+redeemed_codes = sa.Table(
+    "redeemed_codes",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("code_digest", sa.LargeBinary, primary_key=True),
+    sa.Column("jti", sa.Text, comment="none where the replay came before the first use was written"),
+    _time("token_expires_at", nullable=True),
+    _time("forget_at"),
+    sa.CheckConstraint("octet_length(code_digest) = 32", name="code_digest"),
+    sa.CheckConstraint("(jti IS NULL) = (token_expires_at IS NULL)", name="jti"),
+    sa.Index("redeemed_codes_by_end", "forget_at"),
+)
+
+#: A client's signed assertion is good once.
+used_assertions = sa.Table(
+    "used_assertions",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("client_id", sa.Text, primary_key=True),
+    sa.Column("jti_digest", sa.LargeBinary, primary_key=True),
+    _time("expires_at"),
+    sa.CheckConstraint("octet_length(jti_digest) = 32", name="jti_digest"),
+    sa.Index("used_assertions_by_end", "expires_at"),
+)
+
 answers = define_answers_table(metadata)

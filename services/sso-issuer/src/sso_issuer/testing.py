@@ -14,12 +14,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from fastapi import FastAPI
+from shared.callers import Client
 from shared.testing import PUBLIC_URL, FakeRegister
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+REDIRECT_URI = "https://app.example/connected?from=points"
 
 
 def _problem(status: int, code: str) -> Response:
@@ -49,9 +52,14 @@ class FakeLedger:
 
 
 class FakeOnboarding:
-    """partner-onboarding: users, sessions and front ends. `answer` replaces what it says."""
+    """partner-onboarding: users, sessions and front ends; tenants, clients, consents and codes. `answer` replaces
+    what it says."""
 
     def __init__(self) -> None:
+        self.tenants: set[str] = set()
+        self.clients: dict[str, dict[str, Any]] = {}
+        self.consents: dict[tuple[str, str], dict[str, Any]] = {}
+        self.codes: dict[str, dict[str, Any]] = {}
         self.users: dict[tuple[str, str], dict[str, str]] = {}
         self.sessions: dict[str, dict[str, Any]] = {}
         self.answer: Callable[[], Response] | None = None
@@ -60,6 +68,10 @@ class FakeOnboarding:
                 Route("/internal/tenants/{tenant}/users/{user_id}", self._user),
                 Route("/internal/sessions/check", self._session, methods=["POST"]),
                 Route("/internal/origins", self._origin),
+                Route("/internal/tenants/{tenant}", self._tenant),
+                Route("/internal/clients/{client_id}", self._client),
+                Route("/internal/tenants/{tenant}/consents/{client_id}", self._consent),
+                Route("/internal/authorization-codes/redeem", self._redeem, methods=["POST"]),
             ]
         )
 
@@ -80,6 +92,43 @@ class FakeOnboarding:
             return self.answer()
         origins = {origin for session in self.sessions.values() for origin in session["allowed_origins"]}
         return JSONResponse({"allowed": request.query_params["origin"] in origins})
+
+    async def _tenant(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        tenant = request.path_params["tenant"]
+        return JSONResponse({"tenant": tenant}) if tenant in self.tenants else _problem(404, "tenant_not_found")
+
+    async def _client(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        client = self.clients.get(request.path_params["client_id"])
+        return _problem(404, "client_not_found") if client is None else JSONResponse(client)
+
+    async def _consent(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        client_id = request.path_params["client_id"]
+        consent = self.consents.get((request.path_params["tenant"], client_id))
+        if consent is None or client_id not in self.clients:
+            return _problem(404, "consent_not_found")
+        return JSONResponse(consent)
+
+    async def _redeem(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        shown = await request.json()
+        code = self.codes.get(shown["code"])
+        challenge = encode(hashlib.sha256(shown["code_verifier"].encode()).digest())
+        if code is None or {**code, **{name: shown[name] for name in ("client_id", "redirect_uri")}} != code:
+            return _problem(404, "invalid_grant")
+        if code["used"]:
+            body = {"code": "invalid_grant", "replayed": True, "consent_version": code["given"]["consent_version"]}
+            return JSONResponse(body, 404)
+        if code["code_challenge"] != challenge:
+            return _problem(404, "invalid_grant")
+        code["used"] = True
+        return JSONResponse(code["given"])
 
 
 @dataclass
@@ -122,6 +171,68 @@ class World:
             "allowed_origins": list(origins),
         }
         return {"Cookie": f"session={session}"}
+
+    def add_third_party(
+        self,
+        client_id: str | None = None,
+        *,
+        scopes: tuple[str, ...] = ("points:read", "users:read", "tokens:stats"),
+        jwks: Mapping[str, Any] | None = None,
+        tenant: str | None = None,
+    ) -> tuple[str, str]:
+        """A third party as the register knows it; returns its id and its secret."""
+        client_id, secret = client_id or f"app-{secrets.token_hex(4)}", secrets.token_urlsafe(32)
+        tenant = tenant or self.tenant
+        self.onboarding.tenants.add(tenant)
+        self.register.clients[client_id, secret] = Client(client_id, tenant, frozenset(scopes), "third_party")
+        self.onboarding.clients[client_id] = {
+            "client_id": client_id,
+            "tenant": tenant,
+            "kind": "third_party",
+            "scopes": list(scopes),
+            "redirect_uris": [REDIRECT_URI],
+            "jwks": jwks,
+            "name": "An integration",
+        }
+        return client_id, secret
+
+    def consent(
+        self, client_id: str, *scopes: str, subject: str = "api-user", version: int = 1, tenant: str | None = None
+    ) -> None:
+        """The tenant admin consents."""
+        self.onboarding.consents[tenant or self.tenant, client_id] = {
+            "client_id": client_id,
+            "subject": subject,
+            "scopes": list(scopes),
+            "version": version,
+            "granted_at": "2026-11-21T08:15:30.123Z",
+        }
+
+    def give_code(self, client_id: str, code_challenge: str, redirect_uri: str = REDIRECT_URI) -> str:
+        """The code with which the admin's browser comes back from the consent."""
+        consent = self.onboarding.consents[self.tenant, client_id]
+        code = secrets.token_urlsafe(32)
+        given = {
+            "tenant": self.tenant,
+            "client_id": client_id,
+            "subject": consent["subject"],
+            "scopes": consent["scopes"],
+            "consent_version": consent["version"],
+        }
+        self.onboarding.codes[code] = {
+            "client_id": client_id,
+            "redirect_uri": redirect_uri,
+            "code_challenge": code_challenge,
+            "used": False,
+            "given": given,
+        }
+        return code
+
+    async def oauth(self, endpoint: str, tenant: str | None = None, **form: Any) -> httpx.Response:
+        """A request to the authority; `auth` and `headers` are httpx's, all else is form."""
+        sent: dict[str, Any] = {name: form.pop(name) for name in ("auth", "headers") if name in form}
+        path = f"/tenants/{tenant or self.tenant}/oauth/{endpoint}"
+        return await self.client.post(path, data=form, **sent)
 
     def vendor_client(self, vendor_id: str, *, tenant: str | None = None) -> dict[str, str]:
         return self.register.add(tenant or self.tenant, "points:redeem", vendor_id=vendor_id)

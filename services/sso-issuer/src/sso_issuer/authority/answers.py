@@ -1,0 +1,75 @@
+"""How an authority answers: refusals in the shape of RFC 6749, and nothing that a cache may keep."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from shared.errors import Refusal, TooManyRequests, Unauthenticated, Unavailable, Unexpected
+from shared.problems import headers_of, request_id_of, status_of
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sso_issuer.redirects.pages import Pages, language_of
+
+#: The codes of RFC 6749 and 7009; whatever else is refused goes by the one that says least.
+_ERRORS: Final = frozenset(
+    {
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+    }
+)
+_OF_KIND: Final[Mapping[type[Refusal], str]] = {
+    Unavailable: "temporarily_unavailable",
+    TooManyRequests: "temporarily_unavailable",
+    Unexpected: "server_error",
+}
+_CHALLENGE: Final = 'Basic realm="points platform", charset="UTF-8"'
+_PATH = re.compile(r"/tenants/[^/]*/oauth/(authorize|token|introspect|revoke)/?")
+
+
+def is_authority_path(path: str) -> bool:
+    """Whether refusals on this path have the shape of RFC 6749."""
+    return _PATH.fullmatch(path) is not None
+
+
+def oauth_refusal(refusal: Refusal, request: Request) -> Response:
+    """A refusal as `error` and `error_description`; the request id beside them is what operators ask for.
+
+    A person whose browser is on its way to the consent gets a page.
+    """
+    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        pages: Pages = request.app.state.pages
+        language = language_of(request.headers.get("accept-language"))
+        return pages.refused(refusal, request_id_of(request), language)
+    body = {
+        "error": error_of(refusal),
+        "error_description": description_of(refusal),
+        "request_id": request_id_of(request),
+    }
+    headers = headers_of(refusal)
+    if isinstance(refusal, Unauthenticated):
+        headers["WWW-Authenticate"] = _CHALLENGE
+    return private_json(body, status_of(refusal), headers)
+
+
+def error_of(refusal: Refusal) -> str:
+    """The error code of RFC 6749 that a refusal goes by."""
+    if refusal.stable_code in _ERRORS:
+        return refusal.stable_code
+    return next((_OF_KIND[kind] for kind in type(refusal).__mro__ if kind in _OF_KIND), "invalid_request")
+
+
+def description_of(refusal: Refusal) -> str:
+    """RFC 6749, 5.2: printable ASCII without quotation mark and backslash."""
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in refusal.message)
+
+
+def private_json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer that no cache keeps."""
+    kept_nowhere = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+    return Response(orjson.dumps(body), status, {**kept_nowhere, **(headers or {})}, "application/json")

@@ -1,0 +1,71 @@
+"""The way to consent: from the authority's address to the page on which the tenant admin decides."""
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+from shared.errors import Malformed
+
+from sso_issuer.authority.domain import InvalidRequest
+from sso_issuer.authority.forms import needed
+from sso_issuer.authority.register_client import RegisterClient
+
+
+class UnsupportedResponseType(Malformed):
+    code = "unsupported_response_type"
+
+    def __init__(self) -> None:
+        super().__init__("The response type here is code.")
+
+
+class Asking:
+    """Sends a tenant admin's browser on."""
+
+    def __init__(self, register: RegisterClient, *, public_url: str) -> None:
+        self._register = register
+        self._public_url = public_url
+
+    async def destination(self, tenant: str, issuer: str, params: Mapping[str, str]) -> str:
+        """Where the browser goes: to the page that asks for consent, or back to the client with an error.
+
+        Back only where the address is a registered one: everything else is told to the person and no further.
+
+        Raises:
+            InvalidRequest: no such client in this tenant, or no such address of its own.
+            Unavailable: the register cannot be asked.
+        """
+        client_id = needed(params, "client_id")
+        client = await self._register.find_client(client_id)
+        if client is None or client.tenant != tenant or client.kind != "third_party":
+            raise InvalidRequest("There is no such client in this tenant.")
+        redirect_uri = needed(params, "redirect_uri")
+        if redirect_uri not in client.redirect_uris:
+            raise InvalidRequest("The redirect_uri is not one that this client has registered.")
+        try:
+            _check(params)
+        except Malformed as refusal:
+            error = {"error": refusal.stable_code, "error_description": refusal.message, "iss": issuer}
+            if "state" in params:
+                error["state"] = params["state"]
+            return _with_query(redirect_uri, error)
+        passed_on = {name: value for name, value in params.items() if name != "client_id"}
+        page = f"{self._public_url}/setup/{quote(client_id, safe='')}"
+        return _with_query(page, passed_on)
+
+
+def _check(params: Mapping[str, str]) -> None:
+    if params.get("response_type") is None:
+        raise InvalidRequest("The parameter response_type is missing.")
+    if params["response_type"] != "code":
+        raise UnsupportedResponseType
+    if "code_challenge" not in params:
+        raise InvalidRequest("PKCE is required: the parameter code_challenge is missing.")
+    # Left out, it would be plain (RFC 7636, 4.3).
+    if params.get("code_challenge_method") != "S256":
+        raise InvalidRequest("The code_challenge_method must be S256.")
+
+
+def _with_query(url: str, params: Mapping[str, str]) -> str:
+    """`url` with `params` behind its own query, which is kept letter by letter."""
+    own_query = url.partition("?")[2]
+    joint = "?" if "?" not in url else "&" if own_query and not own_query.endswith("&") else ""
+    return f"{url}{joint}{urlencode(params, quote_via=quote)}"

@@ -1,0 +1,112 @@
+"""`private_key_jwt` (RFC 7523): a client proves itself by what it signed with a key of its own."""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from shared.tokens import KeySet, Rejected, UnusableKey
+
+from shared import tokens
+from sso_issuer.authority.domain import InvalidClient
+
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ALGORITHMS: Final = ("ES256", "RS256")
+#: Most libraries name no type or the general one; the last is the one that RFC 7523bis asks for.
+_TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
+_ALGORITHM_OF_KEY: Final[Mapping[str, str]] = {"EC": "ES256", "RSA": "RS256"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assertion:
+    """A good assertion, which may be used once until then."""
+
+    jti_digest: bytes
+    expires_at: datetime
+
+
+def claimed_client(assertion: str) -> str:
+    """Whom an assertion of which nothing is known yet claims to be.
+
+    Raises:
+        InvalidClient: nobody.
+    """
+    try:
+        subject = tokens.unverified_claims(assertion).get("sub")
+    except Rejected as rejected:
+        raise _refuse(rejected.reason) from None
+    if not isinstance(subject, str) or not subject:
+        raise _refuse("no sub")
+    return subject
+
+
+def verify(
+    assertion: str,
+    *,
+    client_id: str,
+    jwks: Mapping[str, Any] | None,
+    audiences: Collection[str],
+    now: float,
+    longest_seconds: int,
+) -> Assertion:
+    """Checks everything but whether it was used before.
+
+    Args:
+        jwks: the client's public keys, from the register.
+        audiences: who this may be addressed to: the authority, or one of its endpoints.
+        longest_seconds: how long an assertion may live.
+
+    Raises:
+        InvalidClient: why is for the log alone.
+    """
+    try:
+        claims = tokens.verify(
+            assertion,
+            _keys_of(jwks),
+            typ=_TYPES,
+            issuer=client_id,
+            audience=_addressed_to(tokens.unverified_claims(assertion).get("aud"), audiences),
+            now=now,
+        )
+    except Rejected as rejected:
+        raise _refuse(rejected.reason) from None
+    if claims.get("sub") != client_id:
+        raise _refuse("sub is not iss")
+    if claims["exp"] - claims["iat"] > longest_seconds or claims["exp"] > now + longest_seconds + tokens.LEEWAY_SECONDS:
+        raise _refuse("lives too long")
+    jti = claims.get("jti")
+    if not isinstance(jti, str) or not jti:
+        raise _refuse("no jti")
+    return Assertion(
+        # A lone surrogate can stand in JSON and not in UTF-8.
+        jti_digest=hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest(),
+        # As long as it would be taken, and no shorter.
+        expires_at=datetime.fromtimestamp(claims["exp"] + tokens.LEEWAY_SECONDS, UTC),
+    )
+
+
+def _keys_of(jwks: Mapping[str, Any] | None) -> KeySet:
+    """The client's keys. A JWK need not say its algorithm: of each kind of key, one is taken here."""
+    entries = (jwks or {}).get("keys")
+    named = [
+        {"alg": _ALGORITHM_OF_KEY.get(str(jwk.get("kty"))), "kid": f"key {n}", **jwk}
+        for n, jwk in enumerate(entries if isinstance(entries, list) else [])
+        if isinstance(jwk, dict)
+    ]
+    try:
+        return KeySet.from_jwks({"keys": named}, kid_optional=True)
+    except UnusableKey:
+        return KeySet([])
+
+
+def _addressed_to(aud: Any, audiences: Collection[str]) -> str:
+    """The one of `audiences` that is meant. Whoever writes others beside it could have it used there."""
+    meant = aud if isinstance(aud, list) else [aud]
+    if not meant or not all(isinstance(one, str) and one in audiences for one in meant):
+        raise Rejected("wrong_audience", "The assertion is meant for somebody else.")
+    return str(meant[0])
+
+
+def _refuse(reason: str) -> InvalidClient:
+    return InvalidClient(log=f"assertion: {reason}")

@@ -1,0 +1,88 @@
+"""The audit of the authorities: written before anything is answered, many together, each with what depends on it."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shared.db import Database
+from shared.group_commit import GroupCommit
+
+from sso_issuer.authority import store
+from sso_issuer.authority.domain import Event, EventKind, InvalidGrant
+from sso_issuer.authority.store import Revocation, TakenCode
+
+
+class CodeSpent(InvalidGrant):
+    """The code gave a token before, or was replayed before it did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """An event, and what is written with it or not at all."""
+
+    event: Event
+    code: TakenCode | None = None
+    revocation: Revocation | None = None
+
+
+class Audit:
+    """Appends to the audit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._line = GroupCommit[Entry, None](self._write, name="authority_events")
+
+    async def append(self, entry: Entry) -> None:
+        """Waits until `entry` is durable.
+
+        Raises:
+            CodeSpent: the code of an issuance gives nothing any more; only that it was refused is written.
+            Unavailable: nothing was written.
+        """
+        await self._line.submit(entry)
+
+    async def spoil_code(self, tenant: str, code_digest: bytes, *, client_id: str, request_id: str) -> None:
+        """A code has come twice: what it gave is revoked, whoever has it, and what it may yet give is not given."""
+        async with self._database.transaction() as connection:
+            revocation = await store.spoil_code(connection, tenant, code_digest)
+        if revocation is not None:
+            event = event_of(
+                EventKind.REVOKED,
+                tenant,
+                request_id,
+                reason="code_replayed",
+                client_id=client_id,
+                jti=revocation.jti,
+            )
+            await self.append(Entry(event=event, revocation=revocation))
+
+    async def close(self) -> None:
+        """Writes what waits in line."""
+        await self._line.close()
+
+    async def _write(self, entries: Sequence[Entry]) -> Sequence[Exception | None]:
+        codes = [entry.code for entry in entries if entry.code is not None]
+        revocations = [entry.revocation for entry in entries if entry.revocation is not None]
+        async with self._database.raw_transaction() as connection:
+            taken = await store.take_codes(connection, codes) if codes else set()
+            is_spent = [
+                entry.code is not None and (entry.code.tenant, entry.code.jti) not in taken for entry in entries
+            ]
+            if revocations:
+                await store.revoke(connection, revocations)
+            events = [
+                _refused(entry.event) if spent else entry.event for entry, spent in zip(entries, is_spent, strict=True)
+            ]
+            await store.append_events(connection, events)
+        return [CodeSpent(log="the code gave a token before") if spent else None for spent in is_spent]
+
+
+def event_of(kind: EventKind, tenant: str, request_id: str, **known: Any) -> Event:
+    """An event with a name of its own."""
+    return Event(tenant=tenant, event_id=secrets.token_urlsafe(16), event=kind, request_id=request_id, **known)
+
+
+def _refused(issuance: Event) -> Event:
+    """The row that is written in place of an issuance that does not happen."""
+    return replace(issuance, event=EventKind.REFUSED, reason=InvalidGrant.code, jti=None, kid=None, expires_at=None)

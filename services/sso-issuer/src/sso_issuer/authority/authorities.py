@@ -1,0 +1,113 @@
+"""Which tenants have an authority, and what it says of itself."""
+
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from shared.bounded import keep
+from shared.db import Database
+
+from sso_issuer.authority import store
+from sso_issuer.authority.assertions import ALGORITHMS
+from sso_issuer.authority.client_authentication import METHODS
+from sso_issuer.authority.domain import GrantType
+from sso_issuer.authority.register_client import RegisterClient
+from sso_issuer.keys.domain import Algorithm, issuer_of
+from sso_issuer.keys.published import TenantNotFound
+from sso_issuer.keys.service import Keys
+
+#: What a consent may open; `clients:admin` is the operators' own.
+SCOPES: Final = (
+    "points:read",
+    "points:redeem",
+    "points:admin",
+    "sso:issue",
+    "sso:admin",
+    "partner:handshake",
+    "users:read",
+    "users:write",
+    "tokens:issue",
+    "tokens:verify",
+    "tokens:stats",
+)
+#: That there is no such tenant is remembered so long; that there is one, for good.
+_UNKNOWN_SECONDS: Final = 5.0
+_REMEMBERED: Final = 10_000
+_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+
+class Authorities:
+    """The tenants' authorities."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: Keys,
+        register: RegisterClient,
+        *,
+        public_url: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._register = register
+        self._public_url = public_url
+        self._clock = clock
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._unknown: OrderedDict[str, float] = OrderedDict()
+
+    async def check(self, tenant: str) -> None:
+        """Passes where the tenant has an authority: it has keys here, or the register knows it, and then it gets one.
+
+        Raises:
+            TenantNotFound: there is no such tenant.
+            Unavailable: the database or the register cannot be asked.
+        """
+        if tenant in self._known:
+            return
+        if not _TENANT.fullmatch(tenant) or self._clock() < self._unknown.get(tenant, 0.0):
+            raise TenantNotFound
+        async with self._database.transaction() as connection:
+            is_known = await store.has_keys(connection, tenant)
+        if not is_known:
+            if not await self._register.has_tenant(tenant):
+                keep(self._unknown, tenant, self._clock() + _UNKNOWN_SECONDS, at_most=_REMEMBERED)
+                raise TenantNotFound
+            # So that the key set answers to which the metadata leads, before anything was signed.
+            await self._keys.ensure(tenant, Algorithm.ES256)
+        keep(self._known, tenant, None, at_most=_REMEMBERED)
+
+    def issuer(self, tenant: str) -> str:
+        return issuer_of(self._public_url, tenant)
+
+    def token_endpoint(self, tenant: str) -> str:
+        return f"{self.issuer(tenant)}/oauth/token"
+
+    def metadata(self, tenant: str) -> dict[str, Any]:
+        """RFC 8414, with the two fields beside it that OpenID Connect Discovery cannot do without."""
+        issuer = self.issuer(tenant)
+        proofs = list(METHODS)
+        algorithms = list(ALGORITHMS)
+        return {
+            "issuer": issuer,
+            "authorization_endpoint": f"{issuer}/oauth/authorize",
+            "token_endpoint": self.token_endpoint(tenant),
+            "introspection_endpoint": f"{issuer}/oauth/introspect",
+            "revocation_endpoint": f"{issuer}/oauth/revoke",
+            "jwks_uri": f"{issuer}/jwks.json",
+            "scopes_supported": list(SCOPES),
+            "response_types_supported": ["code"],
+            "response_modes_supported": ["query"],
+            "grant_types_supported": [grant_type.value for grant_type in GrantType],
+            "code_challenge_methods_supported": ["S256"],
+            "token_endpoint_auth_methods_supported": proofs,
+            "token_endpoint_auth_signing_alg_values_supported": algorithms,
+            "introspection_endpoint_auth_methods_supported": proofs,
+            "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+            "revocation_endpoint_auth_methods_supported": proofs,
+            "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [algorithm.value for algorithm in Algorithm],
+        }

@@ -1,0 +1,243 @@
+"""What an access token may open, and for whom: pure decisions, and the refusals of RFC 6749."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from shared.errors import Malformed, Unauthenticated
+
+LONGEST_ACCESS_TOKEN_SECONDS: Final = 600
+ACCESS_TOKEN_TYP: Final = "at+jwt"  # noqa: S105 — the type of a token, no secret
+#: RFC 6749, 3.3.
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+#: RFC 7636, 4.1.
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+
+Kind = Literal["first_party", "third_party"]
+
+
+class GrantType(StrEnum):
+    AUTHORIZATION_CODE = "authorization_code"
+    CLIENT_CREDENTIALS = "client_credentials"
+
+
+class InvalidRequest(Malformed):
+    code = "invalid_request"
+
+
+class InvalidClient(Unauthenticated):
+    code = "invalid_client"
+
+    def __init__(self, message: str = "Unknown client, or its credentials are wrong.", *, log: str | None = None):
+        super().__init__(message, log=log)
+
+
+class InvalidGrant(Malformed):
+    code = "invalid_grant"
+
+    def __init__(self, *, log: str | None = None) -> None:
+        super().__init__("The code is not good, not for this client, or does not go with what was sent.", log=log)
+
+
+class UnauthorizedClient(Malformed):
+    code = "unauthorized_client"
+
+
+class UnsupportedGrantType(Malformed):
+    code = "unsupported_grant_type"
+
+    def __init__(self) -> None:
+        super().__init__("The grant types here are authorization_code and client_credentials.")
+
+
+class InvalidScope(Malformed):
+    code = "invalid_scope"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuthorityClient:
+    """A client that has proven who it is, to its own tenant's authority."""
+
+    client_id: str
+    tenant: str
+    kind: Kind
+    #: What it is registered for; a third party has only what of it the tenant has consented to.
+    scopes: frozenset[str]
+    #: Whether it is tied to a vendor id or to addresses, which an access token does not carry.
+    is_bound: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """What a tenant admin has consented to."""
+
+    subject: str
+    scopes: frozenset[str]
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grant:
+    """What the access token that is about to be signed will say."""
+
+    client: AuthorityClient
+    grant_type: GrantType
+    subject: str
+    scopes: tuple[str, ...]
+    #: None for the platform's own clients, which need no consent.
+    consent_version: int | None
+
+
+class EventKind(StrEnum):
+    ISSUED = "issued"
+    REFUSED = "refused"
+    INTROSPECTED = "introspected"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One row of the audit; never the token. `happened_at` None is the database's clock."""
+
+    tenant: str
+    event_id: str
+    event: EventKind
+    request_id: str
+    reason: str | None = None
+    client_id: str | None = None
+    subject: str | None = None
+    jti: str | None = None
+    token_client_id: str | None = None
+    grant_type: str | None = None
+    scope: str | None = None
+    consent_version: int | None = None
+    kid: str | None = None
+    happened_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuedToken:
+    """What the audit knows of an access token, and whether it was revoked."""
+
+    jti: str
+    client_id: str
+    subject: str
+    scopes: frozenset[str]
+    consent_version: int | None
+    expires_at: datetime
+    is_revoked: bool
+
+
+def parse_scope(text: str | None) -> tuple[str, ...] | None:
+    """The scopes of a request, each once; None where nothing was asked for.
+
+    Raises:
+        InvalidScope: not the syntax of RFC 6749.
+    """
+    if text is None:
+        return None
+    scopes = [scope for scope in text.split(" ") if scope]
+    if not all(_SCOPE.fullmatch(scope) for scope in scopes):
+        raise InvalidScope("The scope is not a list of words separated by blanks.")
+    return tuple(dict.fromkeys(scopes)) or None
+
+
+def grant_scopes(requested: tuple[str, ...] | None, available: Collection[str]) -> tuple[str, ...]:
+    """The scopes of a token: all that are available, or as many of them as were asked for.
+
+    Raises:
+        InvalidScope: one that is not available was asked for, or there is none.
+    """
+    if not available:
+        raise InvalidScope("There is no scope that this client could have.")
+    if requested is None:
+        return tuple(sorted(available))
+    if not set(requested) <= set(available):
+        raise InvalidScope("A scope was asked for that this client does not have here.")
+    return requested
+
+
+def decide_by_consent(client: AuthorityClient, consent: Consent | None, requested: tuple[str, ...] | None) -> Grant:
+    """What a third party is given without a code: nothing that its tenant has not consented to.
+
+    Raises:
+        UnauthorizedClient: there is no consent.
+        InvalidScope: more was asked for than was consented to.
+    """
+    if consent is None:
+        raise UnauthorizedClient("The tenant has not consented to this client, or no longer does.")
+    return Grant(
+        client=client,
+        grant_type=GrantType.CLIENT_CREDENTIALS,
+        subject=consent.subject,
+        scopes=grant_scopes(requested, consent.scopes & client.scopes),
+        consent_version=consent.version,
+    )
+
+
+def decide_for_own_client(client: AuthorityClient, requested: tuple[str, ...] | None) -> Grant:
+    """What one of the platform's own clients is given: its registered scopes, in its own name.
+
+    Raises:
+        UnauthorizedClient: it acts for a vendor or from certain addresses only, and an access token says neither.
+        InvalidScope: more was asked for than it is registered for.
+    """
+    if client.is_bound:
+        raise UnauthorizedClient("A client of a vendor, or with an address list, calls with Basic instead.")
+    return Grant(
+        client=client,
+        grant_type=GrantType.CLIENT_CREDENTIALS,
+        subject=client.client_id,
+        scopes=grant_scopes(requested, client.scopes),
+        consent_version=None,
+    )
+
+
+def access_token_claims(
+    grant: Grant, *, issuer: str, audience: str, jti: str, issued_at: int, expires_at: int
+) -> dict[str, Any]:
+    """The claims of RFC 9068."""
+    return {
+        "iss": issuer,
+        "aud": audience,
+        "sub": grant.subject,
+        "client_id": grant.client.client_id,
+        "scope": " ".join(grant.scopes),
+        "tenant": grant.client.tenant,
+        "iat": issued_at,
+        "exp": expires_at,
+        "jti": jti,
+    }
+
+
+def why_inactive(issued: IssuedToken | None, claims: Mapping[str, Any]) -> str | None:
+    """Why a well-signed token that has not expired is no good all the same, by what is known here; None if it is."""
+    if (
+        issued is None
+        or issued.client_id != claims.get("client_id")
+        or issued.subject != claims.get("sub")
+        or " ".join(sorted(issued.scopes)) != " ".join(sorted(str(claims.get("scope")).split()))
+        or issued.expires_at.timestamp() != claims.get("exp")
+    ):
+        return "token_not_issued"
+    return "token_revoked" if issued.is_revoked else None
+
+
+def why_not_consented(issued: IssuedToken, consent: Consent | None) -> str | None:
+    """Why the tenant's present consent does not cover a token any more; None if it does."""
+    if consent is None:
+        return "consent_withdrawn"
+    if issued.consent_version is None or consent.version < issued.consent_version:
+        return "consent_replaced"
+    if consent.subject != issued.subject:
+        return "user_replaced"
+    return None if issued.scopes <= consent.scopes else "scope_withdrawn"
+
+
+def is_verifier(text: str) -> bool:
+    """Whether a text can be a PKCE code verifier at all."""
+    return _VERIFIER.fullmatch(text) is not None

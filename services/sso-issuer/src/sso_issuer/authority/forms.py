@@ -1,0 +1,64 @@
+"""Form-encoded requests as RFC 6749 wants them: every parameter once, an empty one as if it were not there."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import parse_qsl
+
+from shared.errors import UnsupportedMediaType
+
+from sso_issuer.authority.domain import InvalidRequest
+
+_MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
+_MOST_PARAMETERS: Final = 50
+
+
+class NotAForm(UnsupportedMediaType):
+    code = "invalid_request"
+
+    def __init__(self) -> None:
+        super().__init__(f"The body must be {_MEDIA_TYPE}.")
+
+
+def check_media_type(content_type: str | None) -> None:
+    """Raises NotAForm for every other kind of body."""
+    media_type, _, parameters = (content_type or "").partition(";")
+    name, _, charset = parameters.strip().partition("=")
+    is_utf8 = name.strip().lower() != "charset" or charset.strip(' "').lower() == "utf-8"
+    if media_type.strip().lower() != _MEDIA_TYPE or not is_utf8:
+        raise NotAForm
+
+
+def parse_form(text: str | bytes) -> dict[str, str]:
+    """The parameters of a form or a query.
+
+    Raises:
+        InvalidRequest: one comes twice, has a control character, or is not UTF-8; or there are too many.
+    """
+    try:
+        raw = text.decode("ascii") if isinstance(text, bytes) else text
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS)
+    except ValueError:
+        raise InvalidRequest("The parameters cannot be read.") from None
+    _check(pairs)
+    return {name: value for name, value in pairs if value}
+
+
+def needed(form: Mapping[str, str], name: str) -> str:
+    """The value of a parameter without which it does not go.
+
+    Raises:
+        InvalidRequest: it is missing or empty.
+    """
+    value = form.get(name)
+    if value is None:
+        raise InvalidRequest(f"The parameter {name} is missing.")
+    return value
+
+
+def _check(pairs: Sequence[tuple[str, str]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise InvalidRequest("A parameter comes more than once.")
+    for pair in pairs:
+        if any(ord(character) < 0x20 or ord(character) == 0x7F for text in pair for character in text):
+            raise InvalidRequest("A parameter has a control character.")

@@ -1,0 +1,106 @@
+"""The authorities over the wire; the requests are forms, which only OpenAPI needs to know."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class MetadataOut(BaseModel):
+    """RFC 8414, and what OpenID Connect Discovery requires beside it."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    introspection_endpoint: str
+    revocation_endpoint: str
+    jwks_uri: str
+    scopes_supported: list[str]
+    response_types_supported: list[str]
+    response_modes_supported: list[str]
+    grant_types_supported: list[str]
+    code_challenge_methods_supported: list[str]
+    token_endpoint_auth_methods_supported: list[str]
+    token_endpoint_auth_signing_alg_values_supported: list[str]
+    introspection_endpoint_auth_methods_supported: list[str]
+    introspection_endpoint_auth_signing_alg_values_supported: list[str]
+    revocation_endpoint_auth_methods_supported: list[str]
+    revocation_endpoint_auth_signing_alg_values_supported: list[str]
+    subject_types_supported: list[str] = Field(description="For libraries that read OpenID Connect only.")
+    id_token_signing_alg_values_supported: list[str] = Field(description="The same; there are no ID tokens here.")
+
+
+class TokenOut(BaseModel):
+    """An access token (RFC 6749, 5.1)."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"access_token": "eyJhbGciOi…", "token_type": "Bearer", "expires_in": 600, "scope": "points:read"}
+            ]
+        }
+    )
+
+    access_token: str = Field(description="RFC 9068: a JWT of the type at+jwt.")
+    token_type: str
+    expires_in: int = Field(description="Seconds.")
+    scope: str = Field(description="What the token opens, separated by blanks.")
+
+
+class IntrospectionOut(BaseModel):
+    """RFC 7662; of a token that is not good only that."""
+
+    active: bool
+    token_type: str | None = None
+    iss: str | None = None
+    aud: str | None = None
+    sub: str | None = Field(None, description="The designated user.")
+    client_id: str | None = None
+    scope: str | None = None
+    tenant: str | None = None
+    iat: int | None = None
+    exp: int | None = None
+    jti: str | None = None
+
+
+class ErrorOut(BaseModel):
+    """A refusal (RFC 6749, 5.2)."""
+
+    error: str
+    error_description: str
+    request_id: str | None = Field(description="Tell it to the operators.")
+
+
+def _text(description: str, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "description": description, **more}
+
+
+_CLIENT: Final[Mapping[str, Any]] = {
+    "client_id": _text("With client_secret, in place of Basic."),
+    "client_secret": _text("Basic is better: forms are more easily logged."),
+    "client_assertion_type": _text("urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+    "client_assertion": _text("A JWT that the client signed with a key from its registered JWKS, good once."),
+}
+
+
+def _form(required: list[str], **properties: Any) -> dict[str, Any]:
+    schema = {"type": "object", "required": required, "properties": {**properties, **_CLIENT}}
+    content = {"application/x-www-form-urlencoded": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}, "security": [{"basic": []}, {}]}
+
+
+TOKEN_FORM: Final = _form(
+    ["grant_type"],
+    grant_type=_text("How.", enum=["authorization_code", "client_credentials"]),
+    code=_text("authorization_code: from the redirect after the consent, good once and for a minute."),
+    redirect_uri=_text("authorization_code: exactly as it was asked with."),
+    code_verifier=_text("authorization_code: PKCE, to the S256 challenge."),
+    scope=_text("client_credentials: fewer scopes than there could be, separated by blanks."),
+)
+INTROSPECTION_FORM: Final = _form(
+    ["token"], token=_text("An access token."), token_type_hint=_text("Not needed: there is one kind.")
+)
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": {"model": ErrorOut, "description": "Refused"},
+    "5XX": {"model": ErrorOut, "description": "Failed"},
+}

@@ -1,0 +1,196 @@
+"""The authority in the database: its audit, what was revoked, which codes and assertions were used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from sso_issuer.authority.assertions import Assertion
+from sso_issuer.authority.domain import Event, EventKind, IssuedToken
+from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.store import SealedKey, read_clock, read_public
+from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
+
+__all__ = ["read_clock", "read_public"]
+
+_COLUMNS: Final = (
+    ("tenant", "text"),
+    ("event_id", "text"),
+    ("event", "text"),
+    ("reason", "text"),
+    ("client_id", "text"),
+    ("subject", "text"),
+    ("jti", "text"),
+    ("token_client_id", "text"),
+    ("grant_type", "text"),
+    ("scope", "text"),
+    ("consent_version", "bigint"),
+    ("kid", "text"),
+    ("request_id", "text"),
+    ("expires_at", "timestamptz"),
+    ("happened_at", "timestamptz"),
+)
+_NAMES: Final = ", ".join(name for name, _ in _COLUMNS)
+_APPEND: Final = (
+    f"INSERT INTO sso_issuer.authority_events ({_NAMES}) "  # noqa: S608 — our own names
+    f"SELECT {_NAMES.removesuffix('happened_at')} coalesce(happened_at, clock_timestamp()) "
+    f"FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))}) AS event({_NAMES})"
+)
+_TAKE_CODES: Final = """
+    INSERT INTO sso_issuer.redeemed_codes (tenant, code_digest, jti, token_expires_at, forget_at)
+    SELECT tenant, code_digest, jti, token_expires_at, clock_timestamp() + interval '1 hour'
+    FROM unnest($1::text[], $2::bytea[], $3::text[], $4::timestamptz[])
+      AS code(tenant, code_digest, jti, token_expires_at)
+    ON CONFLICT DO NOTHING RETURNING tenant, jti
+"""
+_REVOKE: Final = """
+    INSERT INTO sso_issuer.revoked_tokens (tenant, jti, expires_at)
+    SELECT tenant, jti, expires_at FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+      AS revoked(tenant, jti, expires_at)
+    ON CONFLICT DO NOTHING
+"""
+_SIGNING: Final = """
+    SELECT clock_timestamp() AS now, keys.kid, keys.private_key
+    FROM (SELECT) AS once LEFT JOIN sso_issuer.keys
+      ON keys.tenant = $1 AND keys.algorithm = $2 AND keys.state = 'active'
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakenCode:
+    """That a code gives this token."""
+
+    tenant: str
+    code_digest: bytes
+    jti: str
+    token_expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revocation:
+    tenant: str
+    jti: str
+    expires_at: datetime
+
+
+async def has_keys(connection: AsyncConnection, tenant: str) -> bool:
+    """Whether the tenant has ever had a key here."""
+    return bool(await connection.scalar(sa.select(sa.exists().where(keys.c.tenant == tenant))))
+
+
+async def read_signing_terms(
+    connection: AsyncConnection, tenant: str, algorithm: Algorithm
+) -> tuple[SealedKey | None, datetime]:
+    """The key that signs, if there is one, and the time, in one look."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    row = await driver.fetchrow(_SIGNING, tenant, algorithm.value)
+    if row["kid"] is None:
+        return None, row["now"]
+    return SealedKey(tenant=tenant, kid=row["kid"], algorithm=algorithm, sealed=row["private_key"]), row["now"]
+
+
+async def append_events(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
+    """Appends many in one statement, whatever their tenants."""
+    columns = ([getattr(event, name) for event in events] for name, _ in _COLUMNS)
+    await connection.execute(_APPEND, *columns)
+
+
+async def take_codes(connection: asyncpg.Connection, codes: Sequence[TakenCode]) -> set[tuple[str, str]]:
+    """Has each code give its token; returns (tenant, jti) of those that had given none before."""
+    # Sorted, so that two batches cannot deadlock.
+    ordered = sorted(codes, key=lambda code: (code.tenant, code.code_digest))
+    rows = await connection.fetch(
+        _TAKE_CODES,
+        [code.tenant for code in ordered],
+        [code.code_digest for code in ordered],
+        [code.jti for code in ordered],
+        [code.token_expires_at for code in ordered],
+    )
+    return {(row["tenant"], row["jti"]) for row in rows}
+
+
+async def revoke(connection: asyncpg.Connection, revocations: Sequence[Revocation]) -> None:
+    """Revokes tokens; those that are revoked already stay so."""
+    # Sorted, so that two batches cannot deadlock.
+    ordered = sorted(revocations, key=lambda revocation: (revocation.tenant, revocation.jti))
+    await connection.execute(
+        _REVOKE,
+        [revocation.tenant for revocation in ordered],
+        [revocation.jti for revocation in ordered],
+        [revocation.expires_at for revocation in ordered],
+    )
+
+
+async def spoil_code(connection: AsyncConnection, tenant: str, code_digest: bytes) -> Revocation | None:
+    """Marks a code as replayed, and returns the token that it gave, if it gave one.
+
+    Where the first use is being written at this moment, this waits for it; where it comes after, it fails.
+    """
+    statement = postgresql.insert(redeemed_codes).values(
+        tenant=tenant, code_digest=code_digest, forget_at=sa.text("clock_timestamp() + interval '1 hour'")
+    )
+    statement = statement.on_conflict_do_update(
+        index_elements=[redeemed_codes.c.tenant, redeemed_codes.c.code_digest],
+        set_={"forget_at": sa.func.greatest(redeemed_codes.c.forget_at, statement.excluded.forget_at)},
+    )
+    row = (await connection.execute(statement.returning(redeemed_codes.c.jti, redeemed_codes.c.token_expires_at))).one()
+    if row.jti is None:
+        return None
+    return Revocation(tenant=tenant, jti=row.jti, expires_at=row.token_expires_at)
+
+
+async def find_issued(connection: AsyncConnection, tenant: str, jti: str) -> IssuedToken | None:
+    """What the audit knows of a token, and whether it was revoked."""
+    is_revoked = sa.exists().where(revoked_tokens.c.tenant == tenant, revoked_tokens.c.jti == jti)
+    row = (
+        await connection.execute(
+            sa.select(authority_events, is_revoked.label("is_revoked")).where(
+                authority_events.c.tenant == tenant,
+                authority_events.c.jti == jti,
+                authority_events.c.event == EventKind.ISSUED.value,
+            )
+        )
+    ).first()
+    if row is None:
+        return None
+    return IssuedToken(
+        jti=row.jti,
+        client_id=row.client_id,
+        subject=row.subject,
+        scopes=frozenset(row.scope.split()),
+        consent_version=row.consent_version,
+        expires_at=row.expires_at,
+        is_revoked=row.is_revoked,
+    )
+
+
+async def use_assertion(connection: AsyncConnection, tenant: str, client_id: str, assertion: Assertion) -> bool:
+    """Uses an assertion up; of many uses at once, one is told True."""
+    statement = (
+        postgresql.insert(used_assertions)
+        .values(
+            tenant=tenant,
+            client_id=client_id,
+            jti_digest=assertion.jti_digest,
+            expires_at=assertion.expires_at,
+        )
+        .on_conflict_do_nothing()
+    )
+    return (await connection.execute(statement.returning(used_assertions.c.tenant))).first() is not None
+
+
+async def forget_expired(connection: AsyncConnection) -> int:
+    """Deletes what can no longer matter: of expired tokens, codes and assertions. The audit stays."""
+    deleted = 0
+    for table, end in (
+        (revoked_tokens, revoked_tokens.c.expires_at),
+        (redeemed_codes, redeemed_codes.c.forget_at),
+        (used_assertions, used_assertions.c.expires_at),
+    ):
+        deleted += (await connection.execute(sa.delete(table).where(end < sa.func.now()))).rowcount
+    return deleted
