@@ -11,12 +11,20 @@ from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKe
 from token_service.app import create_app
 from token_service.settings import Settings
 
+from .campaign_house import FakeSessions, House
+
 MakeSettings = Callable[..., Settings]
-KEY_ENCRYPTION_KEYS = "1:" + base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.fixture(scope="session")
+def key_encryption_keys() -> str:
+    return "1:" + base64.b64encode(os.urandom(32)).decode()
 
 
 @pytest.fixture
-def make_settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> MakeSettings:
+def make_settings(
+    migrated_database: MigratedDatabase, service_keys: ServiceKeys, key_encryption_keys: str
+) -> MakeSettings:
     def make(**changed: object) -> Settings:
         given: dict[str, object] = {
             "mode": Mode.DEVELOPMENT,
@@ -26,7 +34,7 @@ def make_settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys
             "service_peers": service_keys.peers,
             "onboarding_url": "http://onboarding.invalid",
             "issuer_url": "http://issuer.invalid",
-            "key_encryption_keys": KEY_ENCRYPTION_KEYS,
+            "key_encryption_keys": key_encryption_keys,
         }
         return Settings.model_validate(given | changed)
 
@@ -34,8 +42,13 @@ def make_settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys
 
 
 @pytest.fixture
-def app(make_settings: MakeSettings, register: FakeRegister) -> FastAPI:
-    return create_app(make_settings(), register=register)
+def sessions() -> FakeSessions:
+    return FakeSessions()
+
+
+@pytest.fixture
+def app(make_settings: MakeSettings, register: FakeRegister, sessions: FakeSessions) -> FastAPI:
+    return create_app(make_settings(), register=register, onboarding_transport=sessions.transport())
 
 
 @pytest.fixture
@@ -48,6 +61,11 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 def campaign(register: FakeRegister, tenant: str) -> dict[str, str]:
     """The headers with which a campaign's back end calls."""
     return register.add(tenant, "tokens:issue", "tokens:verify", "tokens:stats")
+
+
+@pytest.fixture
+def house(app: FastAPI, client: httpx.AsyncClient, campaign: dict[str, str], tenant: str) -> House:
+    return House(app, client, campaign, tenant)
 
 
 @pytest.fixture

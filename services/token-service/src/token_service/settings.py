@@ -32,7 +32,7 @@ class Settings(ServiceSettings):
     )
     bad_signatures_per_credential: int = Field(1200, ge=1, description="Within a minute, before 429.")
     bad_signatures_per_address: int = Field(600, ge=1, description="Within a minute, before 429.")
-    lanes: int = Field(2, ge=1, le=8, description="Transactions of each writing line under way at once.")
+    lanes: int = Field(2, ge=1, le=3, description="Transactions of each writing line under way at once.")
     batch: int = Field(256, ge=1, le=2000, description="Commands in one transaction at most.")
     batch_max_bytes: int = Field(16_000_000, ge=1024, description="Longest body of a batch.")
 

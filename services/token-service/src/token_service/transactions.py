@@ -1,13 +1,16 @@
-"""Transactions on asyncpg's own connection, outside the group commit."""
+"""Transactions on asyncpg's own connection, outside of the lines of group commit, which try again by themselves."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
-from shared.db import Database, is_passing
-from shared.errors import Refusal, Unavailable
+import sqlalchemy as sa
+from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+#: SQLAlchemy begins a transaction with its first statement; this is one.
+_BEGIN: Final = sa.text("SELECT 1")
 
 
 @asynccontextmanager
@@ -18,15 +21,9 @@ async def driver_transaction(database: Database) -> AsyncIterator[asyncpg.Connec
         OutcomeUnknown: the connection was lost while committing.
         Unavailable: the database cannot be reached or asks to come again.
     """
-    try:
-        async with database.raw_transaction() as connection:
-            yield connection
-    except Refusal:
-        raise
-    except Exception as error:
-        if is_passing(error):
-            raise Unavailable(log=f"database: {error!r}") from error
-        raise
+    async with database.transaction() as connection:
+        await connection.execute(_BEGIN)
+        yield await driver_of(connection)
 
 
 async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
