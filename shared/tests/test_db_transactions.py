@@ -15,7 +15,7 @@ from .wire import wire_to
 
 Statement = str | Callable[[], Awaitable[None]]
 Run = Callable[..., Awaitable[None]]
-TROUBLE = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError)
+TROUBLE = (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @pytest.fixture(scope="session")
@@ -134,6 +134,35 @@ async def test_after_a_restart_of_the_database_the_first_transaction_works_again
     await run(database, f"INSERT INTO {table} VALUES ('kept')")  # noqa: S608
     await database.dispose()
     assert await notes(url, table) == ["kept"]
+
+
+@both_ways
+async def test_a_server_that_says_unasked_that_it_crashed_is_passing_trouble(url: str, table: str, run: Run) -> None:
+    """The driver is then confused about what it was doing, and has an error of its own for that."""
+    async with wire_to(url) as (wire, through):
+        database = Database(through, pool_size=1)
+        wire.say_crashed_after = b"INSERT 0 1"
+        with pytest.raises(TROUBLE) as caught:
+            await run(database, f"INSERT INTO {table} VALUES ('lost')", "SELECT 1")  # noqa: S608
+        assert not isinstance(caught.value, OutcomeUnknown)
+        assert isinstance(caught.value, Unavailable) or is_passing(caught.value), repr(caught.value)
+        await database.ping()
+        await database.dispose()
+    assert await notes(url, table) == []
+
+
+@both_ways
+async def test_a_server_that_says_unasked_before_the_commit_that_it_crashed_has_an_unknown_outcome(
+    url: str, table: str, run: Run
+) -> None:
+    async with wire_to(url) as (wire, through):
+        database = Database(through, pool_size=1)
+        wire.say_crashed_after = b"INSERT 0 1"
+        with pytest.raises(Unavailable):
+            await run(database, f"INSERT INTO {table} VALUES ('lost')")  # noqa: S608
+        await database.ping()
+        await database.dispose()
+    assert await notes(url, table) == []
 
 
 async def test_a_task_cancelled_twice_leaves_no_open_transaction_in_the_pool(

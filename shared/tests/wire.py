@@ -1,4 +1,4 @@
-"""A wire to PostgreSQL that can be cut at the worst moment: when a COMMIT was carried out and not yet answered."""
+"""A wire to PostgreSQL on which trouble comes at the worst moment."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,26 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 
+def _message(kind: bytes, *fields: bytes) -> bytes:
+    body = b"".join(field + b"\0" for field in fields) + b"\0"
+    return kind + (len(body) + 4).to_bytes(4, "big") + body
+
+
+#: What a server process says unasked when another one has crashed.
+CRASHED = _message(b"E", b"SFATAL", b"VFATAL", b"C57P02", b"Mterminating connection because of a crash")
+
+
 class Wire:
-    """Passes bytes between a client and the server. `cut_at_commit` loses the answer to so many COMMITs."""
+    """Passes bytes between a client and the server.
+
+    `cut_at_commit` loses the answer to so many COMMITs; `say_crashed_after` makes the server say so, without being
+    asked, right behind an answer that contains these bytes.
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self.cut_at_commit = 0
+        self.say_crashed_after = b""
         self.cuts = 0
         #: How the end looks from the client: a reset, or an orderly end as when the server's process is killed.
         self.with_reset = True
@@ -34,6 +48,9 @@ class Wire:
                 if committing.is_set():
                     self.cuts += 1
                     return
+                if self.say_crashed_after and self.say_crashed_after in data:
+                    data += CRASHED
+                    self.say_crashed_after = b""
                 writer.write(data)
                 await writer.drain()
 

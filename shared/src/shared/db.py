@@ -32,7 +32,15 @@ _PASSING_SQLSTATES = frozenset(
         "57P03",  # starting up
     }
 )
-_CONNECTION_ERRORS = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, InterfaceError, PoolTimeout)
+_CONNECTION_ERRORS = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.InterfaceError,
+    # The driver's word for a server that speaks unasked, as each of its processes does when one has crashed.
+    asyncpg.InternalClientError,
+    InterfaceError,
+    PoolTimeout,
+)
 
 
 #: For the lines of group commit, each of which has two lanes; beside the ordinary pool.
