@@ -236,6 +236,20 @@ async def test_who_is_not_known_is_told_to_come_again(callers: Callers, register
         assert int(headers_of(refused.value)["Retry-After"]) >= 1
 
 
+async def test_a_stranger_finds_out_that_the_register_is_back(
+    callers: Callers, register: HeldRegister, clock: Clock
+) -> None:
+    """Where nobody is known, as in a service that has just started, only strangers can ask."""
+    headers = register.add("demo", "points:read")
+    register.is_down = True
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await ask(callers, headers)
+        clock.now += 1.5
+    register.is_down = False
+    assert (await ask(callers, headers)).tenant == "demo"
+
+
 async def test_what_was_said_long_ago_is_not_believed_for_ever(
     callers: Callers, register: HeldRegister, clock: Clock
 ) -> None:

@@ -210,27 +210,29 @@ class Callers:
         if stale is not None and now - stale.asked_at >= STALE_SECONDS:
             stale = None
         was_silent = self._is_silent
-        if was_silent and digest not in self._asking:
+        breaks_silence = was_silent and digest not in self._asking
+        if breaks_silence:
             if now < self._ask_silent_at:
                 if stale is None:
                     raise Unavailable(log="the register is silent")
                 return stale
             self._ask_silent_at = now + _PAUSE_SECONDS
-        asking = self._ask_once(digest, credentials, stale)
+        asking = self._ask_once(digest, credentials, stale, at_once=stale is not None or breaks_silence)
         if was_silent and stale is not None:
             return stale
         # Shielded: one caller that hangs up must not take the answer from the others.
         return await asyncio.shield(asking)
 
     def _ask_once(
-        self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None
+        self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None, *, at_once: bool
     ) -> "asyncio.Task[_Remembered | None]":
-        """Asks the register, once for all who wait for the same answer."""
+        """Asks the register, once for all who wait for the same answer; a stranger in turn, unless `at_once`."""
         asking = self._asking.get(digest)
         if asking is None:
-            if stale is None and len(self._asking) >= _WAITING:
+            if not at_once and len(self._asking) >= _WAITING:
                 raise Unavailable(log="too many unknown credentials at once")
-            asking = asyncio.create_task(self._ask(digest, credentials, stale))
+            ask = self._ask_now if at_once else self._ask_in_turn
+            asking = asyncio.create_task(ask(digest, credentials, stale))
             self._asking[digest] = asking
             asking.add_done_callback(functools.partial(self._asked, digest))
         return asking
@@ -241,9 +243,9 @@ class Callers:
             # Taken note of, since all who waited may have gone.
             asking.exception()
 
-    async def _ask(self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None) -> _Remembered | None:
-        if stale is not None:
-            return await self._ask_now(digest, credentials, stale)
+    async def _ask_in_turn(
+        self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None
+    ) -> _Remembered | None:
         async with self._turns:
             if self._is_silent and self._clock() < self._ask_silent_at:
                 raise Unavailable(log="the register fell silent")
