@@ -204,6 +204,8 @@ def _create_engine(url: str, pool_size: int, statement_cache: int, *, look_first
         max_overflow=0,
         pool_timeout=5,
         pool_pre_ping=look_first,
+        # An error would quote the statement's values, names and sealed secrets among them, into the log.
+        hide_parameters=True,
         connect_args={
             "timeout": 5,
             "command_timeout": 30,
