@@ -28,6 +28,7 @@ from shared.settings import ServiceSettings
 ReadinessCheck = Callable[[], Awaitable[None]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
+_READINESS_SECONDS = 3.0
 _KIND_OF_STATUS: Mapping[int, type[errors.Refusal]] = {
     400: errors.Malformed,
     401: errors.Unauthenticated,
@@ -192,7 +193,7 @@ def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck]) -> No
 
     @app.get("/readyz", tags=["operations"], summary="Can it do its work?")
     async def readyz() -> JSONResponse:
-        results = await asyncio.gather(*(check() for check in readiness.values()), return_exceptions=True)
+        results = await asyncio.gather(*(_in_time(check) for check in readiness.values()), return_exceptions=True)
         checks = {
             name: "ok" if not isinstance(result, BaseException) else _reason(result)
             for name, result in zip(readiness, results, strict=True)
@@ -207,6 +208,12 @@ def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck]) -> No
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _in_time(check: ReadinessCheck) -> None:
+    """One that hangs is named like one that fails, before whoever asks has given up."""
+    async with asyncio.timeout(_READINESS_SECONDS):
+        await check()
 
 
 def _reason(error: BaseException) -> str:
