@@ -1,6 +1,7 @@
 """A running service and a campaign's back end that calls it; small stand-ins for its neighbours."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,6 +116,15 @@ class House:
             yield seen
         finally:
             sa.event.remove(Pool, "checkout", note)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for something that happens by itself; ten seconds at most."""
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:

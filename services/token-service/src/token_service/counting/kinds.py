@@ -26,7 +26,9 @@ _SCANNERS = re.compile(
 )
 #: Programs that say so: crawlers, monitors, libraries and command lines.
 _BOTS = re.compile(
-    r"bot\b|bot[/;)_ -]|crawl|spider|slurp|archiver|scrap|headless|phantomjs|puppeteer|playwright|selenium|lighthouse"
+    # Not the phones of Cubot.
+    r"(?<!cu)bot\b|(?<!cu)bot[/;)_ -]"
+    r"|crawl|spider|slurp|archiver|scrap|headless|phantomjs|puppeteer|playwright|selenium|lighthouse"
     r"|monitor|pingdom|uptime|statuscake|datadog|newrelic|nagios|zabbix|checkly"
     r"|curl/|wget|libwww|lwp::|python|aiohttp|httpx|okhttp|java/|apache-httpclient|go-http-client|node-fetch|axios"
     r"|undici|guzzle|ruby|perl|php/|postman|insomnia|httpie|powershell|feed|rss",

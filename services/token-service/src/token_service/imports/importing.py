@@ -20,7 +20,9 @@ from token_service.imports.writing import Outcome, RowWriter
 from token_service.tokens.orders import Order
 
 _ROWS_AT_ONCE: Final = 1000
-_QUEUED: Final = 4
+#: Rows are as long as they like: so many parts of a body, of some 64 KB, are enough for a transaction as well.
+_PARTS_AT_ONCE: Final = 16
+_QUEUED: Final = 1
 _WRITTEN_AT_ONCE: Final = 2
 _ATTEMPTS: Final = 6
 _log = structlog.get_logger("imports")
@@ -71,16 +73,17 @@ async def import_rows(
 async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
     """Puts rows in line by the hundred: few enough to wait for, many enough for a transaction."""
     waiting: list[Row[R]] = []
+    parts = 0
     try:
         async for rows in blocks:
             waiting += rows
-            while len(waiting) >= _ROWS_AT_ONCE:
-                await queue.put(waiting[:_ROWS_AT_ONCE])
-                waiting = waiting[_ROWS_AT_ONCE:]
+            parts += 1
             # Fewer are written, too, when the writer has nothing else to do.
-            if waiting and queue.empty():
-                await queue.put(waiting)
+            if waiting and (len(waiting) >= _ROWS_AT_ONCE or parts >= _PARTS_AT_ONCE or queue.empty()):
+                for start in range(0, len(waiting), _ROWS_AT_ONCE):
+                    await queue.put(waiting[start : start + _ROWS_AT_ONCE])
                 waiting = []
+                parts = 0
         if waiting:
             await queue.put(waiting)
         await queue.put(None)

@@ -1,0 +1,189 @@
+"""Counting: apart by kind, batched, kept through trouble, and what a crash can lose."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+from shared.errors import Unavailable
+from shared.testing import FakeRegister, running
+from token_service.app import create_app
+from token_service.counting.kinds import kind_of
+from token_service.tokens.domain import CallerKind
+
+from .campaign_house import House, flipped
+from .conftest import MakeSettings
+
+PERSON = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Mobile Safari/604.1"
+GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+SAFELINKS = "Mozilla/5.0 (Windows NT 10.0) Microsoft Office/16.0 (Microsoft Outlook 16.0; Pro)"
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "method", "purpose", "kind"),
+    [
+        (PERSON, "GET", None, CallerKind.PERSON),
+        (PERSON, None, None, CallerKind.PERSON),
+        (None, None, None, CallerKind.PERSON),
+        (PERSON, "HEAD", None, CallerKind.SCANNER),
+        (PERSON, "GET", "prefetch;prerender", CallerKind.SCANNER),
+        (GOOGLEBOT, "GET", None, CallerKind.BOT),
+        ("curl/8.5.0", "GET", None, CallerKind.BOT),
+        ("python-requests/2.32", "GET", None, CallerKind.BOT),
+        (SAFELINKS, "GET", None, CallerKind.SCANNER),
+        ("WhatsApp/2.23.20.0", "GET", None, CallerKind.SCANNER),
+        ("Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)", "GET", None, CallerKind.SCANNER),
+        ("Mozilla/5.0 (X11; CUBOT NOTE 20) AppleWebKit/537.36 Chrome/126 Mobile Safari/537.36", "GET", None, None),
+    ],
+)
+def test_who_opened_a_link(
+    user_agent: str | None, method: str | None, purpose: str | None, kind: CallerKind | None
+) -> None:
+    # A phone by the name of Cubot is carried by a person.
+    assert kind_of(user_agent, method, purpose) is (kind or CallerKind.PERSON)
+
+
+async def test_people_bots_and_scanners_are_counted_apart_and_all_of_them(house: House) -> None:
+    for max_uses in (None, 100):
+        token = await house.issue(max_uses=max_uses, campaign_id=f"kinds-{max_uses}")
+        for agent, times in ((GOOGLEBOT, 3), (SAFELINKS, 2), (PERSON, 4)):
+            for _ in range(times):
+                assert (await house.verify(token, {"user_agent": agent, "method": "GET"})).status_code == 200
+        statistics = await house.get(f"/v1/tokens/{token}/stats")
+        assert statistics["verified"] == 9
+        assert statistics["verified_by"] == {"person": 4, "bot": 3, "scanner": 2}
+        assert statistics["distinct"] == 1
+        campaign = await house.get(f"/v1/campaigns/kinds-{max_uses}/stats")
+        assert campaign["verified_by"] == {"person": 4, "bot": 3, "scanner": 2}
+        assert (campaign["issued"], campaign["verified"], campaign["distinct"]) == (1, 9, 1)
+
+
+async def test_a_quota_is_used_up_by_everybody_alike(house: House) -> None:
+    token = await house.issue(max_uses=2)
+    for agent in (GOOGLEBOT, SAFELINKS):
+        assert (await house.verify(token, {"user_agent": agent})).status_code == 200
+    assert (await house.verify(token, {"user_agent": PERSON})).status_code == 409
+
+
+async def test_distinct_counts_tokens_that_a_person_has_verified(house: House) -> None:
+    tokens = [await house.issue(max_uses=max_uses) for max_uses in (None, None, 5, 5, 5)]
+    for token in tokens[:4]:
+        await house.verify(token)
+        await house.tally.flush()
+        await house.verify(token)
+    await house.verify(tokens[4], {"user_agent": GOOGLEBOT})
+    assert (await house.get("/v1/campaigns/spring/stats"))["distinct"] == 4
+
+
+async def test_refusals_are_counted_by_reason(house: House) -> None:
+    token = await house.issue(max_uses=1)
+    for _ in range(3):
+        await house.verify(token)
+    revoked = await house.issue()
+    await house.client.delete(f"/v1/tokens/{revoked}", headers=house.headers)
+    await house.verify(revoked)
+    await house.look(revoked)
+    await house.verify(flipped(token, 1))
+    await house.verify("nonsense")
+    campaign = await house.get("/v1/campaigns/spring/stats")
+    assert campaign["refused"] == {"token_used_up": 2, "token_revoked": 1}
+    assert campaign["refused_without_campaign"] == {"invalid_signature": 1, "malformed_token": 1}
+    assert (await house.get(f"/v1/tokens/{token}/stats"))["refused"] == {"token_used_up": 2}
+
+
+async def test_an_expired_token_is_counted_for_its_campaign_although_nobody_read_its_row(house: House) -> None:
+    token = await house.issue(duration=3600)
+    key = await house.app.state.ring.signing_key(house.tenant)
+    number, plain = await house.app.state.ring.read_token(house.tenant, bytes.fromhex(token))
+    expired = key.mint(plain._replace(expiry_minute=1))
+    with house.counted_connections() as connections:
+        assert (await house.verify(expired)).json()["code"] == "token_expired"
+        assert not connections
+    assert number == key.number
+    assert (await house.get("/v1/campaigns/spring/stats"))["refused"] == {"token_expired": 1}
+
+
+async def test_statistics_over_time(house: House) -> None:
+    token = await house.issue()
+    await house.verify(token)
+    await house.tally.flush()
+    await house.execute(
+        """
+        INSERT INTO token_service.campaign_counts
+        SELECT tenant, campaign_id, hour - make_interval(hours => back), event, detail, count
+          FROM token_service.campaign_counts, unnest(ARRAY[1, 24, 48]) AS back WHERE tenant = :tenant
+        """,
+        tenant=house.tenant,
+    )
+    by_hour = await house.get("/v1/campaigns/spring/stats", bucket="hour")
+    assert (by_hour["issued"], len(by_hour["buckets"])) == (4, 4)
+    by_day = await house.get("/v1/campaigns/spring/stats", bucket="day")
+    assert sum(bucket["verified"] for bucket in by_day["buckets"]) == 4
+    assert all(bucket["start"].endswith("T00:00:00.000Z") for bucket in by_day["buckets"])
+    starts = [bucket["start"] for bucket in by_hour["buckets"]]
+    assert starts == sorted(starts)
+    since = await house.get("/v1/campaigns/spring/stats", bucket="hour", since=starts[2])
+    assert [bucket["start"] for bucket in since["buckets"]] == starts[2:]
+
+
+async def test_counts_wait_while_the_database_takes_none_and_are_written_later(house: House) -> None:
+    token = await house.issue()
+    for _ in range(5):
+        await house.verify(token)
+    connection = await asyncpg.connect(house.app.state.settings.database_url.get_secret_value())
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE token_service.tokens IN ACCESS EXCLUSIVE MODE")
+            flushing = asyncio.create_task(house.tally.flush())
+            pid = None
+            while pid is None:
+                pid = await connection.fetchval(
+                    "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%tokens%'"
+                )
+            await connection.execute("SELECT pg_terminate_backend($1)", pid)
+            with pytest.raises(Unavailable):
+                await flushing
+    finally:
+        await connection.close()
+    await house.verify(token)
+    assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 6
+
+
+async def test_nothing_is_lost_when_the_service_ends(
+    make_settings: MakeSettings, register: FakeRegister, campaign: dict[str, str], tenant: str, house: House
+) -> None:
+    app = create_app(make_settings(count_flush_seconds=0.9), register=register)
+    async with running(app) as client:
+        other = House(app, client, campaign, tenant)
+        token = await other.issue()
+        await asyncio.gather(*(other.verify(token) for _ in range(150)))
+    assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 150
+
+
+async def test_two_processes_add_up(
+    make_settings: MakeSettings, register: FakeRegister, campaign: dict[str, str], tenant: str, house: House
+) -> None:
+    token = await house.issue()
+    app = create_app(make_settings(), register=register)
+    async with running(app) as client:
+        other = House(app, client, campaign, tenant)
+        await asyncio.gather(*(each.verify(token) for each in (house, other) for _ in range(50)))
+    assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 100
+    assert (await house.get("/v1/campaigns/spring/stats"))["distinct"] == 1
+
+
+async def test_too_many_waiting_counts_are_refused_rather_than_forgotten(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await house.issue()
+    await house.tally.flush()
+    monkeypatch.setattr("token_service.counting.tally._MOST_WAITING", 0)
+    answer = await house.verify(token)
+    assert (answer.status_code, answer.json()["code"]) == (503, "temporarily_unavailable")
+    assert "retry-after" in answer.headers
+
+
+def test_an_hour_begins_at_its_beginning() -> None:
+    from token_service.counting.store import hour_of
+
+    assert hour_of(datetime(2026, 3, 4, 5, 6, 7, 8, UTC)) == datetime(2026, 3, 4, 5, tzinfo=UTC)
