@@ -239,6 +239,40 @@ async def test_everything_leaves_an_audit_row_and_never_the_token(world: World, 
         assert part not in repr(rows)
 
 
+async def test_the_audit_is_listed_newest_first_in_pages(world: World) -> None:
+    auth, other = world.add_third_party(), world.add_third_party()
+    world.consent(auth[0], "points:read")
+    token = (await world.oauth("token", auth=auth, grant_type="client_credentials")).json()["access_token"]
+    await world.oauth("revoke", auth=other, token=token)
+    await world.oauth("introspect", auth=other, token=token)
+    await world.oauth("token", auth=other, grant_type="client_credentials")
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        params = {"limit": "1"} | ({"cursor": cursor} if cursor else {})
+        page = body_of(await world.client.get("/sso/v1/authority-events", params=params, headers=world.admin), 200)
+        seen += page["events"]
+        cursor = page["next_cursor"]
+    assert [(event["event"], event["reason"]) for event in seen] == [
+        ("refused", "unauthorized_client"),
+        ("introspected", "token_of_another_client"),
+        ("refused", "unauthorized_client"),
+        ("issued", None),
+    ]
+    assert seen[-1]["expires_at"].endswith(".000Z")
+
+    async def count(**params: str) -> int:
+        answer = await world.client.get("/sso/v1/authority-events", params=params, headers=world.admin)
+        return len(body_of(answer, 200)["events"])
+
+    assert (await count(client_id=auth[0]), await count(client_id=other[0]), await count(event="issued")) == (2, 3, 1)
+    stranger = world.register.add("t-stranger", "sso:admin")
+    answer = await world.client.get("/sso/v1/authority-events", headers=stranger)
+    assert answer.json() == {"events": [], "next_cursor": None}
+    refused = await world.client.get("/sso/v1/authority-events?cursor=x", headers=world.admin)
+    assert refused.json()["code"] == "malformed_cursor"
+
+
 async def test_without_its_audit_no_token_leaves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from shared.errors import Unavailable
     from sso_issuer.authority import store

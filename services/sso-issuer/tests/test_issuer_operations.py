@@ -149,6 +149,7 @@ async def test_openapi_describes_every_call(world: World) -> None:
         "/tenants/{tenant}/oauth/token",
         "/tenants/{tenant}/oauth/introspect",
         "/tenants/{tenant}/oauth/revoke",
+        "/sso/v1/authority-events",
     } <= set(paths)
     assert not any(path.startswith("/internal") for path in paths)
     assert "422" not in str(paths)

@@ -118,6 +118,12 @@ class Event:
     happened_at: datetime | None = None
     expires_at: datetime | None = None
 
+    @property
+    def written_at(self) -> datetime:
+        """When it happened, of a row that was read."""
+        assert self.happened_at is not None  # noqa: S101 — the column is never empty
+        return self.happened_at
+
 
 @dataclass(frozen=True, kw_only=True)
 class IssuedToken:

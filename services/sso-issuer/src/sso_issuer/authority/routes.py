@@ -3,19 +3,30 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request, Response
-from shared.callers import Caller
+from fastapi import APIRouter, Path, Query, Request, Response
+from shared.callers import Caller, document_credentials, require
 from shared.errors import PayloadTooLarge, Refusal, TooManyRequests, Unavailable
+from shared.identifiers import Identifier
 from starlette.exceptions import HTTPException
 
 from sso_issuer.authority.answers import private_json
 from sso_issuer.authority.asking import Asking
 from sso_issuer.authority.authorities import Authorities
 from sso_issuer.authority.client_authentication import ClientAuthentication, claimed_client_id
-from sso_issuer.authority.domain import AuthorityClient, GrantType, InvalidRequest
+from sso_issuer.authority.domain import AuthorityClient, EventKind, GrantType, InvalidRequest
 from sso_issuer.authority.forms import check_media_type, needed, parse_form
-from sso_issuer.authority.schemas import ERRORS, INTROSPECTION_FORM, TOKEN_FORM, IntrospectionOut, MetadataOut, TokenOut
+from sso_issuer.authority.schemas import (
+    ERRORS,
+    INTROSPECTION_FORM,
+    TOKEN_FORM,
+    EventOut,
+    EventPage,
+    IntrospectionOut,
+    MetadataOut,
+    TokenOut,
+)
 from sso_issuer.authority.service import Authority
+from sso_issuer.cursors import cursor_behind, place_of
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
 
 router = APIRouter(tags=["authority"])
@@ -118,6 +129,34 @@ async def revoke(tenant: Tenant, request: Request) -> Response:
         return Response(headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
     return await _with_client(tenant, request, end)
+
+
+@router.get(
+    "/sso/v1/authority-events",
+    summary="What the tenant's authority did and refused, newest first",
+    dependencies=document_credentials(),
+)
+async def list_authority_events(
+    request: Request,
+    caller: Annotated[Caller, require("sso:admin")],
+    client_id: Annotated[Identifier | None, Query(description="Of one client: what it asked, and its tokens.")] = None,
+    event: Annotated[EventKind | None, Query()] = None,
+    cursor: Annotated[str | None, Query(max_length=400, description="`next_cursor` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> EventPage:
+    authority: Authority = request.app.state.authority
+    found = await authority.list_newest(
+        caller.tenant,
+        client_id=client_id,
+        kind=event,
+        before=None if cursor is None else place_of(cursor),
+        limit=limit + 1,
+    )
+    page = found[:limit]
+    return EventPage(
+        events=[EventOut.model_validate(row, from_attributes=True) for row in page],
+        next_cursor=cursor_behind(page[-1].written_at, page[-1].event_id) if len(found) > limit else None,
+    )
 
 
 async def _with_client(tenant: str, request: Request, use: Use) -> Response:

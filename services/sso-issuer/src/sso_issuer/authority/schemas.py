@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+from shared.times import Timestamp
+
+from sso_issuer.authority.domain import EventKind
 
 
 class MetadataOut(BaseModel):
@@ -61,6 +64,29 @@ class IntrospectionOut(BaseModel):
     iat: int | None = None
     exp: int | None = None
     jti: str | None = None
+
+
+class EventOut(BaseModel):
+    """One row of the audit; never the token."""
+
+    event_id: str
+    event: EventKind
+    reason: str | None = Field(description="The error of a refusal; why a token is inactive or was revoked.")
+    client_id: str | None = Field(description="Who asked; of a refusal, who it claimed to be.")
+    subject: str | None = Field(description="The designated user.")
+    jti: str | None
+    token_client_id: str | None = Field(description="Whose token it is that was asked about.")
+    grant_type: str | None
+    scope: str | None
+    consent_version: int | None
+    request_id: str
+    happened_at: Timestamp
+    expires_at: Timestamp | None = Field(description="Of a token that was issued.")
+
+
+class EventPage(BaseModel):
+    events: list[EventOut]
+    next_cursor: str | None = Field(description="Ask with it for older ones; null at the end.")
 
 
 class ErrorOut(BaseModel):

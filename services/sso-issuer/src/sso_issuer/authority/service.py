@@ -17,6 +17,7 @@ from sso_issuer.authority.audit import Audit, CodeSpent, Entry, event_of
 from sso_issuer.authority.domain import (
     ACCESS_TOKEN_TYP,
     AuthorityClient,
+    Event,
     EventKind,
     Grant,
     GrantType,
@@ -158,6 +159,21 @@ class Authority:
             grant_type=grant_type,
         )
         await self._audit.append(Entry(event=event))
+
+    async def list_newest(
+        self,
+        tenant: str,
+        *,
+        client_id: str | None,
+        kind: EventKind | None,
+        before: tuple[datetime, str] | None,
+        limit: int,
+    ) -> list[Event]:
+        """The audit, newest first."""
+        async with self._database.transaction() as connection:
+            return await store.list_newest(
+                connection, tenant, client_id=client_id, kind=kind, before=before, limit=limit
+            )
 
     async def forget_expired(self) -> None:
         """Revocations, codes and assertions whose time is over; the audit stays."""

@@ -169,6 +169,30 @@ async def find_issued(connection: AsyncConnection, tenant: str, jti: str) -> Iss
     )
 
 
+async def list_newest(
+    connection: AsyncConnection,
+    tenant: str,
+    *,
+    client_id: str | None,
+    kind: EventKind | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> list[Event]:
+    """Events from the newest on, those before a place in that order; of a client also those about its tokens."""
+    columns = authority_events.c
+    query = sa.select(authority_events).where(columns.tenant == tenant)
+    if client_id is not None:
+        query = query.where((columns.client_id == client_id) | (columns.token_client_id == client_id))
+    if kind is not None:
+        query = query.where(columns.event == kind.value)
+    if before is not None:
+        place = sa.tuple_(sa.literal(before[0], sa.DateTime(timezone=True)), sa.literal(before[1], sa.Text))
+        query = query.where(sa.tuple_(columns.happened_at, columns.event_id) < place)
+    query = query.order_by(columns.happened_at.desc(), columns.event_id.desc()).limit(limit)
+    rows = (dict(row._mapping) for row in await connection.execute(query))
+    return [Event(**{**values, "event": EventKind(values["event"])}) for values in rows]
+
+
 async def use_assertion(connection: AsyncConnection, tenant: str, client_id: str, assertion: Assertion) -> bool:
     """Uses an assertion up; of many uses at once, one is told True."""
     statement = (

@@ -7,15 +7,9 @@ from shared.callers import Caller, document_credentials, require
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier
 
+from sso_issuer.cursors import cursor_behind, place_of
 from sso_issuer.redirects.domain import Asker, Redirect
-from sso_issuer.redirects.schemas import (
-    IssuanceOut,
-    IssuancePage,
-    RedirectIn,
-    RedirectOut,
-    cursor_behind,
-    place_of,
-)
+from sso_issuer.redirects.schemas import IssuanceOut, IssuancePage, RedirectIn, RedirectOut
 from sso_issuer.redirects.service import Redirects
 
 router = APIRouter(prefix="/sso/v1", tags=["redirects"], dependencies=document_credentials())
@@ -56,7 +50,7 @@ async def list_issuances(
     page = found[:limit]
     return IssuancePage(
         issuances=[IssuanceOut.of(issuance) for issuance in page],
-        next_cursor=cursor_behind(page[-1]) if len(found) > limit else None,
+        next_cursor=cursor_behind(page[-1].issued_at, page[-1].jti) if len(found) > limit else None,
     )
 
 

@@ -1,12 +1,9 @@
 """Redirects and issuances over the wire."""
 
-import base64
 from collections.abc import Mapping
-from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
-from shared.errors import Malformed
-from shared.identifiers import Identifier, is_identifier
+from shared.identifiers import Identifier
 from shared.times import Timestamp
 
 from sso_issuer.redirects.domain import ListedIssuance, Redirect
@@ -85,33 +82,3 @@ class IssuanceOut(BaseModel):
 class IssuancePage(BaseModel):
     issuances: list[IssuanceOut]
     next_cursor: str | None = Field(description="Ask with it for older ones; null at the end.")
-
-
-class MalformedCursor(Malformed):
-    code = "malformed_cursor"
-
-    def __init__(self) -> None:
-        super().__init__("A cursor is the next_cursor of the page before, unchanged.")
-
-
-def cursor_behind(issuance: ListedIssuance) -> str:
-    """Where the next page begins; opaque to the caller."""
-    place = f"{issuance.issued_at.isoformat()} {issuance.jti}"
-    return base64.urlsafe_b64encode(place.encode()).rstrip(b"=").decode()
-
-
-def place_of(cursor: str) -> tuple[datetime, str]:
-    """The place in the order of issuances that a cursor stands for.
-
-    Raises:
-        MalformedCursor: it was not made here.
-    """
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        moment, _, jti = text.partition(" ")
-        issued_at = datetime.fromisoformat(moment)
-    except ValueError:
-        raise MalformedCursor from None
-    if issued_at.tzinfo is None or not is_identifier(jti):
-        raise MalformedCursor
-    return issued_at, jti
