@@ -12,6 +12,7 @@ from partner_onboarding.settings import Settings
 from pydantic import SecretStr
 from shared.testing import PUBLIC_URL, MigratedDatabase, ServiceKeys, running
 
+from .handshake_people import FakeTokens
 from .onboarding_house import FAST, FakeNeighbours, House
 
 
@@ -40,7 +41,14 @@ def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> 
 async def house(settings: Settings, service_keys: ServiceKeys, tenant: str) -> AsyncIterator[House]:
     neighbours = FakeNeighbours()
     transport = httpx.ASGITransport(neighbours.app())
-    app = create_app(settings, cost=FAST, ledger_transport=transport, issuer_transport=transport)
+    tokens = FakeTokens()
+    app = create_app(
+        settings,
+        cost=FAST,
+        ledger_transport=transport,
+        issuer_transport=transport,
+        tokens_transport=httpx.ASGITransport(tokens.app()),
+    )
     register = build_register(settings, FAST)
     await register.tenants.create(tenant, f"Tenant {tenant}", ("https://front.example",))
     async with running(app) as http:

@@ -1,8 +1,6 @@
 """Builds the service; with `register`, the only place where its parts are put together."""
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -21,25 +19,21 @@ from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
 from partner_onboarding.audit.routes import audit_routes
-from partner_onboarding.billing.service import Billing
 from partner_onboarding.clients.own_register import OwnRegister
 from partner_onboarding.clients.routes import client_routes
 from partner_onboarding.clock import Clock, database_clock
 from partner_onboarding.consents.routes import consent_routes
-from partner_onboarding.handshakes.codes import CodeKeeping
-from partner_onboarding.handshakes.service import Handshakes
 from partner_onboarding.integrations.routes import integration_routes
 from partner_onboarding.internal import internal_routes
 from partner_onboarding.issuer_client import IssuerClient
 from partner_onboarding.ledger_client import LedgerClient
-from partner_onboarding.links.service import Links
+from partner_onboarding.onboarding import build_onboarding, key_for
 from partner_onboarding.pages.account import account_routes
 from partner_onboarding.pages.failures import page_or_problem
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.pages.sign_in import sign_in_routes
 from partner_onboarding.pages.static_files import static_routes
-from partner_onboarding.partners.door import PartnerDoor
-from partner_onboarding.partners.routes import init_hot_route, partner_routes
+from partner_onboarding.partners.routes import init_hot_route
 from partner_onboarding.rate_limits import RateLimit, storage_of
 from partner_onboarding.register import build_register
 from partner_onboarding.sessions.domain import SessionRules
@@ -60,13 +54,15 @@ def create_app(
     cost: Argon2Cost | None = None,
     ledger_transport: httpx.AsyncBaseTransport | None = None,
     issuer_transport: httpx.AsyncBaseTransport | None = None,
+    tokens_transport: httpx.AsyncBaseTransport | None = None,
     clock: Clock = database_clock,
 ) -> FastAPI:
     """The service.
 
     Args:
         cost: of hashing a password; tests hand in a small one.
-        ledger_transport, issuer_transport: how the other services are reached; tests hand in their apps.
+        ledger_transport, issuer_transport, tokens_transport: how the other services are reached; tests hand in
+            their apps.
         clock: what time it is for handshakes, links and bills; tests let years pass.
     """
     register = build_register(settings, cost)
@@ -79,43 +75,37 @@ def create_app(
     )
     keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
     answers = Answers(register.database, idempotent_answers, register.sealer)
+    throttle = SignInThrottle(
+        per_account=settings.wrong_passwords_per_account,
+        per_address=settings.wrong_passwords_per_address,
+        window_seconds=settings.wrong_passwords_window_seconds,
+    )
     sessions = Sessions(
         register.database,
         register.profiles,
         register.passwords,
-        SignInThrottle(
-            per_account=settings.wrong_passwords_per_account,
-            per_address=settings.wrong_passwords_per_address,
-            window_seconds=settings.wrong_passwords_window_seconds,
-        ),
+        throttle,
         SessionRules(
             idle=timedelta(seconds=settings.session_idle_seconds),
             lifetime=timedelta(seconds=settings.session_lifetime_seconds),
         ),
     )
     counts = storage_of(settings.rate_limit_url.get_secret_value())
-    handshakes = Handshakes(
-        register.database, CodeKeeping(_key_for("handshake codes", settings), register.sealer), clock
-    )
-    links = Links(register.database, clock)
-    billing = Billing(register.database, clock)
-    partner_door = PartnerDoor(
-        RateLimit(counts, settings.partner_requests_per_minute, 60, "partner"), is_closed=settings.partner_maintenance
-    )
-    pages = Pages(_key_for("form tokens", settings), always_secure=settings.mode is Mode.PRODUCTION)
+    onboarding = build_onboarding(settings, register, sessions, throttle, counts, clock, tokens_transport)
+    pages = Pages(key_for("form tokens", settings), always_secure=settings.mode is Mode.PRODUCTION)
 
     async def tidy_up() -> None:
         await sessions.tidy_up()
         await answers.forget_old()
         await register.consents.tidy_up()
-        await handshakes.tidy_up()
+        await onboarding.handshakes.tidy_up()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         chores = [
             asyncio.create_task(_repeat(register.clients.write_last_uses, settings.last_used_every_seconds)),
             asyncio.create_task(_repeat(tidy_up, _TIDY_EVERY_SECONDS)),
-            asyncio.create_task(_repeat(billing.assign_due, settings.assignments_every_seconds)),
+            *(asyncio.create_task(_repeat(chore, seconds)) for chore, seconds in onboarding.chores()),
         ]
         try:
             yield
@@ -123,7 +113,7 @@ def create_app(
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
-            await handshakes.close()
+            await onboarding.close()
             await _try(register.clients.write_last_uses)
             await ledger_service.aclose()
             await issuer_service.aclose()
@@ -140,14 +130,15 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": check_database},
         render=page_or_problem(pages),
-        hot_routes=init_hot_route(handshakes, partner_door),
+        hot_routes=init_hot_route(onboarding.handshakes, onboarding.door),
     )
     app.state.service_tokens = service_tokens
     app.state.callers = Callers(
         OwnRegister(register.clients), keys=keys, public_url=settings.public_url, proxies=app.state.proxies
     )
-    app.state.partner_door = partner_door
-    app.include_router(partner_routes(handshakes, links, billing, answers))
+    app.state.partner_door = onboarding.door
+    for routes in onboarding.routes(pages, answers):
+        app.include_router(routes)
     app.include_router(client_routes(register.clients, answers))
     app.include_router(user_routes(register.users))
     request_limit = RateLimit(counts, settings.integration_requests_per_address, 3600, "integration-requests")
@@ -162,17 +153,13 @@ def create_app(
             sessions,
             register.users,
             register.tenants,
+            onboarding.links,
             LedgerClient(ledger_service),
             IssuerClient(issuer_service),
         )
     )
     app.include_router(static_routes())
     return app
-
-
-def _key_for(purpose: str, settings: Settings) -> bytes:
-    """A key of its own for each purpose, drawn from the pepper so that all replicas have the same."""
-    return hmac.digest(settings.pepper_bytes, f"partner-onboarding {purpose}".encode(), hashlib.sha256)
 
 
 async def _repeat(chore: Callable[[], Awaitable[object]], every_seconds: float) -> None:

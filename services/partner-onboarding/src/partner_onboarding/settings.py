@@ -2,11 +2,12 @@
 
 import base64
 import binascii
-from typing import Annotated, Self
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import ServiceSettings, settings_config
+from shared.settings import Mode, ServiceSettings, settings_config
 
 from partner_onboarding.rate_limits import SCHEMES
 
@@ -36,6 +37,20 @@ class Settings(ServiceSettings):
     )
     partner_maintenance: bool = Field(False, description="Answers partners, and those they send, with 503.")
     partner_requests_per_minute: int = Field(1200, ge=1, description="Of one partner, before 429.")
+    registrations_per_address: int = Field(300, ge=1, description="Forms from one address within an hour, before 429.")
+    registrations_per_email: int = Field(5, ge=1, description="Forms for one e-mail address within an hour.")
+    terms_url: str | None = Field(None, description="Where the terms of use are; a short page of our own if not said.")
+    privacy_url: str | None = Field(None, description="Where one reads about one's data; likewise.")
+    terms_version: str = Field("2026-11", min_length=1, max_length=64, description="Kept with each agreement.")
+    privacy_version: str = Field("2026-11", min_length=1, max_length=64)
+    mail_from: str = Field("Points platform <no-reply@localhost>", description="The sender of all mails.")
+    mail_directory: Path | None = Field(None, description="For development: mails are written here, not sent.")
+    mails_every_seconds: Annotated[float, Field(gt=0, description="How often waiting mails are sent.")] = 2.0
+    smtp_host: str | None = Field(None, description="Without it (and without a directory) mails wait.")
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
     assignments_every_seconds: Annotated[float, Field(gt=0, description="How often due months are assigned.")] = 60.0
     last_used_every_seconds: Annotated[float, Field(gt=0, description="How often last uses are written.")] = 5.0
 
@@ -45,6 +60,13 @@ class Settings(ServiceSettings):
         if not value.startswith(("https://", "http://")):
             raise ValueError("must begin with http:// or https://")
         return value.rstrip("/")
+
+    @field_validator("terms_url", "privacy_url")
+    @classmethod
+    def _is_page(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://", "/")):
+            raise ValueError("must begin with https://, or with / for a page of this site")
+        return value
 
     @field_validator("rate_limit_url")
     @classmethod
@@ -70,6 +92,14 @@ class Settings(ServiceSettings):
     def _keys_differ(self) -> Self:
         if _decoded(self.secret_pepper) == _decoded(self.account_name_key):
             raise ValueError("secret_pepper and account_name_key must differ: each is to be replaced by itself")
+        return self
+
+    @model_validator(mode="after")
+    def _mails_are_safe(self) -> Self:
+        if self.mode is Mode.PRODUCTION and self.mail_directory is not None:
+            raise ValueError("mail_directory is for development: mails would lie there to be read")
+        if self.mode is Mode.PRODUCTION and self.smtp_host is not None and self.smtp_security == "none":
+            raise ValueError("smtp_security must be starttls or tls in production mode")
         return self
 
     @property

@@ -55,5 +55,17 @@ async def assignments_of_month(
     return [_assignment(row) for row in rows]
 
 
+async def assignments_of_user(
+    connection: AsyncConnection, tenant: str, user_id: str
+) -> list[tuple[str, int, datetime]]:
+    """Client, link and beginning of everything that was ever assigned to a person, in the order of time."""
+    rows = await connection.execute(
+        select(assignments.c.client_id, assignments.c.n, assignments.c.assigned_at)
+        .where(assignments.c.tenant == tenant, assignments.c.user_id == user_id)
+        .order_by(assignments.c.assigned_at)
+    )
+    return [(row.client_id, row.n, row.assigned_at) for row in rows]
+
+
 def _assignment(row: Row[Any]) -> Assignment:
     return Assignment(row.user_id, row.months, row.assigned_at)

@@ -84,6 +84,13 @@ class Handshakes:
         async with self._database.transaction() as connection:
             return await self._usable(connection, register_code, tenant, user_id)
 
+    async def peek(self, register_code: str) -> Handshake | None:
+        """The handshake of a public code in whatever state it is."""
+        if not CODE.fullmatch(register_code):
+            return None
+        async with self._database.transaction() as connection:
+            return await store.find_handshake(connection, self._keeping.register_hash(register_code))
+
     async def claim(self, connection: AsyncConnection, register_code: str, tenant: str, user_id: str) -> Handshake:
         """Keeps the code for a person who has just been registered, within that transaction.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
@@ -11,34 +11,44 @@ from starlette.responses import Response
 
 from partner_onboarding.issuer_client import IssuerClient
 from partner_onboarding.ledger_client import LedgerClient
-from partner_onboarding.pages.forms import SESSION_COOKIE
+from partner_onboarding.links.service import Links
 from partner_onboarding.pages.rendering import Pages
-from partner_onboarding.sessions.domain import NoSession, SignedIn
+from partner_onboarding.pages.who import who_asks
 from partner_onboarding.sessions.service import Sessions
 from partner_onboarding.tenants.service import Tenants
 from partner_onboarding.users.service import Users
 
 T = TypeVar("T")
 
+#: What may just have happened, as the address says.
+_NOTICES: Final = ("unlinked", "password_changed")
+
 
 def account_routes(
-    pages: Pages, sessions: Sessions, users: Users, tenants: Tenants, ledger: LedgerClient, issuer: IssuerClient
+    pages: Pages,
+    sessions: Sessions,
+    users: Users,
+    tenants: Tenants,
+    links: Links,
+    ledger: LedgerClient,
+    issuer: IssuerClient,
 ) -> APIRouter:
     """/ and /account."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.api_route("/", methods=["GET", "HEAD"])
     async def start(request: Request) -> Response:
-        return pages.redirect("/account" if await _signed_in(sessions, request) else "/login")
+        return pages.redirect("/account" if await who_asks(sessions, request) else "/login")
 
     @routes.api_route("/account", methods=["GET", "HEAD"])
     async def account_page(request: Request) -> Response:
-        who = await _signed_in(sessions, request)
+        who = await who_asks(sessions, request)
         if who is None:
             return pages.redirect(f"/login?{urlencode({'next': '/account'})}")
-        user, tenant, balance, vendors = await asyncio.gather(
+        user, tenant, partners, balance, vendors = await asyncio.gather(
             users.get(who.tenant, who.user_id),
             tenants.get(who.tenant),
+            links.partners_of(who.tenant, who.user_id),
             _unless_unavailable(ledger.balance(who.tenant, who.user_id)),
             _unless_unavailable(issuer.vendors(who.tenant)),
         )
@@ -49,18 +59,13 @@ def account_routes(
             leads_away=True,
             user=user,
             tenant=tenant,
+            partners=partners,
+            notices=[notice for notice in _NOTICES if notice in request.query_params],
             balance=balance,
             vendors=vendors,
         )
 
     return routes
-
-
-async def _signed_in(sessions: Sessions, request: Request) -> SignedIn | None:
-    try:
-        return await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
-    except NoSession:
-        return None
 
 
 async def _unless_unavailable(asked: Awaitable[T]) -> T | Unavailable:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.db import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.sessions import store
 from partner_onboarding.sessions.domain import (
@@ -112,6 +113,8 @@ class Sessions:
                 for (user, kept), fits in zip(with_password, matches, strict=True)
                 if fits
             ]
+            # Of several accounts of one tenant with the same password, the owner of the address is meant.
+            fitting = list({one.user.tenant: one for one in reversed(fitting)}.values())[::-1]
             if not fitting:
                 await self._throttle.count_wrong(account, address)
                 raise WrongPassword(_NO_ACCOUNT)
@@ -120,8 +123,6 @@ class Sessions:
 
     async def _start(self, account: _Fitting, former: str | None) -> Started:
         user = account.user
-        cookie, key = new_cookie(user.tenant)
-        former_key = key_of(former) if former is not None else None
         async with self._database.transaction() as connection:
             present = await users_store.find_user(connection, user.tenant, user.user_id, lock=True)
             if present is None or present.password_hash != user.password_hash:
@@ -129,10 +130,17 @@ class Sessions:
                 raise WrongPassword(_NO_ACCOUNT)
             if account.new_hash is not None:
                 await users_store.replace_password_hash(connection, user.tenant, user.user_id, account.new_hash)
-            if former_key is not None:
-                await store.end_session(connection, former_key)
-            await store.add_session(connection, key, user.user_id, self._rules.lifetime)
+            cookie = await self.begin(connection, user.tenant, user.user_id, former)
         return Started(cookie, user.tenant, user.user_id)
+
+    async def begin(self, connection: AsyncConnection, tenant: str, user_id: str, former: str | None) -> str:
+        """A session for somebody who was recognised in this very transaction. Returns the new cookie."""
+        cookie, key = new_cookie(tenant)
+        former_key = key_of(former) if former is not None else None
+        if former_key is not None:
+            await store.end_session(connection, former_key)
+        await store.add_session(connection, key, user_id, self._rules.lifetime)
+        return cookie
 
     async def check(self, cookie: str) -> SignedIn:
         """Whose session the cookie belongs to.

@@ -1,6 +1,6 @@
 """Every statement about sessions. The time is the database's."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
@@ -54,6 +54,16 @@ async def end_session(connection: AsyncConnection, key: SessionKey) -> None:
 
 async def end_sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> None:
     await connection.execute(delete(sessions).where(sessions.c.tenant == tenant, sessions.c.user_id == user_id))
+
+
+async def sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[datetime, datetime]]:
+    """When each of a person's sessions began and was last seen, the oldest first."""
+    rows = await connection.execute(
+        select(sessions.c.created_at, sessions.c.seen_at)
+        .where(sessions.c.tenant == tenant, sessions.c.user_id == user_id)
+        .order_by(sessions.c.created_at)
+    )
+    return [(row.created_at, row.seen_at) for row in rows]
 
 
 async def delete_ended(connection: AsyncConnection, rules: SessionRules) -> int:

@@ -51,6 +51,7 @@ class User:
     roles: tuple[str, ...]
     created_at: datetime
     updated_at: datetime
+    email_verified_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class SealedUser:
     roles: tuple[str, ...]
     created_at: datetime
     updated_at: datetime
+    owns_email: bool = True
+    email_verified_at: datetime | None = None
 
 
 def normalised_email(email: str) -> str:

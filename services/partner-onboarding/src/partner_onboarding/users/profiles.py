@@ -32,6 +32,7 @@ class Profiles:
             roles=user.roles,
             created_at=user.created_at,
             updated_at=user.updated_at,
+            email_verified_at=user.email_verified_at,
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -13,6 +13,8 @@ from partner_onboarding.tables import users
 from partner_onboarding.users.domain import EmailTaken, SealedUser
 
 _EMAIL_CONSTRAINT = "uq_users_tenant_email_hash"
+#: Of those who only claim an address, so many a tenant can sign in with it: each costs a comparison.
+_MAX_CLAIMANTS = 3
 
 
 async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, lock: bool = False) -> SealedUser | None:
@@ -22,9 +24,22 @@ async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, l
 
 
 async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> list[SealedUser]:
-    """Everyone with this address, at most one a tenant. Only signing in may look across tenants."""
-    rows = await connection.execute(select(users).where(users.c.email_hash == email_hash).order_by(users.c.tenant))
-    return [_user(row) for row in rows]
+    """Everyone with this address: of each tenant its owner first, then the last few who claim it.
+
+    Only signing in may look across tenants.
+    """
+    rows = await connection.execute(
+        select(users)
+        .where(users.c.email_hash == email_hash)
+        .order_by(users.c.tenant, users.c.owns_email.desc(), users.c.created_at.desc(), users.c.user_id)
+    )
+    found: list[SealedUser] = []
+    claimants: dict[str, int] = {}
+    for user in map(_user, rows):
+        claimants[user.tenant] = claimants.get(user.tenant, 0) + (not user.owns_email)
+        if claimants[user.tenant] <= _MAX_CLAIMANTS:
+            found.append(user)
+    return found
 
 
 async def add_user(
@@ -36,11 +51,12 @@ async def add_user(
     profile: bytes,
     password_hash: str | None,
     roles: tuple[str, ...] = (),
+    owns_email: bool = True,
 ) -> SealedUser | None:
     """The new user, or None when the tenant has one of this id.
 
     Raises:
-        EmailTaken: the transaction cannot go on then.
+        EmailTaken: by its owner, when this one is to own it too; the transaction cannot go on then.
     """
     statement = (
         insert_or_nothing(users)
@@ -51,6 +67,7 @@ async def add_user(
             profile=profile,
             password_hash=password_hash,
             roles=list(roles),
+            owns_email=owns_email,
         )
         .on_conflict_do_nothing(index_elements=["tenant", "user_id"])
         .returning(users)
@@ -69,11 +86,17 @@ async def change_user(
     profile: bytes,
     password_hash: str | None,
 ) -> SealedUser:
-    """Raises EmailTaken; the transaction cannot go on then."""
+    """As the tenant says, which so vouches for the address. Raises EmailTaken; the transaction cannot go on then."""
     statement = (
         update(users)
         .where(users.c.tenant == tenant, users.c.user_id == user_id)
-        .values(email_hash=email_hash, profile=profile, password_hash=password_hash, updated_at=func.now())
+        .values(
+            email_hash=email_hash,
+            profile=profile,
+            password_hash=password_hash,
+            owns_email=True,
+            updated_at=func.now(),
+        )
         .returning(users)
     )
     with _refusing_taken_emails():
@@ -86,6 +109,34 @@ async def replace_password_hash(connection: AsyncConnection, tenant: str, user_i
     await connection.execute(
         update(users).where(users.c.tenant == tenant, users.c.user_id == user_id).values(password_hash=password_hash)
     )
+
+
+async def change_password(connection: AsyncConnection, tenant: str, user_id: str, password_hash: str) -> None:
+    await connection.execute(
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id)
+        .values(password_hash=password_hash, updated_at=func.now())
+    )
+
+
+async def verify_email(connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    """The person has opened a link that was mailed to the address, and owns it from now on.
+
+    Raises:
+        EmailTaken: another user of the tenant owns it; the transaction cannot go on then.
+    """
+    statement = (
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id, users.c.email_verified_at.is_(None))
+        .values(owns_email=True, email_verified_at=func.now(), updated_at=func.now())
+    )
+    with _refusing_taken_emails():
+        await connection.execute(statement)
+
+
+async def delete_user(connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    """With sessions, agreements and mails."""
+    await connection.execute(delete(users).where(users.c.tenant == tenant, users.c.user_id == user_id))
 
 
 @contextmanager
@@ -108,4 +159,6 @@ def _user(row: Row[Any]) -> SealedUser:
         roles=tuple(row.roles),
         created_at=row.created_at,
         updated_at=row.updated_at,
+        owns_email=row.owns_email,
+        email_verified_at=row.email_verified_at,
     )

@@ -1,0 +1,1 @@
+"""Mails to people: written down with what they are about, and sent behind."""

@@ -1,0 +1,1 @@
+"""Registrations: people who make an account by themselves, sent by a partner."""
