@@ -2,10 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -71,85 +69,6 @@ def _error(answer: httpx.Response, status: int = 400) -> str:
     assert answer.headers["cache-control"] == "no-store"
     error: str = body["error"]
     return error
-
-
-# On the way to the consent
-
-
-def _asked(client_id: str, **changed: str | None) -> dict[str, str]:
-    params: dict[str, str | None] = {
-        "response_type": "code",
-        "client_id": client_id,
-        "redirect_uri": REDIRECT_URI,
-        "state": "s&t=1 ü",
-        "code_challenge": CHALLENGE,
-        "code_challenge_method": "S256",
-    }
-    return {name: value for name, value in (params | changed).items() if value is not None}
-
-
-async def _authorize(world: World, params: Any, **headers: str) -> httpx.Response:
-    return await world.client.get(f"/tenants/{world.tenant}/oauth/authorize", params=params, headers=headers)
-
-
-@pytest.mark.parametrize(
-    "redirect_uri",
-    [
-        "https://evil.example/",
-        REDIRECT_URI + "/",
-        REDIRECT_URI.upper(),
-        REDIRECT_URI + "&more=1",
-        "https://app.example/",
-        "",
-        None,
-    ],
-)
-async def test_nobody_is_sent_to_an_address_that_is_not_registered(world: World, redirect_uri: str | None) -> None:
-    client_id, _ = _third_party(world)
-    for broken in ({}, {"response_type": "token"}, {"code_challenge": None}):
-        answer = await _authorize(world, _asked(client_id, redirect_uri=redirect_uri, **broken))
-        assert _error(answer) == "invalid_request"
-        assert "location" not in answer.headers
-
-
-async def test_a_client_of_another_tenant_looks_like_none(world: World) -> None:
-    stranger, _ = world.add_third_party(tenant="t-elsewhere")
-    first_party, _ = world.add_third_party()
-    world.onboarding.clients[first_party]["kind"] = "first_party"
-    answers = [await _authorize(world, _asked(one)) for one in (stranger, "nobody", first_party, "a/b", "..")]
-    assert {_error(answer) for answer in answers} == {"invalid_request"}
-    assert len({answer.json()["error_description"] for answer in answers}) == 1
-
-
-@pytest.mark.parametrize(
-    ("changed", "error"),
-    [
-        ({"response_type": "token"}, "unsupported_response_type"),
-        ({"response_type": None}, "invalid_request"),
-        ({"code_challenge": None}, "invalid_request"),
-        ({"code_challenge_method": "plain"}, "invalid_request"),
-        ({"code_challenge_method": None}, "invalid_request"),
-    ],
-)
-async def test_what_is_asked_wrongly_is_told_to_the_client(
-    world: World, changed: dict[str, str | None], error: str
-) -> None:
-    client_id, _ = _third_party(world)
-    answer = await _authorize(world, _asked(client_id, **changed))
-    assert answer.status_code == 303
-    assert answer.headers["location"].startswith(REDIRECT_URI + "&")
-    back = parse_qs(urlsplit(answer.headers["location"]).query)
-    assert (back["error"], back["state"], back["iss"]) == ([error], ["s&t=1 ü"], [world.issuer])
-
-
-async def test_a_person_sees_a_page_and_twice_the_same_parameter_is_refused(world: World) -> None:
-    client_id, _ = _third_party(world)
-    page = await _authorize(world, _asked("nobody"), **{"Accept": "text/html", "Accept-Language": "de"})
-    assert page.status_code == 400
-    assert page.headers["content-type"].startswith("text/html")
-    assert "Das hat nicht geklappt" in page.text
-    doubled = [*_asked(client_id).items(), ("redirect_uri", "https://evil.example/")]
-    assert _error(await _authorize(world, doubled)) == "invalid_request"
 
 
 # Codes
@@ -421,53 +340,6 @@ async def test_what_has_run_out_is_forgotten_and_the_audit_stays(world: World) -
             await connection.execute(sa.update(table).values({end: sa.func.now() - timedelta(seconds=1)}))
     await world.app.state.authority.forget_expired()
     assert await counts() == [0, 0, 2]
-
-
-# Forms
-
-
-def _raw(body: str | bytes, content_type: str = "application/x-www-form-urlencoded") -> dict[str, Any]:
-    return {"content": body, "headers": {"Content-Type": content_type}}
-
-
-@pytest.mark.parametrize("endpoint", ["token", "introspect", "revoke"])
-@pytest.mark.parametrize(
-    ("request_of", "status"),
-    [
-        (lambda: _raw("token=x&token=x&grant_type=client_credentials"), 400),
-        (lambda: _raw("grant_type=client_credentials&grant_type=&token=x"), 400),
-        (lambda: _raw("token=a%00b&grant_type=client_credentials"), 400),
-        (lambda: _raw("token=%0d%0aX&grant_type=client_credentials"), 400),
-        (lambda: _raw("token=%ff&grant_type=client_credentials"), 400),
-        (lambda: _raw("token=\u00ff&grant_type=client_credentials"), 400),
-        (lambda: _raw("&".join(f"p{n}=1" for n in range(60))), 400),
-        (lambda: _raw(""), 400),
-        (lambda: {"json": {"grant_type": "client_credentials", "token": "x"}}, 415),
-        (lambda: {"files": {"token": b"x"}}, 415),
-        (dict, 415),
-        (lambda: _raw("token=x", "application/x-www-form-urlencoded; charset=utf-16"), 415),
-        (lambda: _raw("token=" + "x" * 2_000_000), 413),
-    ],
-)
-async def test_a_malformed_form_is_refused(
-    world: World, endpoint: str, request_of: Callable[[], dict[str, Any]], status: int
-) -> None:
-    auth = _third_party(world)
-    answer = await world.client.post(f"/tenants/{world.tenant}/oauth/{endpoint}", auth=auth, **request_of())
-    assert _error(answer, status) == "invalid_request"
-    assert len(await _reasons(world, "refused")) == 1
-
-
-async def test_credentials_in_the_address_are_refused(world: World) -> None:
-    client_id, secret = _third_party(world)
-    path = f"/tenants/{world.tenant}/oauth/token?client_id={client_id}&client_secret={secret}"
-    assert _error(await world.client.post(path, data={"grant_type": "client_credentials"})) == "invalid_request"
-
-
-async def test_what_is_no_post_is_refused(world: World) -> None:
-    for endpoint in ("token", "introspect", "revoke"):
-        answer = await world.client.get(f"/tenants/{world.tenant}/oauth/{endpoint}")
-        assert _error(answer, 405) == "invalid_request"
 
 
 async def test_the_database_refuses_what_must_not_be_in_the_audit(world: World) -> None:
