@@ -89,7 +89,7 @@ async def _as_admin(request: Request, show: Callable[[Session], Awaitable[Respon
     cookie = request.cookies.get(SESSION_COOKIE, "")
     session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
     if session is None:
-        here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        here = quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
         location = f"{request.app.state.settings.public_url}/login?next={quote(here, safe='')}"
         return Response(status_code=303, headers={"Location": location, "Cache-Control": "no-store"})
     if TENANT_ADMIN not in session.roles:

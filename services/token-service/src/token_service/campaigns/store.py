@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from token_service.campaigns.domain import Campaign, HourCount, Landing, Offer
-from token_service.tables import campaign_counts, campaigns
+from token_service.tables import campaign_counts, campaigns, keys
 
 
 async def read_campaign(connection: AsyncConnection, tenant: str, campaign_id: str) -> Campaign | None:
@@ -84,7 +84,9 @@ async def delete_landing(connection: AsyncConnection, tenant: str, campaign_id: 
 
 
 async def tenants_with_landing(connection: AsyncConnection) -> list[str]:
-    statement = sa.select(campaigns.c.tenant).where(campaigns.c.destination_url.is_not(None)).distinct()
+    """Those that have issued tokens: others have no key yet that could be tried."""
+    has_keys = sa.exists().where(keys.c.tenant == campaigns.c.tenant)
+    statement = sa.select(campaigns.c.tenant).where(campaigns.c.destination_url.is_not(None), has_keys).distinct()
     return list(await connection.scalars(statement.order_by(campaigns.c.tenant)))
 
 

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from token_service.counting.kinds import is_prefetch, kind_of
 from token_service.landing.service import LandingService
-from token_service.pages.languages import language_of
+from token_service.pages.languages import LANGUAGES, language_of
 from token_service.pages.rendering import Pages
 from token_service.tokens.verifying import Visit
 
@@ -31,12 +31,13 @@ async def show_offer(request: Request) -> Response:
     text: str = request.path_params["token"]
     is_counted = request.method == "GET" and not is_prefetch(_purpose(request))
     landing = await service.open(text, _visit(request), is_counted=is_counted)
+    languages = [language for language in LANGUAGES if language in landing.offers]
     return pages.render(
         request,
         "offer.html",
         leads_away=True,
-        among=tuple(landing.offers),
-        offer=landing.offers[language_of(request, tuple(landing.offers))],
+        among=languages,
+        offer=landing.offers[language_of(request, languages)],
         action=f"/t/{text}",
         visit=secrets.token_hex(16),
     )

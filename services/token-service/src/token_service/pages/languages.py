@@ -47,7 +47,8 @@ class Texts:
         return format_date(moment, "medium", locale=self._locale)
 
     def hour(self, moment: datetime) -> str:
-        return format_skeleton("MMMdHm", moment, locale=self._locale)
+        day = format_skeleton("MMMd", moment, locale=self._locale)
+        return f"{day}, {format_skeleton('Hm', moment, locale=self._locale)}"
 
     def time(self, moment: datetime) -> str:
         return format_datetime(moment, "medium", locale=self._locale) + " UTC"

@@ -1,0 +1,128 @@
+"""The hosted landing page: a GET uses nothing up, a POST does and goes on, HEAD and prefetch never count."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from .campaign_house import OFFER, House, flipped
+
+PUBLIC = {"User-Agent": "Mozilla/5.0 (Macintosh) Safari/605.1.15", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+
+
+@pytest.fixture
+async def hosted(house: House) -> House:
+    answer = await house.client.put("/v1/campaigns/spring/landing", json=OFFER, headers=house.headers)
+    assert answer.status_code == 201
+    # Within two seconds by itself; here at once.
+    house.app.state.landing._read_at = float("-inf")
+    return house
+
+
+async def opened(house: House, token: str, method: str = "GET", **headers: str) -> httpx.Response:
+    return await house.client.request(method, f"/t/{token}", headers=PUBLIC | headers)
+
+
+async def pressed(house: House, token: str, page: httpx.Response | None = None) -> httpx.Response:
+    found = None if page is None else re.search(r'name="visit" value="([0-9a-f]{32})"', page.text)
+    data = {} if found is None else {"visit": found[1]}
+    return await house.client.post(f"/t/{token}", data=data, headers=PUBLIC)
+
+
+async def counts(house: House) -> dict[str, Any]:
+    statistics = await house.get("/v1/campaigns/spring/stats")
+    return {name: statistics[name] for name in ("opened", "verified", "refused")}
+
+
+async def test_the_offer_is_shown_and_its_button_uses_the_link_up_and_goes_on(hosted: House) -> None:
+    token = await hosted.issue(base_url="https://points.example/t", max_uses=1)
+    page = await opened(hosted, token)
+    assert page.status_code == 200
+    assert page.headers["content-language"] == "de"
+    assert "50 % auf Wohnen" in page.text
+    assert "Ansehen" in page.text
+    assert page.headers["cache-control"] == "no-store"
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert "script-src" not in page.headers["content-security-policy"]
+    gone = await pressed(hosted, token, page)
+    assert gone.status_code == 303
+    assert gone.headers["location"] == OFFER["destination_url"]
+    again = await pressed(hosted, token, await opened(hosted, token))
+    assert again.status_code == 409
+    assert "schon benutzt" in again.text
+    assert await counts(hosted) == {"opened": 1, "verified": 1, "refused": {"token_used_up": 2}}
+
+
+async def test_pressing_twice_goes_on_twice_and_uses_up_once(hosted: House) -> None:
+    token = await hosted.issue(max_uses=1)
+    page = await opened(hosted, token)
+    for _ in range(2):
+        gone = await pressed(hosted, token, page)
+        assert (gone.status_code, gone.headers["location"]) == (303, OFFER["destination_url"])
+    assert (await counts(hosted))["verified"] == 1
+
+
+async def test_head_and_prefetch_never_count_and_nothing_is_used_up(hosted: House) -> None:
+    token = await hosted.issue(max_uses=1)
+    head = await opened(hosted, token, "HEAD")
+    assert (head.status_code, head.content) == (200, b"")
+    for name, value in (("Sec-Purpose", "prefetch;prerender"), ("Purpose", "prefetch"), ("X-Moz", "prefetch")):
+        assert (await opened(hosted, token, **{name: value})).status_code == 200
+    assert await counts(hosted) == {"opened": 0, "verified": 0, "refused": {}}
+    for _ in range(3):
+        assert (await opened(hosted, token)).status_code == 200
+    assert await counts(hosted) == {"opened": 3, "verified": 0, "refused": {}}
+    assert (await pressed(hosted, token)).status_code == 303
+
+
+async def test_refusals_are_pages_with_their_status(hosted: House) -> None:
+    token = await hosted.issue()
+    await hosted.client.delete(f"/v1/tokens/{token}", headers=hosted.headers)
+    early = await hosted.issue(duration="P365D", not_before="2027-01-01T00:00:00Z")
+    for path, status, words in (
+        (token, 403, "Dieses Angebot wurde zurückgezogen"),
+        (early, 403, "Ein wenig zu früh"),
+        (flipped(token, 3), 403, "Dieser Link ist nicht gültig"),
+        ("nonsense", 400, "Dieser Link ist nicht vollständig"),
+    ):
+        for answer in (await opened(hosted, path), await pressed(hosted, path)):
+            assert answer.status_code == status
+            assert words in answer.text
+            assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_a_campaign_without_a_landing_page_shows_none(hosted: House) -> None:
+    token = await hosted.issue(campaign_id="other", max_uses=1)
+    assert (await opened(hosted, token)).status_code == 404
+    assert (await pressed(hosted, token)).status_code == 404
+    # And nothing was used up by it.
+    assert (await hosted.verify(token)).status_code == 200
+
+
+async def test_an_offer_in_one_language_is_shown_to_all_and_its_words_are_only_words(hosted: House) -> None:
+    offer = {"en": {"title": "<b>Now</b>", "text": "One\n\n<script>alert(1)</script>", "button": "Go & see"}}
+    await hosted.client.put("/v1/campaigns/spring/landing", json=OFFER | {"offer": offer}, headers=hosted.headers)
+    page = await opened(hosted, await hosted.issue())
+    assert page.headers["content-language"] == "en"
+    assert "&lt;b&gt;Now" in page.text
+    assert "<script>" not in page.text
+    assert 'hreflang="de"' not in page.text
+
+
+async def test_a_visitor_who_tries_many_links_is_slowed_down(hosted: House) -> None:
+    token = await hosted.issue()
+    hosted.app.state.verifying._guesses._addresses._limit = 2
+    answers = [await opened(hosted, flipped(token, bit)) for bit in range(4)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
+    assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+async def test_forged_links_ask_no_database(hosted: House) -> None:
+    token = await hosted.issue()
+    # Keys of tenants that this process has not met yet are read once.
+    await opened(hosted, flipped(token, 99))
+    with hosted.counted_connections() as connections:
+        for bit in range(5):
+            assert (await opened(hosted, flipped(token, bit))).status_code == 403
+        assert len(connections) <= 1  # the list of tenants with a landing page, every two seconds
