@@ -1,8 +1,7 @@
 """Requests as a server hands them to an application."""
 
 from collections.abc import Iterable, Mapping
-
-from starlette.types import Scope
+from typing import Any
 
 
 def scope_of(
@@ -10,7 +9,7 @@ def scope_of(
     *,
     peer: str | None = "203.0.113.9",
     scheme: str = "http",
-) -> Scope:
+) -> dict[str, Any]:
     pairs = (
         [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
         if isinstance(headers, Mapping)
