@@ -176,6 +176,14 @@ async def test_pages_speak_german_too(world: World) -> None:
     assert "Weiter zu Rewards Shop" in page.text
 
 
+async def test_pages_keep_the_language_that_was_chosen_on_the_way(world: World) -> None:
+    await world.put_vendor(delivery="form_post")
+    cookies = world.sign_in()["Cookie"]
+    headers = HTML | HERE | {"Cookie": f"{cookies}; lang=de", "Accept-Language": "en-GB"}
+    page = await world.client.post("/sso/v1/redeem/shop", headers=headers)
+    assert _Form(page.text).language == "de"
+
+
 @pytest.mark.parametrize(
     ("header", "language"),
     [(None, "en"), ("", "en"), ("de", "de"), ("fr, de;q=0.3", "de"), ("de;q=0.3, en;q=0.8", "en"), ("de;q=x", "en")],

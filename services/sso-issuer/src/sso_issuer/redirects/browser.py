@@ -26,6 +26,7 @@ router = APIRouter(prefix="/sso/v1/redeem", tags=["redirects"])
 VendorId = Annotated[Identifier, Path()]
 
 SESSION_COOKIE: Final = "session"
+LANGUAGE_COOKIE: Final = "lang"
 _SESSION = re.compile(r"[\x21-\x7e]{1,512}")
 _ALLOWED_METHODS: Final = "GET, POST, OPTIONS"
 _ALLOWED_HEADERS: Final = "Accept, Content-Type, Idempotency-Key, X-Request-Id, traceparent"
@@ -214,4 +215,5 @@ def _weight(request: Request, media_type: str) -> float:
 
 
 def _language(request: Request) -> str:
-    return language_of(request.headers.get("accept-language"))
+    """What was chosen on the platform's pages, whose cookie comes along; else what the browser asks for."""
+    return language_of(request.cookies.get(LANGUAGE_COOKIE) or request.headers.get("accept-language"))
