@@ -11,8 +11,15 @@ from playwright.async_api import Browser, async_playwright
 from .running_platform import REPOSITORY, RunningPlatform, free_ports
 
 #: Without the last ones Chromium looks for its maker's hosts, many at a time.
-SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-SWITCHES += ("--disable-component-update", "--disable-sync")
+SWITCHES = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="session")

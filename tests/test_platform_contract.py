@@ -6,6 +6,7 @@ import re
 import secrets
 import ssl
 import stat
+import subprocess
 from typing import Any
 
 import httpx
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
-from .running_platform import SERVICES, RunningPlatform, until
+from .running_platform import REPOSITORY, SERVICES, RunningPlatform, until
 
 SCOPES = {
     "platform": {"points:admin", "points:read", "sso:issue", "sso:admin", "users:read", "users:write"},
@@ -191,6 +192,20 @@ async def test_the_journey_in_the_words_of_the_contract(platform: RunningPlatfor
     assert await platform.balance(http, user_id) == (750, 0)
     statement = (await http.get(f"/v1/accounts/{user_id}/entries", auth=admin)).json()["entries"]
     assert [(entry["points"], entry["balance"]) for entry in statement] == [(150, 750), (-400, 600), (1000, 1000)]
+
+
+def test_what_the_readme_says_to_type_does_what_it_says(platform: RunningPlatform) -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    (script,) = [block for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL) if "/eai/v1/points" in block]
+    for written, here in (("http://localhost:8000", platform.gateway), (".run/demo.json", str(platform.demo_json))):
+        assert written in script
+        script = script.replace(written, here)
+    typed = subprocess.run(["bash", "-e", "-c", script], capture_output=True, text=True, check=False)
+    assert typed.returncode == 0, typed.stderr
+    shown = typed.stdout
+    for said in ('"available":', '"state":"held"', '"points successfully deducted"', '"points_already_deducted"'):
+        assert said in shown
+        shown = shown.partition(said)[2]
 
 
 async def test_the_token_says_to_the_letter_who_comes_and_opens_the_shop_once(
