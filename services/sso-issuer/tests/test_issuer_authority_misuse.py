@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from shared.errors import Unavailable
 from shared.testing import PUBLIC_URL
+from sso_issuer.authority import store
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
 from sso_issuer.testing import (
@@ -121,6 +123,24 @@ async def test_a_replayed_code_ends_what_it_gave(world: World) -> None:
     assert not await _is_active(world, auth, token)
     assert await _is_active(world, auth, other)
     assert await _reasons(world, "revoked") == ["code_replayed"]
+
+
+async def test_a_replay_that_could_not_be_written_counts_the_next_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    auth = _third_party(world)
+    code = world.give_code(auth[0], CHALLENGE)
+    token = body_of(await _redeem(world, auth, code), 200)["access_token"]
+
+    async def fail(*_: object) -> None:
+        raise Unavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "append_events", fail)
+        assert _error(await _redeem(world, auth, code), 503) == "temporarily_unavailable"
+    assert await _is_active(world, auth, token)
+    assert _error(await _redeem(world, auth, code)) == "invalid_grant"
+    assert not await _is_active(world, auth, token)
 
 
 async def test_a_replay_that_overtakes_leaves_no_token_either(world: World) -> None:

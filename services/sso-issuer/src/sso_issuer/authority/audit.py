@@ -43,10 +43,16 @@ class Audit:
         await self._line.submit(entry)
 
     async def spoil_code(self, tenant: str, code_digest: bytes, *, client_id: str, request_id: str) -> None:
-        """A code has come twice: what it gave is revoked, whoever has it, and what it may yet give is not given."""
+        """A code has come twice: what it gave is revoked, whoever has it, and what it may yet give is not given.
+
+        Raises:
+            Unavailable: nothing was written.
+        """
         async with self._database.transaction() as connection:
             revocation = await store.spoil_code(connection, tenant, code_digest)
-        if revocation is not None:
+            if revocation is None:
+                return
+            issued = await store.find_issued(connection, tenant, revocation.jti)
             event = event_of(
                 EventKind.REVOKED,
                 tenant,
@@ -54,8 +60,12 @@ class Audit:
                 reason="code_replayed",
                 client_id=client_id,
                 jti=revocation.jti,
+                subject=None if issued is None else issued.subject,
+                token_client_id=None if issued is None else issued.client_id,
             )
-            await self.append(Entry(event=event, revocation=revocation))
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await store.revoke(driver, [revocation])
+            await store.append_events(driver, [event])
 
     async def close(self) -> None:
         """Writes what waits in line."""

@@ -58,7 +58,7 @@ async def authority_metadata(tenant: Tenant, request: Request, response: Respons
     summary="Lead a tenant admin's browser to the page that asks for consent",
     status_code=303,
     response_class=Response,
-    responses={303: {"description": "To that page, or back to the client with an error"}},
+    responses={303: {"description": "To that page, or back to the client with an error"}, **ERRORS},
 )
 async def authorize(tenant: Tenant, request: Request) -> Response:
     authorities: Authorities = request.app.state.authorities
