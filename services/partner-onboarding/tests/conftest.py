@@ -9,9 +9,11 @@ import pytest
 from partner_onboarding.app import create_app
 from partner_onboarding.register import build_register
 from partner_onboarding.settings import Settings
+from playwright.async_api import Browser
 from pydantic import SecretStr
 from shared.testing import PUBLIC_URL, MigratedDatabase, ServiceKeys, running
 
+from .chromium import chromium
 from .handshake_people import FakeTokens
 from .onboarding_house import FAST, FakeNeighbours, House
 
@@ -54,3 +56,9 @@ async def house(settings: Settings, service_keys: ServiceKeys, tenant: str) -> A
     async with running(app) as http:
         yield House(http, app, register, neighbours, tenant, service_keys)
     await register.close()
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser

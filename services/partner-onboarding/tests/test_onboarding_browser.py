@@ -1,25 +1,16 @@
 """The pages in a real Chromium: keyboard and script, without script, accessibility, and the way to a vendor."""
 
-import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
-import uvicorn
-from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .chromium import check_accessible, served
 from .onboarding_house import PASSWORD, House
-
-CHROMIUM = "/usr/bin/chromium"
-#: Without the last ones Chromium looks for its maker's hosts, many at a time.
-SWITCHES = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
-SWITCHES += ("--disable-component-update", "--disable-sync")
 
 
 @dataclass
@@ -48,20 +39,6 @@ class Site:
     gateway: Gateway
 
 
-@asynccontextmanager
-async def served(app: ASGIApp, host: str) -> AsyncIterator[str]:
-    """The app on a free port; answers with its address."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    try:
-        yield f"http://{host}:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await serving
-        listening.close()
-
-
 @pytest.fixture
 async def site(house: House) -> AsyncIterator[Site]:
     async with served(vendor_app, "127.0.0.1") as vendor:
@@ -70,14 +47,6 @@ async def site(house: House) -> AsyncIterator[Site]:
         # keeps the cookies that are for https alone.
         async with served(gateway, "localhost") as url:
             yield Site(url, gateway)
-
-
-@pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
-        yield browser
-        await browser.close()
 
 
 async def sign_in(page: Page, email: str) -> None:
@@ -174,9 +143,7 @@ async def test_pages_are_accessible_in_light_and_dark_on_phone_and_desktop(
     page = await context.new_page()
 
     async def check(what: str) -> None:
-        results = await Axe().run(page)
-        assert results.violations_count == 0, f"{what}: {results.generate_report()}"
-        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{what} is too wide"
+        await check_accessible(page, what)
 
     await page.goto(f"{site.url}/login?next=%2Faccount")
     await check("sign-in form")

@@ -33,6 +33,7 @@ from partner_onboarding.pages.failures import page_or_problem
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.pages.sign_in import sign_in_routes
 from partner_onboarding.pages.static_files import static_routes
+from partner_onboarding.pages.third_parties import third_party_pages
 from partner_onboarding.partners.routes import init_hot_route
 from partner_onboarding.rate_limits import RateLimit, storage_of
 from partner_onboarding.register import build_register
@@ -158,6 +159,7 @@ def create_app(
             IssuerClient(issuer_service),
         )
     )
+    app.include_router(third_party_pages(pages, sessions, register, request_limit, settings.public_url))
     app.include_router(static_routes())
     return app
 

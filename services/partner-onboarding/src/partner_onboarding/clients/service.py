@@ -6,7 +6,7 @@ Those that change something take the transaction they belong to, since the answe
 
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -146,6 +146,11 @@ class Clients:
         async with self._database.transaction() as connection:
             client = await self._get(connection, tenant, client_id)
             return Listed(client, tuple((await store.secrets_of(connection, tenant, [client_id]))[client_id]))
+
+    async def now(self) -> datetime:
+        """The time by which secrets end: the database's."""
+        async with self._database.transaction() as connection:
+            return await store.now(connection)
 
     async def enabled(self, client_id: str) -> Client:
         """A client of whichever tenant that is in use: for the issuer, which learns the tenant by this.

@@ -53,12 +53,19 @@ async def history(connection: AsyncConnection, tenant: str, client_id: str) -> l
 async def latest_of_all(connection: AsyncConnection, tenant: str, after: str, limit: int) -> list[Consent]:
     """The newest version for each client, in the order of the clients' ids, those after `after`."""
     columns = consents.c
+    newest = (
+        select(columns.client_id, func.max(columns.version).label("version"))
+        .where(columns.tenant == tenant, columns.client_id > after)
+        .group_by(columns.client_id)
+        .order_by(columns.client_id)
+        .limit(limit)
+        .subquery()
+    )
     query = (
         select(consents)
-        .distinct(columns.client_id)
-        .where(columns.tenant == tenant, columns.client_id > after)
-        .order_by(columns.client_id, columns.version.desc())
-        .limit(limit)
+        .join(newest, (newest.c.client_id == columns.client_id) & (newest.c.version == columns.version))
+        .where(columns.tenant == tenant)
+        .order_by(columns.client_id)
     )
     return [_consent(row) for row in await connection.execute(query)]
 

@@ -18,7 +18,12 @@ _TEXT_OF_STATUS: Final[Mapping[int, str]] = {
     500: "failed",
     503: "unavailable",
 }
-_TEXT_OF_CODE: Final[Mapping[str, str]] = {"form_expired": "form_expired"}
+_TEXT_OF_CODE: Final[Mapping[str, str]] = {
+    "form_expired": "form_expired",
+    "not_operator": "not_operator",
+    "not_tenant_admin": "not_tenant_admin",
+    "unregistered_redirect_uri": "unregistered_redirect",
+}
 
 
 def page_or_problem(pages: Pages) -> Renderer:

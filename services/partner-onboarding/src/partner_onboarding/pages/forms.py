@@ -26,6 +26,15 @@ async def read_form(request: Request) -> dict[str, str]:
     """The fields of a posted form; of a name that comes twice, the first.
 
     Raises:
+        UnsupportedMediaType, Malformed: see `read_fields`.
+    """
+    return dict(reversed(await read_fields(request)))
+
+
+async def read_fields(request: Request) -> list[tuple[str, str]]:
+    """Name and value of every field of a posted form.
+
+    Raises:
         UnsupportedMediaType: not `application/x-www-form-urlencoded`.
         Malformed: not UTF-8, or too many fields.
     """
@@ -33,12 +42,11 @@ async def read_form(request: Request) -> dict[str, str]:
     if media_type != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("A form is sent as application/x-www-form-urlencoded.")
     try:
-        pairs = parse_qsl(
+        return parse_qsl(
             (await request.body()).decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS
         )
     except ValueError:
         raise Malformed("The form cannot be read.", code="malformed_form") from None
-    return dict(reversed(pairs))
 
 
 class FormTokens:

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from partner_onboarding.pages.forms import FORM_COOKIE, PROOF_FIELD, SESSION_COOKIE, FormTokens
 from partner_onboarding.pages.languages import COOKIE as LANGUAGE_COOKIE
 from partner_onboarding.pages.languages import LANGUAGES, Texts, language_of, load_texts, template_functions
+from partner_onboarding.pages.scopes import words_of
 
 _YEAR_SECONDS: Final = 365 * 86_400
 _HEADERS: Final = {
@@ -66,6 +67,10 @@ class Pages:
         """The texts in the language of this request."""
         return self._texts[language_of(request)]
 
+    def texts_in(self, language: str) -> Texts:
+        """The texts of one of the `LANGUAGES`."""
+        return self._texts[language]
+
     def render(
         self,
         request: Request,
@@ -90,6 +95,7 @@ class Pages:
             | {
                 "csrf_token": form.token,
                 "csrf_field": PROOF_FIELD,
+                "words_of": partial(words_of, texts),
                 "in_language": {language: _in_language(request, here, language) for language in LANGUAGES},
             }
             | context

@@ -1,0 +1,13 @@
+"""Sending a browser to an address of somebody else's."""
+
+from urllib.parse import quote, urlencode
+
+from starlette.responses import Response
+
+
+def leave(url: str, **parameters: str | None) -> Response:
+    """See other: `url`, its own query kept, with the parameters that are there."""
+    carried = urlencode({key: value for key, value in parameters.items() if value is not None}, quote_via=quote)
+    joint = "" if url.endswith(("?", "&")) else "&" if "?" in url else "?"
+    headers = {"Location": f"{url}{joint}{carried}", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return Response(status_code=303, headers=headers)
