@@ -359,7 +359,13 @@ async def test_the_issuer_learns_of_a_client_all_it_needs(house: House) -> None:
         "redirect_uris": [CALLBACK],
         "jwks": {"keys": [key]},
         "name": "Signer",
+        "vendor_id": None,
+        "ip_allow_list": [],
     }
+    tenant = await house.http.get(f"/internal/tenants/{house.tenant}", headers=house.service("sso-issuer"))
+    assert tenant.json() == {"tenant": house.tenant, "name": f"Tenant {house.tenant}"}
+    missing = await house.http.get("/internal/tenants/nobody", headers=house.service("sso-issuer"))
+    assert (missing.status_code, missing.json()["code"]) == (404, "tenant_not_found")
     for wrong in ({}, {"keys": []}, {"keys": [key | {"d": "secret"}]}, {"keys": [{"kty": "oct", "kid": "k"}]}):
         refused = await house.http.post("/v1/clients", json=body | {"jwks": wrong}, headers=operator)
         assert (refused.status_code, refused.json()["code"]) == (400, "malformed_jwks")
@@ -371,6 +377,7 @@ async def test_the_issuer_learns_of_a_client_all_it_needs(house: House) -> None:
         ("GET", "/internal/clients/nobody"),
         ("POST", "/internal/authorization-codes/redeem"),
         ("GET", "/internal/tenants/demo/consents/nobody"),
+        ("GET", "/internal/tenants/nobody"),
     ],
 )
 async def test_only_the_issuer_may_ask(house: House, method: str, path: str) -> None:

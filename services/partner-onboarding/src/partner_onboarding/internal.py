@@ -35,7 +35,7 @@ class CheckedClient(BaseModel):
     ip_allow_list: list[str]
 
 
-class ThirdParty(BaseModel):
+class KnownClient(BaseModel):
     client_id: str
     tenant: str
     kind: Kind
@@ -43,6 +43,8 @@ class ThirdParty(BaseModel):
     redirect_uris: list[str]
     jwks: dict[str, Any] | None
     name: str
+    vendor_id: str | None
+    ip_allow_list: list[str]
 
 
 class CodeToRedeem(BaseModel):
@@ -86,6 +88,11 @@ class UserProfile(BaseModel):
     email: str
 
 
+class KnownTenant(BaseModel):
+    tenant: str
+    name: str
+
+
 class Allowed(BaseModel):
     allowed: bool
 
@@ -110,10 +117,10 @@ def internal_routes(
         )
 
     @routes.get("/clients/{client_id}", dependencies=[_Issuer])
-    async def known_client(client_id: str) -> ThirdParty:
+    async def known_client(client_id: str) -> KnownClient:
         client = await clients.enabled(client_id)
         registration = client.registration
-        return ThirdParty(
+        return KnownClient(
             client_id=client.client_id,
             tenant=client.tenant,
             kind=registration.kind,
@@ -121,6 +128,8 @@ def internal_routes(
             redirect_uris=list(registration.redirect_uris),
             jwks=dict(registration.jwks) if registration.jwks is not None else None,
             name=registration.name,
+            vendor_id=registration.vendor_id,
+            ip_allow_list=list(registration.ip_allow_list),
         )
 
     @routes.post("/authorization-codes/redeem", dependencies=[_Issuer])
@@ -159,6 +168,11 @@ def internal_routes(
     async def user_profile(tenant: Annotated[Tenant, Path()], user_id: Annotated[Identifier, Path()]) -> UserProfile:
         profile = (await users.get(tenant, user_id)).profile
         return UserProfile(user_id=user_id, firstname=profile.firstname, lastname=profile.lastname, email=profile.email)
+
+    @routes.get("/tenants/{tenant}", dependencies=[_Issuer])
+    async def known_tenant(tenant: Annotated[Tenant, Path()]) -> KnownTenant:
+        found = await tenants.get(tenant)
+        return KnownTenant(tenant=found.tenant, name=found.name)
 
     @routes.get("/origins", dependencies=[_Issuer])
     async def is_allowed_origin(origin: Annotated[str, Query(max_length=2048)]) -> Allowed:
