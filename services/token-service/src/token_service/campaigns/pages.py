@@ -117,7 +117,11 @@ def _as_page(request: Request, statistics: Statistics) -> Response:
         tiles=_tiles(texts, total),
         charts=charts_of(rows),
         labels=[label(time) for time, _ in rows],
-        rows=[{"label": label(time), "counts": _figures(counts)} for time, counts in reversed(rows)],
+        rows=[
+            {"label": label(time), "counts": figures}
+            for time, counts in reversed(rows)
+            if any(figures := _figures(counts))
+        ],
         reasons=reasons,
         is_cut=is_cut,
     )
