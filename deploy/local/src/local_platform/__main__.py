@@ -13,6 +13,7 @@ from shared.embedded_postgres import PostgresStartError, end_with_present_parent
 from local_platform.browser import NoBrowser, find_or_install_browser
 from local_platform.commands import CommandFailed
 from local_platform.console import Terminal
+from local_platform.handshake_journey import HandshakeJourney
 from local_platform.journey import Journey, JourneyFailed
 from local_platform.ports import Ports
 from local_platform.processes import ProgramFailed
@@ -53,14 +54,17 @@ def run(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None:
 
 @app.command()
 def demo(state_dir: StateDir = Path(".run")) -> None:
-    """Shows the journey of points on the platform that runs; fails if anything comes out differently."""
+    """Shows the journey of points and the handshake on the platform that runs; fails if anything differs."""
     terminal = Terminal()
     description = StateDirectory(state_dir).demo_json
     if not description.exists():
         terminal.complain(f"make demo: there is no {description}; start the platform first: make run")
         raise typer.Exit(1)
     try:
-        asyncio.run(Journey(json.loads(description.read_text()), terminal).make())
+        told = json.loads(description.read_text())
+        asyncio.run(Journey(told, terminal).make())
+        terminal.title("And a new person comes, sent by a partner: the registration handshake.")
+        asyncio.run(HandshakeJourney(told, terminal).make())
     except JourneyFailed as error:
         terminal.complain(f"make demo: {error}")
         raise typer.Exit(1) from None

@@ -43,7 +43,7 @@ class Service:
 
 LEDGER = Service("points-ledger", "LEDGER_", asks=("ONBOARDING", "ISSUER"))
 ISSUER = Service("sso-issuer", "ISSUER_", asks=("ONBOARDING", "LEDGER"), seals=True)
-ONBOARDING = Service("partner-onboarding", "ONBOARDING_", asks=("ISSUER", "LEDGER"), seals=True)
+ONBOARDING = Service("partner-onboarding", "ONBOARDING_", asks=("ISSUER", "LEDGER", "TOKENS"), seals=True)
 TOKENS = Service("token-service", "TOKENS_", asks=("ONBOARDING", "ISSUER"), seals=True)
 SERVICES = (ONBOARDING, ISSUER, LEDGER, TOKENS)
 
@@ -78,6 +78,8 @@ class Environments:
             "SECRETS_DIR": str(self._secret(service.name)),
             **{f"{other}_URL": url for other, url in self._internal_urls().items() if other in service.asks},
         }
+        if service is ONBOARDING:
+            own["MAIL_DIRECTORY"] = str(self._state.mail.absolute())
         return _with_callers_own({f"{service.prefix}{name}": value for name, value in own.items()})
 
     def of_shop(self, client_id: str, client_secret: str, vendor_id: str) -> dict[str, str]:
@@ -102,6 +104,7 @@ class Environments:
             "LEDGER": f"http://127.0.0.1:{self._ports.points_ledger}",
             "ISSUER": f"http://127.0.0.1:{self._ports.sso_issuer}",
             "ONBOARDING": f"http://127.0.0.1:{self._ports.partner_onboarding}",
+            "TOKENS": f"http://127.0.0.1:{self._ports.token_service}",
         }
 
     def _write_secrets(self, service: Service, database_url: str | None) -> None:

@@ -40,6 +40,11 @@ class StateDirectory:
     def shop(self) -> Path:
         return self.path / "rewards-shop"
 
+    @property
+    def mail(self) -> Path:
+        """Mails are not sent, but written here."""
+        return self.path / "mail"
+
     def log(self, name: str) -> Path:
         return self.path / "logs" / f"{name}.log"
 
