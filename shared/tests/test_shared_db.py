@@ -15,8 +15,6 @@ from shared.errors import Conflict, Unavailable
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from .wire import wire_to
-
 metadata = sa.MetaData()
 notes = sa.Table("db_notes", metadata, sa.Column("owner", sa.Text, nullable=False), sa.Column("note", sa.Text))
 # Looked at when the transaction commits, and not before.
@@ -253,27 +251,6 @@ async def test_no_database_is_unavailable_and_says_nothing_of_it(unused_tcp_port
     assert "127.0.0.1" not in refused.value.message
     assert "hush-hush-9f3a" not in f"{refused.value.message} {refused.value.log}"
     await database.dispose()
-
-
-# ——— the wire is cut ———
-
-
-async def test_a_commit_whose_answer_is_lost_is_never_said_to_be_lost(
-    shared_url: str, database: Database, owner: str
-) -> None:
-    """`Unavailable` promises that nothing was kept. Here it was: only `OutcomeUnknown` is true."""
-    async with wire_to(shared_url) as (wire, through):
-        cut_off = Database(through, pool_size=2)
-        for number in range(2):
-            wire.with_reset = bool(number)
-            wire.cut_at_commit = 1
-            with pytest.raises(OutcomeUnknown) as refused:
-                await note(cut_off, owner)
-            assert refused.value.stable_code == "outcome_unknown"
-            assert refused.value.retry_after_seconds
-        await note(cut_off, owner)
-        await cut_off.dispose()
-    assert await count(database, owner) == 3
 
 
 # ——— the server goes and comes ———
