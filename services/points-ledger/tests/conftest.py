@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator, Callable
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncpg
 import httpx
@@ -6,10 +7,13 @@ import pytest
 from fastapi import FastAPI
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
+from shared.embedded_postgres import EmbeddedPostgres
+from shared.migrating import upgrade
 from shared.settings import Mode
 from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, running
 
 from .parties import Platform, Vendor
+from .processes import LedgerProcess, environment, onboarding, processes
 
 MakeSettings = Callable[..., Settings]
 
@@ -67,3 +71,38 @@ def shop(client: httpx.AsyncClient, register: FakeRegister, tenant: str) -> Vend
 @pytest.fixture
 def platform(client: httpx.AsyncClient, register: FakeRegister, tenant: str) -> Platform:
     return Platform(client, register.add(tenant, "points:admin", "points:read"))
+
+
+@pytest.fixture(scope="session")
+def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of the ledger's tests alone: one that may be killed."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("ledger") / "postgres", settings={"fsync": "off"})
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def own_url(own_postgres: EmbeddedPostgres) -> str:
+    """Where the ledger's tables are in `own_postgres`."""
+    password = secrets.token_urlsafe(16)
+    own_postgres.create_role_and_database("points_ledger", password)
+    url = own_postgres.url("points_ledger", "points_ledger", password)
+    upgrade(url, "points_ledger")
+    return url
+
+
+@pytest.fixture(scope="session")
+def network_register() -> FakeRegister:
+    """The clients that `ledgers` know."""
+    return FakeRegister()
+
+
+@pytest.fixture(scope="session")
+async def ledgers(
+    own_url: str, network_register: FakeRegister, service_keys: ServiceKeys
+) -> AsyncIterator[list[LedgerProcess]]:
+    """Two real processes over one database. A test may end them, and others then `keep_up` those they need."""
+    with onboarding(network_register) as onboarding_url:
+        async with processes(2, environment(own_url, onboarding_url, service_keys)) as ledgers:
+            yield ledgers
