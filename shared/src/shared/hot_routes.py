@@ -4,18 +4,19 @@ A FastAPI request passes eleven layers before its route; measured on the ledger'
 time. A hot route gets the frame (ids, log, metrics), a bounded body, and refusals rendered: nothing else.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import PayloadTooLarge, Refusal
 from shared.problems import Renderer
 
 #: Takes the request and its whole body.
 HotEndpoint = Callable[[Request, bytes], Awaitable[Response]]
-#: (method, exact path) → endpoint.
+#: (method, path) → endpoint. A path is exact, or has one segment that is a parameter: `/v1/tokens/{token}/verify`.
 HotRoutes = dict[tuple[str, str], HotEndpoint]
 
 
@@ -58,3 +59,39 @@ class HotRoute:
                 raise PayloadTooLarge("The request body is too long.")
             if not message.get("more_body", False):
                 return b"".join(chunks)
+
+
+class _Template(NamedTuple):
+    method: str
+    before: str
+    parameter: str
+    after: str
+    app: ASGIApp
+
+
+class HotTable:
+    """Finds the hot route of a request."""
+
+    def __init__(self, apps: Mapping[tuple[str, str], ASGIApp]) -> None:
+        self._exact = {key: app for key, app in apps.items() if "{" not in key[1]}
+        self._templates = [_template(*key, app) for key, app in apps.items() if "{" in key[1]]
+
+    def find(self, scope: Scope) -> ASGIApp | None:
+        """The route, and its parameter in the scope; None when the request is for another."""
+        method, path = scope["method"], scope["path"]
+        exact = self._exact.get((method, path))
+        if exact is not None:
+            return exact
+        for template in self._templates:
+            if template.method == method and path.startswith(template.before) and path.endswith(template.after):
+                value = path[len(template.before) : len(path) - len(template.after)]
+                if value and "/" not in value:
+                    scope["path_params"] = {template.parameter: value}
+                    return template.app
+        return None
+
+
+def _template(method: str, path: str, app: ASGIApp) -> _Template:
+    before, _, rest = path.partition("{")
+    parameter, _, after = rest.partition("}")
+    return _Template(method, before, parameter, after, app)

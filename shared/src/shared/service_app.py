@@ -13,11 +13,11 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from shared import errors
 from shared.body_limit import BodyLimit
-from shared.hot_routes import HotRoute, HotRoutes
+from shared.hot_routes import HotRoute, HotRoutes, HotTable
 from shared.logs import configure_logging
 from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
 from shared.proxies import ProxyTrust
@@ -49,18 +49,20 @@ _MESSAGE_OF_STATUS: Mapping[int, str] = {
 class ServiceApp(FastAPI):
     """FastAPI with a short way for hot routes."""
 
-    _hot: dict[tuple[str, str], ASGIApp]
+    _hot: HotTable
 
     def add_hot_routes(self, routes: HotRoutes, *, max_body_bytes: int, render: Renderer) -> None:
-        self._hot = {
-            (method, path): RequestFrame(
-                HotRoute(endpoint, path=path, max_body_bytes=max_body_bytes, render=render), render
-            )
-            for (method, path), endpoint in routes.items()
-        }
+        self._hot = HotTable(
+            {
+                (method, path): RequestFrame(
+                    HotRoute(endpoint, path=path, max_body_bytes=max_body_bytes, render=render), render
+                )
+                for (method, path), endpoint in routes.items()
+            }
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hot = self._hot.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        hot = self._hot.find(scope) if scope["type"] == "http" else None
         if hot is None:
             await super().__call__(scope, receive, send)
         else:

@@ -118,6 +118,7 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": ring.check_opens},
         render=_render,
+        hot_routes=token_routes.hot_routes(),
     )
     app.state.service_tokens = service_tokens
     app.state.callers = Callers(
