@@ -1,0 +1,52 @@
+"""A service that is nothing but its frame, served for real: `python served_sample.py <port> <key> <peers>`."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI, Request
+from pydantic import SecretStr
+from shared.service_app import create_service_app, serve
+from shared.settings import Mode, ServiceSettings
+
+
+@contextlib.asynccontextmanager
+async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+    sys.stdout.write("closed\n")
+
+
+def main(port: int, key: str, peers: str) -> None:
+    settings = ServiceSettings(
+        mode=Mode.DEVELOPMENT,
+        port=port,
+        database_url=SecretStr("postgresql://nobody:nothing@127.0.0.1:9/nowhere"),
+        public_url="http://127.0.0.1",
+        service_key=SecretStr(key),
+        service_peers=peers,
+        shutdown_seconds=1,
+    )
+    app = create_service_app(settings, title="sample", description="", lifespan=lifespan, readiness={})
+
+    @app.get("/slow")
+    async def slow() -> str:
+        """Answers when whoever started the process says so."""
+        line: str = await asyncio.to_thread(sys.stdin.readline)
+        return line.strip()
+
+    @app.get("/never")
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    @app.get("/peer")
+    async def peer(request: Request) -> str | None:
+        client = request.client
+        return None if client is None else client.host
+
+    serve(app, settings, service="sample")
+    sys.stdout.write("returned\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
