@@ -14,6 +14,7 @@ from local_platform.browser import NoBrowser, find_or_install_browser
 from local_platform.commands import CommandFailed
 from local_platform.console import Terminal
 from local_platform.handshake_journey import HandshakeJourney
+from local_platform.integration_journey import IntegrationJourney
 from local_platform.journey import Journey, JourneyFailed
 from local_platform.ports import Ports
 from local_platform.processes import ProgramFailed
@@ -54,7 +55,7 @@ def run(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None:
 
 @app.command()
 def demo(state_dir: StateDir = Path(".run")) -> None:
-    """Shows the journey of points and the handshake on the platform that runs; fails if anything differs."""
+    """Shows the journey of points, the handshake and an integration; fails if anything comes out differently."""
     terminal = Terminal()
     description = StateDirectory(state_dir).demo_json
     if not description.exists():
@@ -65,6 +66,8 @@ def demo(state_dir: StateDir = Path(".run")) -> None:
         asyncio.run(Journey(told, terminal).make())
         terminal.title("And a new person comes, sent by a partner: the registration handshake.")
         asyncio.run(HandshakeJourney(told, terminal).make())
+        terminal.title("And another company's program asks for data: request, approval, consent, withdrawal.")
+        asyncio.run(IntegrationJourney(told, terminal).make())
     except JourneyFailed as error:
         terminal.complain(f"make demo: {error}")
         raise typer.Exit(1) from None

@@ -5,13 +5,13 @@ import json
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 
 from local_platform.console import Terminal
+from local_platform.forms import hidden_fields
 from local_platform.journey import JourneyFailed
 
 _PARTNER = "/user/partner"
@@ -60,7 +60,7 @@ class HandshakeJourney:
         page = await self._send("GET", address, headers=headers)
         _must("the registration form", page.status_code, 200)
         _must("that the form tells for whom it is", f"n•••@{self._email.partition('@')[2]}" in page.text, True)
-        fields = _hidden_fields(page.text) | {
+        fields = hidden_fields(page.text) | {
             "email": self._email,
             "password": f"{uuid.uuid4().hex} for Nora",
             "firstname": "Nora",
@@ -120,26 +120,6 @@ class HandshakeJourney:
         except httpx.HTTPError as error:
             shown = url.partition("?")[0]
             raise JourneyFailed(f"{method} {shown} gave no answer: {type(error).__name__} {error}") from None
-
-
-class _HiddenFields(HTMLParser):
-    """The hidden fields of a page; all forms of one page carry the same token."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: dict[str, str] = {}
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        name = told.get("name")
-        if tag == "input" and told.get("type") == "hidden" and name:
-            self.found[name] = told.get("value") or ""
-
-
-def _hidden_fields(page: str) -> dict[str, str]:
-    parser = _HiddenFields()
-    parser.feed(page)
-    return parser.found
 
 
 def _must(what: str, found: object, expected: object) -> None:
