@@ -164,10 +164,10 @@ async def _transactions(
         answer = await http.get("/eai/v1/points", params=query, auth=platform.auth("vendor"))
         assert answer.status_code == 200, answer.text
         page = answer.json()
-        if not page["transactions"]:
-            return found
         found |= {transaction["transactionid"]: transaction for transaction in page["transactions"]}
-        query["cursor"] = page["cursor"]
+        if page["next_cursor"] is None:
+            return found
+        query["cursor"] = page["next_cursor"]
 
 
 async def _statement(platform: RunningPlatform, http: httpx.AsyncClient, customer: Customer) -> list[int]:
@@ -178,9 +178,9 @@ async def _statement(platform: RunningPlatform, http: httpx.AsyncClient, custome
         path = f"/v1/accounts/{customer.user_id}/entries"
         page = (await http.get(path, params=query, auth=platform.auth("platform"))).json()
         points += [entry["points"] for entry in page["entries"]]
-        if not page["cursor"]:
+        if page["next_cursor"] is None:
             return points
-        query["cursor"] = page["cursor"]
+        query["cursor"] = page["next_cursor"]
 
 
 def _verify_ledger(platform: RunningPlatform) -> subprocess.CompletedProcess[str]:

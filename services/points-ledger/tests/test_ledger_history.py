@@ -23,7 +23,7 @@ async def test_a_statement_shows_every_entry_once_with_the_balance_after_it(
         query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
         page = (await client.get(f"/v1/accounts/{user}/entries", params=query, headers=platform.headers)).json()
         seen += page["entries"]
-        cursor = page["cursor"]
+        cursor = page["next_cursor"]
         if cursor is None:
             break
 
@@ -89,20 +89,24 @@ async def test_a_vendor_reads_its_own_transactions_page_by_page_and_goes_on_late
     await shop.confirm(user, "t-0")
     await shop.rollback(user, "never-committed")
 
-    async def pages(cursor: str | None, **query: str) -> tuple[list[str], str | None]:
+    async def pages(resume: str | None, **query: str) -> tuple[list[str], str]:
+        """What there is from `resume` on, and where to resume another day."""
         seen: list[str] = []
+        cursor = resume
         while True:
             given = {"limit": "2", **query} | ({"cursor": cursor} if cursor else {})
             page = (await client.get(EAI, params=given, headers=dict(shop.headers))).json()
-            if not page["transactions"]:
-                return seen, cursor
             seen += [transaction["transactionid"] for transaction in page["transactions"]]
-            cursor = page["cursor"]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return seen, page["resume_cursor"]
 
     everything, cursor = await pages(None)
     assert everything == ["t-0", "t-1", "t-2", "t-3", "t-4", "never-committed"]
     await shop.commit(user, "t-5", 1)
-    assert (await pages(cursor))[0] == ["t-5"]
+    later, cursor = await pages(cursor)
+    assert later == ["t-5"]
+    assert await pages(cursor) == ([], cursor)
     assert (await pages(None, state="confirmed"))[0] == ["t-0"]
     assert (await pages(None, state="cancelled"))[0] == ["never-committed"]
 

@@ -1,6 +1,7 @@
 """The use cases of the ledger: what vendors and the platform may ask for, in their words."""
 
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,6 +26,15 @@ from points_ledger.queries import Balance
 
 #: How long a vendor's hold time is remembered: it is asked for with every commit and changes hardly ever.
 _REMEMBER_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionsPage:
+    """`next_cursor` is None where nothing follows yet; from `resume_cursor` on a vendor asks again another day."""
+
+    transactions: list[Transaction]
+    next_cursor: str | None
+    resume_cursor: str | None
 
 
 class PointsService:
@@ -158,16 +168,17 @@ class PointsService:
 
     async def transactions_of(
         self, caller: Caller, *, state: State | None, since: datetime | None, cursor: str | None, limit: int
-    ) -> tuple[list[Transaction], str | None]:
-        """The vendor's transactions, oldest first, and where to go on: also when there is nothing more for now."""
+    ) -> TransactionsPage:
+        """The vendor's transactions, oldest first."""
         after = None if cursor is None else history.Place.from_cursor(cursor)
         async with self._database.transaction() as connection:
             found = await history.read_transactions(
-                connection, caller.tenant, caller.vendor, state=state, since=since, after=after, limit=limit
+                connection, caller.tenant, caller.vendor, state=state, since=since, after=after, limit=limit + 1
             )
-        if not found:
-            return [], cursor
-        return found, history.Place(found[-1].created_at, found[-1].transaction_id).to_cursor()
+        shown = found[:limit]
+        if shown:
+            cursor = history.Place(shown[-1].created_at, shown[-1].transaction_id).to_cursor()
+        return TransactionsPage(shown, next_cursor=cursor if len(found) > limit else None, resume_cursor=cursor)
 
     async def set_hold_time(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
         """For holds from now on; those that are open keep their end."""

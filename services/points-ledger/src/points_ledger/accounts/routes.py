@@ -60,7 +60,7 @@ async def statement(
     """Every entry with the balance after it, newest first."""
     found, cursor = await _service(request).statement_of(caller.tenant, user_id, cursor=page.cursor, limit=page.limit)
     bodies = [schemas.EntryBody.model_validate(schemas.entry_body(entry)) for entry in found]
-    return schemas.StatementBody(entries=bodies, cursor=cursor)
+    return schemas.StatementBody(entries=bodies, next_cursor=cursor)
 
 
 @router.post(

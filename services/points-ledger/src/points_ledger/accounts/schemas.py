@@ -76,10 +76,10 @@ class StatementQuery(BaseModel):
 
 
 class StatementBody(BaseModel):
-    """Newest first; `cursor` leads to the next page, null on the last."""
+    """Newest first; `next_cursor` leads to the page after this one, null on the last."""
 
     entries: list[EntryBody]
-    cursor: str | None
+    next_cursor: str | None
 
 
 def entry_body(entry: Entry) -> dict[str, Any]:

@@ -36,16 +36,17 @@ async def list_transactions(
     page: Annotated[schemas.TransactionsQuery, Query()],
     caller: Caller = require(SCOPE),
 ) -> JSONResponse:
-    """For reconciliation: oldest first. Go on with `cursor` until a page is empty; it stays good for later."""
+    """For reconciliation: oldest first. `next_cursor` leads on until it is null; `resume_cursor` is for another day."""
     service: PointsService = request.app.state.service
-    found, cursor = await service.transactions_of(
+    found = await service.transactions_of(
         caller, state=page.state, since=page.since, cursor=page.cursor, limit=page.limit
     )
     return JSONResponse(
         {
             "status": "success",
-            "transactions": [schemas.transaction_fields(transaction) for transaction in found],
-            "cursor": cursor,
+            "transactions": [schemas.transaction_fields(transaction) for transaction in found.transactions],
+            "next_cursor": found.next_cursor,
+            "resume_cursor": found.resume_cursor,
         }
     )
 
