@@ -5,11 +5,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import ledger
+from benchmarks import ledger, onboarding
 from benchmarks.report import Table, show
 
 console = Console()
-TABLES = {"ledger": ledger.run}
+TABLES = {"ledger": ledger.run, "onboarding": onboarding.run}
 
 
 def main(

@@ -19,6 +19,8 @@ REDEEMABLE_FOR: Final = timedelta(hours=1)
 MAX_HINT_CHARACTERS: Final = 100
 
 CODE: Final = re.compile(rf"[{BASE58}]{{{CODE_CHARACTERS}}}", re.ASCII)
+#: Two digits at a time take half the divisions.
+_PAIRS: Final = tuple(one + other for one in BASE58 for other in BASE58)
 _VEILED: Final = "•••"
 
 Outcome = Literal["linked", "denied"]
@@ -107,11 +109,11 @@ class Handshake:
 def new_code() -> str:
     """22 base58 characters drawn evenly: 128.9 bits."""
     number = secrets.randbelow(58**CODE_CHARACTERS)
-    characters = []
-    for _ in range(CODE_CHARACTERS):
-        number, digit = divmod(number, 58)
-        characters.append(BASE58[digit])
-    return "".join(characters)
+    pairs = []
+    for _ in range(CODE_CHARACTERS // 2):
+        number, pair = divmod(number, len(_PAIRS))
+        pairs.append(_PAIRS[pair])
+    return "".join(pairs)
 
 
 def check_usable(handshake: Handshake, now: datetime, *, by: str | None, denied_is_fine: bool = False) -> None:

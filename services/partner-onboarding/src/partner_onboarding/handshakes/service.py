@@ -69,8 +69,11 @@ class Handshakes:
 
     async def begin_within(self, connection: AsyncConnection, tenant: str, client_id: str, hint: str | None) -> Codes:
         """The same in the caller's transaction."""
-        (codes,) = await self._add(connection, [Order(tenant, client_id, masked(hint) if hint is not None else None)])
-        return codes
+        order = Order(tenant, client_id, masked(hint) if hint is not None else None)
+        register_code, authorization_code, row = self._make(order)
+        now = await self._clock(connection)
+        await store.add_handshakes(connection, [row], now, now + LIFETIME)
+        return Codes(register_code, authorization_code, now + LIFETIME)
 
     async def find(self, register_code: str, *, tenant: str | None = None, user_id: str | None = None) -> Handshake:
         """The handshake of a public code, for the person who has brought it.
@@ -206,26 +209,22 @@ class Handshakes:
         return handshake
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Codes]:
-        async with self._database.transaction() as connection:
-            return await self._add(connection, orders)
+        made = [self._make(order) for order in orders]
+        async with self._database.raw_transaction() as connection:
+            rows = [row for _, _, row in made]
+            expires_at = await store.add_handshakes_fast(connection, rows, LIFETIME)
+        return [Codes(register_code, authorization_code, expires_at) for register_code, authorization_code, _ in made]
 
-    async def _add(self, connection: AsyncConnection, orders: Sequence[Order]) -> list[Codes]:
-        now = await self._clock(connection)
-        expires_at = now + LIFETIME
-        given, rows = [], []
-        for order in orders:
-            codes = Codes(new_code(), new_code(), expires_at)
-            register_hash = self._keeping.register_hash(codes.register_code)
-            rows.append(
-                store.NewHandshake(
-                    tenant=order.tenant,
-                    client_id=order.client_id,
-                    register_hash=register_hash,
-                    authorization_hash=self._keeping.authorization_hash(codes.authorization_code),
-                    sealed_code=self._keeping.seal(order.tenant, register_hash, codes.authorization_code),
-                    hint=order.hint,
-                )
-            )
-            given.append(codes)
-        await store.add_handshakes(connection, rows, now, expires_at)
-        return given
+    def _make(self, order: Order) -> tuple[str, str, store.NewHandshake]:
+        """Two codes, and what is kept of them."""
+        register_code, authorization_code = new_code(), new_code()
+        register_hash = self._keeping.register_hash(register_code)
+        row = store.NewHandshake(
+            tenant=order.tenant,
+            client_id=order.client_id,
+            register_hash=register_hash,
+            authorization_hash=self._keeping.authorization_hash(authorization_code),
+            sealed_code=self._keeping.seal(order.tenant, register_hash, authorization_code),
+            hint=order.hint,
+        )
+        return register_code, authorization_code, row

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import asyncpg
 from sqlalchemy import ARRAY, LargeBinary, Row, Text, bindparam, delete, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -74,6 +75,33 @@ async def add_handshakes(
             "expires_at": expires_at,
         },
     )
+
+
+#: The same for the line, on asyncpg's own connection: SQLAlchemy's share would be a third of the time.
+_ADD_FAST = f"""
+    INSERT INTO {SCHEMA}.handshakes
+        (tenant, client_id, register_hash, authorization_hash, authorization_code, hint, created_at, expires_at)
+    SELECT given.*, now(), now() + $7::interval
+    FROM unnest($1::text[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[]) AS given
+    RETURNING expires_at
+    """  # noqa: S608 — the schema's name is a constant
+
+
+async def add_handshakes_fast(
+    connection: asyncpg.Connection, new: Sequence[NewHandshake], lifetime: timedelta
+) -> datetime:
+    """Adds a whole batch in one statement. Returns when all of them expire."""
+    expires_at: datetime = await connection.fetchval(
+        _ADD_FAST,
+        [one.tenant for one in new],
+        [one.client_id for one in new],
+        [one.register_hash for one in new],
+        [one.authorization_hash for one in new],
+        [one.sealed_code for one in new],
+        [one.hint for one in new],
+        lifetime,
+    )
+    return expires_at
 
 
 async def find_handshake(connection: AsyncConnection, register_hash: bytes, *, lock: bool = False) -> Handshake | None:
