@@ -1,0 +1,230 @@
+"""One's own account: mails that confirm, another password, a copy of the data, and leaving for good."""
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from partner_onboarding.app import create_app
+from partner_onboarding.mail.delivery import FileDelivery
+from partner_onboarding.mail.service import Mails
+from partner_onboarding.partner_tables import mails
+from partner_onboarding.settings import Settings
+from partner_onboarding.token_client import TokenClient
+from shared.testing import running
+from sqlalchemy import func, update
+
+from .handshake_partner import Partner
+from .handshake_people import GOOD_PASSWORD, FakeTokens, browser, decide, fill_in, landed
+from .onboarding_house import FAST, PASSWORD, House, hidden_fields
+
+HTML = {"Accept": "text/html"}
+ANOTHER = "seven herons over the grey weir"
+
+
+@dataclass
+class Post:
+    """The mails of a test, and the token-service behind their links."""
+
+    house: House
+    mails: Mails
+    tokens: FakeTokens
+    directory: Path
+
+    async def sent(self) -> list[tuple[str, str]]:
+        """Recipient and text of all that waited and was sent now."""
+        for old in self.directory.glob("*.eml"):
+            old.unlink()
+        await self.mails.send_due()
+        found = []
+        for file in self.directory.glob("*.eml"):
+            assert file.stat().st_mode & 0o077 == 0
+            message = message_from_bytes(file.read_bytes(), policy=policy.default)
+            body = message.get_body()
+            assert body is not None
+            found.append((str(message["To"]), f"{message['Subject']}\n{body.get_content()}"))
+        return [one for one in found if self.house.tenant in one[0]]
+
+
+@pytest.fixture
+async def post(settings: Settings, house: House, tmp_path: Path) -> AsyncIterator[Post]:
+    tokens = FakeTokens()
+    transport = httpx.ASGITransport(tokens.app())
+    app = create_app(settings, cost=FAST, tokens_transport=transport)
+    register = house.register
+    client = TokenClient("http://tokens", register.database, register.clients, b"k" * 32, transport)
+    sending = Mails(
+        register.database,
+        register.profiles,
+        client,
+        FileDelivery(tmp_path / "mail"),
+        sender="Points <no-reply@points.example>",
+        public_url=settings.public_url,
+    )
+    async with running(app) as http:
+        turned = House(http, app, register, house.neighbours, house.tenant, house.keys)
+        yield Post(turned, sending, tokens, tmp_path / "mail")
+    await client.aclose()
+
+
+async def register(post: Post, name: str = "greta", **changes: str) -> str:
+    """Somebody new; answers with the user id."""
+    partner = await Partner.of(post.house)
+    code = (await partner.codes())["registerCode"]
+    return landed(await fill_in(post.house.http, code, post.house.address(name), **changes))["userId"]
+
+
+async def send_form(house: House, path: str, **fields: str) -> httpx.Response:
+    page = await house.http.get(path, headers=HTML)
+    return await house.http.post(path, data=hidden_fields(page.text) | fields, headers=HTML)
+
+
+def link_in(text: str) -> str:
+    found = re.search(r"https://\S+/register/confirm/\S+", text)
+    assert found is not None, text
+    return urlsplit(found[0]).path
+
+
+async def test_the_mailed_link_confirms_by_a_button_and_not_by_being_looked_at(post: Post) -> None:
+    user_id = await register(post)
+    ((to, text),) = await post.sent()
+    assert to == post.house.address("greta")
+    assert "Hello Greta" in text
+    path = link_in(text)
+    for _ in range(3):
+        assert (await post.house.http.get(path, headers=HTML)).status_code == 200
+    assert post.tokens.used == set()
+    assert (await post.house.register.users.get(post.house.tenant, user_id)).email_verified_at is None
+    assert "is confirmed" in (await send_form(post.house, path)).text
+    assert (await post.house.register.users.get(post.house.tenant, user_id)).email_verified_at is not None
+    assert "is confirmed" in (await send_form(post.house, path)).text
+    assert await post.sent() == []
+
+
+async def test_registering_works_while_token_service_is_down_and_the_mail_comes_later(post: Post) -> None:
+    post.tokens.is_down = True
+    await register(post)
+    assert await post.sent() == []
+    post.tokens.is_down = False
+    await post.mails.send_due()
+    async with post.house.register.database.transaction() as connection:
+        await connection.execute(
+            update(mails).where(mails.c.tenant == post.house.tenant).values(next_attempt_at=func.now())
+        )
+    ((_, text),) = await post.sent()
+    assert "is confirmed" in (await send_form(post.house, link_in(text))).text
+
+
+async def test_the_owner_of_a_known_address_is_told_in_the_language_of_the_form(post: Post) -> None:
+    owner = await post.house.user("erika")
+    partner = await Partner.of(post.house)
+    code = (await partner.codes())["registerCode"]
+    landed(await fill_in(post.house.http, code, owner, language="de"))
+    ((to, text),) = await post.sent()
+    assert to == owner
+    assert "Sie haben schon ein Konto" in text
+    assert "/register/confirm/" not in text
+
+
+async def test_links_that_were_never_mailed_confirm_nothing(post: Post) -> None:
+    await register(post)
+    post.tokens.issued["f" * 32] = {"customer_id": "x", "campaign_id": "email-confirmation"}
+    for token in ("f" * 32, "0" * 32, "x", "%00"):
+        answer = await send_form(post.house, f"/register/confirm/{post.house.tenant}/{token}")
+        assert answer.status_code == 410
+
+
+async def test_an_address_that_somebody_else_has_proven_meanwhile_stays_theirs(post: Post) -> None:
+    await register(post)
+    ((_, text),) = await post.sent()
+    await post.house.user("owner", email=post.house.address("greta"))
+    answer = await send_form(post.house, link_in(text))
+    assert answer.status_code == 409
+    assert "belongs to another account" in answer.text
+
+
+async def test_a_new_account_signs_in_with_its_own_password_before_the_address_is_confirmed(post: Post) -> None:
+    await post.house.user("erika", email=post.house.address("greta"))
+    await register(post)
+    for password, name in ((GOOD_PASSWORD, "Greta"), (PASSWORD, "Erika")):
+        async with browser(post.house) as http:
+            page = await http.get("/login", headers=HTML)
+            fields = hidden_fields(page.text) | {"email": post.house.address("greta"), "password": password}
+            assert (await http.post("/login", data=fields)).status_code == 303
+            assert f"Hello, {name}" in (await http.get("/account")).text
+
+
+async def test_another_password_ends_all_other_sessions_and_tells_the_person(post: Post) -> None:
+    email = await post.house.user("erika")
+    async with browser(post.house) as elsewhere:
+        page = await elsewhere.get("/login", headers=HTML)
+        await elsewhere.post("/login", data=hidden_fields(page.text) | {"email": email, "password": PASSWORD})
+        await post.house.sign_in(email)
+        for present, new, status in ((PASSWORD, "short", 400), ("wrong", ANOTHER, 400), (PASSWORD, ANOTHER, 303)):
+            answer = await send_form(post.house, "/account/password", present_password=present, password=new)
+            assert answer.status_code == status
+        assert "Your password was changed." in (await post.house.http.get("/account?password_changed=1")).text
+        assert (await elsewhere.get("/account")).status_code == 303
+    ((_, text),) = await post.sent()
+    assert "your password was changed" in text
+
+
+async def test_guessing_the_present_password_is_throttled(post: Post) -> None:
+    await post.house.sign_in(await post.house.user("erika"))
+    statuses = [
+        (await send_form(post.house, "/account/delete", present_password=f"guess {n}")).status_code for n in range(5)
+    ]
+    assert statuses == [400, 400, 400, 400, 429]
+
+
+async def test_the_copy_of_ones_data_holds_all_that_is_kept(post: Post) -> None:
+    user_id = await register(post, lastname="Gärten")
+    answer = await post.house.http.get("/account/data")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["cache-control"] == "no-store"
+    told = answer.json()
+    assert (told["user_id"], told["email"], told["lastname"]) == (user_id, post.house.address("greta"), "Gärten")
+    assert {(one["document"], one["version"], one["language"]) for one in told["agreements"]} == {
+        ("terms", "2026-11", "en"),
+        ("privacy", "2026-11", "en"),
+    }
+    assert [one["name"] for one in told["partners"]] == ["Test"]
+    assert len(told["sessions"]) == 1
+
+
+async def test_a_deleted_account_is_gone_and_what_was_billed_stays(post: Post) -> None:
+    partner = await Partner.of(post.house)
+    code = (await partner.codes())["registerCode"]
+    email = await post.house.user("erika")
+    await post.house.sign_in(email)
+    assert landed(await decide(post.house.http, code, "link"))["userId"] == "erika"
+    await partner.get("activate-user/erika")
+    gone = await send_form(post.house, "/account/delete", present_password=PASSWORD)
+    assert (gone.status_code, gone.headers["location"]) == (303, "/login?deleted=1")
+    assert (await post.house.http.get("/account")).status_code == 303
+    assert (await post.house.sign_in(email)).status_code == 401
+    assert (await partner.get("activate-user/erika")).status_code == 404
+    assert (await partner.remove("erika")).status_code == 404
+    told = (await partner.events())["erika"]
+    assert (len(told["assignments"]), len(told["removalDates"])) == (1, 1)
+
+
+async def test_whoever_has_duties_cannot_leave_alone(post: Post) -> None:
+    email = await post.house.user("anna", roles=("tenant_admin",))
+    await post.house.sign_in(email)
+    refused = await send_form(post.house, "/account/delete", present_password=PASSWORD)
+    assert refused.status_code == 409
+    assert "duties" in refused.text
+
+
+@pytest.mark.parametrize("path", ["/account/password", "/account/delete", "/account/unlink", "/account/data"])
+async def test_all_of_it_is_for_whoever_is_signed_in(house: House, path: str) -> None:
+    answer = await house.http.get(path, headers=HTML)
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/login?next=")
+    if path != "/account/data":
+        assert (await house.http.post(path, data={"partner": "x"}, headers=HTML)).status_code == 303
