@@ -1,5 +1,6 @@
 """The operators' command line: one JSON object, repeatable, secrets by standard input."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import Callable
@@ -7,9 +8,14 @@ from typing import Any
 
 import pytest
 from partner_onboarding.__main__ import cli
+from partner_onboarding.audit.domain import APPLICANT
+from partner_onboarding.integrations.schemas import RequestToSubmit
+from partner_onboarding.register import build_register
 from partner_onboarding.settings import Settings
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
+
+from .integration_partner import REQUEST
 
 Command = Callable[..., Result]
 
@@ -138,3 +144,29 @@ def test_a_client_id_of_another_tenant_is_taken(command: Command, tenant: str) -
     command("create-client", "--tenant", tenant, "--name", "x", "--client-id", f"id-{tenant}")
     refused = command("create-client", "--tenant", f"{tenant}-b", "--name", "x", "--client-id", f"id-{tenant}")
     assert json.loads(refused.stderr)["code"] == "client_id_taken"
+
+
+async def submit(settings: Settings, tenant: str) -> str:
+    register = build_register(settings)
+    async with register.database.transaction() as connection:
+        wish = RequestToSubmit.model_validate(REQUEST).wish()
+        receipt = await register.integrations.submit(connection, tenant, wish, by=APPLICANT)
+    await register.close()
+    return receipt.request_id
+
+
+def test_requests_are_listed_approved_once_and_declined(command: Command, settings: Settings, tenant: str) -> None:
+    command("create-tenant", tenant, "--name", "x")
+    wanted, unwanted = [asyncio.run(submit(settings, tenant)) for _ in range(2)]
+    listed = answer(command("list-requests", "--tenant", tenant))["requests"]
+    assert [request["request_id"] for request in listed] == [unwanted, wanted]
+    approved = answer(command("approve-request", "--tenant", tenant, wanted))
+    assert len(approved["client_secret"]) == 43
+    assert approved["decided_by"] == "shell"
+    assert approved["tenant_authority_url"].endswith(f"/tenants/{tenant}")
+    again = command("approve-request", "--tenant", tenant, wanted)
+    assert (again.exit_code, json.loads(again.stderr)["code"]) == (1, "integration_request_decided")
+    declined = answer(command("decline-request", "--tenant", tenant, unwanted, "--reason", "Too much."))
+    assert (declined["state"], declined["reason"]) == ("declined", "Too much.")
+    assert answer(command("list-requests", "--tenant", tenant, "--state", "submitted"))["requests"] == []
+    assert command("list-requests", "--tenant", tenant, "--state", "lost").exit_code == 2

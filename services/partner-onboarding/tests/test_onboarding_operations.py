@@ -138,3 +138,12 @@ async def test_the_audit_is_paged_newest_first(house: House) -> None:
     text = (await house.http.get("/operations/audit?before=99999999999999999999999")).text
     assert made[0] in text
     assert "Applicant" in text
+
+
+async def test_the_account_leads_to_what_somebody_looks_after(house: House) -> None:
+    await sign_in_as(house, user_id="plain")
+    assert 'href="/operations"' not in (await house.http.get("/account")).text
+    await sign_in_as(house, "operator", "tenant_admin")
+    page = (await house.http.get("/account")).text
+    assert 'href="/operations"' in page
+    assert 'href="/consents"' in page
