@@ -187,6 +187,23 @@ class Database:
                     raise OutcomeUnknown from error
                 raise
 
+    @asynccontextmanager
+    async def raw_statement(self) -> AsyncIterator[asyncpg.Connection]:
+        """asyncpg's own connection without a transaction, for a single statement: it is one by itself.
+
+        One way to the server instead of three. Should the answer be lost, nobody knows whether it was kept: it is for
+        what may be done again. Errors come as they are.
+        """
+        async with self._raw_engine.connect() as connection:
+            fairy = await connection.get_raw_connection()
+            driver: Any = fairy.driver_connection
+            try:
+                yield driver
+            except BaseException:
+                # Whatever state the connection is in, it is not one to hand on.
+                await connection.invalidate()
+                raise
+
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""
         async with self.transaction() as connection:

@@ -210,7 +210,8 @@ class Handshakes:
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Codes]:
         made = [self._make(order) for order in orders]
-        async with self._database.raw_transaction() as connection:
+        # Codes whose answer was lost are nobody's; those who wait get others.
+        async with self._database.raw_statement() as connection:
             rows = [row for _, _, row in made]
             expires_at = await store.add_handshakes_fast(connection, rows, LIFETIME)
         return [Codes(register_code, authorization_code, expires_at) for register_code, authorization_code, _ in made]
