@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
 from points_ledger.domain.accounts import MAX_POINTS, Account, Entry, Kind, Post
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import (
@@ -275,5 +276,6 @@ def test_what_is_not_held_never_releases_points(state: State) -> None:
     assert release_expired(ANN, transaction, NOW + timedelta(days=30)) == (ANN, transaction)
 
 
-LedgerAgainstModel = machine_of().TestCase
-LedgerAgainstModel.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+def test_random_play_never_leaves_the_model_and_breaks_no_invariant() -> None:
+    play = settings(max_examples=100, stateful_step_count=40, deadline=None)
+    run_state_machine_as_test(machine_of(), settings=play)

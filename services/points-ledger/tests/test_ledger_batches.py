@@ -1,0 +1,136 @@
+"""What waits together is decided as if it had come one by one, and kept so: random batches against the model."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import orjson
+import pytest
+from points_ledger.domain.accounts import Account, Entry, Expire, Post
+from points_ledger.domain.decisions import Command
+from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback, Transaction
+from points_ledger.ledger import Ledger, Order
+from shared.db import Database
+from shared.errors import Refusal
+from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
+
+from .adding_up import what_does_not_add_up
+from .ledger_model import IDS, NOBODY, USERS, VENDORS, Model, Redemption, Told, told
+
+BATCHES, COMMANDS = 25, 16
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture
+async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
+    """With one lane: what is handed in together is one batch, in its order."""
+    database = Database(ledger_url, pool_size=2)
+    ledger = Ledger(database, lanes=1)
+    yield ledger
+    await ledger.close()
+    await database.dispose()
+
+
+def told_over_the_wire(outcome: Transaction | Entry | Account | Refusal, _repeated: bool) -> Answer:
+    is_told = told(outcome)
+    return Answer.of(200, [is_told.code, is_told.state, is_told.points, is_told.field])
+
+
+class Player:
+    """Makes up commands, mostly about what is there, some with idempotency keys that come again."""
+
+    def __init__(self, seed: int, tenant: str) -> None:
+        self.chance = random.Random(seed)  # noqa: S311 — not a secret
+        self.tenant = tenant
+        self.model = Model()
+        self.kept: dict[str, tuple[Command, Told]] = {}
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def command(self) -> Command:
+        choose, tenant = self.chance.choice, self.tenant
+        user, key = choose([*USERS, *USERS, NOBODY]), (choose(VENDORS), choose(IDS))
+        known = self.model.redemptions.get(key)
+        if known is not None and self.chance.random() < 0.8:
+            user = known.user
+        points = (
+            known.points if known is not None and known.points and self.chance.random() < 0.7 else choose([1, 5, 9])
+        )
+        match choose(["commit", "commit", "confirm", "rollback", "refund", "post", "sweep"]):
+            case "commit":
+                return Commit(tenant, *key, user, points, "a mug", WEEK)
+            case "confirm":
+                return Confirm(tenant, *key, user, choose([None, points]))
+            case "rollback":
+                return Rollback(tenant, *key, user)
+            case "refund":
+                return Refund(tenant, *key, user, choose(IDS), choose([1, 2]))
+            case "post":
+                return Post(tenant, user, choose([2, 4, -2]), choose(IDS), "because")
+            case _:
+                return Expire(tenant, user)
+
+    def order(self) -> tuple[Order, Told | type[IdempotencyKeyReused]]:
+        """The next thing to ask, and what must be answered."""
+        if self.kept and self.chance.random() < 0.15:
+            name = self.chance.choice(sorted(self.kept))
+            command = self.kept[name][0] if self.chance.random() < 0.7 else self.command()
+        else:
+            command = self.command()
+            name = f"key-{len(self.kept)}" if self.chance.random() < 0.4 else ""
+        if not name:
+            return Order(command, told_over_the_wire), self.model.told(command, self.now)
+        order = Order(command, told_over_the_wire, "client", RequestKey(name, repr(command).encode()))
+        if name not in self.kept:
+            self.kept[name] = (command, self.model.told(command, self.now))
+        first, answer = self.kept[name]
+        return order, answer if first == command else IdempotencyKeyReused
+
+    def running_out(self) -> list[tuple[tuple[str, str], Redemption]]:
+        """Some holds, whose time comes now."""
+        held = [(key, r) for key, r in self.model.redemptions.items() if r.state_at(self.now) == "held"]
+        return [(key, r) for key, r in held if self.chance.random() < 0.2]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_batch_does_what_its_commands_would_do_one_by_one(
+    seed: int, ledger: Ledger, rows: asyncpg.Connection, tenant: str
+) -> None:
+    player = Player(seed, tenant)
+    for user in USERS:
+        player.model.posts[user] = {}
+        await rows.execute("INSERT INTO points_ledger.accounts VALUES ($1, $2, 0, 0, 0, now())", tenant, user)
+        await ledger.carry_out(Order(Post(tenant, user, 10, "first", ""), told_over_the_wire))
+        player.model.told(Post(tenant, user, 10, "first", ""), player.now)
+
+    for _ in range(BATCHES):
+        asked = [player.order() for _ in range(COMMANDS)]
+        answers = await asyncio.gather(*(ledger.carry_out(order) for order, _ in asked), return_exceptions=True)
+
+        for (order, expected), answer in zip(asked, answers, strict=True):
+            if isinstance(expected, Told):
+                assert isinstance(answer, Answer), answer
+                assert Told(*orjson.loads(answer.body)) == expected, order.command
+            else:
+                assert isinstance(answer, expected), order.command
+        for (vendor, name), redemption in player.running_out():
+            redemption.expires_at = player.now
+            await rows.execute(
+                "UPDATE points_ledger.transactions SET expires_at = clock_timestamp()"
+                " WHERE tenant = $1 AND vendor_id = $2 AND transaction_id = $3",
+                tenant, vendor, name,
+            )  # fmt: skip
+
+    await asyncio.gather(*(ledger.carry_out(Order(Expire(tenant, user), told_over_the_wire)) for user in USERS))
+    assert await what_does_not_add_up(rows, tenant) == []
+    found = await rows.fetch(
+        "SELECT vendor_id, transaction_id, state FROM points_ledger.transactions WHERE tenant = $1", tenant
+    )
+    assert {(row[0], row[1]): row[2] for row in found} == {
+        key: redemption.state_at(player.now) for key, redemption in player.model.redemptions.items()
+    }
+    balances = await rows.fetch("SELECT user_id, available, held FROM points_ledger.accounts WHERE tenant = $1", tenant)
+    assert {row[0]: (row[1], row[2]) for row in balances} == {
+        user: (player.model.available(user, player.now), player.model.held(user, player.now)) for user in USERS
+    }

@@ -1,0 +1,148 @@
+"""The checks check: each bug that is put into the ledger here is found by the model, or by the race."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+from points_ledger import store
+from points_ledger.domain.decisions import Command, Decision, Found, decide
+from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback, State
+from points_ledger.ledger import Ledger, Order, Outcome
+from shared.db import Database
+from shared.errors import Refusal
+from shared.idempotency import Answer
+
+from .adding_up import what_does_not_add_up
+from .ledger_model import Decide, machine_of
+
+#: The same play each time: a bug that is found once is found always.
+PLAY = settings(
+    max_examples=300,
+    stateful_step_count=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
+)
+
+
+def without_idempotency(command: Command, found: Found, now: datetime) -> Decision:
+    """A commit that comes again holds again."""
+    if isinstance(command, Commit) and found.transaction is not None and found.transaction.state is State.HELD:
+        return decide(command, replace(found, transaction=None), now)
+    return decide(command, found, now)
+
+
+def without_tombstone(command: Command, found: Found, now: datetime) -> Decision:
+    """A rollback that overtakes its commit is forgotten."""
+    decision = decide(command, found, now)
+    if isinstance(command, Rollback) and found.transaction is None:
+        return replace(decision, transaction=None)
+    return decision
+
+
+def confirming_after_a_rollback(command: Command, found: Found, now: datetime) -> Decision:
+    """What was released is deducted all the same."""
+    transaction, account = found.transaction, found.account
+    if (
+        isinstance(command, Confirm)
+        and transaction is not None
+        and transaction.state is State.ROLLED_BACK
+        and account is not None
+        and account.available >= transaction.points
+    ):
+        held_again = replace(
+            account, available=account.available - transaction.points, held=account.held + transaction.points
+        )
+        still_held = replace(transaction, state=State.HELD, ended_at=None)
+        return decide(command, replace(found, transaction=still_held, account=held_again), now)
+    return decide(command, found, now)
+
+
+def holding_after_a_no(command: Command, found: Found, now: datetime) -> Decision:
+    """A late duplicate holds points after the shop has said no."""
+    if isinstance(command, Commit) and found.transaction is not None and found.transaction.state is State.REJECTED:
+        return decide(command, replace(found, transaction=None), now)
+    return decide(command, found, now)
+
+
+def refunding_again(command: Command, found: Found, now: datetime) -> Decision:
+    """The refund's id is not looked at."""
+    return decide(command, replace(found, entry=None) if isinstance(command, Refund) else found, now)
+
+
+def holding_for_ever(command: Command, found: Found, now: datetime) -> Decision:
+    """Confirms what has run out, as long as nobody has swept."""
+    transaction = found.transaction
+    if isinstance(command, Confirm) and transaction is not None and transaction.state is State.EXPIRED:
+        found = replace(found, transaction=replace(transaction, state=State.HELD, ended_at=None))
+    return decide(command, found, now)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        without_idempotency,
+        without_tombstone,
+        confirming_after_a_rollback,
+        holding_after_a_no,
+        refunding_again,
+        holding_for_ever,
+    ],
+)
+def test_the_model_finds_each_wrong_rule(wrong: Decide) -> None:
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(machine_of(wrong), settings=PLAY)
+
+
+@pytest.fixture
+async def ledgers(ledger_url: str) -> AsyncIterator[list[Ledger]]:
+    """Two, as of two processes, with many small batches under way at once."""
+    databases = [Database(ledger_url, pool_size=4) for _ in range(2)]
+    ledgers = [Ledger(database, lanes=3, batch_size=4) for database in databases]
+    yield ledgers
+    for ledger, database in zip(ledgers, databases, strict=True):
+        await ledger.close()
+        await database.dispose()
+
+
+async def what_a_race_breaks(ledgers: list[Ledger], rows: asyncpg.Connection, tenant: str) -> list[str]:
+    """A hundred commits for more than an account has; what is wrong afterwards."""
+    await rows.execute("INSERT INTO points_ledger.accounts VALUES ($1, 'ann', 1000, 0, 1, now())", tenant)
+    await rows.execute(
+        "INSERT INTO points_ledger.entries VALUES ($1, 'ann', 1, 'credit', 1000, 1000, '', 'r', '', now())", tenant
+    )
+
+    def told(outcome: Outcome, _repeated: bool) -> Answer:
+        return Answer(400 if isinstance(outcome, Refusal) else 200, b"")
+
+    commits = (Commit(tenant, "shop", f"t-{n}", "ann", 30, "a mug", timedelta(days=1)) for n in range(100))
+    answers = await asyncio.gather(
+        *(ledgers[n % 2].carry_out(Order(command, told)) for n, command in enumerate(commits)), return_exceptions=True
+    )
+    held = sum(isinstance(answer, Answer) and answer.status == 200 for answer in answers)
+    wrong = [] if held == 33 else [f"{held} commits of 30 points hold, of 1000"]
+    return wrong + await what_does_not_add_up(rows, tenant)
+
+
+async def test_the_race_finds_nothing_wrong_with_the_ledger_as_it_is(
+    ledgers: list[Ledger], rows: asyncpg.Connection, tenant: str
+) -> None:
+    assert await what_a_race_breaks(ledgers, rows, tenant) == []
+
+
+async def test_the_race_finds_a_ledger_that_reads_before_it_writes_without_a_lock(
+    ledgers: list[Ledger], rows: asyncpg.Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_lock = store._LOCK_ACCOUNTS.replace("FOR NO KEY UPDATE OF a", "")
+    assert without_lock != store._LOCK_ACCOUNTS
+    monkeypatch.setattr(store, "_LOCK_ACCOUNTS", without_lock)
+
+    assert await what_a_race_breaks(ledgers, rows, tenant) != []
