@@ -155,6 +155,21 @@ def test_a_key_of_another_set_is_rejected() -> None:
     assert reason(forge(header("ec"), GOOD, SIGN["ec"]), KeySet([])) == "unknown_key"
 
 
+def test_only_the_lone_key_of_a_set_that_allows_it_need_not_be_named() -> None:
+    lone, other = VerificationKey.from_jwk(public_jwk(EC, "ec")), VerificationKey.from_secret("secret", SECRET)
+    unnamed = forge(header(None), GOOD, SIGN["ec"])
+    assert check(unnamed, KeySet([lone], kid_optional=True)) == GOOD
+    assert reason(unnamed, KeySet([lone])) == "unknown_key"
+    assert reason(unnamed, KeySet([lone, other], kid_optional=True)) == "unknown_key"
+    assert reason(unnamed, KeySet([], kid_optional=True)) == "unknown_key"
+    # A name that is given must be the right one, and the algorithm is the key's in any case.
+    keys = KeySet.from_jwks({"keys": [public_jwk(EC, "ec")]}, kid_optional=True)
+    for kid in ("other", "", None, 7):
+        assert reason(forge(header() | {"kid": kid}, GOOD, SIGN["ec"]), keys) == "unknown_key"
+    for form in written_forms(EC).values():
+        assert reason(forge(header(None, alg="HS256"), GOOD, hs256(form)), keys) == "invalid_signature"
+
+
 def test_keys_that_a_token_brings_or_points_at_are_not_looked_at() -> None:
     thief = ec_key()
     brought = {
@@ -178,6 +193,17 @@ def test_another_typ_or_none_is_rejected(typ: Any) -> None:
 def test_typ_is_compared_without_regard_to_case() -> None:
     """RFC 7515, 4.1.9."""
     assert check(forge(header(typ="At+JWT"), GOOD, SIGN["ec"]), typ="at+jwt") == GOOD
+
+
+def test_of_several_types_each_is_taken_and_none_only_where_that_is_said() -> None:
+    strict, lenient = frozenset({"JWT", "client-authentication+jwt"}), frozenset({"JWT", ""})
+    for typ in ("jwt", "Client-Authentication+JWT"):
+        assert check(forge(header(typ=typ), GOOD, SIGN["ec"]), typ=strict) == GOOD
+    assert reason(forge(header(typ=None), GOOD, SIGN["ec"]), typ=strict) == "wrong_type"
+    assert check(forge(header(typ=None), GOOD, SIGN["ec"]), typ=lenient) == GOOD
+    for other in ("at+jwt", "svc+jwt", 7, None, ["JWT"]):
+        assert reason(forge(header() | {"typ": other}, GOOD, SIGN["ec"]), typ=lenient) == "wrong_type"
+    assert reason(GOOD_TOKEN, typ=frozenset()) == "wrong_type"
 
 
 @pytest.mark.parametrize("crit", [["exp"], ["b64"], ["http://example.org/x"], [], "exp", None, False, {}])
