@@ -113,7 +113,8 @@ def test_no_input_gets_an_answer_that_openapi_does_not_name(door: Door) -> None:
             answered[case.operation.method, case.operation.path].add(answer.status_code)
 
         check()
-    for method, path in (("get", "event-list"), ("get", "init-register-handshake"), ("get", "activate-user/{userId}")):
+    # Not everything was refused at the door.
+    for method, path in (("get", "event-list"), ("get", "init-register-handshake")):
         assert 200 in answered[method, PREFIX + path], path
 
 
