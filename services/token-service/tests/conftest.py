@@ -21,7 +21,7 @@ def key_encryption_keys() -> str:
     return "1:" + base64.b64encode(os.urandom(32)).decode()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_settings(
     migrated_database: MigratedDatabase, service_keys: ServiceKeys, key_encryption_keys: str
 ) -> MakeSettings:
@@ -41,18 +41,33 @@ def make_settings(
     return make
 
 
-@pytest.fixture
-def sessions() -> FakeSessions:
+@pytest.fixture(scope="session")
+def register() -> FakeRegister:
+    """One for the session: every client in it has a name of its own."""
+    return FakeRegister()
+
+
+@pytest.fixture(scope="session")
+def _known_sessions() -> FakeSessions:
     return FakeSessions()
 
 
 @pytest.fixture
-def app(make_settings: MakeSettings, register: FakeRegister, sessions: FakeSessions) -> FastAPI:
-    return create_app(make_settings(), register=register, onboarding_transport=sessions.transport())
+def sessions(_known_sessions: FakeSessions) -> FakeSessions:
+    _known_sessions.is_down = False
+    return _known_sessions
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def app(make_settings: MakeSettings, register: FakeRegister, _known_sessions: FakeSessions) -> FastAPI:
+    # All tests call from one address; those of the budgets have a service of their own.
+    settings = make_settings(bad_signatures_per_credential=10**6, bad_signatures_per_address=10**6)
+    return create_app(settings, register=register, onboarding_transport=_known_sessions.transport())
+
+
+@pytest.fixture(scope="session")
 async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """One running service for the session; each test has a tenant of its own in it."""
     async with running(app) as client:
         yield client
 

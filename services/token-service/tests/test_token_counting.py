@@ -130,21 +130,23 @@ async def test_counts_wait_while_the_database_takes_none_and_are_written_later(h
     token = await house.issue()
     for _ in range(5):
         await house.verify(token)
-    connection = await asyncpg.connect(house.app.state.settings.database_url.get_secret_value())
+    url = house.app.state.settings.database_url.get_secret_value()
+    locking, ending = await asyncpg.connect(url), await asyncpg.connect(url)
     try:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE token_service.tokens IN ACCESS EXCLUSIVE MODE")
+        async with locking.transaction():
+            await locking.execute("LOCK TABLE token_service.tokens IN ACCESS EXCLUSIVE MODE")
             flushing = asyncio.create_task(house.tally.flush())
-            pid = None
-            while pid is None:
-                pid = await connection.fetchval(
-                    "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%tokens%'"
+            # The service flushes by itself as well, so that more than one of its connections may wait here.
+            while not flushing.done():
+                await ending.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE wait_event_type = 'Lock' AND query LIKE '%token_service.tokens%'"
                 )
-            await connection.execute("SELECT pg_terminate_backend($1)", pid)
             with pytest.raises(Unavailable):
                 await flushing
     finally:
-        await connection.close()
+        await locking.close()
+        await ending.close()
     await house.verify(token)
     assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 6
 

@@ -209,3 +209,18 @@ async def test_no_row_holds_a_token(house: House) -> None:
             tenant=house.tenant,
         )
         assert not any(token in row[0] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/tokens"),
+        ("PUT", "/v1/tokens/batch"),
+        ("GET", f"/v1/tokens/{'0' * 32}/verify"),
+        ("PUT", "/v1/tokens/x"),
+    ],
+)
+async def test_other_methods_are_told_what_an_address_takes(house: House, method: str, path: str) -> None:
+    answer = await house.client.request(method, path, headers=house.headers)
+    assert refusal(answer) == (405, "method_not_allowed")
+    assert answer.headers["allow"]

@@ -5,8 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
+from shared.testing import FakeRegister, running
+from token_service.app import create_app
 
 from .campaign_house import OFFER, House, flipped
+from .conftest import MakeSettings
 
 PUBLIC = {"User-Agent": "Mozilla/5.0 (Macintosh) Safari/605.1.15", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 
@@ -110,12 +113,17 @@ async def test_an_offer_in_one_language_is_shown_to_all_and_its_words_are_only_w
     assert 'hreflang="de"' not in page.text
 
 
-async def test_a_visitor_who_tries_many_links_is_slowed_down(hosted: House) -> None:
+async def test_a_visitor_who_tries_many_links_is_slowed_down(
+    hosted: House, make_settings: MakeSettings, register: FakeRegister
+) -> None:
     token = await hosted.issue()
-    hosted.app.state.verifying._guesses._addresses._limit = 2
-    answers = [await opened(hosted, flipped(token, bit)) for bit in range(4)]
-    assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
-    assert int(answers[-1].headers["retry-after"]) >= 1
+    app = create_app(make_settings(bad_signatures_per_address=2), register=register)
+    async with running(app) as client:
+        strict = House(app, client, hosted.headers, hosted.tenant)
+        answers = [await opened(strict, flipped(token, bit)) for bit in range(4)]
+        assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert (await opened(strict, token)).status_code == 429
 
 
 async def test_forged_links_ask_no_database(hosted: House) -> None:

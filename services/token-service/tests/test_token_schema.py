@@ -25,7 +25,7 @@ from .conftest import MakeSettings
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 #: What the frame of every service answers is proved elsewhere.
 FRAME = {"/healthz", "/readyz"}
-EXAMPLES = 15
+EXAMPLES = 12
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator
+from email.message import Message
 from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request
@@ -77,7 +78,9 @@ async def import_list(
         reader = RowReader(defaults, plain_http=request.app.state.plain_http)
     except RowProblem as problem:
         raise Malformed(f"{problem.field}: {problem.message}", code=code_of_field(problem.field)) from None
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type, charset = _type_of(request.headers.get("content-type", ""))
+    if charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMediaType("A list must be in UTF-8.")
     writers: RowWriters = request.app.state.row_writers
     writer = writers.of(caller.tenant)
     chunks = _chunks(request)
@@ -86,6 +89,13 @@ async def import_list(
     if media_type in _NDJSON_TYPES:
         return LinesResponse(_answered(writer, NdjsonList(chunks, reader)), NDJSON)
     raise UnsupportedMediaType(f"The body must be {CSV} or {NDJSON}.")
+
+
+def _type_of(content_type: str) -> tuple[str, str]:
+    """Media type and character set, UTF-8 where none is named."""
+    message = Message()
+    message["Content-Type"] = content_type
+    return content_type.partition(";")[0].strip().lower(), (message.get_content_charset() or "utf-8")
 
 
 async def _answered(writer: RowWriter, target_list: TargetList[R]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter
 from shared.callers import Caller
+from shared.errors import MethodNotAllowed
 from shared.hot_routes import HotRoutes
 from shared.idempotency import Answer
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
@@ -47,6 +48,9 @@ def hot_routes() -> HotRoutes:
 def routes() -> list[Route]:
     """In the order in which they are tried."""
     return [
+        # Posts to these two are hot routes; here they only tell other methods what they take.
+        Route("/v1/tokens", _only_post, methods=["POST"]),
+        Route(f"{_ONE}/verify", _only_post, methods=["POST"]),
         Route("/v1/tokens/batch", issue_batch, methods=["POST"]),
         Route(f"{_ONE}/stats", stats, methods=["GET"]),
         Route(f"{_ONE}/qr.svg", qr_as_svg, methods=["GET"]),
@@ -54,6 +58,10 @@ def routes() -> list[Route]:
         Route(_ONE, look, methods=["GET"]),
         Route(_ONE, revoke, methods=["DELETE"]),
     ]
+
+
+async def _only_post(_request: Request) -> Response:
+    raise MethodNotAllowed("This address takes POST.")
 
 
 async def issue(request: Request, body: bytes) -> Response:
