@@ -8,7 +8,7 @@ export PORT_BASE STATE_DIR
 
 PYTHON := .venv/bin/python
 SERVICES := points-ledger sso-issuer partner-onboarding token-service
-# Arguments for pytest, such as: make test T="services/points-ledger -k hold"
+# Arguments for pytest, such as: make test T="services/points-ledger -k hold -n 0"
 T ?=
 
 .PHONY: help set-up run demo test bench lint format clean $(addprefix migrate-,$(SERVICES))
@@ -27,7 +27,7 @@ demo: set-up ## show the journey of points on the running platform, step by step
 	@$(PYTHON) -m local_platform demo
 
 test: set-up ## run all tests (T="…" for arguments of pytest)
-	@CHROMIUM="$$($(PYTHON) -m local_platform browser)" && export CHROMIUM && $(PYTHON) -m pytest $(T)
+	@CHROMIUM="$$($(PYTHON) -m local_platform browser)" && export CHROMIUM && $(PYTHON) -m pytest -n 2 --dist loadgroup $(T)
 
 bench: set-up ## measure requests a second
 	@$(PYTHON) -m benchmarks

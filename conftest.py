@@ -1,3 +1,15 @@
 """What every test may use: a real PostgreSQL, service keys, a register, a tenant of its own."""
 
+from pathlib import Path
+
+import pytest
+
 pytest_plugins = ["shared.testing"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keeps together, on one processor, what shares something costly: a file, or the one running platform."""
+    for item in items:
+        place = item.path.relative_to(config.rootpath)
+        group = "platform" if place.is_relative_to(Path("tests")) else str(place)
+        item.add_marker(pytest.mark.xdist_group(group))
