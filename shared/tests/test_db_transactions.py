@@ -1,6 +1,7 @@
 """What holds of a transaction when the connection, the task or the schema under it goes away."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -10,6 +11,8 @@ from shared.db import Database, OutcomeUnknown, is_passing
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.errors import Unavailable
 from sqlalchemy import text
+
+from shared import db
 
 from .wire import wire_to
 
@@ -214,6 +217,45 @@ async def test_a_migration_under_a_prepared_statement_is_passing_trouble(
         await run(database, read)
     assert isinstance(caught.value, Unavailable) or is_passing(caught.value)
     await run(database, read)
+
+
+async def test_a_process_that_stops_in_the_middle_of_a_transaction_keeps_its_locks_from_nobody(
+    url: str, table: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frozen, or cut off from the database: the server ends its transaction, and the others go on."""
+    begin = db._BEGIN.replace(f"'{db.IDLE_SECONDS}s'", "'200ms'")
+    assert begin != db._BEGIN
+    monkeypatch.setattr(db, "_BEGIN", begin)
+    other = await asyncpg.connect(url)
+    update = f"UPDATE {table} SET note = $1"  # noqa: S608
+    await other.execute(f"INSERT INTO {table} VALUES ('first')")  # noqa: S608
+
+    async def go_on() -> None:
+        async with asyncio.timeout(30):
+            await other.execute(update, "of the others")
+
+    with pytest.raises(TROUBLE) as caught:
+        await in_raw_transaction(database, f"UPDATE {table} SET note = 'of the frozen one'", go_on, "SELECT 1")  # noqa: S608
+    assert isinstance(caught.value, Unavailable) or is_passing(caught.value), repr(caught.value)
+    await in_raw_transaction(database, "SELECT 1")
+    await other.close()
+    assert await notes(url, table) == ["of the others"]
+
+
+async def test_no_transaction_in_which_something_failed_is_taken_for_committed(
+    url: str, table: str, database: Database
+) -> None:
+    """The server answers such a COMMIT without an error, and rolls back."""
+
+    async def overlook() -> None:
+        async with database.raw_transaction() as driver:
+            await driver.execute(f"INSERT INTO {table} VALUES ('lost')")  # noqa: S608
+            with contextlib.suppress(asyncpg.PostgresError):
+                await driver.execute("SELECT 1 / 0")
+
+    with pytest.raises(asyncpg.InFailedSQLTransactionError):
+        await overlook()
+    assert await notes(url, table) == []
 
 
 def test_what_the_database_cannot_do_at_all_is_no_passing_trouble() -> None:

@@ -26,6 +26,7 @@ _PASSING_SQLSTATES = frozenset(
         "55P03",  # lock not available in time
         "57014",  # statement timed out
         "25006",  # read-only: a switchover is under way
+        "25P03",  # idle in a transaction for too long
         "53300",  # too many connections
         "57P01",  # shut down by the administrator
         "57P02",  # crashed
@@ -45,6 +46,10 @@ _CONNECTION_ERRORS = (
 
 #: For the lines of group commit, each of which has two lanes; beside the ordinary pool.
 _RAW_CONNECTIONS = 8
+#: How long the server waits for the next statement of a raw transaction before it takes its locks away.
+IDLE_SECONDS = 5
+#: In one message, and for this transaction only: nothing stays on a connection that others may be given.
+_BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
 
 
 class OutcomeUnknown(Unavailable):
@@ -153,6 +158,9 @@ class Database:
     async def raw_transaction(self) -> AsyncIterator[asyncpg.Connection]:
         """The same with asyncpg's own connection; errors come as they are, but for a lost commit.
 
+        It does not outlive a process that stops in the middle of it (frozen, or cut off from the database) by more
+        than `IDLE_SECONDS`: its locks would stop all other processes.
+
         Raises:
             OutcomeUnknown: the connection was lost while committing.
         """
@@ -160,17 +168,11 @@ class Database:
             fairy = await connection.get_raw_connection()
             driver: Any = fairy.driver_connection
             try:
-                transaction = driver.transaction()
-            except asyncpg.InterfaceError:
-                # Closed since it was taken from the pool; handed back as it is, it would be the next one's trouble.
-                await connection.invalidate()
-                raise
-            try:
-                await transaction.start()
+                await driver.execute(_BEGIN)
                 yield driver
             except BaseException:
                 try:
-                    await transaction.rollback()
+                    await driver.execute("ROLLBACK")
                 except BaseException as error:
                     # Also when this task is cancelled once more: the pool does not know of the transaction, and
                     # would hand the connection on with it still open.
@@ -179,7 +181,9 @@ class Database:
                         raise
                 raise
             try:
-                await transaction.commit()
+                if await driver.execute("COMMIT") != "COMMIT":
+                    # What the server says of a transaction in which something failed, whoever has overlooked it.
+                    raise asyncpg.InFailedSQLTransactionError("the transaction had failed, and was rolled back")
             except BaseException as error:
                 # Whatever state the connection is in, it is not one to hand on.
                 await connection.invalidate()
