@@ -194,7 +194,7 @@ async def _write(connection: asyncpg.Connection, counts: _Counts) -> None:
         await token_store.write_uses(connection, changed)
     refusals = counts.refusals.copy()
     if counts.unread:
-        found = await token_store.read_tokens(connection, {refusal.token_id for refusal, _ in counts.unread})
+        _, found = await token_store.read_tokens(connection, {refusal.token_id for refusal, _ in counts.unread})
         for (refusal, hour), count in counts.unread.items():
             if refusal.token_id in found:
                 refusals[refusal] += count

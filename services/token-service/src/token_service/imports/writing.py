@@ -190,7 +190,7 @@ class RowWriter:
         """The tokens that these references have, where the rows are the same."""
         references = {place: (orders[place].campaign_id, orders[place].reference or "") for place in repeated}
         ids = await store.read_references(connection, self._tenant, set(references.values()))
-        found = await token_store.read_tokens(connection, set(ids.values()))
+        _, found = await token_store.read_tokens(connection, set(ids.values()))
         for place, reference in references.items():
             token_id = ids.get(reference)
             row = None if token_id is None else found.get(token_id)

@@ -114,13 +114,13 @@ class Uses:
         return self.total - self.by_bots - self.by_scanners
 
     def add(self, more: "Uses") -> "Uses":
-        """Both together; `more` came later."""
+        """Both together."""
         return Uses(
             self.total + more.total,
             self.by_bots + more.by_bots,
             self.by_scanners + more.by_scanners,
-            self.first_at or more.first_at,
-            more.last_at or self.last_at,
+            min(filter(None, (self.first_at, more.first_at)), default=None),
+            max(filter(None, (self.last_at, more.last_at)), default=None),
         )
 
 

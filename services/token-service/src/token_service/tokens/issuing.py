@@ -162,14 +162,14 @@ class Issuing:
             mac = each.key.mac(mac_text(token_id, content))
             records.append(store.record_of(token_id, content, placements[_placement(each)], mac))
             results.append(Issued(each.key.mint(Plain(each.sequence, expiry_minute_of(content.expires_at))), content))
-        if len(records) < _MANY:
-            await store.insert_tokens(connection, records)
-        else:
-            await store.copy_tokens(connection, records)
         hour = hour_of(now)
         issued = [each for each, result in zip(numbered, results, strict=True) if isinstance(result, Issued)]
         counts = Counter(CampaignCount(each.tenant, each.order.campaign_id, hour, "issued", "") for each in issued)
-        await add_campaign_counts(connection, counts)
+        if len(records) < _MANY:
+            await store.insert_tokens(connection, records, counts)
+        else:
+            await store.copy_tokens(connection, records)
+            await add_campaign_counts(connection, counts)
         _issued.inc(len(issued))
         return results, placements
 

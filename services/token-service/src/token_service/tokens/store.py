@@ -1,12 +1,13 @@
 """Statements on tokens. Connection first; the hot ones run on asyncpg's own and take whole batches."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import asyncpg
 
+from token_service.counting.store import CampaignCount
 from token_service.tokens.domain import Content, Token, TokenId, Uses
 
 
@@ -38,17 +39,13 @@ _JOINED = """
   JOIN token_service.placements p ON p.tenant = t.tenant AND p.number = t.placement
   JOIN token_service.campaigns c ON c.tenant = p.tenant AND c.campaign_id = p.campaign_id
 """
-_READ = f"SELECT {_COLUMNS} {_JOINED}"
+_READ = f"""
+WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
+SELECT moment.now, found.* FROM moment LEFT JOIN (SELECT {_COLUMNS} {_JOINED}) AS found ON true
+"""  # noqa: S608 — constants
 
-# Sorted, so that two batches cannot deadlock. The campaign's row is read after the lock was had, in the next
-# statement: a revocation that was committed meanwhile counts.
-_LOCK = """
-SELECT t.sequence
-  FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence)
-  JOIN token_service.tokens t USING (tenant, key_number, sequence)
- ORDER BY t.tenant, t.key_number, t.sequence
-   FOR NO KEY UPDATE OF t
-"""
+# Sorted, so that two batches cannot deadlock. What is locked is read as it is when the lock is had.
+_LOCK = f"SELECT {_COLUMNS} {_JOINED} ORDER BY t.tenant, t.key_number, t.sequence FOR NO KEY UPDATE OF t"
 
 _WRITE_USES = """
 UPDATE token_service.tokens t
@@ -92,23 +89,29 @@ TOKEN_COLUMNS = (
     "max_uses",
 )
 _INSERT_TOKENS = f"""
+WITH counted AS (
+  INSERT INTO token_service.campaign_counts AS kept (tenant, campaign_id, hour, event, detail, count)
+  SELECT * FROM unnest($13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::text[], $18::bigint[])
+   ORDER BY 1, 2, 3, 4, 5
+      ON CONFLICT (tenant, campaign_id, hour, event, detail) DO UPDATE SET count = kept.count + excluded.count
+)
 INSERT INTO token_service.tokens ({", ".join(TOKEN_COLUMNS)})
 SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::integer[], $5::smallint[], $6::text[],
                      $7::text[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[], $12::integer[])
 """  # noqa: S608 — constants
 
 
-async def read_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> dict[TokenId, Found]:
-    """Those that exist."""
+async def read_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> tuple[datetime, dict[TokenId, Found]]:
+    """The database's present moment, and those tokens that exist."""
     rows = await connection.fetch(_READ, *_columns(list(ids), 3))
-    return {found.token.id: found for found in map(_found, rows)}
+    found = (_found(row[1:]) for row in map(tuple, rows) if row[1] is not None)
+    return rows[0][0], {each.token.id: each for each in found}
 
 
 async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> dict[TokenId, Found]:
-    """The same, locked until the transaction ends."""
-    named = _columns(sorted(ids), 3)
-    await connection.fetch(_LOCK, *named)
-    return {found.token.id: found for found in map(_found, await connection.fetch(_READ, *named))}
+    """Those that exist, locked until the transaction ends."""
+    rows = await connection.fetch(_LOCK, *_columns(sorted(ids), 3))
+    return {found.token.id: found for found in map(_found, rows)}
 
 
 async def write_uses(connection: asyncpg.Connection, tokens: Sequence[Token]) -> None:
@@ -123,9 +126,12 @@ async def read_clock(connection: asyncpg.Connection) -> datetime:
     return now
 
 
-async def insert_tokens(connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]]) -> None:
-    """A few, as `record_of` makes them."""
-    await connection.execute(_INSERT_TOKENS, *_columns(records, len(TOKEN_COLUMNS)))
+async def insert_tokens(
+    connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]], counts: Mapping[CampaignCount, int]
+) -> None:
+    """A few, as `record_of` makes them, and what is counted of them, in one statement."""
+    counted = [(*key, count) for key, count in counts.items()]
+    await connection.execute(_INSERT_TOKENS, *_columns(records, len(TOKEN_COLUMNS)), *_columns(counted, 6))
 
 
 async def copy_tokens(connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]]) -> None:

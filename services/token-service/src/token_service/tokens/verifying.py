@@ -5,7 +5,7 @@
 A use of a token with a quota is written before the answer. Uses of all others are only counted, in batches.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -161,8 +161,8 @@ class Verifying:
             TokenNotFound, InvalidSignature: there is none, or it was edited.
         """
         async with driver_transaction(self._database) as connection:
-            found = await store.read_tokens(connection, [question.id])
-        answered = self._answer(question, found.get(question.id), datetime.now(UTC))
+            now, found = await store.read_tokens(connection, [question.id])
+        answered = self._answer(question, found.get(question.id), now)
         if answered.token is None:
             raise answered.refusal or TokenNotFound()
         token = answered.token
@@ -185,25 +185,8 @@ class Verifying:
 
     async def answer_within(self, connection: asyncpg.Connection, questions: Sequence[Question]) -> list[Answered]:
         """Decides, and writes what is used up, within the caller's transaction."""
-        found = await store.read_tokens(connection, {question.id for question in questions})
-        limited = {q.id for q in questions if q.kind is not None and q.id in found and found[q.id].token.is_limited}
-        if limited:
-            found |= await store.lock_tokens(connection, limited)
-        now = await store.read_clock(connection)
-        used: dict[TokenId, Token] = {}
-        answers: list[Answered] = []
-        for question in questions:
-            answered = self._answer(question, found.get(question.id), now)
-            token = answered.token
-            if token is not None and answered.refusal is None and token.is_limited and question.kind is not None:
-                token = token.with_uses(one_use(question.kind, now))
-                answered = replace(answered, token=token)
-                used[token.id] = token
-                found[token.id] = replace(found[token.id], token=token)
-            answers.append(answered)
-        if used:
-            await store.write_uses(connection, list(used.values()))
-        return answers
+        now, found = await store.read_tokens(connection, {question.id for question in questions})
+        return await self._decide(connection, questions, now, found, _limited(questions, now, found))
 
     def settle(self, answered: Answered) -> Token | Refusal:
         """Counts what became of a question, and says it; the token with all uses that are known by now."""
@@ -226,9 +209,41 @@ class Verifying:
         return token if token.is_limited else replace(token, uses=self._tally.with_unseen(token))
 
     async def _answer_line(self, questions: Sequence[Question]) -> Sequence[Token | Exception]:
-        async with self._database.raw_transaction() as connection:
-            answers = await self.answer_within(connection, questions)
+        async with self._database.raw_statement() as connection:
+            now, found = await store.read_tokens(connection, {question.id for question in questions})
+        limited = _limited(questions, now, found)
+        if limited:
+            async with self._database.raw_transaction() as connection:
+                answers = await self._decide(connection, questions, now, found, limited)
+        else:
+            answers = [self._answer(question, found.get(question.id), now) for question in questions]
         return [self.settle(answered) for answered in answers]
+
+    async def _decide(
+        self,
+        connection: asyncpg.Connection,
+        questions: Sequence[Question],
+        now: datetime,
+        found: dict[TokenId, Found],
+        limited: set[TokenId],
+    ) -> list[Answered]:
+        """One by one, each after those before it; what is used up is written."""
+        if limited:
+            found |= await store.lock_tokens(connection, limited)
+        used: dict[TokenId, Token] = {}
+        answers: list[Answered] = []
+        for question in questions:
+            answered = self._answer(question, found.get(question.id), now)
+            token = answered.token
+            if token is not None and answered.refusal is None and token.is_limited and question.kind is not None:
+                token = token.with_uses(one_use(question.kind, now))
+                answered = replace(answered, token=token)
+                used[token.id] = token
+                found[token.id] = replace(found[token.id], token=token)
+            answers.append(answered)
+        if used:
+            await store.write_uses(connection, list(used.values()))
+        return answers
 
     def _answer(self, question: Question, found: Found | None, now: datetime) -> Answered:
         # With a number used twice, as after a restored backup, the minute tells that the row is another token's.
@@ -247,3 +262,15 @@ class Verifying:
             _refused.labels(refusal.stable_code).inc()
             self._tally.refused(tenant, refusal.stable_code, datetime.now(UTC), token_id)
         raise refusal
+
+
+def _limited(questions: Sequence[Question], now: datetime, found: Mapping[TokenId, Found]) -> set[TokenId]:
+    """The tokens with a quota that somebody may get some of: only those are locked."""
+    return {
+        question.id
+        for question in questions
+        if question.kind is not None
+        and question.id in found
+        and found[question.id].token.is_limited
+        and refusal_of(found[question.id].token, now) is None
+    }
