@@ -363,7 +363,7 @@ async def test_too_many_forms_for_one_address_wait(house: House, settings: Setti
 async def test_a_hundred_people_at_once_all_arrive(house: House, settings: Settings) -> None:
     """With connections enough that nobody waits for one for longer than the pool lets them, on a slow machine too."""
     app = create_app(
-        settings.model_copy(update={"database_pool_size": 40}),
+        settings.model_copy(update={"database_pool_size": 40, "database_wait_seconds": 120.0}),
         cost=FAST,
         tokens_transport=httpx.ASGITransport(FakeTokens().app()),
     )

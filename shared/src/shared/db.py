@@ -112,11 +112,11 @@ class Database:
     few statements where SQLAlchemy's share of the time counts.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200, wait_seconds: float = 5.0) -> None:
         # A restarted database leaves dead connections in the pool: look before use, not fail after.
-        self.engine = _create_engine(url, pool_size, statement_cache, look_first=True)
+        self.engine = _create_engine(url, pool_size, statement_cache, wait_seconds, look_first=True)
         # The lines of group commit try again by themselves; the look would be one of their five round trips.
-        self._raw_engine = _create_engine(url, _RAW_CONNECTIONS, statement_cache, look_first=False)
+        self._raw_engine = _create_engine(url, _RAW_CONNECTIONS, statement_cache, wait_seconds, look_first=False)
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "Database":
@@ -124,6 +124,7 @@ class Database:
             settings.database_url.get_secret_value(),
             pool_size=settings.database_pool_size,
             statement_cache=settings.database_statement_cache,
+            wait_seconds=settings.database_wait_seconds,
         )
 
     @asynccontextmanager
@@ -218,12 +219,14 @@ class Database:
         await self._raw_engine.dispose()
 
 
-def _create_engine(url: str, pool_size: int, statement_cache: int, *, look_first: bool) -> AsyncEngine:
+def _create_engine(
+    url: str, pool_size: int, statement_cache: int, wait_seconds: float, *, look_first: bool
+) -> AsyncEngine:
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
+        pool_timeout=wait_seconds,
         pool_pre_ping=look_first,
         # An error would quote the statement's values, names and sealed secrets among them, into the log.
         hide_parameters=True,

@@ -54,6 +54,9 @@ class ServiceSettings(BaseSettings):
     port: int = Field(..., ge=1, le=65535)
     database_url: SecretStr = Field(..., description="postgresql://role:password@host:port/database")
     database_pool_size: int = Field(10, ge=2, le=200)
+    database_wait_seconds: float = Field(
+        5.0, gt=0, description="How long a request waits for a free connection of the pool before it is refused (503)."
+    )
     database_statement_cache: int = Field(
         200,
         ge=0,
