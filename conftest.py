@@ -7,6 +7,8 @@ import pytest
 pytest_plugins = ["shared.testing"]
 
 
+# First, since the distribution of tests reads the marks in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keeps together, on one processor, what shares something costly: a file, or the one running platform."""
     for item in items:
