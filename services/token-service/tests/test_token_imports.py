@@ -202,6 +202,18 @@ class Streaming:
             self.rows += 1
 
 
+def _scope(house: House) -> dict[str, Any]:
+    authorization = house.headers["Authorization"].encode()
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": PATH,
+        "raw_path": PATH.encode(),
+        "query_string": urlencode(DEFAULTS).encode(),
+        "headers": [(b"content-type", b"text/csv"), (b"authorization", authorization)],
+    }
+
+
 async def test_a_long_list_is_answered_in_order_and_in_constant_memory(house: House) -> None:
     """10,000 wide rows: 8 MB in and 9 MB out, of which only a part may ever be held."""
     rows, held = 10_000, 7_000_000
@@ -213,20 +225,9 @@ async def test_a_long_list_is_answered_in_order_and_in_constant_memory(house: Ho
             yield b"".join(b"c%d,%b\n" % (number, padding) for number in range(start, start + 80))
 
     streaming = Streaming(parts())
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": PATH,
-        "raw_path": PATH.encode(),
-        "query_string": urlencode(DEFAULTS).encode(),
-        "headers": [
-            (b"content-type", b"text/csv"),
-            (b"authorization", house.headers["Authorization"].encode()),
-        ],
-    }
     tracemalloc.start()
     try:
-        await house.app(scope, streaming.receive, streaming.send)
+        await house.app(_scope(house), streaming.receive, streaming.send)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -253,6 +254,34 @@ async def test_rows_are_written_while_more_are_coming(house: House) -> None:
     sending = house.client.post(PATH, params=DEFAULTS, content=chunks(), headers=headers)
     answer, _ = await asyncio.gather(sending, see_the_first())
     assert len(answer.text.splitlines()) == 3
+
+
+async def test_whoever_waits_for_an_answer_before_sending_more_gets_it(house: House) -> None:
+    """Row by row: neither side waits for the other for ever."""
+    answered = asyncio.Event()
+    streaming = Streaming(iter(()))
+    sent = 0
+
+    async def receive() -> dict[str, Any]:
+        nonlocal sent
+        sent += 1
+        if sent == 1:
+            return {"type": "http.request", "body": b"customer_id\nc0\n", "more_body": True}
+        if sent <= 5:
+            await answered.wait()
+            answered.clear()
+            return {"type": "http.request", "body": b"c%d\n" % (sent - 1), "more_body": sent < 5}
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        before = streaming.rows
+        await streaming.send(message)
+        if streaming.rows > max(before, 0):
+            answered.set()
+
+    async with asyncio.timeout(20):
+        await house.app(_scope(house), receive, send)
+    assert (streaming.status, streaming.rows, streaming.out_of_order) == (200, 5, 0)
 
 
 async def _texts(content: bytes, size: int) -> list[str]:

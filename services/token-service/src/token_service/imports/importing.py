@@ -8,7 +8,6 @@ Reading and writing overlap; the queue between them is bounded, and so is memory
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import structlog
@@ -51,23 +50,32 @@ async def import_rows(
     """
     queue: _Queue[R] = asyncio.Queue(_QUEUED)
     reading = asyncio.create_task(_read(blocks, queue))
+    getting = asyncio.create_task(queue.get())
     writing: deque[asyncio.Task[list[tuple[Row[R], Outcome]]]] = deque()
     try:
-        while (rows := await queue.get()) is not None:
-            if isinstance(rows, Exception):
-                raise rows
-            writing.append(asyncio.create_task(_write(writer, rows)))
-            # While the database writes some rows, the next are made ready.
-            if len(writing) >= _WRITTEN_AT_ONCE:
-                yield shape(await writing.popleft())
+        while True:
+            # While the database writes some rows, the next are made ready; and whoever waits for an answer before
+            # sending more gets it.
+            oldest = [writing[0]] if writing else []
+            taken = [getting] if len(writing) < _WRITTEN_AT_ONCE else []
+            await asyncio.wait([*oldest, *taken], return_when=asyncio.FIRST_COMPLETED)
+            if writing and writing[0].done():
+                yield shape(writing.popleft().result())
+            elif getting.done():
+                rows = getting.result()
+                if rows is None:
+                    break
+                if isinstance(rows, Exception):
+                    raise rows
+                writing.append(asyncio.create_task(_write(writer, rows)))
+                getting = asyncio.create_task(queue.get())
         while writing:
             yield shape(await writing.popleft())
     finally:
         reading.cancel()
+        getting.cancel()
         # What was begun is ended: a row is either written and answered, or neither.
-        await asyncio.gather(*writing, return_exceptions=True)
-        with suppress(asyncio.CancelledError):
-            await reading
+        await asyncio.gather(*writing, getting, reading, return_exceptions=True)
 
 
 async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
