@@ -1,9 +1,7 @@
 """The use cases of the ledger: what vendors and the platform may ask for, in their words."""
 
-import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from shared.callers import Caller
 from shared.db import Database
@@ -21,11 +19,9 @@ from points_ledger.domain.transactions import (
     Transaction,
     TransactionNotFound,
 )
+from points_ledger.hold_times import HoldTimes
 from points_ledger.ledger import Ledger, Order, Shape
 from points_ledger.queries import Balance
-
-#: How long a vendor's hold time is remembered: it is asked for with every commit and changes hardly ever.
-_REMEMBER_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +39,7 @@ class PointsService:
     def __init__(self, database: Database, ledger: Ledger, *, hold_seconds: int) -> None:
         self._database = database
         self._ledger = ledger
-        self._default_hold_seconds = hold_seconds
-        self._hold_times: dict[tuple[str, str], tuple[float, timedelta]] = {}
+        self._hold_times = HoldTimes(database, default_seconds=hold_seconds)
 
     async def hold_points(
         self,
@@ -58,7 +53,7 @@ class PointsService:
         key: RequestKey | None,
     ) -> Answer:
         """Phase 1 of a redemption (commit)."""
-        hold = await self._hold_time(caller.tenant, caller.vendor)
+        hold = await self._hold_times.of(caller.tenant, caller.vendor)
         command = Commit(caller.tenant, caller.vendor, transaction_id, user_id, points, description, hold)
         return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
 
@@ -182,17 +177,4 @@ class PointsService:
 
     async def set_hold_time(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
         """For holds from now on; those that are open keep their end."""
-        async with self._database.transaction() as connection:
-            await queries.set_hold_seconds(connection, tenant, vendor_id, hold_seconds)
-        self._hold_times.pop((tenant, vendor_id), None)
-
-    async def _hold_time(self, tenant: str, vendor_id: str) -> timedelta:
-        now = time.monotonic()
-        known = self._hold_times.get((tenant, vendor_id))
-        if known is not None and now - known[0] < _REMEMBER_SECONDS:
-            return known[1]
-        async with self._database.transaction() as connection:
-            seconds = await queries.read_hold_seconds(connection, tenant, vendor_id)
-        hold = timedelta(seconds=seconds or self._default_hold_seconds)
-        self._hold_times[tenant, vendor_id] = (now, hold)
-        return hold
+        await self._hold_times.set(tenant, vendor_id, hold_seconds)

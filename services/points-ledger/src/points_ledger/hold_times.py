@@ -1,0 +1,62 @@
+"""How long vendors' holds last: asked for with every commit, changed hardly ever, and so remembered briefly."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from datetime import timedelta
+from typing import Final
+
+from shared.db import Database
+
+from points_ledger import queries
+
+REMEMBER_SECONDS: Final = 2.0
+_REMEMBERED: Final = 10_000
+
+
+class HoldTimes:
+    """One a process; another process's change is seen after `REMEMBER_SECONDS`."""
+
+    def __init__(self, database: Database, *, default_seconds: int) -> None:
+        self._database = database
+        self._default_seconds = default_seconds
+        self._known: OrderedDict[tuple[str, str], tuple[float, timedelta]] = OrderedDict()
+        self._asking: dict[tuple[str, str], asyncio.Task[timedelta]] = {}
+
+    async def of(self, tenant: str, vendor_id: str) -> timedelta:
+        """The vendor's own, or else the default."""
+        key = (tenant, vendor_id)
+        known = self._known.get(key)
+        if known is not None and time.monotonic() - known[0] < REMEMBER_SECONDS:
+            return known[1]
+        asking = self._asking.get(key)
+        if asking is None:
+            # Once for all who wait: a thousand commits at once would take all connections with the same question.
+            asking = self._asking[key] = asyncio.create_task(self._ask(key))
+            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+        # Shielded: one caller that hangs up must not take the answer from the others.
+        return await asyncio.shield(asking)
+
+    async def set(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
+        """For holds from now on; those that are open keep their end."""
+        async with self._database.transaction() as connection:
+            await queries.set_hold_seconds(connection, tenant, vendor_id, hold_seconds)
+        self._remember((tenant, vendor_id), time.monotonic(), timedelta(seconds=hold_seconds))
+
+    async def _ask(self, key: tuple[str, str]) -> timedelta:
+        asked_at = time.monotonic()
+        async with self._database.transaction() as connection:
+            seconds = await queries.read_hold_seconds(connection, *key)
+        hold = timedelta(seconds=seconds or self._default_seconds)
+        known = self._known.get(key)
+        if known is not None and known[0] > asked_at:
+            # Set anew while this was on its way.
+            return known[1]
+        self._remember(key, asked_at, hold)
+        return hold
+
+    def _remember(self, key: tuple[str, str], asked_at: float, hold: timedelta) -> None:
+        self._known[key] = (asked_at, hold)
+        self._known.move_to_end(key)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
