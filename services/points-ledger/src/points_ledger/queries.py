@@ -35,7 +35,13 @@ async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -
         .on_conflict_do_nothing()
         .returning(accounts.c.user_id)
     )
-    return (await connection.execute(statement)).first() is not None
+    if (await connection.execute(statement)).first() is not None:
+        return True
+    # A lock is a write: as every repeated answer, this one waits for the durability of the first.
+    columns = accounts.c
+    there = sa.select(columns.user_id).where(columns.tenant == tenant, columns.user_id == user_id)
+    await connection.execute(there.with_for_update(key_share=True))
+    return False
 
 
 async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:
