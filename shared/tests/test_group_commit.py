@@ -190,6 +190,43 @@ async def test_a_full_line_refuses_at_once_and_takes_again_when_there_is_room() 
     assert "one too many" not in writer.written
 
 
+async def test_no_new_attempt_is_begun_when_patience_is_at_its_end() -> None:
+    """A database that does not answer at all takes its time with every single attempt."""
+    now = 0.0
+
+    def fail(_: Sequence[str]) -> None:
+        nonlocal now
+        now += 4
+        raise TimeoutError
+
+    writer = Writer(fail)
+    answers = await submit_all(Line(writer, name="t", lanes=1, patience_seconds=10, clock=lambda: now), "a", "b")
+
+    assert len(writer.tried) == 3
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+
+
+async def test_nobody_stands_in_line_for_longer_than_patience_lasts() -> None:
+    now = 0.0
+    gate = asyncio.Event()
+    writer = Writer(lambda _: _wait(gate))
+    line = Line(writer, name="t", lanes=1, patience_seconds=10, clock=lambda: now)
+    in_hand = asyncio.create_task(line.submit("in hand"))
+    await turns(lambda: writer.at_once == 1)
+    early = asyncio.create_task(line.submit("early"))
+    await asyncio.sleep(0)
+    now = 11.0
+    late = asyncio.create_task(line.submit("late"))
+    await asyncio.sleep(0)
+    gate.set()
+
+    assert await in_hand == "in hand done", "what was begun is finished, however long it takes"
+    with pytest.raises(Unavailable):
+        await early
+    assert await late == "late done"
+    assert writer.written == ["in hand", "late"]
+
+
 async def test_lanes_overlap_and_are_no_more_than_agreed() -> None:
     gate = asyncio.Event()
     writer = Writer(lambda _: _wait(gate))

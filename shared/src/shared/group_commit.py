@@ -12,11 +12,13 @@ What holds:
   refused with `Unavailable`;
 - a batch that fails for another reason is split in halves, so that one bad command harms no other;
 - a commit whose answer was lost is never repeated: its commands end as `OutcomeUnknown`;
-- the line is bounded: a full one refuses at once instead of growing;
+- the line is bounded: a full one refuses at once instead of growing, and nobody stands in it for longer than
+  `patience_seconds`, however long a database that does not answer holds up those before;
 - `close()` takes no more and finishes what waits.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
@@ -54,6 +56,8 @@ class GroupCommit(Generic[C, R]):
         batch_size: commands in one transaction at most.
         line_length: commands that may wait; more are refused with `Unavailable`.
         attempts: how often a batch is tried while the trouble is a passing one.
+        patience_seconds: after which no new attempt is begun, and nothing that has waited for so long.
+        clock: seconds, monotonic; handed in by tests.
     """
 
     def __init__(
@@ -65,13 +69,17 @@ class GroupCommit(Generic[C, R]):
         batch_size: int = 256,
         line_length: int = 4096,
         attempts: int = 5,
+        patience_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write = write
         self._name = name
         self._batch_size = batch_size
         self._line_length = line_length
         self._attempts = attempts
-        self._line: deque[tuple[C, asyncio.Future[R]]] = deque()
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._line: deque[tuple[C, asyncio.Future[R], float]] = deque()
         self._free_lanes = lanes
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -90,7 +98,7 @@ class GroupCommit(Generic[C, R]):
         if self._closed or len(self._line) >= self._line_length:
             raise Unavailable("Too many requests are waiting. Please try again shortly.", log=f"{self._name}: full")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._line.append((command, answer))
+        self._line.append((command, answer, self._clock()))
         if self._free_lanes > 0:
             self._free_lanes -= 1
             lane = asyncio.create_task(self._serve(), name=f"group-commit-{self._name}")
@@ -109,13 +117,22 @@ class GroupCommit(Generic[C, R]):
         await asyncio.sleep(0)
         try:
             while self._line:
-                batch = [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]
-                # Whoever hung up while waiting in line has no one left to answer; nothing was begun for it.
-                batch = [(command, answer) for command, answer in batch if not answer.done()]
+                batch = self._next_batch()
                 if batch:
                     await self._carry_or_refuse(batch)
         finally:
             self._free_lanes += 1
+
+    def _next_batch(self) -> list[tuple[C, asyncio.Future[R]]]:
+        """Those at the head of the line, but for whoever has hung up or waited too long: nothing was begun for them."""
+        too_long_ago = self._clock() - self._patience_seconds
+        batch = []
+        for command, answer, since in [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]:
+            if since < too_long_ago:
+                _refuse([(command, answer)], Unavailable(log=f"{self._name}: waited too long"))
+            elif not answer.done():
+                batch.append((command, answer))
+        return batch
 
     async def _carry_or_refuse(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
         """Whatever happens to the lane, nobody waits for ever."""
@@ -132,19 +149,20 @@ class GroupCommit(Generic[C, R]):
 
     async def _carry(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
         self._batch.observe(len(batch))
+        until = self._clock() + self._patience_seconds
         for attempt in range(1, self._attempts + 1):
             try:
                 results = await self._write([command for command, _ in batch])
             except OutcomeUnknown as error:
                 return _refuse(batch, error)
             except Refusal as error:
-                if attempt == self._attempts or not isinstance(error, Unavailable):
+                if attempt == self._attempts or self._clock() > until or not isinstance(error, Unavailable):
                     return _refuse(batch, error)
             # Anything may be raised by a driver: what is not passing is isolated by halving, never swallowed.
             except Exception as error:
                 if not is_passing(error):
                     return await self._halve(batch, error)
-                if attempt == self._attempts:
+                if attempt == self._attempts or self._clock() > until:
                     _log.warning("batch given up", line=self._name, commands=len(batch), error=repr(error))
                     return _refuse(batch, Unavailable(log=f"{self._name}: {error!r}"))
             else:
