@@ -289,11 +289,12 @@ def _given(database: str, register: str, port: int) -> dict[str, object]:
 
 
 def _process_id_at(port: int) -> int:
-    return next(
+    process_id: int = next(
         process.pid
         for process in psutil.Process(os.getpid()).children()
         if any(each.laddr.port == port for each in process.net_connections(kind="tcp"))
     )
+    return process_id
 
 
 def _resident_bytes(process_id: int) -> int:
