@@ -6,13 +6,13 @@ from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
+from shared.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of, origin_of
 from shared.errors import Refusal, Unauthenticated
 from shared.idempotency import IdempotencyKey
 from shared.identifiers import Identifier
 from shared.problems import problem_response
 
 from sso_issuer.onboarding_client import OnboardingClient, Session
-from sso_issuer.redirects.cross_site import OPAQUE, CrossSiteRequest, foreign_origin, origin_of
 from sso_issuer.redirects.domain import Asker
 from sso_issuer.redirects.pages import Pages, language_of, weight_of
 from sso_issuer.redirects.routes import answer_of
@@ -90,7 +90,7 @@ async def ask_to_redeem(vendor_id: VendorId, request: Request) -> Response:
 async def preflight(vendor_id: VendorId, request: Request) -> Response:
     """A browser asks for its front end. It sends no cookie along, so any tenant's origin is let in here; the
     request itself is held to the origins of the user's own tenant."""
-    origin = _foreign_origin(request)
+    origin = foreign_origin_of(request)
     headers = {"Allow": _ALLOWED_METHODS, "Vary": "Origin"}
     if origin is not None:
         onboarding: OnboardingClient = request.app.state.onboarding
@@ -136,7 +136,7 @@ async def _admit(request: Request) -> tuple[Session | None, bool]:
         CrossSiteRequest: from another site, and not from a front end of the user's tenant.
     """
     onboarding: OnboardingClient = request.app.state.onboarding
-    origin = _foreign_origin(request) if request.method == "POST" else None
+    origin = foreign_origin_of(request) if request.method == "POST" else None
     if origin == OPAQUE:
         raise CrossSiteRequest
     cookie = request.cookies.get(SESSION_COOKIE, "")
@@ -152,18 +152,6 @@ async def _admit(request: Request) -> tuple[Session | None, bool]:
     return session, origin is not None
 
 
-def _foreign_origin(request: Request) -> str | None:
-    headers = request.headers
-    here = f"{request.app.state.proxies.scheme(request.scope)}://{headers.get('host', '')}"
-    own = {origin_of(request.app.state.settings.public_url), origin_of(here)}
-    return foreign_origin(
-        sec_fetch_site=headers.get("sec-fetch-site"),
-        origin=headers.get("origin"),
-        referer=headers.get("referer"),
-        own=frozenset(origin for origin in own if origin is not None),
-    )
-
-
 def _cors_headers(request: Request) -> dict[str, str]:
     origin = request.headers.get("origin")
     if origin is None:
@@ -177,8 +165,8 @@ def _cors_headers(request: Request) -> dict[str, str]:
 
 def _to_sign_in(request: Request, vendor_id: str) -> Response:
     back = f"/sso/v1/redeem/{quote(vendor_id, safe='')}"
-    location = f"{request.app.state.settings.public_url}/login?next={quote(back, safe='')}"
-    return Response(status_code=303, headers={"Location": location})
+    # A path alone: whoever came by https stays there, whatever the platform's first address is.
+    return Response(status_code=303, headers={"Location": f"/login?next={quote(back, safe='')}"})
 
 
 def render_refusal(refusal: Refusal, request: Request) -> Response:

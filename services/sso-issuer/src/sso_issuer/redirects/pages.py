@@ -11,11 +11,11 @@ from typing import Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
+from shared.cross_site import origin_of
 from shared.errors import Refusal, Unavailable
 from shared.problems import headers_of, status_of
 from starlette.responses import HTMLResponse
 
-from sso_issuer.redirects.cross_site import origin_of
 from sso_issuer.redirects.domain import Redirect
 
 _TEXTS: Final[Mapping[str, Mapping[str, str]]] = {

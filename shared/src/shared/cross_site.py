@@ -1,4 +1,4 @@
-"""Whether a browser's request comes from our own pages.
+"""Whether a browser's request comes from this site's own pages.
 
 The session's cookie goes along with requests that other sites cause. Judged by what only the browser can set:
 `Sec-Fetch-Site`, then `Origin`, then `Referer`. A request with none of the three comes from no browser that
@@ -6,6 +6,8 @@ could be tricked, and has the cookie because whoever sends it holds it.
 """
 
 from urllib.parse import urlsplit
+
+from starlette.requests import Request
 
 from shared.errors import Forbidden
 
@@ -34,6 +36,20 @@ def origin_of(url: str) -> str | None:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
     return f"{parts.scheme}://{host}{suffix}"
+
+
+def foreign_origin_of(request: Request) -> str | None:
+    """`foreign_origin` of a request to a service, which is reached under its public URL and under what it was
+    asked for."""
+    headers = request.headers
+    here = f"{request.app.state.proxies.scheme(request.scope)}://{headers.get('host', '')}"
+    own = {origin_of(request.app.state.settings.public_url), origin_of(here)}
+    return foreign_origin(
+        sec_fetch_site=headers.get("sec-fetch-site"),
+        origin=headers.get("origin"),
+        referer=headers.get("referer"),
+        own=frozenset(origin for origin in own if origin is not None),
+    )
 
 
 def foreign_origin(
