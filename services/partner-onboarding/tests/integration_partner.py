@@ -81,9 +81,10 @@ def carried(answer: httpx.Response) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(answer.headers["location"]).query, keep_blank_values=True))
 
 
-async def redeem(house: House, client_id: str, code: str, **changes: str) -> httpx.Response:
+async def redeem(house: House, client_id: str, code: str, **changes: str | None) -> httpx.Response:
     """Redeems as the issuer does."""
-    body = {"code": code, "client_id": client_id, "redirect_uri": CALLBACK, "code_verifier": VERIFIER} | changes
+    body: dict[str, str | None] = {"code": code, "client_id": client_id, "redirect_uri": CALLBACK}
+    body |= {"code_verifier": VERIFIER} | changes
     return await house.http.post("/internal/authorization-codes/redeem", json=body, headers=house.service("sso-issuer"))
 
 

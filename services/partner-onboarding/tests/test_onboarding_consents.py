@@ -192,6 +192,19 @@ async def test_a_code_is_good_only_for_the_request_it_was_given_to(house: House,
     assert (await redeem(house, client_id, code)).status_code == 200
 
 
+async def test_a_link_may_go_without_pkce_and_then_the_code_goes_without_a_verifier(house: House) -> None:
+    """Whoever redeems a code shows the client's own credentials. A verifier for such a code means that somebody has
+    taken the challenge out of the link; a code with a challenge never goes without one."""
+    await sign_in_as(house, "tenant_admin")
+    client_id = await third_party(house)
+    bare = await consented_code(house, client_id, link(code_challenge=None, code_challenge_method=None))
+    assert (await redeem(house, client_id, bare)).status_code == 404
+    assert (await redeem(house, client_id, bare, code_verifier=None)).status_code == 200
+    whole = await consented_code(house, client_id)
+    assert (await redeem(house, client_id, whole, code_verifier=None)).status_code == 404
+    assert (await redeem(house, client_id, whole)).status_code == 200
+
+
 async def test_another_client_cannot_redeem_the_code(house: House) -> None:
     await sign_in_as(house, "tenant_admin")
     client_id, other = await third_party(house), await third_party(house)
@@ -258,8 +271,12 @@ async def test_withdrawal_holds_at_once_for_consent_and_codes(house: House) -> N
     assert (await redeem(house, client_id, code)).status_code == 404
     assert "The permission is withdrawn." in (await house.http.get(done.headers["location"])).text
     await consented_code(house, client_id, link(scope="users:read"))
+    await consented_code(house, client_id, link(scope="points:read"))
     anew = (await told_consent(house, client_id)).json()
-    assert (anew["version"], anew["scopes"]) == (3, ["users:read"])
+    assert (anew["version"], anew["since_version"]) == (4, 3)
+    assert anew["scopes"] == ["points:read", "users:read"]
+    # Consent that is given again brings nothing back of what the withdrawal has ended.
+    assert (await redeem(house, client_id, code)).status_code == 404
 
 
 async def test_disabling_the_client_ends_consent_and_codes_at_once(house: House) -> None:
@@ -309,22 +326,29 @@ async def test_the_receipt_says_who_allowed_whom_what_in_which_words(house: Hous
         assert (await house.http.get(missing)).status_code == 404
 
 
-async def test_the_api_lists_and_withdraws_for_a_session_with_proof(house: House) -> None:
+async def test_the_api_lists_and_withdraws_for_a_session_on_this_site(house: House) -> None:
     await sign_in_as(house, "tenant_admin")
     client_id = await third_party(house)
     await consented_code(house, client_id)
     listed = await house.http.get("/v1/consents")
     (told,) = listed.json()["consents"]
     assert (told["client_id"], told["state"], told["designated_user"]) == (client_id, "granted", "boss")
-    forged = await house.http.delete(f"/v1/consents/{client_id}")
-    assert (forged.status_code, forged.json()["code"]) == (403, "form_expired")
-    proof = {"X-CSRF-Token": listed.headers["x-csrf-token"]}
-    for _ in range(2):
-        assert (await house.http.delete(f"/v1/consents/{client_id}", headers=proof)).status_code == 204
+    for foreign in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Referer": "https://evil.example/"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "https://other.points.example"},
+    ):
+        forged = await house.http.delete(f"/v1/consents/{client_id}", headers=foreign)
+        assert (forged.status_code, forged.json()["code"]) == (403, "cross_site_request")
+    assert (await told_consent(house, client_id)).status_code == 200
+    for ours in ({}, {"Origin": "https://points.example", "Sec-Fetch-Site": "same-origin"}):
+        assert (await house.http.delete(f"/v1/consents/{client_id}", headers=ours)).status_code == 204
     assert (await told_consent(house, client_id)).status_code == 404
     history = (await house.http.get(f"/v1/consents/{client_id}")).json()
     assert [version["event"] for version in history["versions"]] == ["withdrawn", "granted"]
-    assert (await house.http.delete("/v1/consents/nobody", headers=proof)).status_code == 404
+    assert (await house.http.delete("/v1/consents/nobody")).status_code == 404
 
 
 async def test_the_api_takes_operators_clients_of_the_tenant_and_nobody_else(house: House) -> None:

@@ -65,6 +65,8 @@ def test_a_third_party_never_gets_more_than_consent_registration_and_request(
         ({"version": 4}, None),
         ({"scopes": ISSUED.scopes | {"tokens:stats"}}, None),
         ({"version": 2}, "consent_replaced"),
+        ({"version": 4, "since_version": 3}, None),
+        ({"version": 5, "since_version": 5}, "consent_withdrawn"),
         ({"subject": "other"}, "user_replaced"),
         ({"scopes": frozenset({"points:read"})}, "scope_withdrawn"),
     ],

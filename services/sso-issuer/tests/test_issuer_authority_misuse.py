@@ -81,7 +81,7 @@ def _error(answer: httpx.Response, status: int = 400) -> str:
     [
         ({"redirect_uri": "https://evil.example/"}, "invalid_grant"),
         ({"redirect_uri": ""}, "invalid_request"),
-        ({"code_verifier": ""}, "invalid_request"),
+        ({"code_verifier": ""}, "invalid_grant"),
         ({"code_verifier": VERIFIER.upper()}, "invalid_grant"),
         ({"code_verifier": "short"}, "invalid_grant"),
         ({"code_verifier": CHALLENGE}, "invalid_grant"),
@@ -98,6 +98,14 @@ async def test_a_code_goes_with_all_that_it_was_asked_with(world: World, changed
     # Whoever tried that without the code's own words has not spoilt it.
     assert (await _redeem(world, auth, code)).status_code == 200
     assert await _reasons(world, "refused") == [error]
+
+
+async def test_a_code_without_a_challenge_goes_without_a_verifier_and_only_so(world: World) -> None:
+    """Whoever has taken the challenge out of a client's link meets a client that sends its verifier."""
+    auth = _third_party(world)
+    code = world.give_code(auth[0], None)
+    assert _error(await _redeem(world, auth, code)) == "invalid_grant"
+    assert (await _redeem(world, auth, code, code_verifier="")).status_code == 200
 
 
 async def test_a_challenge_that_was_the_verifier_itself_is_of_no_use(world: World) -> None:
@@ -225,6 +233,10 @@ async def test_a_withdrawn_smaller_or_handed_over_consent_ends_tokens(world: Wor
     assert not await _is_active(world, auth, token)
     del world.onboarding.consents[world.tenant, auth[0]]
     assert not await _is_active(world, auth, token)
+    # Withdrawn, and given anew: what the withdrawal has ended stays ended.
+    world.consent(auth[0], "points:read", "users:read", version=6, since_version=6)
+    assert not await _is_active(world, auth, token)
+    assert await _is_active(world, auth, await _token(world, auth))
     assert await _reasons(world, "introspected") == [
         None,
         "scope_withdrawn",
@@ -232,6 +244,8 @@ async def test_a_withdrawn_smaller_or_handed_over_consent_ends_tokens(world: Wor
         "user_replaced",
         "consent_replaced",
         "consent_withdrawn",
+        "consent_withdrawn",
+        None,
     ]
 
 

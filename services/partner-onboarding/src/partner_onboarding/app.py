@@ -144,7 +144,7 @@ def create_app(
     app.include_router(user_routes(register.users))
     request_limit = RateLimit(counts, settings.integration_requests_per_address, 3600, "integration-requests")
     app.include_router(integration_routes(register.integrations, request_limit, answers))
-    app.include_router(consent_routes(register.consents, sessions, pages))
+    app.include_router(consent_routes(register.consents, sessions))
     app.include_router(audit_routes(register.audit))
     app.include_router(internal_routes(register.clients, register.users, sessions, register.tenants, register.consents))
     app.include_router(sign_in_routes(pages, sessions))

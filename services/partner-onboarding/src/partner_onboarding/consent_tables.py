@@ -85,7 +85,7 @@ authorization_codes = Table(
     Column("code_hash", LargeBinary, nullable=False, comment="SHA-256 of 256 random bits"),
     Column("client_id", Text, nullable=False),
     Column("redirect_uri", Text, nullable=False),
-    Column("code_challenge", Text, nullable=False, comment="PKCE, S256"),
+    Column("code_challenge", Text, comment="PKCE, S256; none where the link had none"),
     Column("scopes", TEXTS, nullable=False),
     Column("consent_version", Integer, nullable=False),
     Column("expires_at", WHEN, nullable=False),

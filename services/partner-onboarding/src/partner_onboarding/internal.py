@@ -51,7 +51,7 @@ class CodeToRedeem(BaseModel):
     code: _Secret
     client_id: _Secret
     redirect_uri: _Secret
-    code_verifier: _Secret
+    code_verifier: _Secret | None = None
 
 
 class RedeemedCode(BaseModel):
@@ -67,6 +67,7 @@ class PresentConsent(BaseModel):
     subject: str
     scopes: list[str]
     version: int
+    since_version: int
     granted_at: Timestamp
 
 
@@ -145,12 +146,13 @@ def internal_routes(
 
     @routes.get("/tenants/{tenant}/consents/{client_id}", dependencies=[_Issuer])
     async def present_consent(tenant: Annotated[Tenant, Path()], client_id: str) -> PresentConsent:
-        consent = await consents.get(tenant, client_id)
+        consent, since_version = await consents.present(tenant, client_id)
         return PresentConsent(
             client_id=consent.client_id,
             subject=consent.subject,
             scopes=list(consent.scopes),
             version=consent.version,
+            since_version=since_version,
             granted_at=consent.recorded_at,
         )
 

@@ -119,7 +119,8 @@ class FakeOnboarding:
             return self.answer()
         shown = await request.json()
         code = self.codes.get(shown["code"])
-        challenge = encode(hashlib.sha256(shown["code_verifier"].encode()).digest())
+        verifier = shown["code_verifier"]
+        challenge = None if verifier is None else encode(hashlib.sha256(verifier.encode()).digest())
         if code is None or {**code, **{name: shown[name] for name in ("client_id", "redirect_uri")}} != code:
             return _problem(404, "invalid_grant")
         if code["used"]:
@@ -197,7 +198,13 @@ class World:
         return client_id, secret
 
     def consent(
-        self, client_id: str, *scopes: str, subject: str = "api-user", version: int = 1, tenant: str | None = None
+        self,
+        client_id: str,
+        *scopes: str,
+        subject: str = "api-user",
+        version: int = 1,
+        since_version: int = 1,
+        tenant: str | None = None,
     ) -> None:
         """The tenant admin consents."""
         self.onboarding.consents[tenant or self.tenant, client_id] = {
@@ -205,10 +212,11 @@ class World:
             "subject": subject,
             "scopes": list(scopes),
             "version": version,
+            "since_version": since_version,
             "granted_at": "2026-11-21T08:15:30.123Z",
         }
 
-    def give_code(self, client_id: str, code_challenge: str, redirect_uri: str = REDIRECT_URI) -> str:
+    def give_code(self, client_id: str, code_challenge: str | None, redirect_uri: str = REDIRECT_URI) -> str:
         """The code with which the admin's browser comes back from the consent."""
         consent = self.onboarding.consents[self.tenant, client_id]
         code = secrets.token_urlsafe(32)

@@ -60,7 +60,8 @@ class Asked:
 
     redirect_uri: str
     scopes: tuple[str, ...]
-    code_challenge: str
+    #: PKCE, S256; None where the link has none.
+    code_challenge: str | None
     state: str | None
 
 
@@ -104,7 +105,7 @@ class Code:
     """An authorization code as it is kept."""
 
     redirect_uri: str
-    code_challenge: str
+    code_challenge: str | None
     scopes: tuple[str, ...]
     consent_version: int
     expires_at: datetime
@@ -136,6 +137,9 @@ def redirect_of(client: Client, redirect_uri: str | None) -> str:
 def asked_of(client: Client, query: Mapping[str, str]) -> Asked:
     """What the link asks for. Without `scope`, all that the client is registered for.
 
+    PKCE may be left out, since whoever redeems a code shows the client's own credentials; half of it, or the method
+    `plain`, is refused.
+
     Raises:
         UnregisteredRedirect: nobody may be sent back.
         RefusedAuthorization: its code goes back as `error`.
@@ -143,9 +147,10 @@ def asked_of(client: Client, query: Mapping[str, str]) -> Asked:
     redirect_uri = redirect_of(client, query.get("redirect_uri"))
     if query.get("response_type", "code") != "code":
         raise RefusedAuthorization("Only the response type code is known.", code="unsupported_response_type")
-    challenge = query.get("code_challenge", "")
-    if query.get("code_challenge_method") != "S256" or not _CHALLENGE.fullmatch(challenge):
-        raise RefusedAuthorization("PKCE is required: code_challenge with method S256.", code="invalid_request")
+    challenge, method = query.get("code_challenge"), query.get("code_challenge_method")
+    is_whole = method == "S256" and challenge is not None and _CHALLENGE.fullmatch(challenge)
+    if not is_whole and (challenge, method) != (None, None):
+        raise RefusedAuthorization("PKCE goes by a code_challenge with the method S256.", code="invalid_request")
     state = query.get("state")
     if state is not None and (len(state) > MAX_STATE_CHARACTERS or not state.isprintable()):
         raise RefusedAuthorization(
@@ -198,9 +203,18 @@ def hash_of(code: str) -> bytes:
 
 
 def redeem(
-    code: Code, *, redirect_uri: str, code_verifier: str, consent: Consent | None, now: datetime
+    code: Code,
+    *,
+    redirect_uri: str,
+    code_verifier: str | None,
+    consent: Consent | None,
+    since_version: int,
+    now: datetime,
 ) -> Sequence[str]:
     """The scopes that a code gives; what has been withdrawn since is not among them.
+
+    Args:
+        since_version: with which the present consent began. A code from before it ended with a withdrawal.
 
     Raises:
         InvalidGrant: `replayed` when the code was redeemed before, so that what came of it can be revoked.
@@ -210,7 +224,7 @@ def redeem(
         raise InvalidGrant("The code was redeemed before.", replayed=True, consent_version=code.consent_version)
     if code.expires_at <= now or code.redirect_uri != redirect_uri or not _fits(code.code_challenge, code_verifier):
         raise refusal
-    if consent is None or not consent.holds:
+    if consent is None or not consent.holds or code.consent_version < since_version:
         raise refusal
     scopes = [scope for scope in code.scopes if scope in consent.scopes]
     if not scopes:
@@ -224,8 +238,11 @@ def in_order(scopes: Iterable[str]) -> tuple[str, ...]:
     return tuple(scope for scope in SCOPES if scope in wanted)
 
 
-def _fits(challenge: str, verifier: str) -> bool:
-    """RFC 7636, 4.6."""
+def _fits(challenge: str | None, verifier: str | None) -> bool:
+    """RFC 7636, 4.6; and no verifier where there was no challenge: somebody has taken it out of the link then
+    (RFC 9700, 4.8.2)."""
+    if challenge is None or verifier is None:
+        return challenge is None and verifier is None
     if not _VERIFIER.fullmatch(verifier):
         return False
     digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")

@@ -1,14 +1,14 @@
 """Consents over HTTP: for a tenant admin by the browser's session, or for a client with `clients:admin`.
 
-Withdrawing by a session needs the header `X-CSRF-Token`, whose value comes with the answer to the list: a page of
-another site can send the cookie along, but can neither set the header nor read the answer.
+Withdrawing by a session is refused to the pages of other sites, for which a browser would send the cookie along.
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from shared.callers import Callers, document_credentials
+from shared.cross_site import CrossSiteRequest, foreign_origin_of
 from shared.errors import Unauthenticated
 
 from partner_onboarding.audit.domain import Actor
@@ -16,12 +16,10 @@ from partner_onboarding.clients.schemas import ClientId
 from partner_onboarding.consents import schemas
 from partner_onboarding.consents.domain import NotTenantAdmin
 from partner_onboarding.consents.service import Consents
-from partner_onboarding.pages.forms import FORM_COOKIE, PROOF_FIELD, SESSION_COOKIE
-from partner_onboarding.pages.rendering import Pages
+from partner_onboarding.pages.forms import SESSION_COOKIE
 from partner_onboarding.sessions.domain import NoSession
 from partner_onboarding.sessions.service import Sessions
 
-PROOF_HEADER: Final = "X-CSRF-Token"
 _ClientId = Annotated[ClientId, Path()]
 
 
@@ -32,7 +30,7 @@ class _Admin:
     by_session: bool
 
 
-def consent_routes(consents: Consents, sessions: Sessions, pages: Pages) -> APIRouter:
+def consent_routes(consents: Consents, sessions: Sessions) -> APIRouter:
     """The routes below /v1/consents."""
     routes = APIRouter(prefix="/v1/consents", tags=["consents"], dependencies=document_credentials())
 
@@ -55,7 +53,6 @@ def consent_routes(consents: Consents, sessions: Sessions, pages: Pages) -> APIR
     @routes.get("", summary="What the tenant allows third parties")
     async def list_consents(
         who: whoever,
-        request: Request,
         response: Response,
         cursor: Annotated[str, Query(max_length=64, pattern=r"^[A-Za-z0-9._-]*$")] = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
@@ -63,8 +60,6 @@ def consent_routes(consents: Consents, sessions: Sessions, pages: Pages) -> APIR
         found = await consents.list_consents(who.tenant, after=cursor, limit=limit + 1)
         page = found[:limit]
         response.headers["Cache-Control"] = "no-store"
-        if who.by_session:
-            _hand_out_proof(pages, request, response)
         return schemas.ConsentList(
             consents=[schemas.shown(one) for one in page],
             next_cursor=page[-1].client.client_id if len(found) > limit else None,
@@ -78,16 +73,8 @@ def consent_routes(consents: Consents, sessions: Sessions, pages: Pages) -> APIR
     @routes.delete("/{client_id}", status_code=204, summary="Withdraw a consent")
     async def withdraw_consent(who: whoever, client_id: _ClientId, request: Request) -> None:
         """At once: no new tokens, and introspection says of the old ones that they are inactive."""
-        if who.by_session:
-            pages.form_tokens.check(request, {PROOF_FIELD: request.headers.get(PROOF_HEADER, "")})
+        if who.by_session and foreign_origin_of(request) is not None:
+            raise CrossSiteRequest
         await consents.withdraw(who.tenant, client_id, by=who.actor)
 
     return routes
-
-
-def _hand_out_proof(pages: Pages, request: Request, response: Response) -> None:
-    cookie = request.cookies.get(FORM_COOKIE)
-    if cookie is None:
-        cookie = pages.form_tokens.new_cookie()
-        pages.set_cookie(request, response, FORM_COOKIE, cookie)
-    response.headers[PROOF_HEADER] = pages.form_tokens.token(cookie, request.cookies.get(SESSION_COOKIE))

@@ -133,12 +133,17 @@ class Consents:
             if latest.holds:
                 await self._write(connection, tenant, client_id, latest, withdrawn(latest), by)
 
-    async def get(self, tenant: str, client_id: str) -> Consent:
-        """The consent that holds. Raises ConsentNotFound: none, withdrawn, or the client is disabled."""
+    async def present(self, tenant: str, client_id: str) -> tuple[Consent, int]:
+        """The consent that holds, and the version with which it began.
+
+        Raises:
+            ConsentNotFound: none, withdrawn, or the client is disabled.
+        """
         if not CLIENT_ID.fullmatch(client_id):
             raise ConsentNotFound("There is no such consent.")
         async with self._database.transaction() as connection:
-            return await self._present(connection, tenant, client_id)
+            found = await self._present(connection, tenant, client_id)
+            return found, await store.begun_with(connection, tenant, client_id)
 
     async def history(self, tenant: str, client_id: str) -> tuple[Client, list[Consent]]:
         """All versions, newest first. Raises ConsentNotFound when there never was one."""
@@ -160,8 +165,11 @@ class Consents:
                     given.append(Given(client, consent))
         return given
 
-    async def redeem(self, code: str, client_id: str, redirect_uri: str, code_verifier: str) -> Redeemed:
+    async def redeem(self, code: str, client_id: str, redirect_uri: str, code_verifier: str | None) -> Redeemed:
         """What the third party may have, told to the issuer once.
+
+        Args:
+            code_verifier: PKCE; None where the code was asked for without a challenge.
 
         Raises:
             InvalidGrant: `replayed` when it was told before.
@@ -181,15 +189,27 @@ class Consents:
             return await store.delete_old_codes(connection)
 
     async def _redeem(
-        self, connection: AsyncConnection, code_hash: bytes, client_id: str, redirect_uri: str, code_verifier: str
+        self,
+        connection: AsyncConnection,
+        code_hash: bytes,
+        client_id: str,
+        redirect_uri: str,
+        code_verifier: str | None,
     ) -> Redeemed:
         client = await clients_store.find_client(connection, client_id) if CLIENT_ID.fullmatch(client_id) else None
         kept = await store.lock_code(connection, client.tenant, client_id, code_hash) if client is not None else None
         if client is None or client.disabled_at is not None or kept is None:
             raise InvalidGrant("The code is not good.")
         consent = await store.present(connection, client.tenant, client_id)
-        moment = await store.now(connection)
-        scopes = redeem(kept, redirect_uri=redirect_uri, code_verifier=code_verifier, consent=consent, now=moment)
+        since_version = await store.begun_with(connection, client.tenant, client_id)
+        scopes = redeem(
+            kept,
+            redirect_uri=redirect_uri,
+            code_verifier=code_verifier,
+            consent=consent,
+            since_version=since_version,
+            now=await store.now(connection),
+        )
         assert consent is not None  # noqa: S101 — a code without one is refused
         await store.use_code_up(connection, client.tenant, code_hash)
         details = {"scopes": list(scopes), "version": consent.version}

@@ -43,6 +43,16 @@ async def present(connection: AsyncConnection, tenant: str, client_id: str) -> C
     return found if found is not None and found.holds else None
 
 
+async def begun_with(connection: AsyncConnection, tenant: str, client_id: str) -> int:
+    """The version with which the newest consent began: the first one, or the one after the last withdrawal."""
+    columns = consents.c
+    query = select(func.coalesce(func.max(columns.version), 0)).where(
+        columns.tenant == tenant, columns.client_id == client_id, columns.event == "granted"
+    )
+    version: int = (await connection.execute(query)).scalar_one()
+    return version
+
+
 async def history(connection: AsyncConnection, tenant: str, client_id: str) -> list[Consent]:
     """All versions, newest first."""
     columns = consents.c

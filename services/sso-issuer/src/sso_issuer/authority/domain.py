@@ -77,6 +77,8 @@ class Consent:
     subject: str
     scopes: frozenset[str]
     version: int
+    #: The version with which it began; what was given out under an earlier one ended with a withdrawal.
+    since_version: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +241,9 @@ def why_not_consented(issued: IssuedToken, consent: Consent | None) -> str | Non
         return "consent_withdrawn"
     if issued.consent_version is None or consent.version < issued.consent_version:
         return "consent_replaced"
+    if issued.consent_version < consent.since_version:
+        # Consented to again since: that brings nothing back which the withdrawal has ended.
+        return "consent_withdrawn"
     if consent.subject != issued.subject:
         return "user_replaced"
     return None if issued.scopes <= consent.scopes else "scope_withdrawn"

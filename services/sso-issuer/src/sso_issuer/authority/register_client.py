@@ -55,6 +55,7 @@ class _Consent(BaseModel):
     subject: Identifier
     scopes: frozenset[str]
     version: int
+    since_version: int = 0
 
 
 class RegisterClient:
@@ -102,10 +103,12 @@ class RegisterClient:
         found = read_answer(_Consent, answer)
         if found.client_id != client_id:
             raise Unavailable(log="partner-onboarding: answered for another client")
-        return Consent(subject=found.subject, scopes=found.scopes, version=found.version)
+        return Consent(
+            subject=found.subject, scopes=found.scopes, version=found.version, since_version=found.since_version
+        )
 
     async def redeem_code(
-        self, *, code: str, client_id: str, redirect_uri: str, code_verifier: str
+        self, *, code: str, client_id: str, redirect_uri: str, code_verifier: str | None
     ) -> RedeemedCode | RefusedCode:
         """Uses an authorization code up. Asked once: a second time would read as a replay.
 

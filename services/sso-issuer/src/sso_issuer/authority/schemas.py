@@ -120,7 +120,7 @@ TOKEN_FORM: Final = _form(
     grant_type=_text("How.", enum=["authorization_code", "client_credentials"]),
     code=_text("authorization_code: from the redirect after the consent, good once and for a minute."),
     redirect_uri=_text("authorization_code: exactly as it was asked with."),
-    code_verifier=_text("authorization_code: PKCE, to the S256 challenge."),
+    code_verifier=_text("authorization_code: PKCE, to the S256 challenge; none where there was no challenge."),
     scope=_text("client_credentials: fewer scopes than there could be, separated by blanks."),
 )
 INTROSPECTION_FORM: Final = _form(

@@ -181,9 +181,10 @@ class Authority:
             await store.forget_expired(connection)
 
     async def _give_for_code(self, client: AuthorityClient, form: Mapping[str, str], request_id: str) -> AccessToken:
-        code, verifier = needed(form, "code"), needed(form, "code_verifier")
-        redirect_uri = needed(form, "redirect_uri")
-        if not domain.is_verifier(verifier):
+        code, redirect_uri = needed(form, "code"), needed(form, "redirect_uri")
+        # The register says whether the code was asked for with a challenge; a verifier is sent then, and only then.
+        verifier = form.get("code_verifier")
+        if verifier is not None and not domain.is_verifier(verifier):
             raise InvalidGrant(log="the code_verifier is none")
         digest = hashlib.sha256(code.encode()).digest()
         redeemed = await self._register.redeem_code(
