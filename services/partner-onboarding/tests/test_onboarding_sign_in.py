@@ -7,6 +7,8 @@ import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 from shared.errors import Unavailable
 
+from .handshake_partner import Partner
+from .handshake_people import GOOD_PASSWORD, browser, fill_in, landed
 from .onboarding_house import PASSWORD, House, hidden_fields
 
 
@@ -80,6 +82,40 @@ async def test_a_wrong_guess_costs_as_many_comparisons_whoever_knows_the_address
         await house.sign_in(email, "not the password")
         counts.append(len(compared))
     assert counts == [2, 2, 2]
+
+
+async def test_whoever_claims_an_address_cannot_count_whether_it_has_an_owner(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by a wrong password nor by the right one of an account that was made for this very purpose."""
+    partner = await Partner.of(house)
+    elsewhere = await house.another_tenant()
+    emails = {name: house.address(name) for name in ("nobodys", "ours", "another", "both")}
+    for name in ("ours", "both"):
+        await house.user(name)
+    for name in ("another", "both"):
+        await house.user(name, tenant=elsewhere, email=emails[name])
+    verify, compared = Argon2Hasher.verify, []
+
+    def counted(self: Argon2Hasher, password: str | bytes, hash: str | bytes) -> bool:  # noqa: A002 — its name there
+        compared.append(hash)
+        return verify(self, password, hash)
+
+    monkeypatch.setattr(Argon2Hasher, "verify", counted)
+    counts: dict[str, list[int]] = {name: [] for name in emails}
+    for name, email in emails.items():
+        for claim in range(2):
+            compared.clear()
+            async with browser(house) as http:
+                code = (await partner.codes())["registerCode"]
+                landed(await fill_in(http, code, email, password=f"{GOOD_PASSWORD} {claim}"))
+            counts[name].append(len(compared))
+        for password in ("not the password", f"{GOOD_PASSWORD} 1"):
+            compared.clear()
+            house.http.cookies.clear()
+            await house.sign_in(email, password)
+            counts[name].append(len(compared))
+    assert len({tuple(one) for one in counts.values()}) == 1, counts
 
 
 async def test_a_form_that_was_not_given_out_to_this_browser_is_refused(house: House) -> None:

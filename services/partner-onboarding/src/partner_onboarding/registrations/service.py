@@ -23,7 +23,7 @@ from partner_onboarding.registrations.domain import USER_ID_CHARACTERS, Applican
 from partner_onboarding.sessions.service import Sessions
 from partner_onboarding.users import store as users_store
 from partner_onboarding.users.domain import MalformedUser, SealedUser, checked_profile, normalised_password
-from partner_onboarding.users.passwords import PasswordHashing
+from partner_onboarding.users.passwords import PasswordHashing, comparisons_for
 from partner_onboarding.users.profiles import Profiles
 
 _DRAWS: Final = 3
@@ -151,10 +151,11 @@ class Registrations:
         """The account whose password this is, if there is one, and a hash of it: the same work in either case."""
         async with self._database.transaction() as connection:
             everywhere = await users_store.users_with_email(connection, email_hash)
-        candidates = [(user, user.password_hash) for user in everywhere if user.tenant == tenant and user.password_hash]
+        here = [user for user in everywhere if user.tenant == tenant]
+        candidates = [(user, user.password_hash) for user in here if user.password_hash is not None]
         password = normalised_password(given)
         async with self._passwords.turn() as turn:
-            matches = await turn.which_match(password, [kept for _, kept in candidates])
+            matches = await turn.which_match(password, [kept for _, kept in candidates], comparisons_for(here))
             password_hash = await turn.hash(password)
         return next((user for (user, _), fits in zip(candidates, matches, strict=True) if fits), None), password_hash
 

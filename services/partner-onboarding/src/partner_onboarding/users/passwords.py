@@ -14,6 +14,8 @@ from typing import Final, ParamSpec, TypeVar
 from pwdlib.hashers.argon2 import Argon2Hasher
 from shared.errors import Unavailable
 
+from partner_onboarding.users.domain import SealedUser
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -43,12 +45,16 @@ class Turn:
     async def hash(self, password: str) -> str:
         return await self._run(self._hasher.hash, password)
 
-    async def which_match(self, password: str, hashes: Sequence[str]) -> list[bool]:
-        """For each hash, whether it is of `password`; when none is, at least two comparisons were made."""
+    async def which_match(self, password: str, hashes: Sequence[str], comparisons: int | None = None) -> list[bool]:
+        """For each hash, whether it is of `password`.
+
+        Args:
+            comparisons: how many are made in any case; else at least two when none of the hashes matches.
+        """
         matches = [await self._run(self._hasher.verify, password, one) for one in hashes]
-        if not any(matches):
-            for _ in range(MIN_COMPARISONS - len(hashes)):
-                await self._run(self._hasher.verify, password, self._nobodys)
+        least = comparisons if comparisons is not None else 0 if any(matches) else MIN_COMPARISONS
+        for _ in range(least - len(hashes)):
+            await self._run(self._hasher.verify, password, self._nobodys)
         return matches
 
     def is_outdated(self, password_hash: str) -> bool:
@@ -57,6 +63,16 @@ class Turn:
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
+
+
+def comparisons_for(accounts: Sequence[SealedUser]) -> int | None:
+    """How often a password is compared for an address that somebody only claims; None where nobody does.
+
+    Beside the claims, once for each tenant and at least twice, whether or not the address has an owner there:
+    whoever claims somebody else's address, and knows how many claims are his own, could count otherwise.
+    """
+    claims = sum(not account.owns_email for account in accounts)
+    return claims + max(MIN_COMPARISONS, len({account.tenant for account in accounts})) if claims else None
 
 
 class PasswordHashing:
