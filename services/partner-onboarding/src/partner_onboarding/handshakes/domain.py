@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from shared.errors import Conflict, Gone, Malformed, NotFound
 
-from partner_onboarding.users.domain import is_text
+from partner_onboarding.users.domain import hides_something
 
 BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 CODE_CHARACTERS: Final = 22
@@ -155,10 +155,10 @@ def masked(hint: str) -> str:
     somebody else who was sent the link, to see for whom it is meant; too little to be worth keeping secret.
 
     Raises:
-        MalformedHint: empty, too long, or with characters that do not print.
+        MalformedHint: empty, too long, or with characters that do not show.
     """
     text = hint.strip()
-    if not text or len(text) > MAX_HINT_CHARACTERS or not is_text(text):
+    if not text or len(text) > MAX_HINT_CHARACTERS or hides_something(text):
         raise MalformedHint(f"A hint has 1 to {MAX_HINT_CHARACTERS} printable characters.")
     local, at, domain = text.rpartition("@")
     if at and local and " " not in text:

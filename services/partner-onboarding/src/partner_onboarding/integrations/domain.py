@@ -9,7 +9,7 @@ from shared.errors import Conflict, Malformed, NotFound
 
 from partner_onboarding.clients.domain import MAX_ENTRIES, THIRD_PARTY_SCOPES, Registration
 from partner_onboarding.clients.domain import checked as checked_registration
-from partner_onboarding.users.domain import MalformedUser, normalised_email
+from partner_onboarding.users.domain import MalformedUser, hides_something, normalised_email
 
 State = Literal["submitted", "approved", "declined"]
 STATES: tuple[State, ...] = ("submitted", "approved", "declined")
@@ -133,14 +133,14 @@ def need_undecided(request: IntegrationRequest) -> None:
 
 def _line(field: str, value: str) -> str:
     text = unicodedata.normalize("NFC", value.strip())
-    if not 0 < len(text) <= MAX_NAME_CHARACTERS or _hides_something(text, allowed=""):
+    if not 0 < len(text) <= MAX_NAME_CHARACTERS or hides_something(text):
         raise MalformedRequest(field, f"{field} has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     return text
 
 
 def _text(field: str, value: str, *, required: bool) -> str:
     text = unicodedata.normalize("NFC", value.strip()).replace("\r\n", "\n")
-    if (required and not text) or len(text) > MAX_TEXT_CHARACTERS or _hides_something(text, allowed="\t\n"):
+    if (required and not text) or len(text) > MAX_TEXT_CHARACTERS or hides_something(text, allowed="\t\n"):
         least = 1 if required else 0
         raise MalformedRequest(field, f"{field} has {least} to {MAX_TEXT_CHARACTERS} printable characters.")
     return text
@@ -152,8 +152,3 @@ def _address(value: str) -> str:
     except MalformedUser as refusal:
         raise MalformedRequest("contact_email", refusal.message, refusal.stable_code) from None
     return value.strip()
-
-
-def _hides_something(text: str, *, allowed: str) -> bool:
-    """Control characters, lone surrogates, and those that turn the order of what is read."""
-    return any(unicodedata.category(one) in {"Cc", "Cf", "Cs", "Co", "Cn"} and one not in allowed for one in text)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from partner_onboarding.billing import store as billing_store
 from partner_onboarding.billing.domain import Assignment
 from partner_onboarding.billing.service import assign_periods
+from partner_onboarding.clients.domain import CLIENT_ID
 from partner_onboarding.clock import Clock
 from partner_onboarding.links import store
 from partner_onboarding.links.domain import LinkedPartner, LinkNotFound, NoHandshake, RemovedBy
@@ -73,7 +74,9 @@ class Links:
         return now
 
     async def unlink(self, tenant: str, user_id: str, client_id: str) -> None:
-        """The person undoes the link; one that is undone already is fine."""
+        """The person undoes the link; one that is undone already, or never was, is fine."""
+        if not CLIENT_ID.fullmatch(client_id):
+            return
         async with self._database.transaction() as connection:
             try:
                 await self.remove(connection, tenant, client_id, user_id, by="user")

@@ -17,6 +17,7 @@ from partner_onboarding.mail.domain import GIVEN_UP_AFTER, LINK_LIFETIME, Kind, 
 from partner_onboarding.mail.letters import letter
 from partner_onboarding.pages.languages import load_texts
 from partner_onboarding.tenants import store as tenants_store
+from partner_onboarding.tenants.domain import TENANT
 from partner_onboarding.token_client import TokenClient, TokenRefused
 from partner_onboarding.users import store as users_store
 from partner_onboarding.users.profiles import Profiles
@@ -76,6 +77,8 @@ class Mails:
             EmailTaken: another user of the tenant has shown to own the address meanwhile.
             Unavailable: token-service cannot be asked.
         """
+        if not TENANT.fullmatch(tenant):
+            raise UnknownLink("There is no such tenant, and so it mailed nothing.")
         async with self._database.transaction() as connection:
             user_id = await store.user_of_token(connection, tenant, _hash(token))
             user = await users_store.find_user(connection, tenant, user_id) if user_id is not None else None

@@ -1,5 +1,6 @@
 """The operators' pages about integration requests and the audit."""
 
+import re
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
@@ -20,6 +21,7 @@ from partner_onboarding.sessions.service import Sessions
 _RequestId = Annotated[RequestId, Path()]
 _PAGE: Final = 50
 _MAX_ENTRY_DIGITS: Final = 18
+_REFERENCE = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 def operation_routes(
@@ -33,8 +35,9 @@ def operation_routes(
     async def list_requests(request: Request, who: operator) -> Response:
         wanted = request.query_params.get("state", "submitted")
         state = next((one for one in STATES if one == wanted), None)
-        after = request.query_params.get("after")
-        found = await integrations.newest(who.tenant, state=state, after=after, limit=_PAGE + 1)
+        after = request.query_params.get("after", "")
+        known = after if _REFERENCE.fullmatch(after) else None
+        found = await integrations.newest(who.tenant, state=state, after=known, limit=_PAGE + 1)
         return pages.render(
             request,
             "operations.html",

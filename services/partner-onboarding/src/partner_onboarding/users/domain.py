@@ -80,7 +80,7 @@ def normalised_email(email: str) -> str:
     """
     refusal = MalformedUser("This is not an e-mail address.", code="malformed_email")
     local, at, domain = unicodedata.normalize("NFC", email.strip()).lower().rpartition("@")
-    if not at or len(email) > MAX_EMAIL_CHARACTERS or not _LOCAL_PART.fullmatch(local) or _hides_something(local):
+    if not at or len(email) > MAX_EMAIL_CHARACTERS or not _LOCAL_PART.fullmatch(local) or hides_something(local):
         raise refusal
     if local.startswith(".") or local.endswith(".") or ".." in local:
         raise refusal
@@ -135,11 +135,13 @@ def normalised_password(password: str) -> str:
     return unicodedata.normalize("NFKC", password)
 
 
-def _hides_something(value: str) -> bool:
-    """Characters that do not show: two addresses that look the same would not be."""
-    return any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn"} for character in value)
+def hides_something(value: str, allowed: str = "") -> bool:
+    """Characters that do not show, or turn the order of what is read: two texts that look the same would not be."""
+    hiding = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+    return any(unicodedata.category(character) in hiding and character not in allowed for character in value)
 
 
 def is_text(value: str) -> bool:
-    """Neither control characters nor lone surrogates: neither can be stored, and nobody types them."""
-    return not any(unicodedata.category(character) in {"Cc", "Cs"} for character in value)
+    """Neither control characters nor lone surrogates nor ends of a line: they cannot be stored or stand in a mail's
+    head, and nobody types them."""
+    return not any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value)
