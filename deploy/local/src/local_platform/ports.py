@@ -10,9 +10,13 @@ import psutil
 
 @dataclass(frozen=True)
 class Ports:
-    """All addresses of one platform; they follow from `base` alone (PORT_BASE)."""
+    """All addresses of one platform; they follow from `base` alone (PORT_BASE).
+
+    `https_only`: plain http does nothing but lead to https, as it is in containers.
+    """
 
     base: int = 8000
+    https_only: bool = False
 
     def __post_init__(self) -> None:
         if not 1024 <= self.base <= 65535 - 443:
@@ -52,12 +56,22 @@ class Ports:
         return self.base + 11
 
     @property
+    def prometheus(self) -> int:
+        """Of the platform in containers only."""
+        return self.base + 90
+
+    @property
+    def grafana(self) -> int:
+        """Likewise."""
+        return self.base + 91
+
+    @property
     def postgres(self) -> int:
         return self.base + 32
 
     @property
     def public_url(self) -> str:
-        return f"http://localhost:{self.gateway}"
+        return self.public_tls_url if self.https_only else f"http://localhost:{self.gateway}"
 
     @property
     def public_tls_url(self) -> str:

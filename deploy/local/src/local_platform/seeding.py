@@ -5,6 +5,8 @@ users, accounts, points and the shop's redirect settings by HTTP through the gat
 """
 
 import json
+import ssl
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,12 +21,15 @@ class SeedingFailed(Exception):
 
 
 class Seeding:
-    """`commands` run with the environment of partner-onboarding."""
+    """`commands` run with the environment of partner-onboarding; `authority` has signed the gateway's certificate."""
 
-    def __init__(self, demonstration: Demonstration, ports: Ports, commands: Commands) -> None:
+    def __init__(
+        self, demonstration: Demonstration, ports: Ports, commands: Commands, authority: Path | None = None
+    ) -> None:
         self._demonstration = demonstration
         self._ports = ports
         self._commands = commands
+        self._verify = ssl.create_default_context(cafile=authority) if authority is not None else True
 
     async def register(self) -> None:
         """Tenants, their clients, and the people of the operations."""
@@ -60,7 +65,9 @@ class Seeding:
 
     def _http(self, tenant: Tenant) -> httpx.AsyncClient:
         auth = tenant.client("platform").auth
-        return httpx.AsyncClient(base_url=self._ports.public_url, auth=auth, timeout=30.0, trust_env=False)
+        return httpx.AsyncClient(
+            base_url=self._ports.public_url, auth=auth, timeout=30.0, trust_env=False, verify=self._verify
+        )
 
     async def _fill_user(self, http: httpx.AsyncClient, user: User) -> None:
         names = {"email": user.email, "firstname": user.firstname, "lastname": user.lastname}

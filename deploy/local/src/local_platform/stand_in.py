@@ -75,4 +75,5 @@ def _title(carried: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), StandInPages).serve_forever()
+    port, host = int(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
+    ThreadingHTTPServer((host, port), StandInPages).serve_forever()
