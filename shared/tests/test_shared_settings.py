@@ -132,6 +132,35 @@ def test_what_others_read_is_left_to_them(given: pytest.MonkeyPatch) -> None:
     assert read_settings(Settings)
 
 
+# ——— keys that belong together ———
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVICE_KEY", SECRET),
+        ("SERVICE_KEY", "[]"),
+        ("SERVICE_KEY", json.dumps({"kid": "points-ledger", "d": SECRET})),
+        ("SERVICE_PEERS", SECRET),
+        ("SERVICE_PEERS", "{}"),
+        ("SERVICE_PEERS", json.dumps({"keys": [{"x": SECRET}]})),
+        ("SERVICE_PEERS", json.dumps({"keys": [{"kid": "points-ledger", "d": SECRET}]})),
+    ],
+)
+def test_keys_that_cannot_be_used_are_named(given: pytest.MonkeyPatch, name: str, value: str) -> None:
+    given.setenv(f"SAMPLE_{name}", value)
+    assert complaint().startswith(f"SAMPLE_{name}: must ")
+
+
+def test_a_service_whose_key_nobody_knows_does_not_start(given: pytest.MonkeyPatch, service_keys: ServiceKeys) -> None:
+    public = json.loads(service_keys.peers)["keys"]
+    others = [key for key in public if key["kid"] != "points-ledger"]
+    given.setenv("SAMPLE_SERVICE_PEERS", json.dumps({"keys": others}))
+    assert "service_peers does not have the public half of service_key" in complaint()
+    given.setenv("SAMPLE_SERVICE_PEERS", ServiceKeys().peers)
+    assert complaint().startswith("SAMPLE_SERVICE_KEY, SAMPLE_SERVICE_PEERS: ")
+
+
 # ——— production ———
 
 
@@ -143,7 +172,6 @@ def test_what_others_read_is_left_to_them(given: pytest.MonkeyPatch) -> None:
         ("API_KEY", f"demo/{SECRET}"),
         ("API_KEY", f"1:demo/{SECRET}"),
         ("DATABASE_URL", f"postgresql://role:demo-{SECRET}@localhost/sample"),
-        ("SERVICE_KEY", json.dumps({"kid": "points-ledger", "d": f"demo-{SECRET}"})),
     ],
 )
 def test_production_refuses_what_was_made_for_a_demonstration(given: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -153,6 +181,16 @@ def test_production_refuses_what_was_made_for_a_demonstration(given: pytest.Monk
     assert "production" in said
     given.setenv("SAMPLE_MODE", "development")
     assert read_settings(Settings).mode is Mode.DEVELOPMENT
+
+
+def test_production_refuses_a_service_key_that_was_made_for_a_demonstration(
+    given: pytest.MonkeyPatch, service_keys: ServiceKeys
+) -> None:
+    key = json.loads(service_keys.private("points-ledger"))
+    given.setenv("SAMPLE_SERVICE_KEY", json.dumps({**key, "made_for": "demo"}))
+    assert "SAMPLE_SERVICE_KEY" in complaint()
+    given.setenv("SAMPLE_MODE", "development")
+    assert read_settings(Settings)
 
 
 def test_production_takes_secrets_that_merely_speak_of_demonstrations(given: pytest.MonkeyPatch) -> None:

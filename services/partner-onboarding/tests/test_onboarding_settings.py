@@ -6,14 +6,16 @@ import pytest
 from partner_onboarding.settings import Settings
 from pydantic import SecretStr
 from shared.settings import WrongSettings, read_settings
+from shared.testing import ServiceKeys
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.b64encode(bytes(range(1, 33))).decode()
+SERVICE_KEYS = ServiceKeys()
 GOOD = {
     "ONBOARDING_DATABASE_URL": "postgresql://a:b@localhost/c",
     "ONBOARDING_PUBLIC_URL": "https://points.example",
-    "ONBOARDING_SERVICE_KEY": "{}",
-    "ONBOARDING_SERVICE_PEERS": "{}",
+    "ONBOARDING_SERVICE_KEY": SERVICE_KEYS.private("partner-onboarding"),
+    "ONBOARDING_SERVICE_PEERS": SERVICE_KEYS.peers,
     "ONBOARDING_KEY_ENCRYPTION_KEYS": f"1:{KEY}",
     "ONBOARDING_SECRET_PEPPER": KEY,
     "ONBOARDING_ACCOUNT_NAME_KEY": OTHER_KEY,
@@ -56,6 +58,10 @@ def test_the_safe_value_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"KEY_ENCRYPTION_KEYS": "1:short"}, "KEY_ENCRYPTION_KEYS"),
         ({"LEDGER_URL": "ledger"}, "LEDGER_URL"),
         ({"TYPO": "1"}, "ONBOARDING_TYPO"),
+        ({"SESSION_IDLE_SECONDS": "7200", "SESSION_LIFETIME_SECONDS": "3600"}, "ONBOARDING_SESSION_IDLE_SECONDS"),
+        ({"SMTP_HOST": "mail.example", "SMTP_USERNAME": "points"}, "ONBOARDING_SMTP_PASSWORD"),
+        ({"SMTP_HOST": "mail.example", "MAIL_DIRECTORY": "mail"}, "ONBOARDING_MAIL_DIRECTORY"),
+        ({"SERVICE_KEY": ServiceKeys().private("partner-onboarding")}, "ONBOARDING_SERVICE_PEERS"),
     ],
 )
 def test_production_does_not_start_with(

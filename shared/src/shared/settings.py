@@ -9,6 +9,7 @@ Every setting may also lie in a file (`ledger_database_url`) in the directory th
 which is how containers hand over secrets.
 """
 
+import json
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 IpNetwork = IPv4Network | IPv6Network
@@ -32,6 +33,16 @@ def _split(value: Any) -> Any:
 
 #: A list in the environment is written with commas: `10.0.0.0/8,127.0.0.1/32`.
 CommaSeparated = (NoDecode, BeforeValidator(_split))
+
+
+def _of_a_service(value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+        raise ValueError("must be http:// or https:// and a host, without a query")
+    return value.rstrip("/")
+
+
+#: Where another service is, inside.
+InternalUrl = Annotated[str, AfterValidator(_of_a_service)]
 
 
 class Mode(StrEnum):
@@ -86,6 +97,35 @@ class ServiceSettings(BaseSettings):
             raise ValueError("must begin with postgresql://")
         return value
 
+    @field_validator("service_key")
+    @classmethod
+    def _is_private_key(cls, value: SecretStr) -> SecretStr:
+        key = _json_object(value.get_secret_value())
+        is_whole = all(isinstance(key.get(part), str) for part in ("kid", "x", "y", "d"))
+        if not is_whole or (key.get("kty"), key.get("crv")) != ("EC", "P-256"):
+            raise ValueError("must be a private JWK of the curve P-256, with a kid")
+        return value
+
+    @field_validator("service_peers")
+    @classmethod
+    def _are_public_keys(cls, value: str) -> str:
+        keys = _json_object(value).get("keys")
+        if not isinstance(keys, list) or not all(isinstance(key, dict) and "kid" in key for key in keys):
+            raise ValueError("must be a JWKS whose keys have a kid")
+        if any("d" in key for key in keys):
+            raise ValueError("must hold public keys, and nobody's private one")
+        return value
+
+    @model_validator(mode="after")
+    def _is_one_of_its_peers(self) -> Self:
+        own = json.loads(self.service_key.get_secret_value())
+        published = {key["kid"]: key for key in json.loads(self.service_peers)["keys"]}.get(own["kid"])
+        if published is None:
+            raise ValueError("service_peers does not have the public half of service_key: nobody would believe it")
+        if (published.get("x"), published.get("y")) != (own["x"], own["y"]):
+            raise ValueError("service_peers has another key than service_key under the same kid")
+        return self
+
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
         if self.mode is Mode.PRODUCTION:
@@ -96,6 +136,16 @@ class ServiceSettings(BaseSettings):
                 if isinstance(value, SecretStr) and _DEMO_SECRET.search(value.get_secret_value()):
                     raise ValueError(f"{name} is a demonstration secret; production mode does not start with it")
         return self
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return value
 
 
 S = TypeVar("S", bound=ServiceSettings)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import Mode, ServiceSettings, settings_config
+from shared.settings import InternalUrl, Mode, ServiceSettings, settings_config
 
 from partner_onboarding.rate_limits import SCHEMES
 
@@ -20,9 +20,9 @@ class Settings(ServiceSettings):
     model_config = settings_config("ONBOARDING_")
 
     port: int = Field(8003, ge=1, le=65535)
-    issuer_url: str = Field("http://127.0.0.1:8002", description="sso-issuer, internally.")
-    ledger_url: str = Field("http://127.0.0.1:8001", description="points-ledger, internally.")
-    tokens_url: str = Field("http://127.0.0.1:8004", description="token-service, internally: links in mails.")
+    issuer_url: InternalUrl = Field("http://127.0.0.1:8002", description="sso-issuer, internally.")
+    ledger_url: InternalUrl = Field("http://127.0.0.1:8001", description="points-ledger, internally.")
+    tokens_url: InternalUrl = Field("http://127.0.0.1:8004", description="token-service, internally: links in mails.")
     key_encryption_keys: SecretStr = Field(..., description="1:<base64 of 32 bytes>,2:<…>; the highest encrypts.")
     secret_pepper: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes client secrets.")
     account_name_key: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes e-mail addresses.")
@@ -53,13 +53,6 @@ class Settings(ServiceSettings):
     smtp_password: SecretStr | None = None
     assignments_every_seconds: Annotated[float, Field(gt=0, description="How often due months are assigned.")] = 60.0
     last_used_every_seconds: Annotated[float, Field(gt=0, description="How often last uses are written.")] = 5.0
-
-    @field_validator("issuer_url", "ledger_url", "tokens_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("must begin with http:// or https://")
-        return value.rstrip("/")
 
     @field_validator("terms_url", "privacy_url")
     @classmethod
@@ -92,6 +85,16 @@ class Settings(ServiceSettings):
     def _keys_differ(self) -> Self:
         if _decoded(self.secret_pepper) == _decoded(self.account_name_key):
             raise ValueError("secret_pepper and account_name_key must differ: each is to be replaced by itself")
+        return self
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.session_idle_seconds > self.session_lifetime_seconds:
+            raise ValueError("session_idle_seconds must not be longer than session_lifetime_seconds")
+        if (self.smtp_username is None) != (self.smtp_password is None):
+            raise ValueError("smtp_username and smtp_password are given together, or neither")
+        if self.smtp_host is not None and self.mail_directory is not None:
+            raise ValueError("smtp_host and mail_directory exclude each other: a mail is sent or written there")
         return self
 
     @model_validator(mode="after")

@@ -1,15 +1,15 @@
 """The ledger's environment: `LEDGER_…`."""
 
 from pydantic import Field
-from shared.settings import ServiceSettings, settings_config
+from shared.settings import InternalUrl, ServiceSettings, settings_config
 
 
 class Settings(ServiceSettings):
     model_config = settings_config("LEDGER_")
 
     port: int = Field(8001, ge=1, le=65535)
-    onboarding_url: str = Field(..., description="partner-onboarding, internal: the register of clients.")
-    issuer_url: str = Field(..., description="sso-issuer, internal: the keys of access tokens.")
+    onboarding_url: InternalUrl = Field(..., description="partner-onboarding, internal: the register of clients.")
+    issuer_url: InternalUrl = Field(..., description="sso-issuer, internal: the keys of access tokens.")
     hold_seconds: int = Field(
         900, ge=1, le=604_800, description="How long points stay held for vendors that have no time of their own."
     )

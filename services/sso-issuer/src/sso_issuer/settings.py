@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import ServiceSettings, settings_config
+from shared.settings import InternalUrl, ServiceSettings, settings_config
 
 from sso_issuer.authority.domain import LONGEST_ACCESS_TOKEN_SECONDS
 from sso_issuer.keys.domain import PUBLISHED_AHEAD
@@ -16,8 +16,8 @@ class Settings(ServiceSettings):
     model_config = settings_config("ISSUER_")
 
     port: int = Field(8002, ge=1, le=65535)
-    ledger_url: str = Field(..., description="points-ledger's internal address.")
-    onboarding_url: str = Field(..., description="partner-onboarding's internal address.")
+    ledger_url: InternalUrl = Field(..., description="points-ledger's internal address.")
+    onboarding_url: InternalUrl = Field(..., description="partner-onboarding's internal address.")
     key_encryption_keys: SecretStr = Field(
         ..., description="`1:<base64 of 32 bytes>[,2:…]`; the highest number encrypts, all decrypt."
     )

@@ -1,10 +1,11 @@
 """This service's environment; every name begins with `TOKENS_`."""
 
 from datetime import timedelta
+from typing import Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import ServiceSettings, settings_config
+from shared.settings import InternalUrl, ServiceSettings, settings_config
 
 
 class Settings(ServiceSettings):
@@ -13,8 +14,8 @@ class Settings(ServiceSettings):
     model_config = settings_config("TOKENS_")
 
     port: int = Field(8004, ge=1, le=65535)
-    onboarding_url: str = Field(..., description="partner-onboarding, internal: clients and browser sessions.")
-    issuer_url: str = Field(..., description="sso-issuer, internal: the keys of access tokens.")
+    onboarding_url: InternalUrl = Field(..., description="partner-onboarding, internal: clients and browser sessions.")
+    issuer_url: InternalUrl = Field(..., description="sso-issuer, internal: the keys of access tokens.")
     key_encryption_keys: SecretStr = Field(
         ..., description="`1:<base64 of 32 bytes>[,2:…]`; the highest number encrypts, all decrypt."
     )
@@ -42,9 +43,10 @@ class Settings(ServiceSettings):
         parse_key_encryption_keys(value.get_secret_value())
         return value
 
-    @field_validator("onboarding_url", "issuer_url")
-    @classmethod
-    def _is_url(cls, value: str) -> str:
-        if not value.startswith(("https://", "http://")):
-            raise ValueError("must begin with http:// or https://")
-        return value.rstrip("/")
+    @model_validator(mode="after")
+    def _keys_are_known_before_they_sign(self) -> Self:
+        if self.key_refresh_seconds >= self.key_ahead_seconds:
+            raise ValueError("key_refresh_seconds must be less than key_ahead_seconds: a key is read before it signs")
+        if self.rotate_after <= timedelta(seconds=self.key_ahead_seconds):
+            raise ValueError("rotate_after must be longer than key_ahead_seconds: a key signs before it is relieved")
+        return self
