@@ -3,11 +3,13 @@
 import base64
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from partner_onboarding.app import create_app
-from partner_onboarding.register import build_register
+from partner_onboarding.register import Register, build_register
 from partner_onboarding.settings import Settings
 from playwright.async_api import Browser
 from pydantic import SecretStr
@@ -15,7 +17,7 @@ from shared.testing import PUBLIC_URL, MigratedDatabase, ServiceKeys, running
 
 from .chromium import chromium
 from .handshake_people import FakeTokens
-from .onboarding_house import FAST, FakeNeighbours, House
+from .onboarding_house import FAST, FakeNeighbours, House, Relay
 
 
 def random_key() -> SecretStr:
@@ -36,26 +38,47 @@ def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> 
         wrong_passwords_per_account=4,
         wrong_passwords_per_address=8,
         last_used_every_seconds=0.05,
+        # Tests that want these done do them.
+        assignments_every_seconds=3600,
+        mails_every_seconds=3600,
     )
 
 
-@pytest.fixture
-async def house(settings: Settings, service_keys: ServiceKeys, tenant: str) -> AsyncIterator[House]:
-    neighbours = FakeNeighbours()
-    transport = httpx.ASGITransport(neighbours.app())
-    tokens = FakeTokens()
+@dataclass
+class Running:
+    """The service, which takes longer to build than most tests take: one for all of them."""
+
+    app: FastAPI
+    register: Register
+    neighbours: Relay = field(default_factory=Relay)
+    tokens: Relay = field(default_factory=Relay)
+
+
+@pytest.fixture(scope="session")
+async def service(settings: Settings) -> AsyncIterator[Running]:
+    neighbours, tokens = Relay(), Relay()
+    transport = httpx.ASGITransport(neighbours)
     app = create_app(
         settings,
         cost=FAST,
         ledger_transport=transport,
         issuer_transport=transport,
-        tokens_transport=httpx.ASGITransport(tokens.app()),
+        tokens_transport=httpx.ASGITransport(tokens),
     )
     register = build_register(settings, FAST)
-    await register.tenants.create(tenant, f"Tenant {tenant}", ("https://front.example",))
-    async with running(app) as http:
-        yield House(http, app, register, neighbours, tenant, service_keys)
+    async with running(app):
+        yield Running(app, register, neighbours, tokens)
     await register.close()
+
+
+@pytest.fixture
+async def house(service: Running, service_keys: ServiceKeys, tenant: str) -> AsyncIterator[House]:
+    neighbours = FakeNeighbours()
+    service.neighbours.app, service.tokens.app = neighbours.app(), FakeTokens().app()
+    await service.register.tenants.create(tenant, f"Tenant {tenant}", ("https://front.example",))
+    house = House(service.app, service.register, neighbours, tenant, service_keys)
+    async with house.http:
+        yield house
 
 
 @pytest.fixture(scope="session")

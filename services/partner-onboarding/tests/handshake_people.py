@@ -54,9 +54,7 @@ class FakeTokens:
 
 def browser(house: House) -> httpx.AsyncClient:
     """Another browser, with cookies of its own."""
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(house.app, raise_app_exceptions=False), base_url=house.http.base_url
-    )
+    return house.browser()
 
 
 async def fill_in(

@@ -13,12 +13,24 @@ from partner_onboarding.register import Register
 from partner_onboarding.users.passwords import Argon2Cost
 from shared.errors import NotFound
 from shared.problems import problem_response
-from shared.testing import ServiceKeys, basic
+from shared.testing import PUBLIC_URL, ServiceKeys, basic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 PASSWORD = "a long pass phrase"
 FAST = Argon2Cost(time_cost=1, memory_kib=64)
+
+
+class Relay:
+    """Passes calls on to whichever app there is at the moment: the tests take turns with one running service."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self.app is not None
+        await self.app(scope, receive, send)
 
 
 @dataclass
@@ -66,12 +78,26 @@ class FakeNeighbours:
 class House:
     """The running service, its register for arranging things, and a tenant that no other test knows."""
 
-    http: httpx.AsyncClient
     app: FastAPI
     register: Register
     neighbours: FakeNeighbours
     tenant: str
     keys: ServiceKeys
+    #: Where its browsers are: what one test has counted against an address holds nobody else back.
+    ip_address: str = field(default_factory=lambda: "10.{}.{}.{}".format(*secrets.token_bytes(3)))
+    http: httpx.AsyncClient = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.http = self.browser()
+
+    def entrance(self) -> ASGIApp:
+        """The service, for which every caller has the address of this house's browsers."""
+        return seen_from(self.ip_address, self.app)
+
+    def browser(self) -> httpx.AsyncClient:
+        """Another browser, with cookies of its own."""
+        transport = httpx.ASGITransport(self.entrance(), raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL)
 
     async def client(self, *scopes: str, tenant: str | None = None, **registration: Any) -> tuple[str, str]:
         """A new client's id and secret."""
@@ -122,6 +148,15 @@ class House:
             json={"client_id": client_id, "client_secret": client_secret},
             headers=self.service("points-ledger"),
         )
+
+
+def seen_from(ip_address: str, app: ASGIApp) -> ASGIApp:
+    """`app`, for which every caller has this address."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "client": (ip_address, 50_000)}, receive, send)
+
+    return answer
 
 
 def hidden_fields(html: str) -> dict[str, str]:

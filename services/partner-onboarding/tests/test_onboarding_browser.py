@@ -42,7 +42,7 @@ class Site:
 @pytest.fixture
 async def site(house: House) -> AsyncIterator[Site]:
     async with served(vendor_app, "127.0.0.1") as vendor:
-        gateway = Gateway(house.app, vendor)
+        gateway = Gateway(house.entrance(), vendor)
         # Another host than the vendor's, so that it is another site. Chromium takes localhost for trustworthy and
         # keeps the cookies that are for https alone.
         async with served(gateway, "localhost") as url:

@@ -65,8 +65,8 @@ async def post(settings: Settings, house: House, tmp_path: Path) -> AsyncIterato
         sender="Points <no-reply@points.example>",
         public_url=settings.public_url,
     )
-    async with running(app) as http:
-        turned = House(http, app, register, house.neighbours, house.tenant, house.keys)
+    async with running(app):
+        turned = House(app, register, house.neighbours, house.tenant, house.keys)
         yield Post(turned, sending, tokens, tmp_path / "mail")
     await client.aclose()
 

@@ -75,11 +75,10 @@ class Years:
 async def years(settings: Settings, house: House) -> AsyncIterator[Years]:
     clock = TurnedClock()
     nowhere = httpx.MockTransport(lambda _: httpx.Response(503))
-    still = settings.model_copy(update={"assignments_every_seconds": 3600.0, "mails_every_seconds": 3600.0})
-    app = create_app(still, cost=FAST, tokens_transport=nowhere, clock=clock)
+    app = create_app(settings, cost=FAST, tokens_transport=nowhere, clock=clock)
     database = house.register.database
-    async with running(app) as http:
-        turned = House(http, app, house.register, house.neighbours, house.tenant, house.keys)
+    async with running(app):
+        turned = House(app, house.register, house.neighbours, house.tenant, house.keys)
         yield Years(turned, clock, (Billing(database, clock), Billing(database, clock)))
 
 

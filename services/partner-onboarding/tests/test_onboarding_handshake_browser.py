@@ -50,7 +50,7 @@ class Site:
 @pytest.fixture
 async def site(house: House) -> AsyncIterator[Site]:
     # Another host than the landing page's, so that it is another site.
-    async with served(landing_page, "127.0.0.1") as landing, served(house.app, "localhost") as url:
+    async with served(landing_page, "127.0.0.1") as landing, served(house.entrance(), "localhost") as url:
         yield Site(url, f"{landing}/welcome?from=here")
 
 

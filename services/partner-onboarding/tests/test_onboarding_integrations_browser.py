@@ -128,7 +128,7 @@ async def test_from_the_request_to_the_withdrawal(
     operator = await house.user("operator", roles=("operator",))
     admin = await house.user("admin", roles=("tenant_admin",), firstname="Anna", lastname="Admin")
     callback = f"{integrator_url}/callback?from=points"
-    async with served(house.app, "localhost") as url:
+    async with served(house.entrance(), "localhost") as url:
         viewport: ViewportSize = {"width": width, "height": 800}
         context = await browser.new_context(
             locale=language,

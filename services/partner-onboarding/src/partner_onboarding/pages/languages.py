@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from typing import Any, Final
 
@@ -42,8 +43,9 @@ class Texts:
         return f"{day}, {format_time(moment, 'short', locale=self._locale)} UTC"
 
 
-def load_texts() -> dict[str, Texts]:
-    """The texts of every language."""
+@cache
+def load_texts() -> Mapping[str, Texts]:
+    """The texts of every language; read once."""
     return {language: _load(language) for language in LANGUAGES}
 
 
