@@ -1,16 +1,20 @@
 """A running issuer, its raw tables, and the world around it (`sso_issuer.testing`)."""
 
 import base64
+import secrets
 from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from shared.callers import Client
 from shared.settings import Mode
 from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, running
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sso_issuer.app import create_app
 from sso_issuer.settings import Settings
 from sso_issuer.testing import FakeLedger, FakeOnboarding, World
+from starlette.types import Receive, Scope, Send
 
 MakeSettings = Callable[..., Settings]
 KEY_ENCRYPTION_KEYS = "1:" + base64.b64encode(bytes(range(32))).decode()
@@ -21,7 +25,7 @@ def database_url(migrated_database: MigratedDatabase) -> str:
     return migrated_database("sso_issuer")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_settings(database_url: str, service_keys: ServiceKeys) -> MakeSettings:
     def make(**changed: object) -> Settings:
         given: dict[str, object] = {
@@ -41,7 +45,37 @@ def make_settings(database_url: str, service_keys: ServiceKeys) -> MakeSettings:
     return make
 
 
-@pytest.fixture
+class Neighbours:
+    """Passes calls on to the neighbours that a test has: the tests take turns with one running service."""
+
+    def __init__(self) -> None:
+        self.register, self.ledger, self.onboarding = FakeRegister(), FakeLedger(), FakeOnboarding()
+
+    async def check(self, client_id: str, client_secret: str) -> Client | None:
+        return await self.register.check(client_id, client_secret)
+
+    async def to_ledger(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.ledger.app(scope, receive, send)
+
+    async def to_onboarding(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.onboarding.app(scope, receive, send)
+
+
+@pytest.fixture(scope="session")
+async def service(make_settings: MakeSettings) -> AsyncIterator[tuple[FastAPI, Neighbours]]:
+    """Built once for all tests, which takes longer than most of them."""
+    neighbours = Neighbours()
+    app = create_app(
+        make_settings(),
+        register=neighbours,
+        ledger_transport=httpx.ASGITransport(neighbours.to_ledger),
+        onboarding_transport=httpx.ASGITransport(neighbours.to_onboarding),
+    )
+    async with running(app):
+        yield app, neighbours
+
+
+@pytest.fixture(scope="session")
 async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
     """The raw tables, past the service."""
     engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
@@ -51,16 +85,14 @@ async def database(database_url: str) -> AsyncIterator[AsyncEngine]:
 
 @pytest.fixture
 async def world(
-    make_settings: MakeSettings, register: FakeRegister, tenant: str, database: AsyncEngine
+    service: tuple[FastAPI, Neighbours], register: FakeRegister, tenant: str, database: AsyncEngine
 ) -> AsyncIterator[World]:
+    app, neighbours = service
     ledger, onboarding = FakeLedger(), FakeOnboarding()
-    app = create_app(
-        make_settings(),
-        register=register,
-        ledger_transport=httpx.ASGITransport(ledger.app),
-        onboarding_transport=httpx.ASGITransport(onboarding.app),
-    )
-    async with running(app) as client:
+    neighbours.register, neighbours.ledger, neighbours.onboarding = register, ledger, onboarding
+    address = "10.{}.{}.{}".format(*secrets.token_bytes(3))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
         world = World(app, client, tenant, register, ledger, onboarding, database)
         world.platform = register.add(tenant, "sso:issue")
         world.admin = register.add(tenant, "sso:admin")

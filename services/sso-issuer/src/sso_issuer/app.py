@@ -153,7 +153,7 @@ def create_app(
     app.state.onboarding = onboarding
     app.state.pages = Pages()
     app.state.authorities = Authorities(database, keys, clients, public_url=settings.public_url)
-    app.state.asking = Asking(clients, public_url=settings.public_url)
+    app.state.asking = Asking(clients)
     app.state.client_authentication = ClientAuthentication(
         database,
         register,

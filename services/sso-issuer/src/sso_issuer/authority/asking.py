@@ -20,9 +20,8 @@ class UnsupportedResponseType(Malformed):
 class Asking:
     """Sends a tenant admin's browser on."""
 
-    def __init__(self, register: RegisterClient, *, public_url: str) -> None:
+    def __init__(self, register: RegisterClient) -> None:
         self._register = register
-        self._public_url = public_url
 
     async def destination(self, tenant: str, issuer: str, params: Mapping[str, str]) -> str:
         """Where the browser goes: to the page that asks for consent, or back to the client with an error.
@@ -48,8 +47,8 @@ class Asking:
                 error["state"] = params["state"]
             return _with_query(redirect_uri, error)
         passed_on = {name: value for name, value in params.items() if name != "client_id"}
-        page = f"{self._public_url}/setup/{quote(client_id, safe='')}"
-        return _with_query(page, passed_on)
+        # A path alone: whoever came by https stays there.
+        return _with_query(f"/setup/{quote(client_id, safe='')}", passed_on)
 
 
 def _check(params: Mapping[str, str]) -> None:
