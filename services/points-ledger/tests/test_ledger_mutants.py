@@ -58,10 +58,10 @@ def confirming_after_a_rollback(command: Command, found: Found, now: datetime) -
         and account is not None
         and account.available >= transaction.points
     ):
-        held_again = replace(
-            account, available=account.available - transaction.points, held=account.held + transaction.points
+        held_again = account._replace(
+            available=account.available - transaction.points, held=account.held + transaction.points
         )
-        still_held = replace(transaction, state=State.HELD, ended_at=None)
+        still_held = transaction._replace(state=State.HELD, ended_at=None)
         return decide(command, replace(found, transaction=still_held, account=held_again), now)
     return decide(command, found, now)
 
@@ -82,7 +82,7 @@ def holding_for_ever(command: Command, found: Found, now: datetime) -> Decision:
     """Confirms what has run out, as long as nobody has swept."""
     transaction = found.transaction
     if isinstance(command, Confirm) and transaction is not None and transaction.state is State.EXPIRED:
-        found = replace(found, transaction=replace(transaction, state=State.HELD, ended_at=None))
+        found = replace(found, transaction=transaction._replace(state=State.HELD, ended_at=None))
     return decide(command, found, now)
 
 

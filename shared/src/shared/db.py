@@ -48,8 +48,15 @@ _CONNECTION_ERRORS = (
 _RAW_CONNECTIONS = 8
 #: How long the server waits for the next statement of a raw transaction before it takes its locks away.
 IDLE_SECONDS = 5
+#: It takes no time, unless the server never got to know that the statement before it was given up.
+_ROLLBACK_SECONDS = 2
 #: In one message, and for this transaction only: nothing stays on a connection that others may be given.
-_BEGIN = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'"
+#: The hot statements look a few rows up by their keys. While a table is young the planner has no statistics of it,
+#: would rather read all of it, and keeps to that plan for as long as the connection lasts.
+_BEGIN = (
+    f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL enable_seqscan = off;"
+    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+)
 
 
 class OutcomeUnknown(Unavailable):
@@ -173,7 +180,7 @@ class Database:
                 yield driver
             except BaseException:
                 try:
-                    await driver.execute("ROLLBACK")
+                    await driver.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
                 except BaseException as error:
                     # Also when this task is cancelled once more: the pool does not know of the transaction, and
                     # would hand the connection on with it still open.

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from points_ledger.domain.accounts import Account, Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
 from points_ledger.queries import Balance, transaction_columns, transaction_of
-from points_ledger.tables import accounts, entries, transactions
+from points_ledger.tables import ONE_OF_A_PAGE, accounts, entries, transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ async def read_transactions(
     )
     statement = (
         sa.select(*transaction_columns(), moment.label("now"))
-        .where(columns.tenant == tenant, columns.vendor_id == vendor_id, columns.created_at < horizon)
+        .where(columns.tenant == tenant, columns.vendor_id == vendor_id, ONE_OF_A_PAGE, columns.created_at < horizon)
         .order_by(columns.created_at, columns.transaction_id)
         .limit(limit)
     )

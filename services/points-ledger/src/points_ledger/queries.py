@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import State, Transaction
-from points_ledger.tables import accounts, transactions, vendors
+from points_ledger.tables import ONE_TO_SWEEP, accounts, transactions, vendors
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> d
     columns = transactions.c
     due = (
         sa.select(columns.tenant, columns.user_id)
-        .where(columns.state == State.HELD.value, columns.expires_at <= sa.func.clock_timestamp())
+        .where(ONE_TO_SWEEP, columns.expires_at <= sa.func.clock_timestamp())
         .order_by(columns.expires_at)
         .limit(limit)
         .subquery()

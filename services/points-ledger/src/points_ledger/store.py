@@ -60,18 +60,29 @@ SELECT a.tenant, a.user_id, a.available, a.held, a.entries
 
 # After the locks, and in a statement of its own: it sees all that earlier holders of the locks have committed, and
 # the clock that decides over expiry is read when nobody else can touch these accounts any more.
+#
+# LATERAL with OFFSET: each row asked for is looked up by its index. Left to itself, and as long as it has no
+# statistics of a young table, the planner reads all holds of all accounts instead, and goes on with that plan.
 _READ_TRANSACTIONS = f"""
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT moment.now, found.*
   FROM moment
   LEFT JOIN (
-    SELECT {_TRANSACTION}
-      FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, vendor_id, transaction_id)
-      JOIN points_ledger.transactions t USING (tenant, vendor_id, transaction_id)
+    SELECT known.*
+      FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, vendor_id, transaction_id),
+           LATERAL (SELECT {_TRANSACTION}
+                      FROM points_ledger.transactions t
+                     WHERE t.tenant = named.tenant AND t.vendor_id = named.vendor_id
+                       AND t.transaction_id = named.transaction_id
+                    OFFSET 0) AS known
      UNION
-    SELECT {_TRANSACTION}
-      FROM moment, unnest($4::text[], $5::text[]) AS owner (tenant, user_id), points_ledger.transactions t
-     WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held' AND t.expires_at <= moment.now
+    SELECT expired.*
+      FROM moment, unnest($4::text[], $5::text[]) AS owner (tenant, user_id),
+           LATERAL (SELECT {_TRANSACTION}
+                      FROM points_ledger.transactions t
+                     WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
+                       AND t.expires_at <= moment.now
+                    OFFSET 0) AS expired
   ) AS found ON true
 """  # noqa: S608 — the columns are a constant
 
@@ -188,37 +199,20 @@ async def write_changes(
     new_entries: Sequence[Entry],
 ) -> None:
     """Raises asyncpg.UniqueViolationError when another batch was faster with one of the new rows."""
+    # Two batches with the same new ids wait for each other in one order only.
+    in_order = sorted(new_transactions, key=_key_of)
     await connection.execute(
         _WRITE_CHANGES,
-        *_columns([(a.tenant, a.user_id, a.available, a.held, a.entries) for a in accounts], 5),
+        *_columns(accounts, 5),
+        *_columns(in_order, 12),
         *_columns(
             [
-                (
-                    *(t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.state.value, t.points),
-                    *(t.deducted, t.refunded, t.description, t.created_at, t.expires_at, t.ended_at),
-                )
-                # Two batches with the same new ids wait for each other in one order only.
-                for t in sorted(new_transactions, key=_key_of)
-            ],
-            12,
-        ),
-        *_columns(
-            [
-                (t.tenant, t.vendor_id, t.transaction_id, t.state.value, t.deducted, t.refunded, t.ended_at)
+                (t.tenant, t.vendor_id, t.transaction_id, t.state, t.deducted, t.refunded, t.ended_at)
                 for t in sorted(changed_transactions, key=_key_of)
             ],
             7,
         ),
-        *_columns(
-            [
-                (
-                    *(e.tenant, e.user_id, e.number, e.kind.value, e.points, e.balance),
-                    *(e.source, e.reference, e.reason, e.created_at),
-                )
-                for e in new_entries
-            ],
-            10,
-        ),
+        *_columns(new_entries, 10),
     )
 
 

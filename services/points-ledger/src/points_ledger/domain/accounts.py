@@ -1,8 +1,9 @@
 """Accounts and the entries that add up to them: what the platform's credits and debits do."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from shared.errors import Conflict, Malformed, NotFound, Refusal
 
@@ -37,8 +38,7 @@ class BalanceLimit(Conflict):
     code = "balance_limit_exceeded"
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """`available` may be spent, `held` is promised to vendors; their sum is what the entries add up to."""
 
     tenant: str
@@ -52,8 +52,7 @@ class Account:
         return self.available + self.held
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A line of a statement; never changed, never deleted."""
 
     tenant: str
@@ -101,7 +100,7 @@ def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account
         return InsufficientPoints("insufficient points")
     if account.total + command.points > MAX_POINTS:
         return BalanceLimit("The account cannot take that many points.")
-    account = replace(account, available=account.available + command.points)
+    account = account._replace(available=account.available + command.points)
     return enter(account, command.kind, command.points, command.source, command.reference, command.reason, now)
 
 
@@ -109,7 +108,7 @@ def enter(
     account: Account, kind: Kind, points: int, source: str, reference: str, reason: str, now: datetime
 ) -> tuple[Account, Entry]:
     """The account with one entry more; its balance is the account's total with the change already in it."""
-    account = replace(account, entries=account.entries + 1)
+    account = account._replace(entries=account.entries + 1)
     entry = Entry(
         account.tenant, account.user_id, account.entries, kind, points, account.total, source, reference, reason, now
     )

@@ -5,7 +5,7 @@ the state table of the contract; every cell of that table is one line in `_decid
 `_decide_rollback` or `_decide_refund`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -132,7 +132,7 @@ def _hold(command: Commit, account: Account, now: datetime) -> Decision:
     if not enough:
         refusal = InsufficientPoints("insufficient points", **_present(transaction))
         return Decision(refusal, transaction=transaction)
-    account = replace(account, available=account.available - command.points, held=account.held + command.points)
+    account = account._replace(available=account.available - command.points, held=account.held + command.points)
     return Decision(transaction, account, transaction)
 
 
@@ -162,8 +162,7 @@ def _deduct(command: Confirm, transaction: Transaction, account: Account | None,
     if points > transaction.points:
         return Decision(_mismatch(transaction, "pointstodeduct"))
     account = _owner(account)
-    account = replace(
-        account,
+    account = account._replace(
         held=account.held - transaction.points,
         available=account.available + transaction.points - points,
     )
@@ -176,7 +175,7 @@ def _deduct(command: Confirm, transaction: Transaction, account: Account | None,
         transaction.description,
         now,
     )
-    transaction = replace(transaction, state=State.CONFIRMED, deducted=points, ended_at=now)
+    transaction = transaction._replace(state=State.CONFIRMED, deducted=points, ended_at=now)
     return Decision(transaction, account, transaction, entry)
 
 
@@ -206,12 +205,11 @@ def _decide_rollback(command: Rollback, found: Found, now: datetime) -> Decision
     match transaction.state:
         case State.HELD:
             account = _owner(found.account)
-            account = replace(
-                account,
+            account = account._replace(
                 held=account.held - transaction.points,
                 available=account.available + transaction.points,
             )
-            transaction = replace(transaction, state=State.ROLLED_BACK, ended_at=now)
+            transaction = transaction._replace(state=State.ROLLED_BACK, ended_at=now)
             return Decision(transaction, account, transaction)
         case State.CONFIRMED:
             return Decision(PointsAlreadyDeducted("points already deducted", **_present(transaction)))
@@ -238,11 +236,11 @@ def _decide_refund(command: Refund, found: Found, now: datetime) -> Decision:
     account = _owner(found.account)
     if account.total + command.points > MAX_POINTS:
         return Decision(BalanceLimit("the account cannot take that many points", **_present(transaction)))
-    account = replace(account, available=account.available + command.points)
+    account = account._replace(available=account.available + command.points)
     account, entry = enter(
         account, Kind.REFUND, command.points, command.source, command.reference, transaction.description, now
     )
-    transaction = replace(transaction, refunded=transaction.refunded + command.points)
+    transaction = transaction._replace(refunded=transaction.refunded + command.points)
     return Decision(transaction, account, transaction, entry)
 
 

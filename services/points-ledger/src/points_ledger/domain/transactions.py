@@ -1,8 +1,9 @@
 """A vendor's transaction: its states, what may be asked of it, and why that may be refused."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from shared.errors import Conflict, NotFound
 
@@ -56,8 +57,7 @@ class RefundTooLarge(Conflict):
     code = "refund_exceeds_deduction"
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(NamedTuple):
     """One redemption at one vendor. `expires_at` and `ended_at` as the state has them."""
 
     tenant: str
@@ -76,7 +76,7 @@ class Transaction:
     def as_of(self, now: datetime) -> "Transaction":
         """The same, expired if its time has run out: whether or not anybody has written that down yet."""
         if self.state is State.HELD and self.expires_at is not None and self.expires_at <= now:
-            return replace(self, state=State.EXPIRED, ended_at=self.expires_at)
+            return self._replace(state=State.EXPIRED, ended_at=self.expires_at)
         return self
 
 
@@ -147,4 +147,4 @@ def release_expired(account: Account, hold: Transaction, now: datetime) -> tuple
     seen = hold.as_of(now)
     if hold.state is not State.HELD or seen.state is State.HELD:
         return account, hold
-    return replace(account, available=account.available + hold.points, held=account.held - hold.points), seen
+    return account._replace(available=account.available + hold.points, held=account.held - hold.points), seen

@@ -1,0 +1,91 @@
+"""What the planner does with the hot statements on a database that is as young as can be: it has no statistics yet."""
+
+import re
+import secrets
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from points_ledger import store
+from shared.embedded_postgres import EmbeddedPostgres
+from shared.migrating import upgrade
+
+
+@pytest.fixture(scope="module")
+def young_url(postgres: EmbeddedPostgres) -> str:
+    password = secrets.token_urlsafe(16)
+    postgres.create_role_and_database("ledger_young", password)
+    url = postgres.url("ledger_young", "ledger_young", password)
+    upgrade(url, "points_ledger")
+    return url
+
+
+@pytest.fixture
+async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(young_url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def indexes_of(connection: asyncpg.Connection, statement: str) -> dict[str, str]:
+    """index → its condition, in the plan that a connection of the ledger keeps; fails where a table is read whole."""
+    count = max(int(number) for number in re.findall(r"\$(\d+)", statement))
+    async with connection.transaction():
+        for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
+            await connection.execute(f"SET LOCAL {setting} = off")
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE hot AS {statement}")
+        rows = await connection.fetch(f"EXPLAIN EXECUTE hot ({', '.join(['NULL'] * count)})")
+        await connection.execute("DEALLOCATE hot")
+    lines = [row[0] for row in rows]
+    plan = "\n".join(lines)
+    assert "Seq Scan" not in plan, plan
+    found = {}
+    for line, condition in zip(lines, [*lines[1:], ""], strict=True):
+        if name := re.search(r"Index (?:Only )?Scan using (\w+)", line):
+            assert "Index Cond:" in condition, plan
+            found[name[1]] = condition
+    return found
+
+
+@pytest.mark.parametrize(
+    ("statement", "looked_up_by"),
+    [
+        (store._LOCK_ACCOUNTS, {"accounts_pkey": ["tenant", "user_id"]}),
+        (
+            store._READ_TRANSACTIONS,
+            {
+                "transactions_pkey": ["tenant", "vendor_id", "transaction_id"],
+                "transactions_held_by_user_idx": ["tenant", "user_id", "expires_at"],
+            },
+        ),
+        (
+            store._READ_ENTRIES,
+            {
+                "entries_tenant_user_id_kind_source_reference_key": [
+                    *("tenant", "user_id", "kind", "source", "reference")
+                ]
+            },
+        ),
+        (store._READ_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
+        (
+            store._WRITE_CHANGES,
+            {
+                "accounts_pkey": ["tenant", "user_id"],
+                "transactions_pkey": ["tenant", "vendor_id", "transaction_id"],
+            },
+        ),
+        (store._TOUCH_TRANSACTIONS, {"transactions_pkey": ["tenant", "vendor_id", "transaction_id"]}),
+        (store._TOUCH_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
+    ],
+    ids=["lock", "transactions", "entries", "answers", "write", "touch transactions", "touch answers"],
+)
+async def test_each_row_is_looked_up_by_its_whole_key(
+    young: asyncpg.Connection, statement: str, looked_up_by: dict[str, list[str]]
+) -> None:
+    found = await indexes_of(young, statement)
+    assert found.keys() == looked_up_by.keys()
+    for index, columns in looked_up_by.items():
+        assert all(f"{column} " in found[index] for column in columns), found[index]
