@@ -113,15 +113,30 @@ class GroupCommit(Generic[C, R]):
             await asyncio.wait(set(self._running))
 
     async def _serve(self) -> None:
-        # One turn of the loop first: requests that arrived in the same turn share the transaction.
-        await asyncio.sleep(0)
         try:
             while self._line:
+                await self._until_no_more_come()
                 batch = self._next_batch()
                 if batch:
                     await self._carry_or_refuse(batch)
         finally:
             self._free_lanes += 1
+
+    async def _until_no_more_come(self) -> None:
+        """Waits as long as turns of the loop bring more, and one turn longer.
+
+        Those whose requests are being read right now share the transaction: after a batch, all its callers come
+        back at the same time, and a lane that went with the first would make the others wait for the next.
+        """
+        waiting, is_last_turn = 0, False
+        while len(self._line) < self._batch_size:
+            await asyncio.sleep(0)
+            if len(self._line) > waiting:
+                waiting, is_last_turn = len(self._line), False
+            elif is_last_turn:
+                return
+            else:
+                is_last_turn = True
 
     def _next_batch(self) -> list[tuple[C, asyncio.Future[R]]]:
         """Those at the head of the line, but for whoever has hung up or waited too long: nothing was begun for them."""
