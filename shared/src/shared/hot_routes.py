@@ -8,16 +8,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.errors import PayloadTooLarge, Refusal
 from shared.problems import Renderer
 
-#: Takes the request and its whole body.
-HotEndpoint = Callable[[Request, bytes], Awaitable[Response]]
+#: Takes the request and its whole body; returns what answers it (an `Answer`, or a response of the framework).
+HotEndpoint = Callable[[Request, bytes], Awaitable[ASGIApp]]
 #: (method, path) → endpoint. A path is exact, or has one segment that is a parameter: `/v1/tokens/{token}/verify`.
 HotRoutes = dict[tuple[str, str], HotEndpoint]
+
+
+def header_of(scope: Scope, name: bytes) -> str | None:
+    """The value of a request's header, its name in lower case; None without it."""
+    for found, value in scope["headers"]:
+        if found == name:
+            return str(value, "latin-1")
+    return None
 
 
 class HotRoute:
@@ -33,7 +40,7 @@ class HotRoute:
         scope["state"]["route"] = self._path
         request = Request(scope, receive)
         try:
-            response = await self._endpoint(request, await self._read_body(request, receive))
+            response = await self._endpoint(request, await self._read_body(scope, receive))
         except Refusal as refusal:
             scope["state"]["log"] = {"refusal": refusal.stable_code, "why": refusal.log}
             response = self._render(refusal, request)
@@ -42,8 +49,8 @@ class HotRoute:
             return
         await response(scope, receive, send)
 
-    async def _read_body(self, request: Request, receive: Receive) -> bytes:
-        declared = request.headers.get("content-length", "")
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes:
+        declared = header_of(scope, b"content-length") or ""
         if declared.isdecimal() and int(declared) > self._max_body_bytes:
             raise PayloadTooLarge("The request body is too long.")
         # Joined once: adding chunk to chunk would copy a body that comes in crumbs over and over.

@@ -17,6 +17,7 @@ from fastapi import Depends, Header, Request
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from shared.db import Database
 from shared.errors import Conflict, Malformed, Refusal, TooManyRequests, Unavailable
@@ -74,8 +75,21 @@ class Answer:
         return cls(status, body.encode(), headers, media_type, replayed=True)
 
     def response(self) -> Response:
+        """For a route of the framework."""
         headers = self.headers | ({"Idempotency-Replayed": "true"} if self.replayed else {})
         return Response(self.body, self.status, headers, self.media_type)
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """For a hot route: goes over the wire as it is, without the framework's own object for it."""
+        headers = [
+            (b"content-length", b"%d" % len(self.body)),
+            (b"content-type", self.media_type.encode("latin-1")),
+            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()),
+        ]
+        if self.replayed:
+            headers.append((b"idempotency-replayed", b"true"))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def parse_key(header: str) -> str:

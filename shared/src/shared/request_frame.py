@@ -3,6 +3,7 @@
 One plain ASGI middleware instead of a stack of them, since each costs about as much as a small route.
 """
 
+import functools
 import os
 import re
 import time
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.errors import Unexpected
+from shared.logs import request_lines
 from shared.problems import Renderer
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -26,7 +28,7 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 #: In log and metrics, for who was gone before there was an answer: no fault of ours, and no 5xx.
 _HUNG_UP = 499
 
-_log = structlog.get_logger("access")
+_log = structlog.get_logger("requests")
 _seconds = Histogram(
     "http_request_seconds",
     "Time from the first byte of a request to the last of its answer.",
@@ -100,24 +102,31 @@ class RequestFrame:
 
 def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
     route, method = _route_of(scope), scope["method"]
-    _seconds.labels(method, route, str(status)).observe(seconds)
+    _seconds_of(method, route, status).observe(seconds)
     if scope["path"] in _QUIET:
         return
-    caller = scope["state"].get("caller")
-    _log.info(
-        "request",
-        method=method,
-        route=route,
-        status=status,
-        ms=round(seconds * 1000, 2),
-        request_id=context.request_id,
-        traceparent=context.traceparent,
-        client_id=getattr(caller, "client_id", None),
-        tenant=getattr(caller, "tenant", None),
-        # The designated user in whose name a third party calls with an access token.
-        subject=getattr(caller, "subject", None),
-        **scope["state"].get("log", {}),
+    state = scope["state"]
+    caller = state.get("caller")
+    request_lines.write(
+        {
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "request_id": context.request_id,
+            "traceparent": context.traceparent,
+            "client_id": getattr(caller, "client_id", None),
+            "tenant": getattr(caller, "tenant", None),
+            # The designated user in whose name a third party calls with an access token.
+            "subject": getattr(caller, "subject", None),
+        },
+        state.get("log", {}),
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _seconds_of(method: str, route: str, status: int) -> Histogram:
+    return _seconds.labels(method, route, str(status))
 
 
 def _context_of(scope: Scope) -> RequestContext:

@@ -13,10 +13,12 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ValidationError
 from shared.callers import Caller, Callers, document_credentials, require
 from shared.errors import Malformed, Refusal, UnsupportedMediaType
+from shared.hot_routes import header_of
 from shared.idempotency import Answer, RequestKey, fingerprint_of, parse_key
 from shared.identifiers import MAX_IDENTIFIER_CHARACTERS, is_identifier
 from shared.problems import headers_of, request_id_of, status_of
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from points_ledger.domain.transactions import Transaction
 from points_ledger.eai import schemas
@@ -60,22 +62,21 @@ async def find_transaction(request: Request, transactionid: str, caller: Caller 
     return JSONResponse(schemas.transaction_body(await service.find_transaction(caller, transactionid)))
 
 
-async def change_points(request: Request, body: bytes) -> Response:
+async def change_points(request: Request, body: bytes) -> Answer:
     """The four operations that change points; the query says which one."""
-    callers: Callers = request.app.state.callers
-    caller = await callers.authenticate(request.scope)
+    scope = request.scope
+    callers: Callers = scope["app"].state.callers
+    caller = await callers.authenticate(scope)
     caller.need(SCOPE)
-    carry_out = operation_of(request.scope["query_string"])
-    name = carry_out.__name__.strip("_")
-    request.state.route = f"{PATH}?{name}"
-    _check_is_json(request)
-    key = request.headers.get("idempotency-key")
+    name = operation_of(scope["query_string"])
+    scope["state"]["route"] = _ROUTES[name]
+    _check_is_json(scope)
+    key = header_of(scope, b"idempotency-key")
     request_key = None
     if key is not None:
         # By the operation's name, not by the query: ?commit, ?commit= and ?commit=1 are the same request.
         request_key = RequestKey(parse_key(key), fingerprint_of("POST", PATH, name.encode(), body))
-    answer = await carry_out(_Call(request.app.state.service, caller, body, request_key))
-    return answer.response()
+    return await OPERATIONS[name](_Call(scope["app"].state.service, caller, body, request_key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +144,11 @@ OPERATIONS: dict[str, Operation] = {
     "rollback": _rollback,
     "refund": _refund,
 }
-_USUAL = {f"{name}{ending}".encode(): operation for name, operation in OPERATIONS.items() for ending in ("", "=", "=1")}
+_ROUTES = {name: f"{PATH}?{name}" for name in OPERATIONS}
+_USUAL = {f"{name}{ending}".encode(): name for name in OPERATIONS for ending in ("", "=", "=1")}
 
 
-def operation_of(query: bytes) -> Operation:
+def operation_of(query: bytes) -> str:
     """`?commit`, `?commit=` and `?commit=1` are the same.
 
     Raises:
@@ -165,7 +167,7 @@ def operation_of(query: bytes) -> Operation:
             "Name exactly one operation in the query: ?commit, ?confirm, ?rollback or ?refund.",
             code="unknown_operation",
         )
-    return OPERATIONS[named[0][0]]
+    return named[0][0]
 
 
 def failed_response(refusal: Refusal, request: Request) -> Response:
@@ -202,7 +204,7 @@ def _parse(model: type[B], body: bytes) -> B:
         raise Malformed(f"{field}: {first['msg'].removeprefix('Value error, ')}", field=field) from None
 
 
-def _check_is_json(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _check_is_json(scope: Scope) -> None:
+    media_type = (header_of(scope, b"content-type") or "").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType("the body must be application/json")
