@@ -127,7 +127,7 @@ async def test_a_commit_and_its_rollback_at_once_never_strand_points(shops: list
 async def test_of_a_hundred_confirms_and_rollbacks_of_one_hold_exactly_one_wins(
     shops: list[Vendor], platform: Platform
 ) -> None:
-    for turn in range(4):
+    for turn in range(2):
         user = await platform.user_with(100)
         await shops[0].commit(user, f"t-{turn}", 40)
         calls = [shops[n // 2 % 2].confirm(user, f"t-{turn}") for n in range(50)]
@@ -237,7 +237,7 @@ async def test_an_expired_hold_is_released_once_whoever_comes_first(
     shops: list[Vendor], platform: Platform, rows: asyncpg.Connection, tenant: str
 ) -> None:
     """Confirms, rollbacks, new commits and a sweep race for a hold whose time has come."""
-    for turn in range(5):
+    for turn in range(3):
         user = await platform.user_with(100)
         await shops[0].commit(user, f"t-{turn}", 100)
         await rows.execute(

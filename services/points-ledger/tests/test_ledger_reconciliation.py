@@ -54,7 +54,7 @@ async def test_what_is_committed_while_a_page_is_read_is_on_the_next_one(
     """The older of two rows is committed later than the younger, at any moment of the reading."""
     reader = Reader(database, tenant)
     expected = []
-    for number in range(250):
+    for number in range(150):
         slow = slow_writer.transaction()
         await slow.start()
         await slow_writer.execute(INSERT, tenant, f"{number} older")

@@ -32,7 +32,7 @@ MakeSettings = Callable[..., Settings]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 #: What the frame of every service answers is proved elsewhere.
 FRAME = {"/healthz", "/readyz"}
-EXAMPLES = 12
+EXAMPLES = 8
 
 
 @schemathesis.serializer("application/x-ndjson")
