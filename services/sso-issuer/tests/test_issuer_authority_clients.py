@@ -62,7 +62,8 @@ def _claims(world: World, client_id: str, **changed: Any) -> dict[str, Any]:
         "exp": now + 60,
         "jti": encode(str(time.monotonic_ns()).encode()),
     }
-    return {name: value for name, value in (claims | changed).items() if value is not None}
+    claims |= {name: now + value if isinstance(value, Seconds) else value for name, value in changed.items()}
+    return {name: value for name, value in claims.items() if value is not None}
 
 
 def _assertion(world: World, client_id: str, header: dict[str, Any] | None = None, **changed: Any) -> str:
@@ -179,12 +180,12 @@ async def test_a_used_assertion_is_remembered_as_long_as_it_would_be_good(world:
         {"jti": ""},
         {"jti": 7},
         {"exp": None},
-        {"exp": int(time.time()) - 60},
-        {"exp": int(time.time()) + 86_400},
+        {"exp": Seconds(-60)},
+        {"exp": Seconds(86_400)},
         {"exp": "tomorrow"},
         {"iat": None},
-        {"iat": int(time.time()) + 60, "exp": int(time.time()) + 120},
-        {"nbf": int(time.time()) + 60},
+        {"iat": Seconds(60), "exp": Seconds(120)},
+        {"nbf": Seconds(60)},
     ],
 )
 async def test_an_assertion_with_wrong_claims_is_refused(world: World, changed: dict[str, Any]) -> None:
