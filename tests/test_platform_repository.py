@@ -85,15 +85,9 @@ def test_a_services_readme_names_each_of_its_settings(service: str) -> None:
     named = set(re.findall(r"[A-Z][A-Z_]*[A-Z]", readme))
     prefix = re.search(r'settings_config\("([A-Z]+_)"\)', source.read_text())
     assert prefix is not None
-    for setting in settings_of(source):
-        assert {setting.upper(), prefix.group(1) + setting.upper()} & named, f"{setting} is not in the README"
-
-
-def test_the_settings_that_all_services_have_are_named_in_a_document() -> None:
     common = settings_of(REPOSITORY / "shared" / "src" / "shared" / "settings.py", "ServiceSettings")
-    documents = "\n".join(path.read_text() for path in tracked("*.md"))
-    named = set(re.findall(r"[A-Z][A-Z_]*[A-Z]", documents))
-    assert [setting for setting in common if setting.upper() not in named] == []
+    for setting in {*common, *settings_of(source)}:
+        assert {setting.upper(), prefix.group(1) + setting.upper()} & named, f"{setting} is not in the README"
 
 
 def settings_of(source: Path, name: str = "Settings") -> list[str]:
