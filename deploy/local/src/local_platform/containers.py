@@ -58,7 +58,7 @@ class Containers:
         """
         begun = time.monotonic()
         self._state.demo_json.unlink(missing_ok=True)
-        self._prepare()
+        self.prepare()
         compose = self._compose(tuple(dict.fromkeys(["demo", *further_profiles])))
         with self._terminal.doing("Images: one for each service"):
             compose.run("build")
@@ -93,7 +93,7 @@ class Containers:
     def _compose(self, profiles: Sequence[str]) -> Compose:
         return Compose(self._variables, self._state.log("compose"), profiles)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Secrets, directories, and the variables that `docker-compose.yml` asks for."""
         self._state.prepare()
         for service in SERVICES:

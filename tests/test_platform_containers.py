@@ -1,0 +1,225 @@
+"""What the containers' files say fits what the code says; that they run is tried by `deploy/containers/trouble.py`."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .running_platform import REPOSITORY, SERVICES
+from .test_platform_repository import settings_of
+
+PREFIXES = {
+    "points-ledger": "LEDGER_",
+    "sso-issuer": "ISSUER_",
+    "partner-onboarding": "ONBOARDING_",
+    "token-service": "TOKENS_",
+}
+#: Names of metrics are made of these and nothing else in the dashboards is.
+METRIC = re.compile(r"\b(?:http|ledger|group_commit|issuer|onboarding|tokens)_[a-z_]+\b")
+SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    return read
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> str:
+    return (REPOSITORY / "deploy" / "Dockerfile").read_text()
+
+
+def settings_source(service: str) -> Path:
+    return REPOSITORY / "services" / service / "src" / service.replace("-", "_") / "settings.py"
+
+
+def port_of(service: str) -> str:
+    """The default of its port."""
+    (port,) = re.findall(r"\n    port: int = Field\((\d+)", settings_source(service).read_text())
+    return str(port)
+
+
+def required_settings(source: Path, name: str) -> set[str]:
+    """The fields without a default: `Field(..., …)`, or nothing at all."""
+    (settings,) = [node for node in ast.parse(source.read_text()).body if getattr(node, "name", "") == name]
+    assert isinstance(settings, ast.ClassDef)
+    return {
+        field.target.id
+        for field in settings.body
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and (field.value is None or (isinstance(field.value, ast.Call) and _begins_with_dots(field.value)))
+    }
+
+
+def _begins_with_dots(call: ast.Call) -> bool:
+    return bool(call.args) and isinstance(call.args[0], ast.Constant) and call.args[0].value is ...
+
+
+def secrets_of(container: dict[str, Any]) -> set[str]:
+    """The names of the files in /run/secrets."""
+    return {each if isinstance(each, str) else each["target"] for each in container.get("secrets", [])}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_told_what_it_must_know_and_nothing_that_it_does_not_read(
+    compose: dict[str, Any], service: str
+) -> None:
+    common = REPOSITORY / "shared" / "src" / "shared" / "settings.py"
+    prefix, own = PREFIXES[service], settings_source(service)
+    known = {prefix + name.upper() for name in (*settings_of(common, "ServiceSettings"), *settings_of(own))}
+    required = required_settings(common, "ServiceSettings") | required_settings(own, "Settings")
+    # Its port has a default in its own class.
+    required = {prefix + name.upper() for name in required - {"port"}}
+    for name in (service, f"{service}-migrate"):
+        container = compose["services"][name]
+        told = set(container["environment"]) | {secret.upper() for secret in secrets_of(container)}
+        assert told - known == {f"{prefix}SECRETS_DIR"}
+        assert required - told == set()
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_starts_when_its_database_is_up_to_date(compose: dict[str, Any], service: str) -> None:
+    job = compose["services"][f"{service}-migrate"]
+    assert compose["services"][service]["depends_on"] == {
+        f"{service}-migrate": {"condition": "service_completed_successfully"}
+    }
+    assert job["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert (job["command"], job["restart"]) == (["migrate"], "no")
+    assert job["image"] == compose["services"][service]["image"]
+
+
+def test_every_container_can_do_as_little_as_possible(compose: dict[str, Any]) -> None:
+    for name, container in compose["services"].items():
+        assert container["user"] == "${PLATFORM_USER:-10001:10001}", name
+        assert container["read_only"] is True, name
+        assert container["cap_drop"] == ["ALL"], name
+        assert container["security_opt"] == ["no-new-privileges:true"], name
+        assert "privileged" not in container, name
+
+
+def test_only_the_gateway_leads_from_outside_to_the_services(compose: dict[str, Any]) -> None:
+    networks = {name: set(container.get("networks", [])) for name, container in compose["services"].items()}
+    published = {name for name, container in compose["services"].items() if "ports" in container}
+    assert published == {"gateway", "rewards-shop", "partner-pages", "prometheus", "grafana"}
+    assert {name for name, of in networks.items() if {"front", "inside"} <= of} == {"gateway"}
+    assert {name for name, of in networks.items() if "data" in of and "inside" in of} == set(SERVICES)
+    assert networks["postgres"] == {"data"}
+    for name in ("rewards-shop", "partner-pages"):
+        assert networks[name] == {"front"}
+
+
+def test_what_is_opened_is_open_to_this_machine_alone(compose: dict[str, Any]) -> None:
+    for container in compose["services"].values():
+        for port in container.get("ports", []):
+            assert port.startswith("${PUBLISH:-127.0.0.1}:${PORT_"), port
+
+
+def test_the_gateway_is_told_only_what_its_file_asks_for(compose: dict[str, Any]) -> None:
+    asked = set(re.findall(r"\{\$(GATEWAY_[A-Z_]+)", (REPOSITORY / "deploy" / "gateway" / "Caddyfile").read_text()))
+    told = {name for name in compose["services"]["gateway"]["environment"] if name.startswith("GATEWAY_")}
+    assert told - asked == set()
+    assert asked - told == {"GATEWAY_LOG_LEVEL"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_service_has_its_image(compose: dict[str, Any], dockerfile: str, service: str) -> None:
+    built = compose["services"][service]["build"]
+    assert built["args"]["SERVICE"] == service
+    assert built["dockerfile"] == "deploy/Dockerfile"
+    (stage,) = re.findall(rf"^FROM runtime AS {service}\n(.*?)\n\n", dockerfile, re.MULTILINE | re.DOTALL)
+    prefix, package = PREFIXES[service], service.replace("-", "_")
+    port = port_of(service)
+    assert f"ENV {prefix}HOST=0.0.0.0" in stage
+    assert f"EXPOSE {port}" in stage
+    assert f"${{{prefix}PORT:-{port}}}" in stage
+    assert f'ENTRYPOINT ["python", "-m", "{package}"]' in stage
+
+
+def test_each_member_of_the_workspace_that_has_an_image_is_copied_into_its_build(dockerfile: str) -> None:
+    ignored = (REPOSITORY / ".dockerignore").read_text()
+    for service in SERVICES:
+        assert f"COPY services/{service}/pyproject.toml services/{service}/" in dockerfile
+    for path in ("pyproject.toml", "uv.lock", "shared/src", "services/*/src", "deploy/rewards-shop/src"):
+        assert f"!{path}\n" in ignored
+
+
+def test_the_images_are_built_with_the_uv_that_everybody_has(dockerfile: str) -> None:
+    (version,) = re.findall(r"^ARG UV_VERSION=(\S+)", dockerfile, re.MULTILINE)
+    assert f"UV_VERSION={version} " in (REPOSITORY / "deploy" / "local" / "set-up").read_text()
+
+
+# ——— figures ———
+
+
+def test_prometheus_asks_every_service_at_its_port() -> None:
+    configured = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "prometheus.yml").read_text())
+    asked = {job["job_name"]: job["static_configs"][0]["targets"] for job in configured["scrape_configs"]}
+    assert asked == {service: [f"{service}:{port_of(service)}"] for service in SERVICES}
+
+
+def test_the_dashboards_ask_for_figures_that_there_are() -> None:
+    exported = set(metrics())
+    assert {"http_request_seconds_bucket", "group_commit_waiting"} <= exported
+    for title, expression in queries():
+        asked = set(METRIC.findall(expression))
+        assert asked or "up{" in expression, title
+        assert asked - exported == set(), title
+
+
+def test_the_dashboards_show_what_must_be_watched() -> None:
+    expressions = "\n".join(expression for _, expression in queries())
+    for figure in (
+        *("http_request_seconds_count", "http_request_seconds_bucket", "ledger_held_points"),
+        *("ledger_oldest_hold_seconds", "group_commit_waiting", "group_commit_batch_size_sum"),
+        *("issuer_signing_key_age_seconds", "tokens_signing_key_age_seconds"),
+    ):
+        assert figure in expressions
+
+
+def test_every_panel_asks_the_data_source_that_is_provided() -> None:
+    monitoring = REPOSITORY / "deploy" / "monitoring" / "grafana"
+    provided = yaml.safe_load((monitoring / "provisioning" / "datasources" / "prometheus.yml").read_text())
+    (source,) = provided["datasources"]
+    for file in (monitoring / "dashboards").glob("*.json"):
+        for panel in json.loads(file.read_text())["panels"]:
+            if panel["type"] != "row":
+                assert panel["datasource"] == {"type": source["type"], "uid": source["uid"]}
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Title and expression of every query of every panel."""
+    files = sorted((REPOSITORY / "deploy" / "monitoring" / "grafana" / "dashboards").glob("*.json"))
+    assert files
+    for file in files:
+        for panel in json.loads(file.read_text())["panels"]:
+            yield from ((panel["title"], target["expr"]) for target in panel.get("targets", []))
+
+
+def metrics() -> Iterator[str]:
+    """What the code exports, as Prometheus names it."""
+    for place in ("shared/src", "services"):
+        for file in (REPOSITORY / place).rglob("*.py"):
+            source = file.read_text()
+            if "from prometheus_client import" in source:
+                yield from _metrics_of(ast.parse(source))
+
+
+def _metrics_of(module: ast.Module) -> Iterator[str]:
+    kinds = {
+        alias.asname or alias.name: alias.name
+        for node in module.body
+        if isinstance(node, ast.ImportFrom) and node.module == "prometheus_client"
+        for alias in node.names
+    }
+    for call in ast.walk(module):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in kinds and call.args:
+            name = call.args[0]
+            if isinstance(name, ast.Constant):
+                yield from (f"{name.value}{suffix}" for suffix in SUFFIXES.get(kinds[call.func.id], ()))
