@@ -78,6 +78,20 @@ def test_ipv6_and_mapped_addresses_are_the_same_caller() -> None:
     assert not is_within("garbage", [ip_network("0.0.0.0/0")])
 
 
+@pytest.mark.parametrize(
+    ("peer", "network"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "::ffff:203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        (None, None),
+    ],
+)
+def test_addresses_that_one_caller_has_to_itself_are_counted_together(peer: str | None, network: str | None) -> None:
+    scope = {"type": "http", "client": None if peer is None else (peer, 1), "headers": []}
+    assert TRUST.client_network(scope) == network
+
+
 def test_a_network_of_an_allow_list_is_an_address_or_a_range() -> None:
     assert parse_networks(("203.0.113.9", "2001:db8::/32")) == (
         ip_network("203.0.113.9/32"),

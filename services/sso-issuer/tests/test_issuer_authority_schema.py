@@ -1,5 +1,6 @@
 """Whatever is sent to an authority, the answer is one that OpenAPI names: no 5xx, no undocumented status or shape."""
 
+import secrets
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from sso_issuer.testing import World
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-EXAMPLES = 40
+EXAMPLES = 25
 
 
 async def test_no_input_gets_an_answer_that_openapi_does_not_name(world: World) -> None:
@@ -27,8 +28,12 @@ async def test_no_input_gets_an_answer_that_openapi_does_not_name(world: World) 
     operations = [found.ok() for found in schemathesis.openapi.from_dict(world.app.openapi()).get_all_operations()]
     operations = [one for one in operations if "{tenant}" in one.path or one.path.endswith("/authority-events")]
     assert len(operations) == 8
+    # From elsewhere each time: whoever is refused so often would only be told to wait.
+    transport = httpx.ASGITransport(world.app, raise_app_exceptions=False)
+    client = httpx.AsyncClient(transport=transport, base_url=world.client.base_url)
     for operation in operations:
         for n, case in enumerate(_cases_of(operation)):
+            transport.client = ("10.{}.{}.{}".format(*secrets.token_bytes(3)), 50_000)
             if "tenant" in (case.path_parameters or {}) and n % 4:
                 case.path_parameters["tenant"] = world.tenant
             sent = case.as_transport_kwargs(base_url=str(world.client.base_url))
@@ -37,7 +42,7 @@ async def test_no_input_gets_an_answer_that_openapi_does_not_name(world: World) 
             if operation.path.startswith("/sso/"):
                 sent["headers"] = {**sent["headers"], **world.admin}
             try:
-                answer = await _send(world.client, sent)
+                answer = await _send(client, sent)
             except (httpx.InvalidURL, httpx.LocalProtocolError, UnicodeError):
                 # Nothing that could be sent.
                 continue

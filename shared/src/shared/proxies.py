@@ -32,6 +32,12 @@ class ProxyTrust:
                 return hop if _parse(hop) is not None else None
         return hops[0] if hops else peer
 
+    def client_network(self, scope: Scope) -> str | None:
+        """Whom to count against: the caller's address, of IPv6 the first 64 bits, behind which all are one's own."""
+        address = self.client_address(scope)
+        parsed = None if address is None else _parse(address)
+        return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
+
     def scheme(self, scope: Scope) -> str:
         """`https` or `http`, as the caller's browser sees it."""
         peer = scope["client"][0] if scope.get("client") else None

@@ -14,6 +14,7 @@ from shared.calling import ServiceClient
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
+from shared.rate_limits import Counts, RateLimit
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
@@ -35,7 +36,6 @@ from partner_onboarding.pages.sign_in import sign_in_routes
 from partner_onboarding.pages.static_files import static_routes
 from partner_onboarding.pages.third_parties import third_party_pages
 from partner_onboarding.partners.routes import init_hot_route
-from partner_onboarding.rate_limits import RateLimit, storage_of
 from partner_onboarding.register import build_register
 from partner_onboarding.sessions.domain import SessionRules
 from partner_onboarding.sessions.service import Sessions
@@ -76,7 +76,9 @@ def create_app(
     )
     keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
     answers = Answers(register.database, idempotent_answers, register.sealer)
+    counts = Counts.at(settings.rate_limit_url)
     throttle = SignInThrottle(
+        counts,
         per_account=settings.wrong_passwords_per_account,
         per_address=settings.wrong_passwords_per_address,
         window_seconds=settings.wrong_passwords_window_seconds,
@@ -91,7 +93,6 @@ def create_app(
             lifetime=timedelta(seconds=settings.session_lifetime_seconds),
         ),
     )
-    counts = storage_of(settings.rate_limit_url.get_secret_value())
     onboarding = build_onboarding(settings, register, sessions, throttle, counts, clock, tokens_transport)
     pages = Pages(key_for("form tokens", settings), always_secure=settings.mode is Mode.PRODUCTION)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import httpx
 from fastapi import APIRouter
-from limits.aio.storage import Storage
 from shared.idempotency import Answers
+from shared.rate_limits import Counts, RateLimit
 
 from partner_onboarding.billing.service import Billing
 from partner_onboarding.clock import Clock
@@ -28,7 +28,6 @@ from partner_onboarding.pages.registration import RegistrationPages, registratio
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.partners.door import PartnerDoor
 from partner_onboarding.partners.routes import partner_routes
-from partner_onboarding.rate_limits import RateLimit
 from partner_onboarding.register import Register
 from partner_onboarding.registrations.service import Registrations
 from partner_onboarding.sessions.service import Sessions
@@ -99,7 +98,7 @@ def build_onboarding(
     register: Register,
     sessions: Sessions,
     throttle: SignInThrottle,
-    counts: Storage,
+    counts: Counts,
     clock: Clock,
     tokens_transport: httpx.AsyncBaseTransport | None,
 ) -> Onboarding:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from shared.rate_limits import CountsUrl
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import InternalUrl, Mode, ServiceSettings, settings_config
-
-from partner_onboarding.rate_limits import SCHEMES
 
 _MIN_KEY_BYTES = 32
 
@@ -32,7 +31,7 @@ class Settings(ServiceSettings):
     wrong_passwords_per_address: int = Field(50, ge=1, description="Within the window, before 429.")
     wrong_passwords_window_seconds: int = Field(900, ge=1)
     integration_requests_per_address: int = Field(20, ge=1, description="Within an hour, before 429.")
-    rate_limit_url: SecretStr = Field(
+    rate_limit_url: CountsUrl = Field(
         SecretStr("memory://"), description="Where requests are counted: memory://, redis://… or valkey://…"
     )
     partner_maintenance: bool = Field(False, description="Answers partners, and those they send, with 503.")
@@ -59,13 +58,6 @@ class Settings(ServiceSettings):
     def _is_page(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("https://", "http://", "/")):
             raise ValueError("must begin with https://, or with / for a page of this site")
-        return value
-
-    @field_validator("rate_limit_url")
-    @classmethod
-    def _is_store_of_counts(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(SCHEMES):
-            raise ValueError("must begin with memory://, redis://, rediss://, valkey:// or valkeys://")
         return value
 
     @field_validator("key_encryption_keys")

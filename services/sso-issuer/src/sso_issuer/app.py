@@ -13,6 +13,7 @@ from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
+from shared.rate_limits import Counts
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
@@ -23,6 +24,7 @@ from sso_issuer.authority.asking import Asking
 from sso_issuer.authority.audit import Audit
 from sso_issuer.authority.authorities import Authorities
 from sso_issuer.authority.client_authentication import ClientAuthentication
+from sso_issuer.authority.guessing import Guessing
 from sso_issuer.authority.register_client import RegisterClient
 from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
@@ -149,11 +151,15 @@ def create_app(
     app.state.answers = answers
     app.state.published_keys = published
     app.state.keys = keys
-    app.state.vendors = vendors
-    app.state.onboarding = onboarding
+    app.state.vendors, app.state.onboarding = vendors, onboarding
     app.state.pages = Pages()
     app.state.authorities = Authorities(database, keys, clients, public_url=settings.public_url)
     app.state.asking = Asking(clients)
+    app.state.guessing = Guessing(
+        Counts.at(settings.rate_limit_url),
+        per_network=settings.refused_requests_per_address,
+        codes_per_client=settings.refused_codes_per_client,
+    )
     app.state.client_authentication = ClientAuthentication(
         database,
         register,

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
+from shared.rate_limits import CountsUrl
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import InternalUrl, ServiceSettings, settings_config
 
@@ -32,6 +33,13 @@ class Settings(ServiceSettings):
     )
     longest_assertion_seconds: int = Field(
         3600, ge=60, le=3600, description="How long the assertion may live with which a client proves itself."
+    )
+    refused_requests_per_address: int = Field(
+        120, ge=1, description="Of the authorities, without a good client's proof, within a minute, before 429."
+    )
+    refused_codes_per_client: int = Field(30, ge=1, description="Within a minute, before 429.")
+    rate_limit_url: CountsUrl = Field(
+        SecretStr("memory://"), description="Where refusals are counted: memory://, redis://… or valkey://…"
     )
     upkeep_seconds: float = Field(30, gt=0, le=3600, description="How often it is seen whether a key's time has come.")
     neighbour_timeout_seconds: float = Field(2, gt=0, le=30, description="How long ledger and directory may take.")

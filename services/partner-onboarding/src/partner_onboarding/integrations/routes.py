@@ -5,13 +5,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import Caller, Callers, document_credentials, require
 from shared.idempotency import Answer, Answers, IdempotencyKey
+from shared.rate_limits import RateLimit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.audit.domain import APPLICANT, Actor
 from partner_onboarding.integrations import schemas
 from partner_onboarding.integrations.domain import MalformedRequest, State
 from partner_onboarding.integrations.service import Integrations
-from partner_onboarding.rate_limits import RateLimit
 
 _Admin = Annotated[Caller, require("clients:admin")]
 _RequestId = Annotated[schemas.RequestId, Path()]
@@ -40,7 +40,7 @@ def integration_routes(integrations: Integrations, limit: RateLimit, answers: An
         else:
             if body.tenant is None:
                 raise MalformedRequest("tenant", "Name the tenant whose data it is about.")
-            await limit.count(request.app.state.proxies.client_address(request.scope) or "unknown")
+            await limit.count(request.app.state.proxies.client_network(request.scope) or "unknown")
             tenant, who, by = body.tenant, _NOBODY, APPLICANT
 
         async def submit(connection: AsyncConnection) -> Answer:

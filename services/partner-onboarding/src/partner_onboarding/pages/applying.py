@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request
 from shared.db import Database
 from shared.errors import NotFound, TooManyRequests
+from shared.rate_limits import RateLimit
 from starlette.responses import Response
 
 from partner_onboarding.audit.domain import APPLICANT
@@ -15,7 +16,6 @@ from partner_onboarding.integrations.domain import MalformedRequest, Particulars
 from partner_onboarding.integrations.service import Integrations
 from partner_onboarding.pages.forms import FormExpired, read_fields
 from partner_onboarding.pages.rendering import Pages
-from partner_onboarding.rate_limits import RateLimit
 
 _REQUIRED: Final = ("tenant", "name", "organisation", "goals", "redirect_uris", "contact_name", "contact_email")
 _REFERENCE = re.compile(r"[0-9a-f]{16}", re.ASCII)
@@ -49,7 +49,7 @@ def applying_routes(pages: Pages, integrations: Integrations, limit: RateLimit, 
             return _page(request, form, scopes, 400, missing)
         try:
             pages.form_tokens.check(request, form)
-            await limit.count(request.app.state.proxies.client_address(request.scope) or "unknown")
+            await limit.count(request.app.state.proxies.client_network(request.scope) or "unknown")
             tenant = await integrations.tenant_named(form["tenant"])
             async with database.transaction() as connection:
                 receipt = await integrations.submit(connection, tenant, _wish(form, scopes), by=APPLICANT)

@@ -79,7 +79,7 @@ def _add_password(routes: APIRouter, pages: Pages, sessions: Sessions, own_accou
                 present,
                 new,
                 language=language_of(request),
-                address=request.app.state.proxies.client_address(request.scope),
+                address=request.app.state.proxies.client_network(request.scope),
             )
         except FormExpired:
             return _form(pages, request, "password.html", 403, {"form": say("error.form_expired")})
@@ -124,7 +124,7 @@ def _add_data(routes: APIRouter, pages: Pages, sessions: Sessions, own_account: 
             return _form(pages, request, "delete_account.html", 400, errors)
         try:
             pages.form_tokens.check(request, fields)
-            address = request.app.state.proxies.client_address(request.scope)
+            address = request.app.state.proxies.client_network(request.scope)
             await own_account.delete(who, present, address=address)
         except FormExpired:
             return _form(pages, request, "delete_account.html", 403, {"form": say("error.form_expired")})

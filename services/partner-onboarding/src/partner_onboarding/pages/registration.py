@@ -127,7 +127,7 @@ class RegistrationPages:
                 handshake,
                 applicant,
                 language=language_of(request),
-                address=request.app.state.proxies.client_address(request.scope),
+                address=request.app.state.proxies.client_network(request.scope),
                 former=former,
             )
         except Mistakes as mistakes:

@@ -47,7 +47,7 @@ def sign_in_routes(pages: Pages, sessions: Sessions) -> APIRouter:
                 fields["email"],
                 fields["password"],
                 tenant=fields.get("tenant"),
-                address=request.app.state.proxies.client_address(request.scope),
+                address=request.app.state.proxies.client_network(request.scope),
                 former=request.cookies.get(SESSION_COOKIE),
             )
         except FormExpired:

@@ -1,6 +1,7 @@
 """All pages about third parties: applying, operations, set-up, consents."""
 
 from fastapi import APIRouter
+from shared.rate_limits import RateLimit
 
 from partner_onboarding.pages.applying import applying_routes
 from partner_onboarding.pages.consents import consent_pages
@@ -8,7 +9,6 @@ from partner_onboarding.pages.operated_clients import operated_client_routes
 from partner_onboarding.pages.operations import operation_routes
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.pages.setup import setup_routes
-from partner_onboarding.rate_limits import RateLimit
 from partner_onboarding.register import Register
 from partner_onboarding.sessions.service import Sessions
 

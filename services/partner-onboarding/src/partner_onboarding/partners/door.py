@@ -5,8 +5,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 from shared.callers import Caller, Callers
 from shared.errors import Unavailable
-
-from partner_onboarding.rate_limits import RateLimit
+from shared.rate_limits import RateLimit
 
 SCOPE: Final = "partner:handshake"
 _CLOSED_SECONDS: Final = 300

@@ -10,6 +10,7 @@ from typing import Final
 
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.rate_limits import RateLimit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.clock import Clock
@@ -17,7 +18,6 @@ from partner_onboarding.handshakes.domain import BASE58, Handshake
 from partner_onboarding.handshakes.service import Handshakes
 from partner_onboarding.mail.domain import Kind
 from partner_onboarding.mail.service import Mails
-from partner_onboarding.rate_limits import RateLimit
 from partner_onboarding.registrations import store
 from partner_onboarding.registrations.domain import USER_ID_CHARACTERS, Applicant, mistakes
 from partner_onboarding.sessions.service import Sessions

@@ -1,14 +1,7 @@
-"""Guessing is slowed down: wrong passwords are counted by account and by the address they come from.
+"""Guessing is slowed down: wrong passwords are counted by account and by the network they come from."""
 
-Counted in this process; with several replicas each counts its own, so that the limits multiply by their number.
-"""
-
-import time
-from math import ceil
-
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from shared.errors import TooManyRequests
+from shared.rate_limits import Counts, RateLimit
 
 from partner_onboarding.sessions.domain import TooManyAttempts
 
@@ -18,33 +11,33 @@ class SignInThrottle:
 
     Args:
         per_account: wrong passwords for one account in a window; a right one sets it back to none.
-        per_address: wrong passwords from one address in a window, for whichever accounts.
+        per_address: wrong passwords from one network in a window, for whichever accounts.
     """
 
-    def __init__(self, *, per_account: int, per_address: int, window_seconds: int) -> None:
-        self._per_account = RateLimitItemPerSecond(per_account, window_seconds, "account")
-        self._per_address = RateLimitItemPerSecond(per_address, window_seconds, "address")
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+    def __init__(self, counts: Counts, *, per_account: int, per_address: int, window_seconds: int) -> None:
+        self._per_account = RateLimit(counts, per_account, window_seconds, "account", sliding=True)
+        self._per_address = RateLimit(counts, per_address, window_seconds, "address", sliding=True)
 
     async def check(self, account: bytes, address: str | None) -> None:
         """Raises TooManyAttempts, saying when to try again."""
-        for limit, name in self._names(account, address):
-            if not await self._limiter.test(limit, name):
-                reset_at = (await self._limiter.get_window_stats(limit, name)).reset_time
-                raise TooManyAttempts(
-                    "Too many wrong passwords. Please wait before you try again.",
-                    retry_after_seconds=max(1, ceil(reset_at - time.time())),
-                )
+        try:
+            for limit, name in self._names(account, address):
+                await limit.check(name)
+        except TooManyRequests as refusal:
+            raise TooManyAttempts(
+                "Too many wrong passwords. Please wait before you try again.",
+                retry_after_seconds=refusal.retry_after_seconds,
+            ) from None
 
     async def count_wrong(self, account: bytes, address: str | None) -> None:
         for limit, name in self._names(account, address):
-            await self._limiter.hit(limit, name)
+            await limit.note(name)
 
     async def forgive(self, account: bytes) -> None:
         """The right password was given: the account's count starts again."""
-        await self._limiter.clear(self._per_account, account.hex())
+        await self._per_account.forget(account.hex())
 
-    def _names(self, account: bytes, address: str | None) -> list[tuple[RateLimitItem, str]]:
+    def _names(self, account: bytes, address: str | None) -> list[tuple[RateLimit, str]]:
         # The account's name is its keyed hash, so that no address of a person lies in memory for long.
-        names: list[tuple[RateLimitItem, str]] = [(self._per_account, account.hex())]
+        names = [(self._per_account, account.hex())]
         return names if address is None else [*names, (self._per_address, address)]

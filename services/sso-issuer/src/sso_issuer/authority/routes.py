@@ -15,6 +15,7 @@ from sso_issuer.authority.authorities import Authorities
 from sso_issuer.authority.client_authentication import ClientAuthentication, claimed_client_id
 from sso_issuer.authority.domain import AuthorityClient, EventKind, GrantType, InvalidRequest
 from sso_issuer.authority.forms import check_media_type, needed, parse_form
+from sso_issuer.authority.guessing import Guessing
 from sso_issuer.authority.schemas import (
     ERRORS,
     INTROSPECTION_FORM,
@@ -63,6 +64,9 @@ async def authority_metadata(tenant: Tenant, request: Request, response: Respons
 async def authorize(tenant: Tenant, request: Request) -> Response:
     authorities: Authorities = request.app.state.authorities
     asking: Asking = request.app.state.asking
+    guessing: Guessing = request.app.state.guessing
+    network = _network_of(request)
+    await guessing.check_network(network)
     await authorities.check(tenant)
     params: dict[str, str] = {}
     try:
@@ -70,6 +74,7 @@ async def authorize(tenant: Tenant, request: Request) -> Response:
         location = await asking.destination(tenant, authorities.issuer(tenant), params)
     except Refusal as refusal:
         await _note(request, tenant, refusal, params)
+        await guessing.note(refusal, network, None)
         raise
     headers = {"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return Response(status_code=303, headers=headers)
@@ -85,6 +90,9 @@ async def authorize(tenant: Tenant, request: Request) -> Response:
 async def give_token(tenant: Tenant, request: Request) -> Response:
     async def give(client: AuthorityClient, form: Mapping[str, str]) -> Response:
         authority: Authority = request.app.state.authority
+        if form.get("grant_type") == GrantType.AUTHORIZATION_CODE:
+            guessing: Guessing = request.app.state.guessing
+            await guessing.check_codes(client)
         given = await authority.give_token(client, form, request.state.request_id)
         return private_json(
             {
@@ -163,8 +171,12 @@ async def _with_client(tenant: str, request: Request, use: Use) -> Response:
     """Reads the form, finds out which client asks, and leaves an audit row of what is refused on the way."""
     authorities: Authorities = request.app.state.authorities
     authentication: ClientAuthentication = request.app.state.client_authentication
+    guessing: Guessing = request.app.state.guessing
+    network = _network_of(request)
+    await guessing.check_network(network)
     await authorities.check(tenant)
     form: dict[str, str] = {}
+    client: AuthorityClient | None = None
     try:
         form = await _read_form(request)
         audiences = {
@@ -178,7 +190,13 @@ async def _with_client(tenant: str, request: Request, use: Use) -> Response:
         return await use(client, form)
     except Refusal as refusal:
         await _note(request, tenant, refusal, form)
+        await guessing.note(refusal, network, client)
         raise
+
+
+def _network_of(request: Request) -> str:
+    network: str | None = request.app.state.proxies.client_network(request.scope)
+    return network or "unknown"
 
 
 async def _read_form(request: Request) -> dict[str, str]:

@@ -1,0 +1,72 @@
+"""Who asks too often is told when to come again, wherever the counts are kept, and also while those are away."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from limits.aio.storage import MemoryStorage
+from pydantic import SecretStr, TypeAdapter, ValidationError
+from shared.errors import TooManyRequests
+from shared.rate_limits import Counts, CountsUrl, RateLimit
+
+
+class Away(MemoryStorage):
+    """Redis or Valkey, which may be away; `asked` counts."""
+
+    is_away = False
+    asked = 0
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        self.asked += 1
+        if self.is_away:
+            raise ConnectionError("nobody there")
+        return await super().incr(key, expiry, amount)
+
+
+async def _passes(asking: Callable[[], Awaitable[None]], times: int) -> None:
+    for _ in range(times):
+        await asking()
+    with pytest.raises(TooManyRequests) as refusal:
+        await asking()
+    assert 0 < (refusal.value.retry_after_seconds or 0) <= 60
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+async def test_so_many_times_within_a_window_for_each_name_and_purpose(sliding: bool) -> None:
+    counts = Counts()
+    limit = RateLimit(counts, 3, 60, "one", sliding=sliding)
+    await _passes(lambda: limit.count("erika"), 3)
+    await limit.count("greta")
+    await RateLimit(counts, 3, 60, "another", sliding=sliding).count("erika")
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+async def test_what_is_counted_only_when_it_fails(sliding: bool) -> None:
+    limit = RateLimit(Counts(), 2, 60, "failures", sliding=sliding)
+    for _ in range(2):
+        await limit.check("erika")
+        await limit.check("erika")
+        await limit.note("erika")
+    with pytest.raises(TooManyRequests):
+        await limit.check("erika")
+    await limit.forget("erika")
+    await limit.check("erika")
+
+
+async def test_while_the_shared_counts_are_away_each_replica_counts_by_itself() -> None:
+    moment = 0.0
+    shared = Away()
+    counts = Counts(shared, clock=lambda: moment)
+    limit = RateLimit(counts, 2, 60, "requests")
+    shared.is_away = True
+    await _passes(lambda: limit.count("erika"), 2)
+    # Asked once, and then not for a while: whoever comes meanwhile does not wait for somebody who is away.
+    assert shared.asked == 1
+    moment, shared.is_away = 6.0, False
+    await _passes(lambda: limit.count("erika"), 2)
+    assert shared.asked == 4
+
+
+@pytest.mark.parametrize("url", ["", "memory", "http://counts.example", "async+redis://counts.example"])
+def test_an_address_of_something_else_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(CountsUrl).validate_python(SecretStr(url))
