@@ -34,6 +34,10 @@ ES256 = generate(Algorithm.ES256)
 Sign = Callable[[bytes], bytes]
 
 
+class Seconds(int):
+    """How long before or after the moment at which a claim is made."""
+
+
 def _signed_by(pair: KeyPair) -> Sign:
     private = load_private(pair.private_der)
 
