@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeAlias
 
 import orjson
 import sqlalchemy as sa
@@ -23,6 +23,9 @@ from shared.db import Database
 from shared.errors import Conflict, Malformed, Refusal, TooManyRequests, Unavailable
 from shared.problems import headers_of, problem_body, status_of
 from shared.sealing import Sealer
+
+#: What an act is handed, for routes to pass on to a use case: they never speak SQL themselves.
+Transaction: TypeAlias = AsyncConnection
 
 KEPT_FOR: Final = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -172,7 +175,7 @@ class Answers:
         tenant: str,
         client_id: str,
         key: RequestKey | None,
-        act: Callable[[AsyncConnection], Awaitable[Answer]],
+        act: Callable[[Transaction], Awaitable[Answer]],
     ) -> Answer:
         """Runs `act` in a transaction and keeps its answer there, or gives the first answer again.
 

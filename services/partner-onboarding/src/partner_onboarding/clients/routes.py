@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from shared.callers import Caller, document_credentials, require
-from shared.idempotency import Answer, Answers, IdempotencyKey
-from sqlalchemy.ext.asyncio import AsyncConnection
+from shared.idempotency import Answer, Answers, IdempotencyKey, Transaction
 
 from partner_onboarding.audit.domain import Actor
 from partner_onboarding.clients import schemas
@@ -26,7 +25,7 @@ def client_routes(clients: Clients, answers: Answers) -> APIRouter:
 
     @routes.post("", status_code=201, response_model=schemas.ClientRegistered, summary="Register a client")
     async def register_client(caller: _Admin, key: IdempotencyKey, body: schemas.ClientToRegister) -> Response:
-        async def register(connection: AsyncConnection) -> Answer:
+        async def register(connection: Transaction) -> Answer:
             new = await clients.register(connection, caller.tenant, body.registration(), by=_actor(caller))
             return _secret_answer(schemas.registered(new), Location=f"/v1/clients/{new.client.client_id}")
 
@@ -57,7 +56,7 @@ def client_routes(clients: Clients, answers: Answers) -> APIRouter:
         at most."""
         overlap_seconds = (body or schemas.SecretToAdd()).overlap_seconds
 
-        async def rotate(connection: AsyncConnection) -> Answer:
+        async def rotate(connection: Transaction) -> Answer:
             new = await clients.rotate_secret(
                 connection, caller.tenant, client_id, overlap_seconds=overlap_seconds, by=_actor(caller)
             )

@@ -4,9 +4,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import Caller, Callers, document_credentials, require
-from shared.idempotency import Answer, Answers, IdempotencyKey
+from shared.idempotency import Answer, Answers, IdempotencyKey, Transaction
 from shared.rate_limits import RateLimit
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.audit.domain import APPLICANT, Actor
 from partner_onboarding.integrations import schemas
@@ -43,7 +42,7 @@ def integration_routes(integrations: Integrations, limit: RateLimit, answers: An
             await limit.count(request.app.state.proxies.client_network(request.scope) or "unknown")
             tenant, who, by = body.tenant, _NOBODY, APPLICANT
 
-        async def submit(connection: AsyncConnection) -> Answer:
+        async def submit(connection: Transaction) -> Answer:
             receipt = await integrations.submit(connection, tenant, body.wish(), by=by)
             return _answer(201, schemas.submitted(receipt))
 
@@ -76,7 +75,7 @@ def integration_routes(integrations: Integrations, limit: RateLimit, answers: An
     async def approve_integration_request(caller: _Admin, key: IdempotencyKey, request_id: _RequestId) -> Response:
         """Registers the client and hands over, this once, its secret and the other three things it needs."""
 
-        async def approve(connection: AsyncConnection) -> Answer:
+        async def approve(connection: Transaction) -> Answer:
             return _answer(
                 200,
                 schemas.approved(await integrations.approve(connection, caller.tenant, request_id, by=_actor(caller))),
@@ -88,7 +87,7 @@ def integration_routes(integrations: Integrations, limit: RateLimit, answers: An
     async def decline_integration_request(
         caller: _Admin, key: IdempotencyKey, request_id: _RequestId, body: schemas.RequestToDecline
     ) -> Response:
-        async def decline(connection: AsyncConnection) -> Answer:
+        async def decline(connection: Transaction) -> Answer:
             return _answer(
                 200,
                 schemas.shown(

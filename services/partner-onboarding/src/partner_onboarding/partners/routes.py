@@ -10,9 +10,8 @@ import orjson
 from fastapi import APIRouter, Header, Path, Query, Request
 from shared.callers import document_credentials
 from shared.hot_routes import HotRoutes
-from shared.idempotency import Answer, Answers, IdempotencyKey
+from shared.idempotency import Answer, Answers, IdempotencyKey, Transaction
 from shared.identifiers import Identifier
-from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from partner_onboarding.billing.domain import parse_month
@@ -60,7 +59,7 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
     async def init_register_handshake_once(partner: Partner, key: IdempotencyKey, hint: _Hint = None) -> Response:
         """With the same `Idempotency-Key`, the same codes again."""
 
-        async def begin(connection: AsyncConnection) -> Answer:
+        async def begin(connection: Transaction) -> Answer:
             codes = await handshakes.begin_within(connection, partner.tenant, partner.client_id, hint)
             return _answer(schemas.codes_shown(codes))
 
@@ -71,7 +70,7 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
         """The user whom the handshake has led to, from server to server: a `userId` that a browser carried to the
         landing URL could have been changed there."""
 
-        async def redeem(connection: AsyncConnection) -> Answer:
+        async def redeem(connection: Transaction) -> Answer:
             user_id = await handshakes.redeem(connection, partner.tenant, partner.client_id, body.authorization_code)
             return _answer({"userId": user_id})
 
@@ -88,7 +87,7 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
         """Assigns the first month, and another one each month until the user is removed. Again: 200, nothing billed
         twice. 403 when no handshake was executed with this user since the last removal."""
 
-        async def activate(connection: AsyncConnection) -> Answer:
+        async def activate(connection: Transaction) -> Answer:
             activated_at = await links.activate(connection, partner.tenant, partner.client_id, user_id)
             shown = schemas.ActivatedUser(user_id=user_id, activated_at=activated_at)
             return _answer(shown.model_dump(mode="json", by_alias=True))
@@ -99,7 +98,7 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
     async def remove_user(partner: Partner, key: IdempotencyKey, user_id: _UserId) -> Response:
         """Undoes the connection; months that have begun stay billed. To connect again takes another handshake."""
 
-        async def remove(connection: AsyncConnection) -> Answer:
+        async def remove(connection: Transaction) -> Answer:
             removed_at = await links.remove(connection, partner.tenant, partner.client_id, user_id, by="partner")
             return _answer(
                 schemas.RemovedUser(user_id=user_id, removed_at=removed_at).model_dump(mode="json", by_alias=True)
