@@ -1,4 +1,4 @@
-"""Reads a list, writes its rows in transactions of some hundreds, and answers each row in its order.
+"""Reads a list, writes its rows in transactions of some thousands, and answers each row in its order.
 
     chunks → records → orders ──queue──► COPY, COMMIT ──► tokens, links
 
@@ -18,7 +18,7 @@ from token_service.imports.rows import RowProblem
 from token_service.imports.writing import Outcome, RowWriter
 from token_service.tokens.orders import Order
 
-_ROWS_AT_ONCE: Final = 1000
+_ROWS_AT_ONCE: Final = 4000
 #: Rows are as long as they like: so many parts of a body, of some 64 KB, are enough for a transaction as well.
 _PARTS_AT_ONCE: Final = 16
 _QUEUED: Final = 1
@@ -79,7 +79,7 @@ async def import_rows(
 
 
 async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
-    """Puts rows in line by the hundred: few enough to wait for, many enough for a transaction."""
+    """Puts rows in line by the thousand: few enough to wait for, many enough for a transaction."""
     waiting: list[Row[R]] = []
     parts = 0
     try:
