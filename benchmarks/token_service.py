@@ -1,7 +1,4 @@
-"""token-service beside what could be expected of it: a route that does nothing, COPY, a larger table, other signers.
-
-`python -m benchmarks.token_service` measures all; `--help` tells how to choose, and how many tokens to hold.
-"""
+"""token-service beside what could be expected of it: a route that does nothing, COPY, a larger table, other signers."""
 
 import csv
 import io
@@ -17,15 +14,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import asyncpg
 import httpx
 import itsdangerous
 import jwt
 import psutil
-import typer
-from rich.console import Console
 from shared.embedded_postgres import EmbeddedPostgres, free_port, in_own_loop
 from shared.migrating import upgrade
 from shared.testing import ServiceKeys, basic
@@ -39,7 +34,7 @@ from token_service.tokens.store import TOKEN_COLUMNS
 
 from benchmarks import servers
 from benchmarks.load import CONNECTIONS, Load, put_load
-from benchmarks.report import Aim, Table, show
+from benchmarks.report import Aim, Table
 
 Say = Callable[[str], None]
 Measure = Callable[[float], Load]
@@ -112,15 +107,14 @@ def _beside(name: str) -> str:
     return NOTHING_ISSUE if name in {ISSUE, NOTHING_ISSUE} else NOTHING_VERIFY
 
 
-def run_sizes(*, seconds: float, rounds: int, say: Say, small: int = 10_000, large: int = 1_000_000) -> Table:
+def run_sizes(*, seconds: float, rounds: int, say: Say, large: int, small: int = 10_000) -> Table:
     """Verifying among few and among many tokens, by turns in the same run."""
     with tempfile.TemporaryDirectory(prefix="points-bench-") as directory:
         contenders: dict[str, Measure] = {}
         with _service(Path(directory)) as running:
             for size, tenant in ((small, TENANT), (large, f"{TENANT}-large")):
-                say(f"issuing {size:,} tokens")
                 file = Path(directory) / f"tokens-{size}"
-                in_own_loop(_fill(running.database, tenant, size, file))
+                in_own_loop(_fill(running.database, tenant, size, file, say))
                 headers = basic(f"{tenant}-campaign", running.secret)
                 contenders[f"among {size:,} tokens"] = _load(running.url, headers, "verify", file)
             loads = _measure(contenders, seconds=seconds, rounds=rounds, say=say)
@@ -302,7 +296,9 @@ def _resident_bytes(process_id: int) -> int:
     return resident
 
 
-async def _fill(database: str, tenant: str, tokens: int, file: Path, *, max_uses: int | None = None) -> None:
+async def _fill(
+    database: str, tenant: str, tokens: int, file: Path, say: Say | None = None, *, max_uses: int | None = None
+) -> None:
     """Issues tokens as an import does, and writes them down, one a line."""
     settings = Settings.model_validate(_given(database, "http://localhost", 8004))
     order = Order("https://mystore.example/promotions", "", "spring-sale", timedelta(days=30), max_uses=max_uses)
@@ -310,6 +306,8 @@ async def _fill(database: str, tenant: str, tokens: int, file: Path, *, max_uses
         writer = parts.row_writers.of(tenant)
         with file.open("w") as lines:
             for start in range(0, tokens, 1000):
+                if say is not None and start % 100_000 == 0:
+                    say(f"issuing {tokens:,} tokens: {start:,}")
                 orders = [
                     order._replace(customer_id=f"customer-{number}")
                     for number in range(start, min(start + 1000, tokens))
@@ -374,31 +372,3 @@ async def _bytes_per_token(database: str) -> float:
         return float(size / await connection.fetchval("SELECT count(*) FROM token_service.tokens"))
     finally:
         await connection.close()
-
-
-def main(
-    only: Annotated[str, typer.Argument(help="http, sizes, imports or signing; all if left out")] = "",
-    seconds: Annotated[float, typer.Option(help="how long each measurement takes")] = 8,
-    rounds: Annotated[int, typer.Option(help="measurements of each, of which the median counts")] = 3,
-    large: Annotated[int, typer.Option(help="tokens of the large table; 10,000,000 takes minutes to fill")] = 1_000_000,
-    rows: Annotated[int, typer.Option(help="rows of the imported list")] = 200_000,
-) -> None:
-    """Measures token-service; ends with status 1 when an aim was missed."""
-    console = Console()
-    with console.status("measuring") as status:
-        say = status.update
-        tables: dict[str, Callable[[], Table]] = {
-            "http": lambda: run(seconds=seconds, rounds=rounds, say=say),
-            "imports": lambda: run_imports(rounds=rounds, say=say, rows=rows),
-            "sizes": lambda: run_sizes(seconds=seconds, rounds=rounds, say=say, large=large),
-            "signing": lambda: run_signing(say=say),
-        }
-        results = [table() for name, table in tables.items() if only in {"", name}]
-    for result in results:
-        show(result, console)
-    if not all(aim.is_met for result in results for aim in result.aims):
-        raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    typer.run(main)

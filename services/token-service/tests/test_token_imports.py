@@ -60,6 +60,17 @@ async def test_every_column_of_a_token_may_come_from_its_row(house: House) -> No
     assert row["note"] == "keep"
 
 
+@pytest.mark.parametrize("text", ["a\\b", "\\N", "\\.", "\\", "a\\tb", "ä\u00a0ö €", "%s {0} '\""])
+async def test_whatever_a_value_looks_like_it_is_kept_as_it_is(house: House, text: str) -> None:
+    """Many rows go into the database as text, where a backslash and a tab mean something."""
+    attributes = {"note": f"{text}\twith a tab,\na line break and {text}"}
+    rows = await import_ndjson(
+        house, *({"customer_id": text, "product_id": text, "attributes": attributes} for _ in range(70))
+    )
+    body = (await house.verify(rows[-1]["token"])).json()
+    assert (body["customer_id"], body["product_id"], body["attributes"]) == (text, text, attributes)
+
+
 async def test_quotation_marks_line_breaks_and_other_delimiters(house: House) -> None:
     rows = await import_csv(house, 'customer_id;note\r\n"c;1";"say ""hi""\r\nthere"\r\nc2;5" wide\r\n')
     assert [(row["customer_id"], row["note"], row["error"]) for row in rows] == [

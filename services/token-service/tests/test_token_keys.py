@@ -170,3 +170,27 @@ async def test_old_tokens_are_purged_and_campaigns_keep_their_statistics(house: 
     assert rows[0][0] == 1
     assert (await house.verify(young)).status_code == 200
     assert (await house.get("/v1/campaigns/old/stats"))["verified"] == 1
+
+
+async def test_the_age_of_the_keys_can_be_watched(house: House) -> None:
+    """Of all tenants' keys it is the oldest that counts, and here that is this tenant's."""
+    await house.issue()
+    await house.execute(
+        "UPDATE token_service.keys SET signs_from = signs_from - interval '1000 days' WHERE tenant = :t",
+        t=house.tenant,
+    )
+    await house.app.state.housekeeping.tell_ages()
+    assert 86_400_000 <= await _age(house) < 86_500_000
+    # One that waits for its time does not sign yet.
+    await house.app.state.ring.rotate(house.tenant)
+    await house.app.state.housekeeping.tell_ages()
+    assert await _age(house) >= 86_400_000
+    await house.app.state.ring.rotate(house.tenant, immediately=True)
+    await house.app.state.housekeeping.tell_ages()
+    assert await _age(house) < 86_400_000
+
+
+async def _age(house: House) -> float:
+    lines = (await house.client.get("/metrics")).text.splitlines()
+    (age,) = [float(line.split()[1]) for line in lines if line.startswith("tokens_signing_key_age_seconds ")]
+    return age

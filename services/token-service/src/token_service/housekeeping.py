@@ -5,11 +5,12 @@ Nothing depends on it being on time, and several replicas may do it at once: who
 
 import asyncio
 import random
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from shared.db import Database
 from shared.errors import Unavailable
 from shared.idempotency import Answers
@@ -26,6 +27,10 @@ _TIRED: Final = MAX_SEQUENCE // 2
 #: A process that has not heard of a rotation for so long is not running any more.
 _LATEST_SIGNATURE: Final = timedelta(days=1)
 _log = structlog.get_logger("housekeeping")
+_age = Gauge(
+    "tokens_signing_key_age_seconds",
+    "How long the oldest of all tenants' signing keys has signed. Alarm when it passes the time of rotation.",
+)
 _purged = Counter("tokens_purged", "Rows of tokens deleted after their retention.")
 
 
@@ -60,6 +65,17 @@ class Housekeeping:
             if row.retired_at is None and successor is not None and now - successor.signs_from > _LATEST_SIGNATURE:
                 await self._retire(row)
 
+    async def tell_ages(self) -> None:
+        """Tells the metrics how old the keys are that sign.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
+        async with self._database.transaction() as connection:
+            now, keys = await key_store.read_clock_and_all(connection)
+        signing = {row.tenant: row for row in keys if row.signs_from <= now}  # of each tenant the last one
+        _age.set(max(((now - row.signs_from).total_seconds() for row in signing.values()), default=0.0))
+
     async def _purge(self, tenant: str) -> None:
         while True:
             async with self._database.transaction() as connection:
@@ -75,12 +91,17 @@ class Housekeeping:
 
     async def keep_house_forever(self, pause_seconds: float) -> None:
         while True:
+            await _unless_unavailable(self.tell_ages)
             # Jitter, so that replicas do not come at the same moment.
             await asyncio.sleep(pause_seconds * random.uniform(0.8, 1.2))  # noqa: S311 — not a secret
-            try:
-                await self.keep_house()
-            except Unavailable as error:
-                _log.warning("housekeeping put off", why=error.log)
+            await _unless_unavailable(self.keep_house)
+
+
+async def _unless_unavailable(chore: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await chore()
+    except Unavailable as error:
+        _log.warning("housekeeping put off", why=error.log)
 
 
 async def refresh_keys_forever(ring: KeyRing, pause_seconds: float) -> None:

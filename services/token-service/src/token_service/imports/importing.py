@@ -20,7 +20,7 @@ from token_service.tokens.orders import Order
 
 _ROWS_AT_ONCE: Final = 4000
 #: Rows are as long as they like: so many parts of a body, of some 64 KB, are enough for a transaction as well.
-_PARTS_AT_ONCE: Final = 16
+_PARTS_AT_ONCE: Final = 8
 _QUEUED: Final = 1
 _WRITTEN_AT_ONCE: Final = 2
 _ATTEMPTS: Final = 6

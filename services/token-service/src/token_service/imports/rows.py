@@ -68,6 +68,7 @@ class RowReader:
             self._values[self._places[field]] = self._checked(field, value)
         #: The fields that every row must have, since there is no default.
         self.required = [field for field in REQUIRED if field not in defaults]
+        self._required = [self._places[field] for field in self.required]
 
     def order(self, given: Iterable[tuple[str, Any]]) -> Order:
         """The order that a row's fields describe; what is empty counts as not there, other names are passed over.
@@ -77,12 +78,15 @@ class RowReader:
         """
         values = self._values.copy()
         for field, value in given:
-            place = self._places.get(field)
-            if place is not None and value is not None and value != "":
-                values[place] = self._checked(field, value)
-        for field in self.required:
-            if values[self._places[field]] is _MISSING:
-                raise RowProblem("is missing", field=field)
+            check = self._checks.get(field)
+            if check is not None and value is not None and value != "":
+                try:
+                    values[self._places[field]] = check(value)
+                except ValueError as error:
+                    raise RowProblem(str(error), field=field) from None
+        for place in self._required:
+            if values[place] is _MISSING:
+                raise RowProblem("is missing", field=FIELDS[place])
         return Order._make(values)
 
     def _checked(self, field: str, value: Any) -> Any:

@@ -1,9 +1,10 @@
 """Statements on tokens. Connection first; the hot ones run on asyncpg's own and take whole batches."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
@@ -135,10 +136,53 @@ async def insert_tokens(
 
 
 async def copy_tokens(connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]]) -> None:
-    """Many at once, as `record_of` makes them: COPY costs a fraction of INSERT."""
-    await connection.copy_records_to_table(
-        "tokens", schema_name="token_service", columns=TOKEN_COLUMNS, records=records
+    """Many at once, as `record_of` makes them: COPY costs a fraction of INSERT.
+
+    As text: the driver's own way, value by value in binary, took a fifth of an import's time.
+    """
+    text = "".join(
+        f"{sequence}\t{_moment(issued_at)}\t{_moment(expires_at)}\t{placement}\t{key_number}\t{_text(tenant)}"
+        f"\t{_text(customer_id)}\t\\\\x{mac.hex()}\t{_text(product_id)}\t{_text(attributes)}\t{_moment(not_before)}"
+        f"\t{_NULL if max_uses is None else max_uses}\n"
+        for (
+            sequence,
+            issued_at,
+            expires_at,
+            placement,
+            key_number,
+            tenant,
+            customer_id,
+            mac,
+            product_id,
+            attributes,
+            not_before,
+            max_uses,
+        ) in records
     )
+    await connection.copy_to_table(
+        "tokens", schema_name="token_service", columns=TOKEN_COLUMNS, source=_in_one(text.encode()), format="text"
+    )
+
+
+async def _in_one(data: bytes) -> AsyncIterator[bytes]:
+    """For the driver: it would read a file in a thread."""
+    yield data
+
+
+#: How COPY's text writes what is not there, and what would end a value or a row.
+_NULL: Final = "\\N"
+_ESCAPED: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _text(value: str | None) -> str:
+    if value is None:
+        return _NULL
+    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPED)
+
+
+@lru_cache(maxsize=1024)
+def _moment(value: datetime | None) -> str:
+    return _NULL if value is None else value.isoformat()
 
 
 def record_of(token_id: TokenId, content: Content, placement: int, mac: bytes) -> tuple[Any, ...]:
