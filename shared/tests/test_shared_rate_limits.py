@@ -1,5 +1,6 @@
 """Who asks too often is told when to come again, wherever the counts are kept, and also while those are away."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,13 +11,16 @@ from shared.rate_limits import Counts, CountsUrl, RateLimit
 
 
 class Away(MemoryStorage):
-    """Redis or Valkey, which may be away; `asked` counts."""
+    """Redis or Valkey, which may be away, or there and silent; `asked` counts."""
 
     is_away = False
+    is_silent = False
     asked = 0
 
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
         self.asked += 1
+        if self.is_silent:
+            await asyncio.Event().wait()
         if self.is_away:
             raise ConnectionError("nobody there")
         return await super().incr(key, expiry, amount)
@@ -64,6 +68,15 @@ async def test_while_the_shared_counts_are_away_each_replica_counts_by_itself() 
     moment, shared.is_away = 6.0, False
     await _passes(lambda: limit.count("erika"), 2)
     assert shared.asked == 4
+
+
+async def test_nobody_waits_long_for_counts_that_do_not_answer() -> None:
+    shared = Away()
+    shared.is_silent = True
+    limit = RateLimit(Counts(shared), 2, 60, "requests")
+    async with asyncio.timeout(5):
+        await _passes(lambda: limit.count("erika"), 2)
+    assert shared.asked == 1
 
 
 @pytest.mark.parametrize("url", ["", "memory", "http://counts.example", "async+redis://counts.example"])

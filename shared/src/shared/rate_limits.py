@@ -1,5 +1,6 @@
 """How often somebody may ask within a window, counted in memory or, over several replicas, in Redis or Valkey."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from math import ceil
@@ -58,13 +59,7 @@ class Counts:
         address = url.get_secret_value()
         if address == "memory://":
             return cls()
-        storage = storage_from_string(
-            f"async+{address}",
-            implementation="valkey",
-            wrap_exceptions=True,
-            socket_timeout=_PATIENCE_SECONDS,
-            socket_connect_timeout=_PATIENCE_SECONDS,
-        )
+        storage = storage_from_string(f"async+{address}", implementation="valkey", wrap_exceptions=True)
         assert isinstance(storage, Storage)  # noqa: S101 — `async+` gives one that can be awaited
         return cls(storage)
 
@@ -72,11 +67,13 @@ class Counts:
         """The answer of the shared counts, or of our own where those are away."""
         if self.shared is not self.own and self._clock() >= self._ask_again_at:
             try:
-                return await question(self.shared)
+                # Not left to the client, which tries several times by itself and takes seconds over it.
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    return await question(self.shared)
             # Whatever the client of Redis or Valkey raises: those who ask are not to suffer from it.
-            except Exception:
+            except Exception as trouble:
                 self._ask_again_at = self._clock() + _PAUSE_SECONDS
-                _log.warning("the shared counts do not answer; this replica counts by itself", exc_info=True)
+                _log.warning("the shared counts do not answer; this replica counts by itself", error=repr(trouble))
         return await question(self.own)
 
 

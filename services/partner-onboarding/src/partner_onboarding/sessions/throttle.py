@@ -26,7 +26,7 @@ class SignInThrottle:
         except TooManyRequests as refusal:
             raise TooManyAttempts(
                 "Too many wrong passwords. Please wait before you try again.",
-                retry_after_seconds=refusal.retry_after_seconds,
+                retry_after_seconds=refusal.retry_after_seconds or 1,
             ) from None
 
     async def count_wrong(self, account: bytes, address: str | None) -> None:
