@@ -12,11 +12,15 @@ _TIMEOUT_SECONDS: Final = 20.0
 Security = Literal["starttls", "tls", "none"]
 
 
+class NotDelivered(OSError):
+    """What the mail server said, as numbers: its words may name the person."""
+
+
 class Delivery(Protocol):
     """A way out."""
 
     async def deliver(self, message: EmailMessage) -> None:
-        """Raises OSError (smtplib's errors are ones) when the mail did not go out."""
+        """Raises OSError when the mail did not go out."""
 
 
 class FileDelivery:
@@ -53,7 +57,10 @@ class SmtpDelivery:
         self._server = server
 
     async def deliver(self, message: EmailMessage) -> None:
-        await asyncio.to_thread(self._send, message)
+        try:
+            await asyncio.to_thread(self._send, message)
+        except smtplib.SMTPException as refusal:
+            raise NotDelivered(f"{type(refusal).__name__} {_codes_of(refusal)}".rstrip()) from None
 
     def _send(self, message: EmailMessage) -> None:
         server, trust = self._server, ssl.create_default_context()
@@ -67,3 +74,9 @@ class SmtpDelivery:
             if server.username is not None and server.password is not None:
                 connection.login(server.username, server.password)
             connection.send_message(message)
+
+
+def _codes_of(refusal: smtplib.SMTPException) -> str:
+    if isinstance(refusal, smtplib.SMTPRecipientsRefused):
+        return ", ".join(str(code) for code, _ in refusal.recipients.values())
+    return str(refusal.smtp_code) if isinstance(refusal, smtplib.SMTPResponseException) else ""

@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 from partner_onboarding.mail.domain import Mail
 from partner_onboarding.pages.languages import Texts
-from partner_onboarding.users.domain import Profile
+from partner_onboarding.users.domain import Profile, deliverable
 
 
 def letter(
@@ -15,7 +15,7 @@ def letter(
     told = {"firstname": profile.firstname, "site": tenant_name, "url": public_url, "link": link or ""}
     message = EmailMessage()
     message["From"] = sender
-    message["To"] = profile.email
+    message["To"] = deliverable(profile.email)
     message["Subject"] = texts.say(f"mail.{mail.kind}_subject", **told)
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = f"<{mail.kind}.{mail.mail_id}@{sender.rpartition('@')[2].rstrip('>')}>"

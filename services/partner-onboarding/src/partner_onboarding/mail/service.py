@@ -2,6 +2,7 @@
 server nor token-service that is down keeps anybody from registering."""
 
 import hashlib
+from datetime import datetime
 from email.message import EmailMessage
 from typing import Final
 
@@ -105,15 +106,22 @@ class Mails:
             if message is not None:
                 await delivery.deliver(message)
         except (Unavailable, OSError) as trouble:
-            given_up = now - mail.created_at > GIVEN_UP_AFTER
             _log.warning("a mail was not sent", kind=mail.kind, attempts=mail.attempts + 1, error=repr(trouble))
-            async with self._database.transaction() as connection:
-                again_at = None if given_up else now + pause_after(mail.attempts + 1)
-                await store.set_next_attempt(connection, mail, again_at)
-            return False
+            return await self._put_off(mail, now)
+        # Whatever is wrong with this one, those behind it are to go out, and it is not to be tried for ever.
+        except Exception:
+            _log.exception("a mail could not be written", kind=mail.kind, attempts=mail.attempts + 1)
+            return await self._put_off(mail, now)
         async with self._database.transaction() as connection:
             await store.set_sent(connection, mail, await database_clock(connection))
         return True
+
+    async def _put_off(self, mail: Mail, now: datetime) -> bool:
+        """Tries again after a pause, or never when it has waited for too long."""
+        again_at = None if now - mail.created_at > GIVEN_UP_AFTER else now + pause_after(mail.attempts + 1)
+        async with self._database.transaction() as connection:
+            await store.set_next_attempt(connection, mail, again_at)
+        return False
 
     async def _compose(self, mail: Mail) -> EmailMessage | None:
         """The mail as it is sent, or None when there is nobody to send it to any more."""

@@ -94,6 +94,11 @@ def normalised_email(email: str) -> str:
     return f"{local}@{ascii_domain}"
 
 
+def deliverable(email: str) -> str:
+    """An address of a profile as mail servers take it: as it was typed, with the domain in ASCII."""
+    return f"{email.rpartition('@')[0]}@{normalised_email(email).rpartition('@')[2]}"
+
+
 def email_hash(key: bytes, normalised: str) -> bytes:
     """The account name as it is kept: HMAC-SHA256 under a key that lies outside the database.
 
