@@ -55,6 +55,35 @@ async def test_the_sweeper_releases_what_has_run_out(
     assert (await shop.look_up("t-0")).json()["state"] == "expired"
 
 
+async def test_what_is_held_can_be_watched(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, rows: asyncpg.Connection
+) -> None:
+    """Other tests hold points, too: what is looked for is what these holds add."""
+    user = await platform.user_with(3 * 10**12)
+    assert await watched(client, "ledger_held_points", lambda points: points < 10**12)
+    for number in range(2):
+        assert (await shop.commit(user, f"t-{number}", 10**12)).status_code == 200
+    await rows.execute(
+        "UPDATE points_ledger.transactions SET created_at = created_at - interval '1000 days' WHERE user_id = $1", user
+    )
+    assert await watched(client, "ledger_held_points", lambda points: 2 * 10**12 <= points < 3 * 10**12)
+    assert await watched(client, "ledger_oldest_hold_seconds", lambda age: age >= 86_400_000)
+    for number in range(2):
+        assert (await shop.confirm(user, f"t-{number}")).status_code == 200
+    assert await watched(client, "ledger_held_points", lambda points: points < 10**12)
+
+
+async def watched(client: httpx.AsyncClient, name: str, holds: Callable[[float], bool]) -> bool:
+    """Whether a figure comes to be as it must, before long."""
+    async with asyncio.timeout(20):
+        while True:
+            lines = (await client.get("/metrics")).text.splitlines()
+            (value,) = [float(line.split()[1]) for line in lines if line.startswith(f"{name} ")]
+            if holds(value):
+                return True
+            await asyncio.sleep(0.01)
+
+
 async def test_a_sweep_that_fails_is_not_the_last_one(
     platform: Platform, shop: Vendor, rows: asyncpg.Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,23 @@ async def test_keys_rotate_by_themselves(world: World) -> None:
     assert [row["state"] for row in await _rows(world)] == ["retired", "active"]
 
 
+async def test_the_age_of_the_keys_can_be_watched(world: World) -> None:
+    """Of all tenants' keys it is the oldest that counts, and here that is this tenant's."""
+    await world.put_vendor()
+    await _signing_kid(world)
+    earlier = {name: keys.c[name] - timedelta(days=1000) for name in _TIMES}
+    async with world.database.begin() as connection:
+        await connection.execute(sa.update(keys).where(keys.c.tenant == world.tenant).values(earlier))
+    await world.app.state.keys.tell_ages()
+    ages = {
+        line.split('"')[1]: float(line.split()[1])
+        for line in (await world.client.get("/metrics")).text.splitlines()
+        if line.startswith("issuer_signing_key_age_seconds{")
+    }
+    assert set(ages) == {"ES256", "RS256"}
+    assert 86_400_000 <= ages["ES256"] < 86_500_000
+
+
 async def test_several_replicas_rotate_once(world: World, make_settings: Any, register: FakeRegister) -> None:
     await world.put_vendor()
     async with running(create_app(make_settings(), register=register)) as _other:

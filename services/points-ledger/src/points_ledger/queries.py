@@ -21,6 +21,15 @@ class Balance:
     as_of: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class OpenHolds:
+    """Of all tenants together, those included that have run out and wait to be released."""
+
+    points: int
+    #: Age of the oldest; 0 without any.
+    oldest_seconds: float
+
+
 async def read_clock(connection: AsyncConnection) -> datetime:
     """The present moment; time is the database's."""
     now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
@@ -101,11 +110,15 @@ async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> d
     return {(row.tenant, row.user_id): row.holds for row in rows}
 
 
-async def oldest_hold_seconds(connection: AsyncConnection) -> float:
-    """Age of the oldest open hold; 0 without any."""
+async def open_holds(connection: AsyncConnection) -> OpenHolds:
+    """Reads the open holds and nothing else: as many rows as there are of them."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(transactions.c.created_at))
-    statement = sa.select(sa.func.coalesce(age, 0)).where(transactions.c.state == State.HELD.value)
-    return float(await connection.scalar(statement) or 0)
+    statement = sa.select(
+        sa.func.coalesce(sa.func.sum(transactions.c.points), 0).label("points"),
+        sa.func.coalesce(age, 0).label("oldest_seconds"),
+    ).where(transactions.c.state == State.HELD.value)
+    row = (await connection.execute(statement)).one()
+    return OpenHolds(int(row.points), float(row.oldest_seconds))
 
 
 async def set_hold_seconds(connection: AsyncConnection, tenant: str, vendor_id: str, hold_seconds: int) -> None:

@@ -17,14 +17,17 @@ from points_ledger.ledger import Ledger, Order
 _LIMIT = 500
 _log = structlog.get_logger("sweeper")
 _oldest = Gauge("ledger_oldest_hold_seconds", "Age of the oldest open hold.")
+_held = Gauge("ledger_held_points", "Points of all open holds.")
 _swept = Counter("ledger_swept_accounts", "Accounts in which the sweeper released expired holds.")
 
 
 async def sweep(database: Database, ledger: Ledger) -> int:
     """Releases holds that have run out; returns how many it found. Several replicas may do so at once."""
     async with database.transaction() as connection:
-        _oldest.set(await queries.oldest_hold_seconds(connection))
+        holds = await queries.open_holds(connection)
         due = await queries.users_with_expired_holds(connection, _LIMIT)
+    _held.set(holds.points)
+    _oldest.set(holds.oldest_seconds)
     await asyncio.gather(*(ledger.carry_out(Order(Expire(tenant, user_id), _nothing)) for tenant, user_id in due))
     _swept.inc(len(due))
     return sum(due.values())

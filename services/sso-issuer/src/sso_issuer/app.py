@@ -113,7 +113,7 @@ def create_app(
             public_url=settings.public_url,
             lifetime_seconds=settings.access_token_seconds,
         )
-        chores = (keys.advance_due, answers.forget_old, authority.forget_expired)
+        chores = (keys.advance_due, keys.tell_ages, answers.forget_old, authority.forget_expired)
         upkeep = asyncio.create_task(keep_up(chores, settings.upkeep_seconds))
         try:
             yield

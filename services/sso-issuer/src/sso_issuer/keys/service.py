@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from prometheus_client import Gauge
 from shared.db import Database
 from shared.errors import Malformed, Unavailable
 from shared.idempotency import Answer, Answers, RequestKey
@@ -24,6 +25,11 @@ from sso_issuer.keys.published import PublishedKeys
 KEPT_UNSEALED = 10_000
 
 _log = structlog.get_logger("keys")
+_age = Gauge(
+    "issuer_signing_key_age_seconds",
+    "How long the oldest of all tenants' signing keys has signed. Alarm when it passes the time of rotation.",
+    ["algorithm"],
+)
 
 Decision = Callable[[Sequence[Key], Key, datetime], list[Key]]
 
@@ -182,6 +188,13 @@ class Keys:
                 after={key.kid: key.state.value for key in after},
             )
         return len(due)
+
+    async def tell_ages(self) -> None:
+        """Tells the metrics how old the keys are that sign."""
+        async with self._database.transaction() as connection:
+            ages = await store.read_greatest_ages(connection)
+        for algorithm in Algorithm:
+            _age.labels(algorithm.value).set(ages.get(algorithm, 0.0))
 
     async def _prepare(self, tenant: str, wish: RotationWish) -> list[KeyPair]:
         """Fresh pairs, made before the transaction that may use them; in the order in which rows are locked."""

@@ -114,6 +114,14 @@ async def read_last_activated(connection: AsyncConnection) -> SealedKey | None:
     return SealedKey(tenant=row.tenant, kid=row.kid, algorithm=Algorithm(row.algorithm), sealed=row.private_key)
 
 
+async def read_greatest_ages(connection: AsyncConnection) -> dict[Algorithm, float]:
+    """For how many seconds the oldest of all keys that sign has signed, by algorithm."""
+    age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(keys.c.activated_at))
+    query = sa.select(keys.c.algorithm, age.label("seconds")).where(keys.c.state == KeyState.ACTIVE.value)
+    rows = await connection.execute(query.group_by(keys.c.algorithm))
+    return {Algorithm(row.algorithm): float(row.seconds) for row in rows}
+
+
 async def read_public(connection: AsyncConnection, tenant: str, kid: str) -> Jwk | None:
     """The public half of a key of this tenant that may have signed something that is still good."""
     jwk: Jwk | None = (
