@@ -10,9 +10,11 @@ import html
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -174,7 +176,9 @@ def main() -> int:
     if command == "check":
         return check(prometheus)
     Page.prometheus = prometheus
-    ThreadingHTTPServer((sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1", 3000), Page).serve_forever()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with suppress(KeyboardInterrupt):
+        ThreadingHTTPServer((sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1", 3000), Page).serve_forever()
     return 0
 
 
