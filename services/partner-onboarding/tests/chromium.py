@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import uvicorn
 from axe_playwright_python.async_playwright import Axe
@@ -37,6 +38,13 @@ async def served(app: ASGIApp, host: str) -> AsyncIterator[str]:
         server.should_exit = True
         await serving
         listening.close()
+
+
+async def photograph(page: Page, file: Path) -> None:
+    """Keeps what a page looks like, where pictures are asked for: `TEST_PICTURES=1`."""
+    if "TEST_PICTURES" in os.environ:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=file, full_page=True)
 
 
 async def check_accessible(page: Page, what: str) -> None:

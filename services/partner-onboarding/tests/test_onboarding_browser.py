@@ -125,8 +125,7 @@ async def test_a_mistake_takes_the_focus_to_the_summary_that_leads_to_the_field(
     await context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1280, "light")])
 async def test_pages_are_accessible_in_light_and_dark_on_phone_and_desktop(
     house: House, site: Site, browser: Browser, scheme: str, width: int
 ) -> None:

@@ -1,6 +1,6 @@
 """The handshake's pages in a real Chromium: both languages, with and without script, on a phone and on a desktop.
 
-What the pages look like is kept in `test-artefacts/onboarding/`, to be looked at.
+With `TEST_PICTURES=1`, what the pages look like is kept in `test-artefacts/onboarding/`, to be looked at.
 """
 
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from sqlalchemy import update
 from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
 
-from .chromium import check_accessible, served
+from .chromium import check_accessible, photograph, served
 from .handshake_partner import Partner
 from .handshake_people import GOOD_PASSWORD
 from .onboarding_house import PASSWORD, House
@@ -62,11 +62,6 @@ async def partner_of(house: House, site: Site) -> Partner:
             update(clients).where(clients.c.client_id == partner.client_id).values(landing_url=site.landing_url)
         )
     return partner
-
-
-async def picture(page: Page, name: str) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    await page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
 
 
 async def fill_in(page: Page, email: str, language: str) -> None:
@@ -169,7 +164,7 @@ async def test_every_page_is_accessible_and_fits_the_screen(
     page = await context.new_page()
 
     async def look(what: str) -> None:
-        await picture(page, f"{what}-{name}")
+        await photograph(page, PICTURES / f"{what}-{name}.png")
         await check_accessible(page, what)
         small = await page.evaluate(
             "[...document.querySelectorAll('a, button, input:not([type=hidden])')]"
@@ -179,7 +174,7 @@ async def test_every_page_is_accessible_and_fits_the_screen(
         )
         assert small == [], f"{what}: too small to press: {small}"
 
-    codes = await partner.codes("greta@example.com")
+    codes = await partner.codes("greta@a-company-with-quite-a-long-name.example.com")
     await page.goto(f"{site.url}/registrieren/?registerCode={codes['registerCode']}")
     await look("register")
     await page.get_by_role("button", name=SUBMIT[language]).click()

@@ -1,4 +1,7 @@
-"""The whole way of an integration in a real Chromium: asked for, approved, allowed, withdrawn."""
+"""The whole way of an integration in a real Chromium: asked for, approved, allowed, withdrawn.
+
+With `TEST_PICTURES=1`, what the pages look like is kept in `test-artefacts/`, to be looked at.
+"""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from sqlalchemy import text
 from starlette.responses import HTMLResponse
 from starlette.types import Receive, Scope, Send
 
-from .chromium import check_accessible, served
+from .chromium import check_accessible, photograph, served
 from .integration_partner import CHALLENGE, REQUEST, redeem, told_consent
 from .onboarding_house import PASSWORD, House
 
@@ -91,7 +94,7 @@ class Walk:
     async def look(self, what: str) -> None:
         await check_accessible(self.page, what)
         self._seen += 1
-        await self.page.screenshot(path=self.pictures / f"{self._seen:02}-{what}.png", full_page=True)
+        await photograph(self.page, self.pictures / f"{self._seen:02}-{what}.png")
 
     async def fill(self, label: str, value: str) -> None:
         await self.page.get_by_label(self.words[label], exact=True).fill(value)
@@ -124,7 +127,6 @@ async def test_from_the_request_to_the_withdrawal(
     scheme: str,
 ) -> None:
     pictures = request.config.rootpath / "test-artefacts" / f"integration-{language}-{width}"
-    pictures.mkdir(parents=True, exist_ok=True)
     operator = await house.user("operator", roles=("operator",))
     admin = await house.user("admin", roles=("tenant_admin",), firstname="Anna", lastname="Admin")
     callback = f"{integrator_url}/callback?from=points"
