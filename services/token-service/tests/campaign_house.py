@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
+import asyncpg
 import httpx
 import sqlalchemy as sa
 from fastapi import FastAPI
@@ -111,11 +113,15 @@ class House:
         def note(_connection: Any, _record: Any, _proxy: Any) -> None:
             seen.append("taken")
 
+        def noted(pool: asyncpg.Pool, **settings: Any) -> Any:
+            seen.append("taken for a line")
+            return acquire(pool, **settings)
+
+        acquire = asyncpg.Pool.acquire
         sa.event.listen(Pool, "checkout", note)
-        try:
+        with mock.patch.object(asyncpg.Pool, "acquire", noted):
             yield seen
-        finally:
-            sa.event.remove(Pool, "checkout", note)
+        sa.event.remove(Pool, "checkout", note)
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -5,8 +5,9 @@ transaction mode (measured: with caches, 528 of 720 transactions failed there; w
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -120,10 +121,12 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200, wait_seconds: float = 5.0) -> None:
-        # A restarted database leaves dead connections in the pool: look before use, not fail after.
-        self.engine = _create_engine(url, pool_size, statement_cache, wait_seconds, look_first=True)
-        # The lines of group commit try again by themselves; the look would be one of their five round trips.
-        self._raw_engine = _create_engine(url, _RAW_CONNECTIONS, statement_cache, wait_seconds, look_first=False)
+        self.engine = _create_engine(url, pool_size, statement_cache, wait_seconds)
+        # asyncpg's own, beside it: for the lines of group commit, SQLAlchemy's would take as long as the statements.
+        # Made where it is first used, since it belongs to an event loop.
+        self._raw_pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
+        self._url, self._statement_cache, self._wait_seconds = url, statement_cache, wait_seconds
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "Database":
@@ -172,9 +175,7 @@ class Database:
         Raises:
             OutcomeUnknown: the connection was lost while committing.
         """
-        async with self._raw_engine.connect() as connection:
-            fairy = await connection.get_raw_connection()
-            driver: Any = fairy.driver_connection
+        async with self._raw_connection() as driver:
             try:
                 await driver.execute(_BEGIN)
                 yield driver
@@ -182,9 +183,9 @@ class Database:
                 try:
                     await driver.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
                 except BaseException as error:
-                    # Also when this task is cancelled once more: the pool does not know of the transaction, and
-                    # would hand the connection on with it still open.
-                    await connection.invalidate()
+                    # Also when this task is cancelled once more: the connection must not be handed on with the
+                    # transaction still open.
+                    _drop(driver)
                     if not isinstance(error, (*_CONNECTION_ERRORS, asyncpg.PostgresError)):
                         raise
                 raise
@@ -194,7 +195,7 @@ class Database:
                     raise asyncpg.InFailedSQLTransactionError("the transaction had failed, and was rolled back")
             except BaseException as error:
                 # Whatever state the connection is in, it is not one to hand on.
-                await connection.invalidate()
+                _drop(driver)
                 if isinstance(error, Exception) and not _is_refusal(error):
                     raise OutcomeUnknown from error
                 raise
@@ -206,15 +207,35 @@ class Database:
         One way to the server instead of three. Should the answer be lost, nobody knows whether it was kept: it is for
         what may be done again. Errors come as they are.
         """
-        async with self._raw_engine.connect() as connection:
-            fairy = await connection.get_raw_connection()
-            driver: Any = fairy.driver_connection
+        async with self._raw_connection() as driver:
             try:
                 yield driver
             except BaseException:
                 # Whatever state the connection is in, it is not one to hand on.
-                await connection.invalidate()
+                _drop(driver)
                 raise
+
+    @asynccontextmanager
+    async def _raw_connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """One that no one else has. Raises TimeoutError when none gets free in time."""
+        pool = self._raw_pool or await self._open_raw_pool()
+        async with pool.acquire(timeout=self._wait_seconds) as connection:
+            yield connection
+
+    async def _open_raw_pool(self) -> asyncpg.Pool:
+        """Makes room for connections, and none of them yet."""
+        async with self._opening:
+            if self._raw_pool is None:
+                self._raw_pool = await asyncpg.create_pool(
+                    self._url,
+                    min_size=0,
+                    max_size=_RAW_CONNECTIONS,
+                    max_queries=math.inf,
+                    max_inactive_connection_lifetime=0,
+                    reset=_leave_as_it_is,
+                    **_connection_settings(self._statement_cache),
+                )
+            return self._raw_pool
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""
@@ -223,27 +244,41 @@ class Database:
 
     async def dispose(self) -> None:
         await self.engine.dispose()
-        await self._raw_engine.dispose()
+        if self._raw_pool is not None:
+            self._raw_pool.terminate()
+            self._raw_pool = None
 
 
-def _create_engine(
-    url: str, pool_size: int, statement_cache: int, wait_seconds: float, *, look_first: bool
-) -> AsyncEngine:
+def _connection_settings(statement_cache: int) -> dict[str, Any]:
+    return {
+        "timeout": 5,
+        "command_timeout": 30,
+        "statement_cache_size": statement_cache,
+        "server_settings": {"application_name": "points-platform"},
+    }
+
+
+def _drop(driver: asyncpg.Connection) -> None:
+    """Ends a connection that must not be handed on; one that was lost has left the pool by itself."""
+    with suppress(asyncpg.InterfaceError):
+        driver.terminate()
+
+
+async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
+    """No statement sets anything for longer than its transaction; undoing that would be one more way to the server."""
+
+
+def _create_engine(url: str, pool_size: int, statement_cache: int, wait_seconds: float) -> AsyncEngine:
     engine = create_async_engine(
         url.replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=wait_seconds,
-        pool_pre_ping=look_first,
+        # A restarted database leaves dead connections in the pool: look before use, not fail after.
+        pool_pre_ping=True,
         # An error would quote the statement's values, names and sealed secrets among them, into the log.
         hide_parameters=True,
-        connect_args={
-            "timeout": 5,
-            "command_timeout": 30,
-            "statement_cache_size": statement_cache,
-            "prepared_statement_cache_size": statement_cache,
-            "server_settings": {"application_name": "points-platform"},
-        },
+        connect_args=_connection_settings(statement_cache) | {"prepared_statement_cache_size": statement_cache},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
