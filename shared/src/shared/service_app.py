@@ -30,6 +30,7 @@ ReadinessCheck = Callable[[], Awaitable[None]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 _READINESS_SECONDS = 3.0
+_IDLE_SECONDS = 30
 #: Container objects more than there were after the last look for garbage.
 _GARBAGE_THRESHOLD = 50_000
 _KIND_OF_STATUS: Mapping[int, type[errors.Refusal]] = {
@@ -147,6 +148,9 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
         proxy_headers=False,
         server_header=False,
         backlog=2048,
+        # Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s): whoever closes first must not be
+        # the one who is sent a request at that moment.
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
 
