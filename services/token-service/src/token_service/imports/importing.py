@@ -102,8 +102,11 @@ async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
 
 async def _write(writer: RowWriter, rows: list[Row[R]]) -> list[tuple[Row[R], Outcome]]:
     orders = [row.read for row in rows if isinstance(row.read, Order)]
-    outcomes = iter(await _write_patiently(writer, orders)) if orders else iter(())
-    return [(row, next(outcomes) if isinstance(row.read, Order) else row.read) for row in rows]
+    outcomes = await _write_patiently(writer, orders) if orders else ()
+    if len(orders) == len(rows):
+        return list(zip(rows, outcomes, strict=True))
+    left = iter(outcomes)
+    return [(row, next(left) if isinstance(row.read, Order) else row.read) for row in rows]
 
 
 async def _write_patiently(writer: RowWriter, orders: list[Order]) -> Sequence[Outcome]:

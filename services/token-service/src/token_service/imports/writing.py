@@ -79,26 +79,26 @@ class RowWriter:
             placements = await self._placements.of(connection, {Placement(self._tenant, *each) for each in wanted})
             now = await token_store.read_clock(connection)
             ends = _ends_of(orders, now)
-            for place, order in enumerate(orders):
-                problem = _never_valid(order, ends)
-                if problem is not None:
-                    outcomes[place] = problem
+            outcomes |= {
+                place: problem
+                for place, order in enumerate(orders)
+                if order.not_before is not None and (problem := _never_valid(order, ends)) is not None
+            }
             repeated = await self._claim_references(connection, key, orders, numbers, ends, outcomes)
-            fresh = [
-                (order, number)
-                for place, (order, number) in enumerate(zip(orders, numbers, strict=True))
-                if place not in outcomes and place not in repeated
-            ]
+            fresh = list(zip(orders, numbers, strict=True))
+            if outcomes or repeated:
+                fresh = [each for place, each in enumerate(fresh) if place not in outcomes and place not in repeated]
             await self._copy(connection, key, fresh, ends, now, placements)
             await self._count(connection, fresh, now)
             if repeated:
                 await self._repeat(connection, orders, repeated, outcomes)
         self._placements.keep(placements)
-        minted = iter(key.mint_many([(number, ends[order.duration][1]) for order, number in fresh]))
-        return [
-            outcomes[place] if place in outcomes else Minted(next(minted), ends[order.duration][0])
-            for place, order in enumerate(orders)
-        ]
+        tokens = key.mint_many([(number, ends[order.duration][1]) for order, number in fresh])
+        minted = [Minted(token, ends[order.duration][0]) for token, (order, _) in zip(tokens, fresh, strict=True)]
+        if len(minted) == len(orders):
+            return list(minted)
+        left = iter(minted)
+        return [outcomes[place] if place in outcomes else next(left) for place in range(len(orders))]
 
     async def _copy(
         self,
