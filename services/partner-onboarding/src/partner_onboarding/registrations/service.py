@@ -23,7 +23,7 @@ from partner_onboarding.registrations.domain import USER_ID_CHARACTERS, Applican
 from partner_onboarding.sessions.service import Sessions
 from partner_onboarding.users import store as users_store
 from partner_onboarding.users.domain import MalformedUser, SealedUser, checked_profile, normalised_password
-from partner_onboarding.users.passwords import PasswordHashing, comparisons_for
+from partner_onboarding.users.passwords import PasswordHashing
 from partner_onboarding.users.profiles import Profiles
 
 _DRAWS: Final = 3
@@ -155,7 +155,8 @@ class Registrations:
         candidates = [(user, user.password_hash) for user in here if user.password_hash is not None]
         password = normalised_password(given)
         async with self._passwords.turn() as turn:
-            matches = await turn.which_match(password, [kept for _, kept in candidates], comparisons_for(here))
+            even_if_right = not all(user.owns_email for user in here)
+            matches = await turn.which_match(password, [kept for _, kept in candidates], even_if_right=even_if_right)
             password_hash = await turn.hash(password)
         return next((user for (user, _), fits in zip(candidates, matches, strict=True) if fits), None), password_hash
 

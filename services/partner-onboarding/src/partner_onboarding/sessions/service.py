@@ -20,7 +20,7 @@ from partner_onboarding.tenants import store as tenants_store
 from partner_onboarding.tenants.domain import Tenant
 from partner_onboarding.users import store as users_store
 from partner_onboarding.users.domain import SealedUser, normalised_password
-from partner_onboarding.users.passwords import PasswordHashing, comparisons_for
+from partner_onboarding.users.passwords import SIGN_IN_COMPARISONS, PasswordHashing
 from partner_onboarding.users.profiles import Profiles
 
 _NO_ACCOUNT = "There is no account with this e-mail address and password."
@@ -107,7 +107,12 @@ class Sessions:
         async with self._passwords.turn() as turn:
             # Asked again now that it is our turn: of a thousand attempts at once all but a few end here.
             await self._throttle.check(account, address)
-            matches = await turn.which_match(password, [kept for _, kept in with_password], comparisons_for(candidates))
+            matches = await turn.which_match(
+                password,
+                [kept for _, kept in with_password],
+                at_least=SIGN_IN_COMPARISONS,
+                even_if_right=not all(user.owns_email for user in candidates),
+            )
             fitting = [
                 _Fitting(user, await turn.hash(password) if turn.is_outdated(kept) else None)
                 for (user, kept), fits in zip(with_password, matches, strict=True)

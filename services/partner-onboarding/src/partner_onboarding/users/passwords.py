@@ -14,15 +14,15 @@ from typing import Final, ParamSpec, TypeVar
 from pwdlib.hashers.argon2 import Argon2Hasher
 from shared.errors import Unavailable
 
-from partner_onboarding.users.domain import SealedUser
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS: Final = 2
 MAX_WAITING: Final = 100
-#: A wrong guess costs this many comparisons, however many tenants know the address (see the README).
-MIN_COMPARISONS: Final = 2
+#: As many accounts as one tenant may have for an address: its owner's, and that of the last who claims it.
+TENANT_COMPARISONS: Final = 2
+#: A wrong password costs as much at the sign-in as if two tenants knew the address (see the README).
+SIGN_IN_COMPARISONS: Final = 2 * TENANT_COMPARISONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,25 @@ class Turn:
     async def hash(self, password: str) -> str:
         return await self._run(self._hasher.hash, password)
 
-    async def which_match(self, password: str, hashes: Sequence[str], comparisons: int | None = None) -> list[bool]:
+    async def which_match(
+        self,
+        password: str,
+        hashes: Sequence[str],
+        *,
+        at_least: int = TENANT_COMPARISONS,
+        even_if_right: bool = False,
+    ) -> list[bool]:
         """For each hash, whether it is of `password`.
 
         Args:
-            comparisons: how many are made in any case; else at least two when none of the hashes matches.
+            at_least: how many comparisons are made when none of them is.
+            even_if_right: as many then as well; where somebody only claims the address, who may have made that account
+                to see by the time of an answer whether there is another.
         """
         matches = [await self._run(self._hasher.verify, password, one) for one in hashes]
-        least = comparisons if comparisons is not None else 0 if any(matches) else MIN_COMPARISONS
-        for _ in range(least - len(hashes)):
-            await self._run(self._hasher.verify, password, self._nobodys)
+        if even_if_right or not any(matches):
+            for _ in range(at_least - len(hashes)):
+                await self._run(self._hasher.verify, password, self._nobodys)
         return matches
 
     def is_outdated(self, password_hash: str) -> bool:
@@ -63,16 +72,6 @@ class Turn:
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: work(*args, **kwargs))
-
-
-def comparisons_for(accounts: Sequence[SealedUser]) -> int | None:
-    """How often a password is compared for an address that somebody only claims; None where nobody does.
-
-    Beside the claims, once for each tenant and at least twice, whether or not the address has an owner there:
-    whoever claims somebody else's address, and knows how many claims are his own, could count otherwise.
-    """
-    claims = sum(not account.owns_email for account in accounts)
-    return claims + max(MIN_COMPARISONS, len({account.tenant for account in accounts})) if claims else None
 
 
 class PasswordHashing:

@@ -13,8 +13,6 @@ from partner_onboarding.tables import users
 from partner_onboarding.users.domain import EmailTaken, SealedUser
 
 _EMAIL_CONSTRAINT = "uq_users_tenant_email_hash"
-#: Of those who only claim an address, so many a tenant can sign in with it: each costs a comparison.
-_MAX_CLAIMANTS = 3
 
 
 async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, lock: bool = False) -> SealedUser | None:
@@ -24,7 +22,7 @@ async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, l
 
 
 async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> list[SealedUser]:
-    """Everyone with this address: of each tenant its owner first, then the last few who claim it.
+    """Everyone with this address: of each tenant its owner first, then the last who only claims it.
 
     Only signing in may look across tenants.
     """
@@ -34,11 +32,12 @@ async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> li
         .order_by(users.c.tenant, users.c.owns_email.desc(), users.c.created_at.desc(), users.c.user_id)
     )
     found: list[SealedUser] = []
-    claimants: dict[str, int] = {}
+    claimed: set[str] = set()
     for user in map(_user, rows):
-        claimants[user.tenant] = claimants.get(user.tenant, 0) + (not user.owns_email)
-        if claimants[user.tenant] <= _MAX_CLAIMANTS:
+        if user.owns_email or user.tenant not in claimed:
             found.append(user)
+        if not user.owns_email:
+            claimed.add(user.tenant)
     return found
 
 
