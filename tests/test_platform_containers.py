@@ -138,7 +138,7 @@ def test_each_service_has_its_image(compose: dict[str, Any], dockerfile: str, se
     port = port_of(service)
     assert f"ENV {prefix}HOST=0.0.0.0" in stage
     assert f"EXPOSE {port}" in stage
-    assert f"${{{prefix}PORT:-{port}}}" in stage
+    assert f'CMD ["python", "-I", "/opt/is-alive.py", "{prefix}PORT", "{port}"]' in stage
     assert f'ENTRYPOINT ["python", "-m", "{package}"]' in stage
 
 

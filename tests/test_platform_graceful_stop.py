@@ -11,7 +11,7 @@ import pytest
 from .running_platform import PATIENCE_SECONDS, POLL_SECONDS, RunningPlatform, until
 
 CALLERS = 12
-CALLS = 60
+CALLS = 40
 PRICE = 5
 
 #: The status of the answer to a call, by the call's name; None where there was none.

@@ -1,12 +1,14 @@
-"""The health check of an image: whether the service on this port of the container answers `/healthz`.
+"""The health check of an image: whether the service answers `/healthz` at the port that its setting names.
 
 It does not ask `/readyz`: whoever replaces unhealthy containers must not replace a service because its database is
 away.
 """
 
+import os
 import sys
 from http.client import HTTPConnection
 
-connection = HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=4)
+_, setting, default = sys.argv
+connection = HTTPConnection("127.0.0.1", int(os.environ.get(setting, default)), timeout=4)
 connection.request("GET", "/healthz")
 sys.exit(connection.getresponse().status != 200)

@@ -71,6 +71,10 @@ async def pieces(receive: Any) -> AsyncIterator[tuple[bytes, bool]]:
 
 @pytest.fixture(scope="module")
 def ports() -> Ports:
+    return _free_ports()
+
+
+def _free_ports() -> Ports:
     return next(
         ports
         for ports in iter(lambda: Ports(random.randrange(20_000, 30_000)), None)  # noqa: S311 - no secret
@@ -231,6 +235,28 @@ def test_https_is_served_by_an_authority_of_its_own(gateway: Gateway) -> None:
     verify = ssl.create_default_context(cafile=gateway.authority)
     with httpx.Client(verify=verify, trust_env=False) as client:
         assert client.get(f"{gateway.ports.public_tls_url}/login").status_code == 200
+
+
+def test_where_plain_http_is_for_nothing_else_it_leads_to_https(tmp_path: Path) -> None:
+    """As in containers. Whether the gateway is there it tells this machine alone."""
+    ports = _free_ports()
+    environment = {
+        **gateway_environment(ports, tmp_path),
+        "GATEWAY_HTTP_LEADS_TO": "https_only",
+        "GATEWAY_HTTPS_PORT": str(ports.gateway_tls),
+    }
+    gateway = Gateway(ports, tmp_path / "gateway.log", certificate_authority(tmp_path))
+    process = launch(gateway_command(), environment, gateway.log)
+    try:
+        _wait_for(gateway, "/healthz", process)
+        for path in ("/", "/login?next=%2Faccount", "/internal/clients/check", "/metrics"):
+            answer = gateway.get(path)
+            assert answer.status_code == 308
+            assert answer.headers["location"] == f"{ports.public_tls_url}{path}"
+        assert "server" not in answer.headers
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 async def test_a_request_without_end_is_cut_off(gateway: Gateway) -> None:
