@@ -3,13 +3,11 @@
 import base64
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from partner_onboarding.app import create_app
-from partner_onboarding.register import Register, build_register
+from partner_onboarding.register import build_register
 from partner_onboarding.settings import Settings
 from playwright.async_api import Browser
 from pydantic import SecretStr
@@ -17,7 +15,7 @@ from shared.testing import PUBLIC_URL, MigratedDatabase, ServiceKeys, running
 
 from .chromium import chromium
 from .handshake_people import FakeTokens
-from .onboarding_house import FAST, FakeNeighbours, House, Relay
+from .onboarding_house import FAST, FakeNeighbours, House, Relay, Running
 
 
 def random_key() -> SecretStr:
@@ -42,16 +40,6 @@ def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> 
         assignments_every_seconds=3600,
         mails_every_seconds=3600,
     )
-
-
-@dataclass
-class Running:
-    """The service, which takes longer to build than most tests take: one for all of them."""
-
-    app: FastAPI
-    register: Register
-    neighbours: Relay = field(default_factory=Relay)
-    tokens: Relay = field(default_factory=Relay)
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,16 @@ class Relay:
 
 
 @dataclass
+class Running:
+    """The service, which takes longer to build than most tests take: one for all of them."""
+
+    app: FastAPI
+    register: Register
+    neighbours: Relay
+    tokens: Relay
+
+
+@dataclass
 class FakeNeighbours:
     """points-ledger and sso-issuer, as far as this service asks them."""
 

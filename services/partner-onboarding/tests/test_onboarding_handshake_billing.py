@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from partner_onboarding.app import create_app
@@ -71,15 +72,23 @@ class Years:
     jobs: tuple[Billing, Billing]
 
 
-@pytest.fixture
-async def years(settings: Settings, house: House) -> AsyncIterator[Years]:
+@pytest.fixture(scope="module")
+async def turned(settings: Settings) -> AsyncIterator[tuple[FastAPI, TurnedClock]]:
+    """The service under a clock that each test turns from its beginning."""
     clock = TurnedClock()
     nowhere = httpx.MockTransport(lambda _: httpx.Response(503))
     app = create_app(settings, cost=FAST, tokens_transport=nowhere, clock=clock)
-    database = house.register.database
     async with running(app):
-        turned = House(app, house.register, house.neighbours, house.tenant, house.keys)
-        yield Years(turned, clock, (Billing(database, clock), Billing(database, clock)))
+        yield app, clock
+
+
+@pytest.fixture
+def years(turned: tuple[FastAPI, TurnedClock], house: House) -> Years:
+    app, clock = turned
+    clock.now = TurnedClock().now
+    database = house.register.database
+    late = House(app, house.register, house.neighbours, house.tenant, house.keys)
+    return Years(late, clock, (Billing(database, clock), Billing(database, clock)))
 
 
 async def activated(years: Years, user_id: str = "erika") -> Partner:
