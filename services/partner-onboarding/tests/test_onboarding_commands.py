@@ -120,6 +120,7 @@ def test_secrets_are_rotated_revoked_and_clients_disabled(command: Command, tena
     ("arguments", "typed", "code"),
     [
         (("create-tenant", "Not A Tenant", "--name", "x"), "", "malformed_tenant"),
+        (("create-tenant", "a", "--name", "Demo\r\nBcc: all@example.com"), "", "malformed_tenant"),
         (("create-tenant", "a", "--name", "x", "--allowed-origin", "*"), "", "invalid_origin"),
         (("create-client", "--tenant", "nobody", "--name", "x"), "", "tenant_not_found"),
         (("create-client", "--tenant", "{}", "--name", "x", "--scope", "all"), "", "unknown_scope"),

@@ -45,6 +45,8 @@ async def test_users(house: House, change: dict[str, Any], code: str) -> None:
         ({"name": ""}, "malformed_request"),
         ({"name": "a\x00b"}, "malformed_request"),
         ({"name": "   "}, "malformed_client"),
+        ({"name": "Shop \u202egnihtemos"}, "malformed_client"),
+        ({"name": "Shop\u2028Shop"}, "malformed_client"),
         ({"name": LONG}, "malformed_request"),
         ({"scopes": "points:read"}, "malformed_request"),
         ({"scopes": ["everything"]}, "unknown_scope"),

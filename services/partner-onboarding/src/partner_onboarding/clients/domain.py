@@ -10,6 +10,7 @@ from typing import Any, Literal
 from shared.errors import Conflict, Malformed, NotFound
 
 from partner_onboarding.addresses import is_web_address
+from partner_onboarding.users.domain import hides_something
 
 Kind = Literal["first_party", "third_party"]
 
@@ -41,6 +42,7 @@ THIRD_PARTY_SCOPES = (
     "tokens:stats",
 )
 MAX_ENTRIES = 50
+MAX_NAME_CHARACTERS = 200
 _MAX_KEYS = 10
 #: Members of a JWK that only the client itself may know.
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
@@ -142,8 +144,9 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
     unknown = sorted(set(registration.scopes) - set(SCOPES))
     if unknown:
         raise MalformedClient(f"There is no scope {unknown[0]!r}.", code="unknown_scope")
-    if not registration.name.strip():
-        raise MalformedClient("A client needs a name.")
+    name = registration.name.strip()
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or hides_something(name):
+        raise MalformedClient(f"A client's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     for url in (registration.landing_url, *registration.redirect_uris):
         if url is not None and not is_web_address(url, plain_http=plain_http):
             raise MalformedClient(
@@ -152,7 +155,7 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
     if max(len(registration.redirect_uris), len(registration.ip_allow_list)) > MAX_ENTRIES:
         raise MalformedClient(f"At most {MAX_ENTRIES} redirect addresses and networks.")
     return Registration(
-        name=registration.name.strip(),
+        name=name,
         kind=registration.kind,
         scopes=tuple(scope for scope in SCOPES if scope in registration.scopes),
         vendor_id=registration.vendor_id,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from shared.errors import Malformed, NotFound
 
 from partner_onboarding.addresses import origin_of
+from partner_onboarding.users.domain import hides_something
 
+MAX_NAME_CHARACTERS = 200
 TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
 
 
@@ -36,8 +38,9 @@ def checked(tenant: str, name: str, allowed_origins: Iterable[str]) -> Tenant:
     """
     if not TENANT.fullmatch(tenant):
         raise MalformedTenant("A tenant is 1 to 40 lower-case letters, digits and hyphens.")
-    if not 0 < len(name.strip()) <= 200:
-        raise MalformedTenant("A tenant's name has 1 to 200 characters.")
+    # It stands in the heads of mails, and before people who decide by it whom they deal with.
+    if not 0 < len(name.strip()) <= MAX_NAME_CHARACTERS or hides_something(name.strip()):
+        raise MalformedTenant(f"A tenant's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     origins = []
     for given in allowed_origins:
         origin = origin_of(given)
