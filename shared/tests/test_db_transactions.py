@@ -90,6 +90,22 @@ async def test_a_commit_whose_answer_is_lost_has_an_unknown_outcome(
     assert await notes(url, table) == ["kept"]
 
 
+async def test_a_connection_that_goes_right_after_the_commit_leaves_it_a_success(
+    url: str, table: str, database: Database
+) -> None:
+    """Between the server's answer and the way back into the pool: what is committed must not be done once more."""
+    async with database.raw_transaction() as driver:
+
+        def lose(query: asyncpg.connection.LoggedQuery) -> None:
+            if query.query == "COMMIT":
+                driver.terminate()
+
+        driver.add_query_logger(lose)
+        await driver.execute(f"INSERT INTO {table} VALUES ('kept')")  # noqa: S608
+    assert await notes(url, table) == ["kept"]
+    await in_raw_transaction(database, "SELECT 1")
+
+
 @both_ways
 async def test_a_connection_that_goes_before_the_commit_is_passing_trouble(
     url: str, table: str, database: Database, run: Run

@@ -219,8 +219,14 @@ class Database:
     async def _raw_connection(self) -> AsyncIterator[asyncpg.Connection]:
         """One that no one else has. Raises TimeoutError when none gets free in time."""
         pool = self._raw_pool or await self._open_raw_pool()
-        async with pool.acquire(timeout=self._wait_seconds) as connection:
+        connection = await pool.acquire(timeout=self._wait_seconds)
+        try:
             yield connection
+        finally:
+            # A connection that is lost on its way back changes nothing of what was committed on it: as an error, it
+            # would have the same done once more.
+            with suppress(*_CONNECTION_ERRORS, asyncpg.PostgresError):
+                await pool.release(connection)
 
     async def _open_raw_pool(self) -> asyncpg.Pool:
         """Makes room for connections, and none of them yet."""
