@@ -2,13 +2,17 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import asyncpg
 import pytest
-from points_ledger import store
+from points_ledger import queries, store
+from shared.db import Database
 from shared.embedded_postgres import EmbeddedPostgres
 from shared.migrating import upgrade
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def indexes_of(connection: asyncpg.Connection, statement: str) -> dict[str, str]:
     """index → its condition, in the plan that a connection of the ledger keeps; fails where a table is read whole."""
-    count = max(int(number) for number in re.findall(r"\$(\d+)", statement))
+    count = max((int(number) for number in re.findall(r"\$(\d+)", statement)), default=0)
     async with connection.transaction():
         for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
             await connection.execute(f"SET LOCAL {setting} = off")
@@ -89,3 +93,28 @@ async def test_each_row_is_looked_up_by_its_whole_key(
     assert found.keys() == looked_up_by.keys()
     for index, columns in looked_up_by.items():
         assert all(f"{column} " in found[index] for column in columns), found[index]
+
+
+async def as_sent(url: str, query: Callable[[AsyncConnection], Awaitable[object]]) -> str:
+    """The statement that a query is to the driver."""
+    database = Database(url)
+    sent: list[str] = []
+
+    def keep(_connection: Any, _cursor: Any, statement: str, *_: object) -> None:
+        sent.append(statement)
+
+    async with database.transaction() as connection:
+        event.listen(database.engine.sync_engine, "before_cursor_execute", keep)
+        await query(connection)
+    await database.dispose()
+    return sent[0]
+
+
+async def test_a_balance_is_read_with_the_held_rows_of_its_account_alone(
+    young: asyncpg.Connection, young_url: str
+) -> None:
+    """Also by a connection that keeps its plan: it must not go through all transactions of the tenant."""
+    statement = await as_sent(young_url, lambda connection: queries.read_balance(connection, "demo", "ada"))
+    found = await indexes_of(young, statement)
+    assert found.keys() == {"accounts_pkey", "transactions_held_by_user_idx"}
+    assert all(f"{column} " in found["transactions_held_by_user_idx"] for column in ("tenant", "user_id", "expires_at"))

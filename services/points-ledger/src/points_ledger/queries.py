@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import State, Transaction
-from points_ledger.tables import ONE_TO_SWEEP, accounts, transactions, vendors
+from points_ledger.tables import HELD, ONE_TO_SWEEP, accounts, transactions, vendors
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -
         .where(
             transactions.c.tenant == accounts.c.tenant,
             transactions.c.user_id == accounts.c.user_id,
-            transactions.c.state == State.HELD.value,
+            HELD,
             transactions.c.expires_at <= moment.c.now,
         )
         .scalar_subquery()
@@ -116,7 +116,7 @@ async def open_holds(connection: AsyncConnection) -> OpenHolds:
     statement = sa.select(
         sa.func.coalesce(sa.func.sum(transactions.c.points), 0).label("points"),
         sa.func.coalesce(age, 0).label("oldest_seconds"),
-    ).where(transactions.c.state == State.HELD.value)
+    ).where(HELD)
     row = (await connection.execute(statement)).one()
     return OpenHolds(int(row.points), float(row.oldest_seconds))
 
