@@ -31,6 +31,7 @@ def logged(**event: Any) -> str:
         ("eyJhbGciOiJub25lIn0.eyJhIjoxfQ.", "[token]"),
         (f"Authorization: Basic {BASIC}", "Authorization: Basic [secret]"),
         (f"authorization: basic {BASIC}", "authorization: basic [secret]"),
+        (f"AUTHORIZATION: BASIC {BASIC}", "AUTHORIZATION: BASIC [secret]"),
         ("Bearer abcdefgh.ijkl", "Bearer [secret]"),
         ("bearer  abcdefgh", "bearer [secret]"),
         (f"postgresql://role:{SECRET}@db:5432/x", "postgresql://role:[secret]@db:5432/x"),
@@ -119,7 +120,7 @@ def test_what_is_endlessly_deep_is_cut_off() -> None:
 SERVICE = f"""
 import logging
 import structlog
-from shared.logs import configure_logging
+from shared.logs import configure_logging, request_lines
 
 configure_logging("things", "INFO")
 ours, theirs = structlog.get_logger("ours"), logging.getLogger("theirs")
@@ -132,6 +133,8 @@ theirs.debug("quiet")
 logging.getLogger("httpx").info("HTTP Request: GET https://x/?code=1")
 
 ours.info("odd", half="\\ud800", long=2**70, raw=b"\\xff", keys={{1: 2}}, thing=object())
+
+request_lines.write({{"request_id": "{JWT}"}}, {{"why": "\x1e{JWT}", "cause": ["{JWT}"]}})
 
 def fail(password):
     raise RuntimeError("with Bearer {JWT} at postgresql://role:{SECRET}@db/x")
@@ -169,7 +172,7 @@ def test_each_line_is_json_and_names_service_level_and_time(lines: Lines) -> Non
 
 
 def test_nothing_below_the_level_is_written(lines: Lines) -> None:
-    assert set(lines) == {"hello", "careful", "odd", "failed"}
+    assert set(lines) == {"hello", "careful", "odd", "request", "failed"}
 
 
 def test_exceptions_are_told_without_their_secrets_or_variables(lines: Lines) -> None:
@@ -184,3 +187,9 @@ def test_a_line_that_is_hard_to_write_is_written_all_the_same(lines: Lines) -> N
     """It must not fail the request that it tells of."""
     (line,) = lines["odd"]
     assert (line["half"], line["long"]) == ("\ud800", 2**70)
+
+
+def test_the_line_of_a_request_is_without_secrets_and_stays_json(lines: Lines) -> None:
+    """Even where an escaped character and the beginning of a token look like one."""
+    (line,) = lines["request"]
+    assert (line["request_id"], line["why"], line["cause"]) == ("[token]", "\x1e[token]", ["[token]"])

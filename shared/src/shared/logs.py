@@ -65,7 +65,8 @@ def without_secrets(text: str) -> str:
     # Looking for a substring first: most texts hold none of these, and there is one for each request.
     if "eyJ" in text:
         text = _JWT.sub("[token]", text)
-    if "asic " in text or "earer " in text:
+    lower = text.lower()
+    if "basic " in lower or "bearer " in lower:
         text = _CREDENTIALS.sub(r"\1 [secret]", text)
     return _PASSWORD_IN_URL.sub(r"\1[secret]@", text) if "://" in text else text
 
@@ -98,8 +99,9 @@ class RequestLines:
         line.update(event="request", level="info", service=self._service, timestamp=datetime.now(UTC))
         written = _dumps(line)
         if b"eyJ" in written:
-            # What the caller calls its request may be its token.
-            written = _JWT.sub("[token]", written.decode()).encode()
+            # What the caller calls its request may be its token. Looked for in the values: as JSON, the e may belong
+            # to an escaped character.
+            written = _dumps({name: _redacted(name, value, _MAX_DEPTH) for name, value in line.items()})
         self._output.write(written + b"\n")
         self._output.flush()
 
