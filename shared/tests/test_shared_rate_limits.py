@@ -79,6 +79,16 @@ async def test_nobody_waits_long_for_counts_that_do_not_answer() -> None:
     assert shared.asked == 1
 
 
+@pytest.mark.parametrize("url", ["redis://counts.example", "valkeys://:secret@counts.example/1"])
+def test_counts_of_several_replicas_need_their_client(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    setting = TypeAdapter(CountsUrl)
+    monkeypatch.setattr("shared.rate_limits.find_spec", lambda _name: object())
+    assert setting.validate_python(SecretStr(url)).get_secret_value() == url
+    monkeypatch.setattr("shared.rate_limits.find_spec", lambda _name: None)
+    with pytest.raises(ValidationError, match="needs the extra"):
+        setting.validate_python(SecretStr(url))
+
+
 @pytest.mark.parametrize("url", ["", "memory", "http://counts.example", "async+redis://counts.example"])
 def test_an_address_of_something_else_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ValidationError):

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from importlib.util import find_spec
 from math import ceil
 from typing import Annotated, Final, TypeVar
 
@@ -26,8 +27,11 @@ _log = structlog.get_logger("rate_limits")
 
 
 def _is_store_of_counts(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(_SCHEMES):
+    url = value.get_secret_value()
+    if not url.startswith(_SCHEMES):
         raise ValueError(f"must begin with {', '.join(_SCHEMES)}")
+    if not url.startswith(_SCHEMES[0]) and find_spec("valkey") is None:
+        raise ValueError("needs the extra [valkey], which is not installed")
     return value
 
 
@@ -51,11 +55,7 @@ class Counts:
 
     @classmethod
     def at(cls, url: SecretStr) -> "Counts":
-        """Counts at a setting's address.
-
-        Raises:
-            limits.errors.ConfigurationError: the client for Redis and Valkey is not installed (`shared[valkey]`).
-        """
+        """Counts at a setting's address."""
         address = url.get_secret_value()
         if address == "memory://":
             return cls()
