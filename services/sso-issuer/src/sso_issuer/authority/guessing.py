@@ -22,8 +22,8 @@ class Guessing:
     """
 
     def __init__(self, counts: Counts, *, per_network: int, codes_per_client: int) -> None:
-        self._per_network = RateLimit(counts, per_network, _WINDOW_SECONDS, "authority-network", sliding=True)
-        self._codes_per_client = RateLimit(counts, codes_per_client, _WINDOW_SECONDS, "authority-codes", sliding=True)
+        self._per_network = RateLimit(counts, per_network, _WINDOW_SECONDS, "authority-network")
+        self._codes_per_client = RateLimit(counts, codes_per_client, _WINDOW_SECONDS, "authority-codes")
 
     async def check_network(self, network: str) -> None:
         """Raises TooManyRequests, saying when to try again."""
