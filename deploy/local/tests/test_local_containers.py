@@ -17,7 +17,7 @@ from local_platform.state_directory import StateDirectory
 COMPOSE = (REPOSITORY / "docker-compose.yml").read_text()
 #: What is for whoever starts it to say; `make up` leaves the defaults.
 LEFT_TO_OTHERS = {
-    *("BUILD_NETWORK", "GATEWAY_HTTPS", "GATEWAY_TLS", "LOG_LEVEL", "PLATFORM_MODE", "PLATFORM_VERSION", "PUBLISH"),
+    *("BUILD_NETWORK", "GATEWAY_HTTPS", "GATEWAY_TLS", "LOG_LEVEL", "PLATFORM_VERSION", "PUBLISH"),
     *("CADDY_IMAGE", "GRAFANA_IMAGE", "POSTGRES_IMAGE", "PROMETHEUS_IMAGE", "PYTHON_IMAGE"),
 }
 
