@@ -34,19 +34,35 @@ _COLUMNS = (
     " t.uses, coalesce(t.uses_by_bots, 0), coalesce(t.uses_by_scanners, 0), t.first_used_at, t.last_used_at,"
     " coalesce(t.revoked_at, CASE WHEN t.issued_at <= c.revoked_at THEN c.revoked_at END), t.mac"
 )
-_JOINED = """
+# LATERAL with OFFSET: each row is looked up by its index. Left to itself, the planner reads whole tables while they are
+# young, and a connection keeps to that plan when they have grown.
+_READ = f"""
+WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
+SELECT moment.now, found.*
+  FROM moment
+  LEFT JOIN (
+    SELECT {_COLUMNS}
+      FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence),
+           LATERAL (SELECT * FROM token_service.tokens
+                     WHERE tenant = named.tenant AND key_number = named.key_number AND sequence = named.sequence
+                    OFFSET 0) AS t,
+           LATERAL (SELECT * FROM token_service.placements
+                     WHERE tenant = t.tenant AND number = t.placement OFFSET 0) AS p,
+           LATERAL (SELECT * FROM token_service.campaigns
+                     WHERE tenant = p.tenant AND campaign_id = p.campaign_id OFFSET 0) AS c
+  ) AS found ON true
+"""  # noqa: S608 — constants
+
+# Sorted, so that two batches cannot deadlock. What is locked is read as it is when the lock is had.
+_LOCK = f"""
+SELECT {_COLUMNS}
   FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence)
   JOIN token_service.tokens t USING (tenant, key_number, sequence)
   JOIN token_service.placements p ON p.tenant = t.tenant AND p.number = t.placement
   JOIN token_service.campaigns c ON c.tenant = p.tenant AND c.campaign_id = p.campaign_id
-"""
-_READ = f"""
-WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
-SELECT moment.now, found.* FROM moment LEFT JOIN (SELECT {_COLUMNS} {_JOINED}) AS found ON true
+ ORDER BY t.tenant, t.key_number, t.sequence
+   FOR NO KEY UPDATE OF t
 """  # noqa: S608 — constants
-
-# Sorted, so that two batches cannot deadlock. What is locked is read as it is when the lock is had.
-_LOCK = f"SELECT {_COLUMNS} {_JOINED} ORDER BY t.tenant, t.key_number, t.sequence FOR NO KEY UPDATE OF t"
 
 _WRITE_USES = """
 UPDATE token_service.tokens t
