@@ -67,6 +67,42 @@ async def test_a_batch_is_never_longer_than_agreed() -> None:
     assert writer.tried == [["a", "b"], ["c", "d"], ["e"]]
 
 
+async def test_two_lanes_share_a_crowd_that_comes_back_again_and_again() -> None:
+    """Each writes a half, also when the halves are answered at different times."""
+    gates = [asyncio.Event() for _ in range(40)]
+    writer = Writer(lambda commands: _wait(gates[len(writer.tried) - 1]))
+    line = Line(writer, name="t", lanes=2)
+
+    async def call(caller: int) -> None:
+        for number in range(6):
+            await line.submit(f"{caller}-{number}")
+
+    callers = asyncio.gather(*(call(caller) for caller in range(8)))
+    while len(writer.written) < 48:
+        # One batch after the other, the older one first; its callers are back before the younger is done.
+        await turns(lambda: writer.at_once == 2 or len(writer.written) >= 40)
+        gates[len(writer.tried) - writer.at_once].set()
+        done = len(writer.written)
+        await turns(lambda done=done: len(writer.written) > done)  # type: ignore[misc] — the count as it is now
+    await callers
+
+    assert [len(batch) for batch in writer.tried] == [4] * 12
+
+
+async def test_a_lane_takes_more_than_its_share_of_old_when_the_crowd_grows() -> None:
+    gate = asyncio.Event()
+    writer = Writer(lambda commands: _wait(gate) if "slow" in commands else None)
+    line = Line(writer, name="t", lanes=2)
+    slow = asyncio.create_task(line.submit("slow"))
+    await turns(lambda: writer.at_once == 1)
+
+    await submit_all(line, *(f"c{number}" for number in range(99)))
+    gate.set()
+    await slow
+
+    assert [len(batch) for batch in writer.tried] == [1, 50, 49]
+
+
 @pytest.mark.parametrize("bad", [0, 3, 7])
 async def test_one_bad_command_harms_no_other(bad: int) -> None:
     commands = [f"c{number}" for number in range(8)]

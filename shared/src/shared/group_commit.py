@@ -3,9 +3,10 @@
     request ──submit──► line (bounded) ──► lane 1: lock, read, decide, write, COMMIT ──► answers
     request ──submit──►                └─► lane 2: the same, overlapping lane 1's fsync
 
-A lane takes all that waits, up to `batch_size`. The more wait, the less each costs: under load one fsync carries
-hundreds of commands, and a hot account is as cheap as a cold one. A caller that hangs up does not cut the
-transaction short, since the lane and not the request owns it.
+A lane takes its share of all who wait or are being served, up to `batch_size`: with two lanes half of them, so that
+this process reads and decides for one half while the database writes the other. The more wait, the less each costs:
+under load one fsync carries hundreds of commands, and a hot account is as cheap as a cold one. A caller that hangs up
+does not cut the transaction short, since the lane and not the request owns it.
 
 What holds:
 - a batch that fails is retried whole while the trouble is a passing one (`is_passing`), then each command is
@@ -32,6 +33,7 @@ from shared.errors import Refusal, Unavailable
 C = TypeVar("C")
 R = TypeVar("R")
 
+_CROWDS = 8
 _log = structlog.get_logger("group_commit")
 
 _waiting = Gauge("group_commit_waiting", "Commands that wait in line.", ["line"])
@@ -80,7 +82,10 @@ class GroupCommit(Generic[C, R]):
         self._patience_seconds = patience_seconds
         self._clock = clock
         self._line: deque[tuple[C, asyncio.Future[R], float]] = deque()
-        self._free_lanes = lanes
+        self._lanes = self._free_lanes = lanes
+        self._under_way = 0
+        # How many there were, waiting or being served, when the last batches were taken.
+        self._crowds: deque[int] = deque([0], maxlen=_CROWDS)
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
         self._waiting = _waiting.labels(name)
@@ -115,21 +120,27 @@ class GroupCommit(Generic[C, R]):
     async def _serve(self) -> None:
         try:
             while self._line:
-                await self._until_no_more_come()
+                await self._until_a_share_waits()
                 batch = self._next_batch()
-                if batch:
+                if not batch:
+                    continue
+                self._under_way += len(batch)
+                try:
                     await self._carry_or_refuse(batch)
+                finally:
+                    self._under_way -= len(batch)
         finally:
             self._free_lanes += 1
 
-    async def _until_no_more_come(self) -> None:
-        """Waits as long as turns of the loop bring more, and one turn longer.
+    async def _until_a_share_waits(self) -> None:
+        """Waits for a lane's share, as long as turns of the loop bring more, and one turn longer.
 
-        Those whose requests are being read right now share the transaction: after a batch, all its callers come
-        back at the same time, and a lane that went with the first would make the others wait for the next.
+        After a batch all its callers come back at the same time: a lane that went with the first of them would make
+        the others wait for the next batch, and one that waited for the callers of both lanes would leave this process
+        with nothing to do meanwhile.
         """
         waiting, is_last_turn = 0, False
-        while len(self._line) < self._batch_size:
+        while len(self._line) < self._share():
             await asyncio.sleep(0)
             if len(self._line) > waiting:
                 waiting, is_last_turn = len(self._line), False
@@ -138,11 +149,16 @@ class GroupCommit(Generic[C, R]):
             else:
                 is_last_turn = True
 
+    def _share(self) -> int:
+        """How many a lane takes at most: as many as each would have of the largest crowd of late."""
+        return min(self._batch_size, -(-max(self._crowds) // self._lanes))
+
     def _next_batch(self) -> list[tuple[C, asyncio.Future[R]]]:
         """Those at the head of the line, but for whoever has hung up or waited too long: nothing was begun for them."""
         too_long_ago = self._clock() - self._patience_seconds
+        self._crowds.append(len(self._line) + self._under_way)
         batch = []
-        for command, answer, since in [self._line.popleft() for _ in range(min(len(self._line), self._batch_size))]:
+        for command, answer, since in [self._line.popleft() for _ in range(min(len(self._line), self._share()))]:
             if since < too_long_ago:
                 _refuse([(command, answer)], Unavailable(log=f"{self._name}: waited too long"))
             elif not answer.done():
