@@ -22,7 +22,11 @@ def register() -> FakeRegister:
 
 
 @pytest.fixture(scope="module")
-async def client(make_settings: MakeSettings, register: FakeRegister) -> AsyncIterator[httpx.AsyncClient]:
+async def client(
+    make_settings: MakeSettings, register: FakeRegister, ledger_url: str
+) -> AsyncIterator[httpx.AsyncClient]:
+    # Asks for the database by name as well: migrating it takes an event loop of its own.
+    assert ledger_url
     # Its sweeper does not come by, which would forget what these tests make old.
     async with running(create_app(make_settings(sweep_seconds=86_400), register=register)) as client:
         yield client
