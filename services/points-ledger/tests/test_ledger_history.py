@@ -2,6 +2,7 @@
 
 import asyncpg
 import httpx
+import orjson
 import pytest
 from points_ledger.verifying import verify
 from shared.testing import MigratedDatabase
@@ -151,6 +152,22 @@ async def test_verify_agrees_while_all_is_well_and_names_the_first_account_that_
     assert difference is not None
     assert user in difference
     assert "its total is 61, but its entries add up to 60" in difference
+
+
+async def test_of_equal_lines_the_first_is_booked_however_many_stand_between(
+    client: httpx.AsyncClient, platform: Platform
+) -> None:
+    """Both lanes of the writing line are at work on an import."""
+    user = await platform.user_with(0)
+    body = {"user_id": user, "reason": "x"}
+    lines = [{**body, "points": 1 + number // 40, "reference": f"r-{number % 40}"} for number in range(120)]
+    answer = await client.post(
+        "/v1/credits/import",
+        content=b"\n".join(orjson.dumps(line) for line in lines),
+        headers={**platform.headers, "Content-Type": "application/x-ndjson"},
+    )
+    assert [orjson.loads(line)["status"] for line in answer.content.splitlines()] == [201] * 40 + [409] * 80
+    assert await platform.balance(user) == (40, 0)
 
 
 async def test_an_import_answers_every_line_and_the_good_ones_land(

@@ -34,25 +34,60 @@ class CreditLine(PostBody):
 
 
 async def import_credits(service: PointsService, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """One outcome for each line that is not empty, in the order of the lines."""
+    """One outcome for each line that is not empty, in the order of the lines.
+
+    Of two lines with the same account and reference the first is booked, and the second repeats it or differs.
+    """
     under_way: deque[asyncio.Task[bytes]] = deque()
+    named: dict[tuple[str, str], asyncio.Task[bytes]] = {}
     number = 0
     try:
         async for line in lines_of(chunks):
             number += 1
             if line.strip():
-                under_way.append(asyncio.create_task(_credit(service, caller, number, line)))
+                under_way.append(_begin(service, caller, number, line, named))
             while under_way and (len(under_way) >= _AHEAD or under_way[0].done()):
                 yield await under_way.popleft()
     except LineTooLong:
-        under_way.append(asyncio.create_task(_too_long(number + 1)))
+        too_long = Malformed("The line is too long; nothing after it was read.", code="line_too_long")
+        under_way.append(asyncio.create_task(_told(_refused(number + 1, too_long))))
     while under_way:
         yield await under_way.popleft()
 
 
-async def _credit(service: PointsService, caller: Caller, number: int, line: bytes) -> bytes:
+def _begin(
+    service: PointsService,
+    caller: Caller,
+    number: int,
+    line: bytes,
+    named: dict[tuple[str, str], asyncio.Task[bytes]],
+) -> asyncio.Task[bytes]:
+    """Begins with a line, behind the one under way with the same account and reference, which `named` tells."""
     try:
         body = CreditLine.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        refusal = Malformed(f"{field}: {first['msg']}" if field else first["msg"])
+        return asyncio.create_task(_told(_refused(number, refusal)))
+    name = (body.user_id, body.reference)
+    task = asyncio.create_task(_credit(service, caller, number, body, named.get(name)))
+    named[name] = task
+
+    def forget(done: asyncio.Task[bytes]) -> None:
+        if named.get(name) is done:
+            del named[name]
+
+    task.add_done_callback(forget)
+    return task
+
+
+async def _credit(
+    service: PointsService, caller: Caller, number: int, body: CreditLine, before: asyncio.Task[bytes] | None
+) -> bytes:
+    if before is not None:
+        await asyncio.wait([before])
+    try:
         answer = await service.post(
             caller,
             user_id=body.user_id,
@@ -62,17 +97,13 @@ async def _credit(service: PointsService, caller: Caller, number: int, line: byt
             shape=_shape,
             key=None,
         )
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return _refused(number, Malformed(f"{field}: {first['msg']}" if field else first["msg"]))
     except Refusal as refusal:
         return _refused(number, refusal)
     return orjson.dumps({"line": number, "status": answer.status, **orjson.loads(answer.body)}) + b"\n"
 
 
-async def _too_long(number: int) -> bytes:
-    return _refused(number, Malformed("The line is too long; nothing after it was read.", code="line_too_long"))
+async def _told(outcome: bytes) -> bytes:
+    return outcome
 
 
 def _shape(outcome: Outcome, repeated: bool) -> Answer:
