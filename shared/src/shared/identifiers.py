@@ -43,7 +43,9 @@ Tenant = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-
 
 
 def _check_text(value: str) -> str:
-    if not value.isprintable() and any(unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t\n" for character in value):
+    if not value.isprintable() and any(
+        unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t\n" for character in value
+    ):
         raise ValueError("must not contain control characters")
     return value
 
