@@ -64,17 +64,16 @@ async def _only_post(_request: Request) -> Response:
     raise MethodNotAllowed("This address takes POST.")
 
 
-async def issue(request: Request, body: bytes) -> Response:
+async def issue(request: Request, body: bytes) -> Answer:
     caller = await authenticate(request, "/v1/tokens", ISSUE)
     check_is_json(request)
     order = parse(_ORDER, body, schemas.context_of(request)).order()
     key = request_key(request, body)
     if key is not None:
         once: Once = request.app.state.once
-        answer = await once.issue_all(caller, key, [order], lambda issued: _created(schemas.issued_body(issued[0])))
-        return answer.response()
+        return await once.issue_all(caller, key, [order], lambda issued: _created(schemas.issued_body(issued[0])))
     issuing: Issuing = request.app.state.issuing
-    return json_response(schemas.issued_body(await issuing.issue(caller.tenant, order)), 201)
+    return _created(schemas.issued_body(await issuing.issue(caller.tenant, order)))
 
 
 async def issue_batch(request: Request) -> Response:
@@ -91,20 +90,20 @@ async def issue_batch(request: Request) -> Response:
     return json_response(_all(await issuing.issue_all(caller.tenant, orders)), 201)
 
 
-async def verify(request: Request, body: bytes) -> Response:
+async def verify(request: Request, body: bytes) -> Answer:
     caller = await authenticate(request, f"{_ONE}/verify", VERIFY)
     text = request.path_params["token"]
     visit = _visit(request, caller, parse(_VISIT, body) if body.strip() else None)
     key = request_key(request, body)
+
+    def shape(token: Token) -> Answer:
+        return Answer.of(200, schemas.token_body(text, token), **_KEPT_HEADERS)
+
     if key is not None:
         once: Once = request.app.state.once
-
-        def shape(token: Token) -> Answer:
-            return Answer.of(200, schemas.token_body(text, token), **_KEPT_HEADERS)
-
-        return (await once.verify(caller.client_id, caller.tenant, text, visit, key, shape)).response()
+        return await once.verify(caller.client_id, caller.tenant, text, visit, key, shape)
     verifying: Verifying = request.app.state.verifying
-    return json_response(schemas.token_body(text, await verifying.verify(caller.tenant, text, visit)))
+    return shape(await verifying.verify(caller.tenant, text, visit))
 
 
 async def look(request: Request) -> Response:
