@@ -1,4 +1,3 @@
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncpg
@@ -8,9 +7,8 @@ from fastapi import FastAPI
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
 from shared.embedded_postgres import EmbeddedPostgres
-from shared.migrating import upgrade
 from shared.settings import Mode
-from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, running
+from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, new_database, running
 
 from .parties import Platform, Vendor
 from .processes import LedgerProcess, environment, onboarding, processes
@@ -85,11 +83,7 @@ def own_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedP
 @pytest.fixture(scope="session")
 def own_url(own_postgres: EmbeddedPostgres) -> str:
     """Where the ledger's tables are in `own_postgres`."""
-    password = secrets.token_urlsafe(16)
-    own_postgres.create_role_and_database("points_ledger", password)
-    url = own_postgres.url("points_ledger", "points_ledger", password)
-    upgrade(url, "points_ledger")
-    return url
+    return new_database(own_postgres, "points_ledger")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """What the planner does with the hot statements on a database that is as young as can be: it has no statistics yet."""
 
 import re
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -10,18 +9,14 @@ import pytest
 from points_ledger import queries, store
 from shared.db import Database
 from shared.embedded_postgres import EmbeddedPostgres
-from shared.migrating import upgrade
+from shared.testing import new_database
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @pytest.fixture(scope="module")
 def young_url(postgres: EmbeddedPostgres) -> str:
-    password = secrets.token_urlsafe(16)
-    postgres.create_role_and_database("ledger_young", password)
-    url = postgres.url("ledger_young", "ledger_young", password)
-    upgrade(url, "points_ledger")
-    return url
+    return new_database(postgres, "points_ledger", "ledger_young")
 
 
 @pytest.fixture

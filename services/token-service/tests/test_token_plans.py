@@ -1,22 +1,17 @@
 """What the planner does with the look-up of tokens on a database that is as young as can be, without statistics."""
 
-import secrets
 from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 from shared.embedded_postgres import EmbeddedPostgres
-from shared.migrating import upgrade
+from shared.testing import new_database
 from token_service.tokens import store
 
 
 @pytest.fixture(scope="module")
 def young_url(postgres: EmbeddedPostgres) -> str:
-    password = secrets.token_urlsafe(16)
-    postgres.create_role_and_database("tokens_young", password)
-    url = postgres.url("tokens_young", "tokens_young", password)
-    upgrade(url, "token_service")
-    return url
+    return new_database(postgres, "token_service", "tokens_young")
 
 
 @pytest.fixture

@@ -143,6 +143,20 @@ def postgres() -> Iterator[EmbeddedPostgres]:
             server.stop()
 
 
+def new_database(server: EmbeddedPostgres, package: str, name: str | None = None) -> str:
+    """The URL of a database that the real migrations of `package` have just built, under a role of its own.
+
+    Args:
+        name: of database and role; the package's if None.
+    """
+    password = secrets.token_urlsafe(16)
+    name = name or package
+    server.create_role_and_database(name, password)
+    url = server.url(name, name, password)
+    upgrade(url, package)
+    return url
+
+
 @pytest.fixture(scope="session")
 def migrated_database(postgres: EmbeddedPostgres) -> MigratedDatabase:
     """package → URL of its database, built by its real migrations, under a role of its own."""
@@ -150,11 +164,7 @@ def migrated_database(postgres: EmbeddedPostgres) -> MigratedDatabase:
 
     def of(package: str) -> str:
         if package not in urls:
-            password = secrets.token_urlsafe(16)
-            postgres.create_role_and_database(package, password)
-            url = postgres.url(package, package, password)
-            upgrade(url, package)
-            urls[package] = url
+            urls[package] = new_database(postgres, package)
         return urls[package]
 
     return of
