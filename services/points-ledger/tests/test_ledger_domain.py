@@ -1,7 +1,6 @@
 """The contract's state table, every cell, without any I/O; and random play against a model of it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -34,10 +33,10 @@ ROLLBACK = Rollback(*MINE, "ann")
 REFUND = Refund(*MINE, "ann", "return-1", 10)
 
 OPERATIONS: dict[str, Callable[[str], Command]] = {
-    "commit": lambda user: replace(COMMIT, user_id=user),
-    "confirm": lambda user: replace(CONFIRM, user_id=user),
-    "rollback": lambda user: replace(ROLLBACK, user_id=user),
-    "refund": lambda user: replace(REFUND, user_id=user),
+    "commit": lambda user: COMMIT._replace(user_id=user),
+    "confirm": lambda user: CONFIRM._replace(user_id=user),
+    "rollback": lambda user: ROLLBACK._replace(user_id=user),
+    "refund": lambda user: REFUND._replace(user_id=user),
 }
 
 #: (operation, state before) → (code, state after, does anything change?). An empty code is a 200.
@@ -160,7 +159,7 @@ def test_a_cancelled_id_answers_every_user_alike(operation: str) -> None:
     ],
 )
 def test_a_repeated_commit_that_differs_names_the_field(changed: dict[str, object], field: str) -> None:
-    decision = decide(replace(COMMIT, **changed), Found(ANN, transaction_in(State.HELD)), NOW)  # type: ignore[arg-type]
+    decision = decide(COMMIT._replace(**changed), Found(ANN, transaction_in(State.HELD)), NOW)  # type: ignore[arg-type]
 
     assert isinstance(decision.outcome, Refusal)
     assert (decision.outcome.stable_code, decision.outcome.members["field"]) == ("transaction_mismatch", field)
@@ -169,7 +168,7 @@ def test_a_repeated_commit_that_differs_names_the_field(changed: dict[str, objec
 
 @pytest.mark.parametrize("before", [s for s in State if s not in {State.HELD}])
 def test_what_has_ended_refuses_a_commit_whatever_user_and_points_it_names(before: State) -> None:
-    other = replace(COMMIT, user_id="bob", points=1)
+    other = COMMIT._replace(user_id="bob", points=1)
 
     decision = decide(other, Found(Account("demo", "bob", 100), transaction_in(before)), NOW)
 
@@ -186,7 +185,7 @@ def test_a_commit_for_an_unknown_user_leaves_nothing_behind() -> None:
 
 @pytest.mark.parametrize(("points", "code"), [(99, ""), (100, ""), (101, "insufficient_points")])
 def test_a_hold_takes_no_more_than_is_available(points: int, code: str) -> None:
-    decision = decide(replace(COMMIT, points=points), Found(ANN), NOW)
+    decision = decide(COMMIT._replace(points=points), Found(ANN), NOW)
 
     assert code_of(decision) == code
     assert decision.transaction is not None
@@ -196,7 +195,7 @@ def test_a_hold_takes_no_more_than_is_available(points: int, code: str) -> None:
 
 @pytest.mark.parametrize(("points", "left"), [(None, 100), (40, 100), (39, 101), (1, 139)])
 def test_a_partial_confirm_releases_the_rest(points: int | None, left: int) -> None:
-    decision = decide(replace(CONFIRM, points=points), Found(ANN, transaction_in(State.HELD)), NOW)
+    decision = decide(CONFIRM._replace(points=points), Found(ANN, transaction_in(State.HELD)), NOW)
 
     assert decision.account == ANN._replace(available=left, held=0, entries=8)
     assert decision.transaction is not None
@@ -206,7 +205,7 @@ def test_a_partial_confirm_releases_the_rest(points: int | None, left: int) -> N
 
 
 def test_a_confirm_of_more_than_is_held_deducts_nothing() -> None:
-    decision = decide(replace(CONFIRM, points=41), Found(ANN, transaction_in(State.HELD)), NOW)
+    decision = decide(CONFIRM._replace(points=41), Found(ANN, transaction_in(State.HELD)), NOW)
 
     assert isinstance(decision.outcome, Refusal)
     assert decision.outcome.members["field"] == "pointstodeduct"
@@ -224,7 +223,7 @@ def refund_entry(points: int) -> Entry:
 def test_refunds_never_exceed_what_was_deducted(points: int, already: int, code: str) -> None:
     confirmed = transaction_in(State.CONFIRMED)._replace(refunded=already)
 
-    decision = decide(replace(REFUND, points=points), Found(ANN, confirmed), NOW)
+    decision = decide(REFUND._replace(points=points), Found(ANN, confirmed), NOW)
 
     assert code_of(decision) == code
     if not code:

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-import asyncpg
 import httpx
 import sqlalchemy as sa
 from fastapi import FastAPI
 from shared.db import Database
+from shared.raw_connections import RawConnections
 from sqlalchemy.pool import Pool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -113,13 +113,13 @@ class House:
         def note(_connection: Any, _record: Any, _proxy: Any) -> None:
             seen.append("taken")
 
-        def noted(pool: asyncpg.Pool, **settings: Any) -> Any:
+        def noted(connections: RawConnections) -> Any:
             seen.append("taken for a line")
-            return acquire(pool, **settings)
+            return lend(connections)
 
-        acquire = asyncpg.Pool.acquire
+        lend = RawConnections.lend
         sa.event.listen(Pool, "checkout", note)
-        with mock.patch.object(asyncpg.Pool, "acquire", noted):
+        with mock.patch.object(RawConnections, "lend", noted):
             yield seen
         sa.event.remove(Pool, "checkout", note)
 

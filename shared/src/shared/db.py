@@ -5,9 +5,8 @@ transaction mode (measured: with caches, 528 of 720 transactions failed there; w
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -17,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from shared.errors import Refusal, Unavailable
+from shared.raw_connections import RawConnections
 from shared.settings import ServiceSettings
 
 #: Trying again may help; nothing of the transaction was kept.
@@ -122,11 +122,10 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200, wait_seconds: float = 5.0) -> None:
         self.engine = _create_engine(url, pool_size, statement_cache, wait_seconds)
-        # asyncpg's own, beside it: for the lines of group commit, SQLAlchemy's would take as long as the statements.
-        # Made where it is first used, since it belongs to an event loop.
-        self._raw_pool: asyncpg.Pool | None = None
-        self._opening = asyncio.Lock()
-        self._url, self._statement_cache, self._wait_seconds = url, statement_cache, wait_seconds
+        # Beside SQLAlchemy's, which would take as long as the statements of a batch.
+        self._raw = RawConnections(
+            url, _connection_settings(statement_cache), at_most=_RAW_CONNECTIONS, wait_seconds=wait_seconds
+        )
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "Database":
@@ -175,7 +174,7 @@ class Database:
         Raises:
             OutcomeUnknown: the connection was lost while committing.
         """
-        async with self._raw_connection() as driver:
+        async with self._raw.lend() as driver:
             try:
                 await driver.execute(_BEGIN)
                 yield driver
@@ -185,7 +184,7 @@ class Database:
                 except BaseException as error:
                     # Also when this task is cancelled once more: the connection must not be handed on with the
                     # transaction still open.
-                    _drop(driver)
+                    driver.terminate()
                     if not isinstance(error, (*_CONNECTION_ERRORS, asyncpg.PostgresError)):
                         raise
                 raise
@@ -195,7 +194,7 @@ class Database:
                     raise asyncpg.InFailedSQLTransactionError("the transaction had failed, and was rolled back")
             except BaseException as error:
                 # Whatever state the connection is in, it is not one to hand on.
-                _drop(driver)
+                driver.terminate()
                 if isinstance(error, Exception) and not _is_refusal(error):
                     raise OutcomeUnknown from error
                 raise
@@ -207,41 +206,13 @@ class Database:
         One way to the server instead of three. Should the answer be lost, nobody knows whether it was kept: it is for
         what may be done again. Errors come as they are.
         """
-        async with self._raw_connection() as driver:
+        async with self._raw.lend() as driver:
             try:
                 yield driver
             except BaseException:
                 # Whatever state the connection is in, it is not one to hand on.
-                _drop(driver)
+                driver.terminate()
                 raise
-
-    @asynccontextmanager
-    async def _raw_connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """One that no one else has. Raises TimeoutError when none gets free in time."""
-        pool = self._raw_pool or await self._open_raw_pool()
-        connection = await pool.acquire(timeout=self._wait_seconds)
-        try:
-            yield connection
-        finally:
-            # A connection that is lost on its way back changes nothing of what was committed on it: as an error, it
-            # would have the same done once more.
-            with suppress(*_CONNECTION_ERRORS, asyncpg.PostgresError):
-                await pool.release(connection)
-
-    async def _open_raw_pool(self) -> asyncpg.Pool:
-        """Makes room for connections, and none of them yet."""
-        async with self._opening:
-            if self._raw_pool is None:
-                self._raw_pool = await asyncpg.create_pool(
-                    self._url,
-                    min_size=0,
-                    max_size=_RAW_CONNECTIONS,
-                    max_queries=math.inf,
-                    max_inactive_connection_lifetime=0,
-                    reset=_leave_as_it_is,
-                    **_connection_settings(self._statement_cache),
-                )
-            return self._raw_pool
 
     async def ping(self) -> None:
         """Raises Unavailable when the database does not answer."""
@@ -250,9 +221,7 @@ class Database:
 
     async def dispose(self) -> None:
         await self.engine.dispose()
-        if self._raw_pool is not None:
-            self._raw_pool.terminate()
-            self._raw_pool = None
+        self._raw.end()
 
 
 def _connection_settings(statement_cache: int) -> dict[str, Any]:
@@ -262,16 +231,6 @@ def _connection_settings(statement_cache: int) -> dict[str, Any]:
         "statement_cache_size": statement_cache,
         "server_settings": {"application_name": "points-platform"},
     }
-
-
-def _drop(driver: asyncpg.Connection) -> None:
-    """Ends a connection that must not be handed on; one that was lost has left the pool by itself."""
-    with suppress(asyncpg.InterfaceError):
-        driver.terminate()
-
-
-async def _leave_as_it_is(_connection: asyncpg.Connection) -> None:
-    """No statement sets anything for longer than its transaction; undoing that would be one more way to the server."""
 
 
 def _create_engine(url: str, pool_size: int, statement_cache: int, wait_seconds: float) -> AsyncEngine:

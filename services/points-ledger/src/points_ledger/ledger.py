@@ -8,6 +8,7 @@ Rules are in `domain`, statements in `store`; what is here is the order of thing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 import asyncpg
 from shared.db import Database
@@ -30,8 +31,7 @@ class LostRace(Unavailable):
     """Another process wrote the same new row first: a second look finds it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """A command, how its outcome is told, and under which idempotency key."""
 
     command: Command
@@ -63,12 +63,33 @@ class Ledger:
     async def _write(self, orders: Sequence[Order]) -> Sequence[Answer | Exception]:
         try:
             async with self._database.raw_transaction() as connection:
-                batch = await _gather(connection, orders)
-                results = [batch.carry_out(order) for order in orders]
+                rows = [_rows_of(order) for order in orders]
+                batch = await _gather(connection, rows)
+                results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
                 await _keep(connection, batch)
         except asyncpg.UniqueViolationError as error:
             raise LostRace(log=f"lost a race: {error.constraint_name}") from error
         return results
+
+
+class _Rows(NamedTuple):
+    """Those that an order is about, by their keys."""
+
+    account: AccountKey
+    transaction: TransactionKey | None
+    entry: EntryKey | None
+    answer: AnswerKey | None
+
+
+def _rows_of(order: Order) -> _Rows:
+    command, transaction, entry, answer = order.command, None, None, None
+    if not isinstance(command, (Post, Expire)):
+        transaction = TransactionKey(command.tenant, command.vendor_id, command.transaction_id)
+    if isinstance(command, (Post, Refund)):
+        entry = EntryKey(command.tenant, command.user_id, command.kind.value, command.source, command.reference)
+    if order.key is not None:
+        answer = AnswerKey(command.tenant, order.client_id, order.key.key)
+    return _Rows(AccountKey(command.tenant, command.user_id), transaction, entry, answer)
 
 
 @dataclass(slots=True)
@@ -106,60 +127,56 @@ class _Batch:
                 self.changed_accounts.add(owner)
                 self.changed_transactions.add(key)
 
-    def carry_out(self, order: Order) -> Answer | Exception:
+    def carry_out(self, order: Order, rows: _Rows) -> Answer | Exception:
         """The answer to one command, after all those before it in the batch."""
-        key = _answer_key(order)
-        if key is None or order.key is None:
-            return self._decide(order)
-        kept = self.answers.get(key)
+        if rows.answer is None or order.key is None:
+            return self._decide(order, rows)
+        kept = self.answers.get(rows.answer)
         if kept is not None:
-            self.repeated_answers.add(key)
+            self.repeated_answers.add(rows.answer)
             if kept.fingerprint != order.key.fingerprint:
                 return IdempotencyKeyReused()
             return Answer.replay(kept.answer)
-        answer = self._decide(order)
-        self.answers[key] = self.new_answers[key] = KeptAnswer(order.key.fingerprint, answer.to_bytes())
+        answer = self._decide(order, rows)
+        kept = KeptAnswer(order.key.fingerprint, answer.to_bytes())
+        self.answers[rows.answer] = self.new_answers[rows.answer] = kept
         return answer
 
-    def _decide(self, order: Order) -> Answer:
-        command = order.command
-        transaction_key, entry_key = _transaction_key(command), _entry_key(command)
+    def _decide(self, order: Order, rows: _Rows) -> Answer:
         found = Found(
-            self.accounts.get(AccountKey(command.tenant, command.user_id)),
-            None if transaction_key is None else self.transactions.get(transaction_key),
-            None if entry_key is None else self.entries.get(entry_key),
+            self.accounts.get(rows.account),
+            None if rows.transaction is None else self.transactions.get(rows.transaction),
+            None if rows.entry is None else self.entries.get(rows.entry),
         )
-        decision = decide(command, found, self.now)
-        self._apply(decision, transaction_key, found)
+        decision = decide(order.command, found, self.now)
+        self._apply(decision, rows, found)
         return order.shape(decision.outcome, decision.repeated)
 
-    def _apply(self, decision: Decision, transaction_key: TransactionKey | None, found: Found) -> None:
+    def _apply(self, decision: Decision, rows: _Rows, found: Found) -> None:
         if decision.account is not None:
-            key = AccountKey(decision.account.tenant, decision.account.user_id)
-            self.accounts[key] = decision.account
-            self.changed_accounts.add(key)
-        if transaction_key is not None and decision.transaction is not None:
-            self.transactions[transaction_key] = decision.transaction
-            (self.new_transactions if found.transaction is None else self.changed_transactions).add(transaction_key)
-        elif transaction_key is not None and found.transaction is not None:
+            self.accounts[rows.account] = decision.account
+            self.changed_accounts.add(rows.account)
+        if rows.transaction is not None and decision.transaction is not None:
+            self.transactions[rows.transaction] = decision.transaction
+            (self.new_transactions if found.transaction is None else self.changed_transactions).add(rows.transaction)
+        elif rows.transaction is not None and found.transaction is not None:
             # An answer that only repeats what was found is written too: after a COMMIT that was cut short while it
             # waited for a synchronous standby the row is visible here, and would be lost with this machine.
-            self.repeated_transactions.add(transaction_key)
+            self.repeated_transactions.add(rows.transaction)
         if decision.repeated and isinstance(decision.outcome, Entry):
             # Entries cannot be written again; their account is, as it stands.
-            self.changed_accounts.add(AccountKey(decision.outcome.tenant, decision.outcome.user_id))
+            self.changed_accounts.add(rows.account)
         if decision.entry is not None:
             entry = decision.entry
             self.entries[EntryKey(entry.tenant, entry.user_id, entry.kind.value, entry.source, entry.reference)] = entry
             self.new_entries.append(entry)
 
 
-async def _gather(connection: asyncpg.Connection, orders: Sequence[Order]) -> _Batch:
-    commands = [order.command for order in orders]
-    users = {AccountKey(c.tenant, c.user_id) for c in commands}
+async def _gather(connection: asyncpg.Connection, orders: Sequence[_Rows]) -> _Batch:
+    users = {rows.account for rows in orders}
     accounts = await store.lock_accounts(connection, users)
     now, transactions = await store.read_transactions(
-        connection, {key for c in commands if (key := _transaction_key(c)) is not None}, accounts
+        connection, {rows.transaction for rows in orders if rows.transaction is not None}, accounts
     )
     if any(
         t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts
@@ -167,8 +184,8 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[Order]) -> _B
     ):
         # Only an account can have a transaction that ever asked for points, and there was none to lock.
         raise LostRace(log="an account was opened between two looks")
-    entry_keys = {named for c in commands if (named := _entry_key(c)) is not None}
-    answer_keys = {given for order in orders if (given := _answer_key(order)) is not None}
+    entry_keys = {rows.entry for rows in orders if rows.entry is not None}
+    answer_keys = {rows.answer for rows in orders if rows.answer is not None}
     batch = _Batch(
         now,
         accounts,
@@ -198,19 +215,3 @@ async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
     repeated_answers = batch.repeated_answers - batch.new_answers.keys()
     if repeated_answers:
         await store.touch_answers(connection, repeated_answers)
-
-
-def _transaction_key(command: Command) -> TransactionKey | None:
-    if isinstance(command, (Post, Expire)):
-        return None
-    return TransactionKey(command.tenant, command.vendor_id, command.transaction_id)
-
-
-def _entry_key(command: Command) -> EntryKey | None:
-    if isinstance(command, (Post, Refund)):
-        return EntryKey(command.tenant, command.user_id, command.kind.value, command.source, command.reference)
-    return None
-
-
-def _answer_key(order: Order) -> AnswerKey | None:
-    return None if order.key is None else AnswerKey(order.command.tenant, order.client_id, order.key.key)

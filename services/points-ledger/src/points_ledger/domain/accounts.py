@@ -1,6 +1,5 @@
 """Accounts and the entries that add up to them: what the platform's credits and debits do."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -67,8 +66,7 @@ class Entry(NamedTuple):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Post:
+class Post(NamedTuple):
     """The platform credits (`points` > 0) or debits (`points` < 0) an account."""
 
     tenant: str
@@ -86,8 +84,7 @@ class Post:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Expire:
+class Expire(NamedTuple):
     """Nothing but a look at the account: what has run out there is released."""
 
     tenant: str

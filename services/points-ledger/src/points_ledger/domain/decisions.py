@@ -5,9 +5,8 @@ the state table of the contract; every cell of that table is one line in `_decid
 `_decide_rollback` or `_decide_refund`.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from shared.errors import Refusal
 
@@ -47,8 +46,7 @@ from points_ledger.domain.transactions import (
 Command = TransactionCommand | Post | Expire
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a command is decided on: all of it read under the account's lock, expired holds released."""
 
     account: Account | None
@@ -56,8 +54,7 @@ class Found:
     entry: Entry | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What follows: the new rows (None = as found) and what the caller is told."""
 
     outcome: Transaction | Entry | Account | Refusal

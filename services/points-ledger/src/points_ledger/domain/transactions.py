@@ -1,6 +1,5 @@
 """A vendor's transaction: its states, what may be asked of it, and why that may be refused."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -80,8 +79,7 @@ class Transaction(NamedTuple):
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """Phase 1: hold points."""
 
     tenant: str
@@ -93,8 +91,7 @@ class Commit:
     hold: timedelta
 
 
-@dataclass(frozen=True, slots=True)
-class Confirm:
+class Confirm(NamedTuple):
     """Phase 2: deduct what is held, or `points` of it and release the rest."""
 
     tenant: str
@@ -104,8 +101,7 @@ class Confirm:
     points: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rollback:
+class Rollback(NamedTuple):
     """Phase 2: release what is held."""
 
     tenant: str
@@ -114,8 +110,7 @@ class Rollback:
     user_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Refund:
+class Refund(NamedTuple):
     """After a confirm: give points back."""
 
     tenant: str

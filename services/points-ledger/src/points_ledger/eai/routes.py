@@ -5,8 +5,7 @@ all the rest (see the measurements in the service's README).
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Query, Request
@@ -79,8 +78,7 @@ async def change_points(request: Request, body: bytes) -> Answer:
     return await OPERATIONS[name](_Call(scope["app"].state.service, caller, body, request_key))
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     service: PointsService
     caller: Caller
     body: bytes
