@@ -15,8 +15,8 @@ NAMES = ("ledger", "onboarding", "tokens", "signing", "imports", "sizes")
 
 def main(
     table: Annotated[str, typer.Argument(help=f"one of {', '.join(NAMES)}; all if left out")] = "",
-    seconds: Annotated[float, typer.Option(help="how long each measurement takes")] = 8,
-    rounds: Annotated[int, typer.Option(help="measurements of each, of which the median counts")] = 3,
+    seconds: Annotated[float, typer.Option(help="how long each measurement takes")] = 4,
+    rounds: Annotated[int, typer.Option(help="measurements of each; medians count")] = 7,
     rows: Annotated[int, typer.Option(help="rows of the list that imports measures")] = 200_000,
     large: Annotated[int, typer.Option(help="tokens in the larger table of sizes; minutes to fill")] = 10_000_000,
 ) -> None:

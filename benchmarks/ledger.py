@@ -2,11 +2,10 @@
 
 import re
 import secrets
-import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from benchmarks import servers
 from benchmarks.competitors import tutorial_orm
 from benchmarks.load import CONNECTIONS, Load, put_load
 from benchmarks.report import Aim, Table
+from benchmarks.rounds import Measure, Measured, Say, by_turns
 
 ACCOUNTS = 100_000
 POINTS = 1_000_000_000
@@ -31,55 +31,33 @@ TUTORIAL = "(b) the same API by tutorial, SQLAlchemy ORM"
 TUTORIAL_HOT = "(b) by tutorial, one hot account"
 PGBENCH = "(c) pgbench, the same statements, no HTTP"
 
-Measure = Callable[[float], Load]
-Say = Callable[[str], None]
-
 
 def run(*, seconds: float, rounds: int, say: Say) -> Table:
-    """Measures all contenders in turn, `rounds` times, and takes each one's median."""
     with tempfile.TemporaryDirectory(prefix="points-bench-") as directory:
         say("starting PostgreSQL, filling 100,000 accounts, starting the contenders")
         with _contenders(Path(directory)) as contenders:
-            measured: dict[str, list[Load]] = {name: [] for name in contenders}
-            for number in range(1, rounds + 1):
-                for name, measure in contenders.items():
-                    say(f"round {number} of {rounds}: {name}")
-                    measured[name].append(measure(seconds))
-    return _table({name: _median(loads) for name, loads in measured.items()})
+            return _table(by_turns(contenders, seconds=seconds, rounds=rounds, say=say))
 
 
-def _table(loads: Mapping[str, Load]) -> Table:
-    rate = {name: load.requests_per_second for name, load in loads.items()}
+def _table(measured: Measured) -> Table:
     rows = [
         (
             name,
-            f"{load.requests_per_second:,.0f}",
-            f"{load.p50_ms:.1f}",
-            f"{load.p99_ms:.1f}",
-            str(load.failures),
-            f"{load.requests_per_second / rate[NOTHING]:.2f}",
-            f"{load.requests_per_second / rate[TUTORIAL]:.1f}",
+            *measured.figures(name),
+            f"{measured.ratio(name, NOTHING):.2f}",
+            f"{measured.ratio(name, TUTORIAL):.1f}",
         )
-        for name, load in loads.items()
+        for name in measured.loads
     ]
     return Table(
         f"EAI commit and confirm by turns, Basic authentication, one process, {CONNECTIONS} connections",
         ("", "requests/s", "p50 ms", "p99 ms", "failures", "of (a)", "of (b)"),
         rows,
         (
-            Aim("spread, of (b) by tutorial", rate[SPREAD] / rate[TUTORIAL], 8),
-            Aim("spread, of (a) doing nothing", rate[SPREAD] / rate[NOTHING], 0.7),
-            Aim("hot account, of spread", rate[HOT] / rate[SPREAD], 0.8),
+            Aim("spread, of (b) by tutorial", measured.ratio(SPREAD, TUTORIAL), 8),
+            Aim("spread, of (a) doing nothing", measured.ratio(SPREAD, NOTHING), 0.7),
+            Aim("hot account, of spread", measured.ratio(HOT, SPREAD), 0.8),
         ),
-    )
-
-
-def _median(loads: list[Load]) -> Load:
-    return Load(
-        statistics.median(load.requests_per_second for load in loads),
-        statistics.median(load.p50_ms for load in loads),
-        statistics.median(load.p99_ms for load in loads),
-        sum(load.failures for load in loads),
     )
 
 
@@ -121,8 +99,8 @@ def _contenders(directory: Path) -> Iterator[Mapping[str, Measure]]:
             return measure
 
         yield {
-            SPREAD: over_http(ledger, secret, ACCOUNTS),
             HOT: over_http(ledger, secret, 1),
+            SPREAD: over_http(ledger, secret, ACCOUNTS),
             NOTHING: over_http(nothing, secret, ACCOUNTS),
             TUTORIAL: over_http(tutorial, secret, ACCOUNTS),
             TUTORIAL_HOT: over_http(tutorial, secret, 1),

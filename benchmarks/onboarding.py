@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from shared.testing import ServiceKeys, basic
 from benchmarks import servers
 from benchmarks.load import CONNECTIONS, Load, put_load
 from benchmarks.report import Aim, Table
+from benchmarks.rounds import Measure, Measured, Say, by_turns
 
 CLIENT_ID = "bench-partner"
 PATH = "/user/partner/init-register-handshake"
@@ -34,37 +35,27 @@ SIGNING_IN = 24
 #: Another request may wait for less than one hash takes.
 LONGEST_WAIT_MS = 50.0
 
-Say = Callable[[str], None]
-
 
 def run(*, seconds: float, rounds: int, say: Say) -> Table:
-    """Measures both in turn, `rounds` times, and takes each one's median."""
     with tempfile.TemporaryDirectory(prefix="points-bench-") as directory:
         say("starting PostgreSQL and partner-onboarding")
         with _contenders(Path(directory)) as (onboarding, nothing, headers):
-            loads: dict[str, list[Load]] = {CODES: [], NOTHING: []}
-            for number in range(1, rounds + 1):
-                for name, url in ((CODES, onboarding), (NOTHING, nothing)):
-                    say(f"round {number} of {rounds}: {name}")
-                    loads[name].append(put_load(url, "get.lua", seconds=seconds, headers=headers, arguments=(PATH,)))
+            contenders = {CODES: _load(onboarding, headers), NOTHING: _load(nothing, headers)}
+            measured = by_turns(contenders, seconds=seconds, rounds=rounds, say=say)
             say("healthz, first quiet, then in a storm of sign-ins")
             waits = asyncio.run(_waits(onboarding, seconds))
-    return _table({name: _median(measured) for name, measured in loads.items()}, waits)
+    return _table(measured, waits)
 
 
-def _table(loads: Mapping[str, Load], waits: Mapping[str, list[float]]) -> Table:
-    rate = {name: load.requests_per_second for name, load in loads.items()}
-    rows = [
-        (
-            name,
-            f"{load.requests_per_second:,.0f}",
-            f"{load.p50_ms:.1f}",
-            f"{load.p99_ms:.1f}",
-            str(load.failures),
-            f"{load.requests_per_second / rate[NOTHING]:.2f}",
-        )
-        for name, load in loads.items()
-    ]
+def _load(url: str, headers: Mapping[str, str]) -> Measure:
+    def measure(seconds: float) -> Load:
+        return put_load(url, "get.lua", seconds=seconds, headers=headers, arguments=(PATH,))
+
+    return measure
+
+
+def _table(measured: Measured, waits: Mapping[str, list[float]]) -> Table:
+    rows = [(name, *measured.figures(name), f"{measured.ratio(name, NOTHING):.2f}") for name in measured.loads]
     rows += [
         (name, "", f"{statistics.median(one):.1f}", f"{_percentile(one, 0.99):.1f}", "0", "")
         for name, one in waits.items()
@@ -74,22 +65,13 @@ def _table(loads: Mapping[str, Load], waits: Mapping[str, list[float]]) -> Table
         ("", "requests/s", "p50 ms", "p99 ms", "failures", "of (a)"),
         rows,
         (
-            Aim("handshake codes, of (a) doing nothing", rate[CODES] / rate[NOTHING], 0.5),
+            Aim("handshake codes, of (a) doing nothing", measured.ratio(CODES, NOTHING), 0.5),
             Aim(
                 f"a healthz in the storm within {LONGEST_WAIT_MS:.0f} ms (p99)",
                 LONGEST_WAIT_MS / _percentile(waits[STORM], 0.99),
                 1,
             ),
         ),
-    )
-
-
-def _median(loads: list[Load]) -> Load:
-    return Load(
-        statistics.median(load.requests_per_second for load in loads),
-        statistics.median(load.p50_ms for load in loads),
-        statistics.median(load.p99_ms for load in loads),
-        sum(load.failures for load in loads),
     )
 
 
