@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -36,7 +35,7 @@ PLAY = settings(
 def without_idempotency(command: Command, found: Found, now: datetime) -> Decision:
     """A commit that comes again holds again."""
     if isinstance(command, Commit) and found.transaction is not None and found.transaction.state is State.HELD:
-        return decide(command, replace(found, transaction=None), now)
+        return decide(command, found._replace(transaction=None), now)
     return decide(command, found, now)
 
 
@@ -44,7 +43,7 @@ def without_tombstone(command: Command, found: Found, now: datetime) -> Decision
     """A rollback that overtakes its commit is forgotten."""
     decision = decide(command, found, now)
     if isinstance(command, Rollback) and found.transaction is None:
-        return replace(decision, transaction=None)
+        return decision._replace(transaction=None)
     return decision
 
 
@@ -62,27 +61,27 @@ def confirming_after_a_rollback(command: Command, found: Found, now: datetime) -
             available=account.available - transaction.points, held=account.held + transaction.points
         )
         still_held = transaction._replace(state=State.HELD, ended_at=None)
-        return decide(command, replace(found, transaction=still_held, account=held_again), now)
+        return decide(command, found._replace(transaction=still_held, account=held_again), now)
     return decide(command, found, now)
 
 
 def holding_after_a_no(command: Command, found: Found, now: datetime) -> Decision:
     """A late duplicate holds points after the shop has said no."""
     if isinstance(command, Commit) and found.transaction is not None and found.transaction.state is State.REJECTED:
-        return decide(command, replace(found, transaction=None), now)
+        return decide(command, found._replace(transaction=None), now)
     return decide(command, found, now)
 
 
 def refunding_again(command: Command, found: Found, now: datetime) -> Decision:
     """The refund's id is not looked at."""
-    return decide(command, replace(found, entry=None) if isinstance(command, Refund) else found, now)
+    return decide(command, found._replace(entry=None) if isinstance(command, Refund) else found, now)
 
 
 def holding_for_ever(command: Command, found: Found, now: datetime) -> Decision:
     """Confirms what has run out, as long as nobody has swept."""
     transaction = found.transaction
     if isinstance(command, Confirm) and transaction is not None and transaction.state is State.EXPIRED:
-        found = replace(found, transaction=transaction._replace(state=State.HELD, ended_at=None))
+        found = found._replace(transaction=transaction._replace(state=State.HELD, ended_at=None))
     return decide(command, found, now)
 
 
