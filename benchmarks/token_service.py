@@ -126,15 +126,15 @@ def run_imports(*, rounds: int, say: Say, rows: int = 200_000) -> Table:
             imported.append(rows / in_own_loop(_import(running, rows)))
         grown = _resident_bytes(running.process_id) - before
         per_token = in_own_loop(_bytes_per_token(running.database))
-    copy_rate, import_rate = statistics.median(copied), statistics.median(imported)
+    ratio = statistics.median(one / two for one, two in zip(imported, copied, strict=True))
     return Table(
         f"Import of {rows:,} rows (CSV in, CSV with links out) beside COPY",
         ("", "rows/s", "memory grown by MB", "bytes a token"),
         [
-            ("COPY of ready rows, nothing else", f"{copy_rate:,.0f}", "", f"{per_token:.0f}"),
-            ("POST /v1/tokens/import", f"{import_rate:,.0f}", f"{grown / 1e6:.0f}", f"{per_token:.0f}"),
+            ("COPY of ready rows, nothing else", f"{statistics.median(copied):,.0f}", "", f"{per_token:.0f}"),
+            ("POST /v1/tokens/import", f"{statistics.median(imported):,.0f}", f"{grown / 1e6:.0f}", f"{per_token:.0f}"),
         ],
-        (Aim("import, of COPY", import_rate / copy_rate, 0.3),),
+        (Aim("import, of COPY", ratio, 0.3),),
     )
 
 

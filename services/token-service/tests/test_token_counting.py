@@ -128,19 +128,19 @@ async def test_statistics_over_time(house: House) -> None:
 
 async def test_counts_wait_while_the_database_takes_none_and_are_written_later(house: House) -> None:
     token = await house.issue()
-    for _ in range(5):
-        await house.verify(token)
     url = house.app.state.settings.database_url.get_secret_value()
     locking, ending = await asyncpg.connect(url), await asyncpg.connect(url)
     try:
         async with locking.transaction():
-            await locking.execute("LOCK TABLE token_service.tokens IN ACCESS EXCLUSIVE MODE")
+            await locking.execute("LOCK TABLE token_service.campaign_counts IN ACCESS EXCLUSIVE MODE")
+            for _ in range(5):
+                await house.verify(token)
             flushing = asyncio.create_task(house.tally.flush())
             # The service flushes by itself as well, so that more than one of its connections may wait here.
             while not flushing.done():
                 await ending.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE wait_event_type = 'Lock' AND query LIKE '%token_service.tokens%'"
+                    " WHERE wait_event_type = 'Lock' AND query LIKE '%campaign_counts%'"
                 )
             with pytest.raises(Unavailable):
                 await flushing

@@ -7,8 +7,8 @@ of rows on the way. Measured, objects took as long as all the rest.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from datetime import datetime
+from typing import Final, NamedTuple
 
 import asyncpg
 from shared.db import Database
@@ -20,12 +20,12 @@ from token_service.keys.material import TokenKey
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 from token_service.tokens import store as token_store
-from token_service.tokens.content import mac_text_of
+from token_service.tokens.content import mac_text_after, mac_text_before
 from token_service.tokens.domain import Token, TokenId
 from token_service.tokens.format import Plain, expiry_minute_of
 from token_service.tokens.issuing import Placements
 from token_service.tokens.orders import Order
-from token_service.tokens.store import Placement
+from token_service.tokens.store import CopyLine, Placement
 from token_service.transactions import driver_transaction
 
 _NEVER_VALID: Final = "never_valid"
@@ -39,8 +39,24 @@ class Minted(NamedTuple):
 
 
 Outcome = Minted | RowProblem
-#: Duration → when a token that is issued now expires, and the minute that it carries.
-_Ends = dict[timedelta | None, tuple[datetime | None, int]]
+
+
+class _Common(NamedTuple):
+    """What rows have in common that differ in number, customer and reference alone: made once for all of them."""
+
+    campaign_id: str
+    issued_at: datetime
+    expires_at: datetime | None
+    minute: int
+    mac_after: str
+    line: CopyLine
+    problem: RowProblem | None
+
+
+class _Row(NamedTuple):
+    order: Order
+    number: int
+    common: _Common
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,110 +91,95 @@ class RowWriter:
         key, numbers = await self._sequences.take(self._tenant, len(orders))
         outcomes: dict[int, Outcome] = {}
         async with driver_transaction(self._database) as connection:
-            wanted = {(order.campaign_id, order.base_url) for order in orders}
-            placements = await self._placements.of(connection, {Placement(self._tenant, *each) for each in wanted})
-            now = await token_store.read_clock(connection)
-            ends = _ends_of(orders, now)
-            outcomes |= {
-                place: problem
-                for place, order in enumerate(orders)
-                if order.not_before is not None and (problem := _never_valid(order, ends)) is not None
-            }
-            repeated = await self._claim_references(connection, key, orders, numbers, ends, outcomes)
-            fresh = list(zip(orders, numbers, strict=True))
+            commons, placements = await self._commons(connection, key, orders)
+            rows = [_Row(*each) for each in zip(orders, numbers, commons, strict=True)]
+            for place, row in enumerate(rows):
+                if row.common.problem is not None:
+                    outcomes[place] = row.common.problem
+            repeated = await self._claim_references(connection, key, rows, outcomes)
+            fresh = rows
             if outcomes or repeated:
-                fresh = [each for place, each in enumerate(fresh) if place not in outcomes and place not in repeated]
-            await self._copy(connection, key, fresh, ends, now, placements)
-            await self._count(connection, fresh, now)
+                fresh = [row for place, row in enumerate(rows) if place not in outcomes and place not in repeated]
+            await self._copy(connection, key, fresh)
             if repeated:
                 await self._repeat(connection, orders, repeated, outcomes)
         self._placements.keep(placements)
-        tokens = key.mint_many([(number, ends[order.duration][1]) for order, number in fresh])
-        minted = [Minted(token, ends[order.duration][0]) for token, (order, _) in zip(tokens, fresh, strict=True)]
+        tokens = key.mint_many([(row.number, row.common.minute) for row in fresh])
+        minted = [Minted(token, row.common.expires_at) for token, row in zip(tokens, fresh, strict=True)]
         if len(minted) == len(orders):
             return list(minted)
         left = iter(minted)
         return [outcomes[place] if place in outcomes else next(left) for place in range(len(orders))]
 
-    async def _copy(
-        self,
-        connection: asyncpg.Connection,
-        key: TokenKey,
-        fresh: Sequence[tuple[Order, int]],
-        ends: _Ends,
-        now: datetime,
-        placements: dict[Placement, int],
-    ) -> None:
-        tenant, key_number, mac = self._tenant, key.number, key.mac
-        placed = {(campaign_id, base_url): number for (_, campaign_id, base_url), number in placements.items()}
-        records: list[tuple[Any, ...]] = []
-        for order, sequence in fresh:
-            base_url, customer_id, campaign_id, duration, product_id, attributes, max_uses, not_before, _ = order
-            expires_at = ends[duration][0]
-            text = mac_text_of(
-                tenant,
-                key_number,
-                sequence,
-                customer_id,
-                campaign_id,
-                base_url,
-                now,
-                expires_at,
-                product_id,
-                attributes,
-                not_before,
-                max_uses,
-            )
-            records.append(
-                (
-                    sequence,
-                    now,
-                    expires_at,
-                    placed[campaign_id, base_url],
-                    key_number,
-                    tenant,
-                    customer_id,
-                    mac(text),
-                    product_id,
-                    attributes,
-                    not_before,
-                    max_uses,
-                )
-            )
-        if records:
-            await token_store.copy_tokens(connection, records)
+    async def _commons(
+        self, connection: asyncpg.Connection, key: TokenKey, orders: Sequence[Order]
+    ) -> tuple[list[_Common], dict[Placement, int]]:
+        """What each has in common with others; and what was placed, to be kept after the commit."""
+        # All fields but the customer, the second one, and the reference, the last one.
+        shared = [order[:1] + order[2:-1] for order in orders]
+        examples = dict(zip(shared, orders, strict=True))
+        placement_of = {
+            each: Placement(self._tenant, order.campaign_id, order.base_url) for each, order in examples.items()
+        }
+        placements = await self._placements.of(connection, set(placement_of.values()))
+        now = await token_store.read_clock(connection)
+        commons = {
+            each: self._common(order, key, placements[placement_of[each]], now) for each, order in examples.items()
+        }
+        return [commons[each] for each in shared], placements
 
-    async def _count(self, connection: asyncpg.Connection, fresh: Sequence[tuple[Order, int]], now: datetime) -> None:
-        issued = Counter(order.campaign_id for order, _ in fresh)
-        hour = hour_of(now)
+    def _common(self, order: Order, key: TokenKey, placement: int, now: datetime) -> _Common:
+        base_url, _, campaign_id, duration, product_id, attributes, max_uses, not_before, _ = order
+        expires_at = None if duration is None else now + duration
+        more = (product_id, attributes, not_before, max_uses)
+        return _Common(
+            campaign_id,
+            now,
+            expires_at,
+            expiry_minute_of(expires_at),
+            mac_text_after(campaign_id, base_url, now, expires_at, *more),
+            CopyLine.of(now, expires_at, placement, key.number, self._tenant, *more),
+            _never_valid(not_before, expires_at),
+        )
+
+    async def _copy(self, connection: asyncpg.Connection, key: TokenKey, rows: Sequence[_Row]) -> None:
+        """The rows, and what is counted of them."""
+        if not rows:
+            return
+        mac, before = key.mac, mac_text_before(self._tenant, key.number)
+        await token_store.copy_tokens(
+            connection,
+            [
+                common.line.row(
+                    number,
+                    order.customer_id,
+                    mac(f"{before}{number}\n{order.customer_id}{common.mac_after}".encode()),
+                )
+                for order, number, common in rows
+            ],
+        )
+        hour = hour_of(rows[0].common.issued_at)
+        issued = Counter(row.common.campaign_id for row in rows)
         counts = {CampaignCount(self._tenant, name, hour, "issued", ""): count for name, count in issued.items()}
         await add_campaign_counts(connection, counts)
 
     async def _claim_references(
-        self,
-        connection: asyncpg.Connection,
-        key: TokenKey,
-        orders: Sequence[Order],
-        numbers: Sequence[int],
-        ends: _Ends,
-        outcomes: dict[int, Outcome],
+        self, connection: asyncpg.Connection, key: TokenKey, rows: Sequence[_Row], outcomes: dict[int, Outcome]
     ) -> frozenset[int]:
         """The places of rows whose reference has a token already; all others have it from now on."""
         named = [
-            (place, order, number)
-            for place, (order, number) in enumerate(zip(orders, numbers, strict=True))
-            if order.reference is not None and place not in outcomes
+            (place, row) for place, row in enumerate(rows) if row.order.reference is not None and place not in outcomes
         ]
         if not named:
             return frozenset()
         claimed = await store.claim_references(
             connection,
             [
-                (self._tenant, order.campaign_id, order.reference, number, ends[order.duration][0], key.number)
-                for _, order, number in named
+                (self._tenant, order.campaign_id, order.reference, number, common.expires_at, key.number)
+                for _, (order, number, common) in named
             ],
         )
-        return frozenset(place for place, _, number in named if number not in claimed)
+        return frozenset(place for place, row in named if row.number not in claimed)
 
     async def _repeat(
         self,
@@ -208,20 +209,8 @@ class RowWriter:
         return Minted(key.mint(Plain(token_id.sequence, expiry_minute_of(expires_at))), expires_at)
 
 
-def _ends_of(orders: Sequence[Order], now: datetime) -> _Ends:
-    ends: _Ends = {}
-    for order in orders:
-        if order.duration not in ends:
-            expires_at = None if order.duration is None else now + order.duration
-            ends[order.duration] = (expires_at, expiry_minute_of(expires_at))
-    return ends
-
-
-def _never_valid(order: Order, ends: _Ends) -> RowProblem | None:
-    if order.not_before is None:
-        return None
-    expires_at = ends[order.duration][0]
-    if expires_at is None or order.not_before < expires_at:
+def _never_valid(not_before: datetime | None, expires_at: datetime | None) -> RowProblem | None:
+    if not_before is None or expires_at is None or not_before < expires_at:
         return None
     return RowProblem("must lie before the token expires", code=_NEVER_VALID, field="not_before")
 

@@ -10,30 +10,21 @@ _MICROSECONDS: Final = 1_000_000
 
 
 def mac_text(token_id: TokenId, content: Content) -> bytes:
-    """What a row's MAC is made of: every column but those that change with use and revocation."""
+    """What a row's MAC is made of: every column but those that change with use and revocation.
+
+    No value has a line break, and there is always the same number of lines: no two contents give the same text.
+    """
     tenant, key_number, sequence = token_id
-    customer_id, campaign_id, base_url, issued_at, expires_at, product_id, attributes, not_before, max_uses = content
-    return mac_text_of(
-        tenant,
-        key_number,
-        sequence,
-        customer_id,
-        campaign_id,
-        base_url,
-        issued_at,
-        expires_at,
-        product_id,
-        attributes,
-        not_before,
-        max_uses,
-    )
+    after = mac_text_after(*content[1:])
+    return f"{mac_text_before(tenant, key_number)}{sequence}\n{content.customer_id}{after}".encode()
 
 
-def mac_text_of(
-    tenant: str,
-    key_number: int,
-    sequence: int,
-    customer_id: str,
+def mac_text_before(tenant: str, key_number: int) -> str:
+    """What stands before a token's number and customer."""
+    return f"{tenant}\n{key_number}\n"
+
+
+def mac_text_after(
     campaign_id: str,
     base_url: str,
     issued_at: datetime,
@@ -42,16 +33,13 @@ def mac_text_of(
     attributes: str | None,
     not_before: datetime | None,
     max_uses: int | None,
-) -> bytes:
-    """The same for imports, which make no objects of their rows.
-
-    No value has a line break, and there is always the same number of lines: no two contents give the same text.
-    """
+) -> str:
+    """What stands behind them; the same for thousands of rows of an import, which makes it once."""
     return (
-        f"{tenant}\n{key_number}\n{sequence}\n{customer_id}\n{campaign_id}\n{base_url}\n{_microseconds(issued_at)}\n"
+        f"\n{campaign_id}\n{base_url}\n{_microseconds(issued_at)}\n"
         f"{'' if expires_at is None else _microseconds(expires_at)}\n{product_id or ''}\n{attributes or ''}\n"
         f"{'' if not_before is None else _microseconds(not_before)}\n{max_uses or ''}"
-    ).encode()
+    )
 
 
 @lru_cache(maxsize=1024)

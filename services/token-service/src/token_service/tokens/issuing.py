@@ -168,7 +168,7 @@ class Issuing:
         if len(records) < _MANY:
             await store.insert_tokens(connection, records, counts)
         else:
-            await store.copy_tokens(connection, records)
+            await store.copy_tokens(connection, map(store.copied, records))
             await add_campaign_counts(connection, counts)
         _issued.inc(len(issued))
         return results, placements
