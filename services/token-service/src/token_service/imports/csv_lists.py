@@ -117,6 +117,7 @@ class Header:
                 "may also be given for the whole list, in the query."
             )
         self._echoed = [place for place, name in enumerate(self.names) if name not in ADDED]
+        self._echoes_all = len(self._echoed) == len(self.names)
         self._fields = [(name, place) for place, name in enumerate(self.names) if name in FIELDS]
         self._attributes = [
             (name.removeprefix(_ATTRIBUTE_PREFIX), place)
@@ -124,12 +125,12 @@ class Header:
             if name.startswith(_ATTRIBUTE_PREFIX)
         ]
 
-    def answered(self, record: Record, added: Sequence[str]) -> str:
-        """A row with its token; `added` needs no quotation marks."""
-        delimiter = self.delimiter
-        if isinstance(record, str) and len(self._echoed) == len(self.names):
-            return f"{record}{delimiter}{delimiter.join(added)}\n"
-        return encode([(*self._echo(record), *added)], delimiter)
+    def answered(self, record: Record, token: str, link: str, expires_at: str) -> str:
+        """A row with its token, of which nothing needs quotation marks."""
+        comma = self.delimiter
+        if isinstance(record, str) and self._echoes_all:
+            return f"{record}{comma}{token}{comma}{link}{comma}{expires_at}{comma}\n"
+        return encode([(*self._echo(record), token, link, expires_at, "")], comma)
 
     def refused(self, record: Record, problem: str) -> str:
         """A row and why it has no token."""

@@ -8,7 +8,7 @@ Reading and writing overlap; the queue between them is bounded, and so is memory
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import structlog
 from shared.db import OutcomeUnknown
@@ -29,12 +29,8 @@ _log = structlog.get_logger("imports")
 R = TypeVar("R")
 
 
-class Row(NamedTuple, Generic[R]):
-    """A row as it came, and the order that it makes, or why it makes none."""
-
-    raw: R
-    read: Order | RowProblem
-
+#: A row as it came, and the order that it makes, or why it makes none. A plain tuple: there are millions of them.
+Row: TypeAlias = tuple[R, Order | RowProblem]
 
 _Queue = asyncio.Queue[list[Row[R]] | Exception | None]
 
@@ -101,12 +97,12 @@ async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
 
 
 async def _write(writer: RowWriter, rows: list[Row[R]]) -> list[tuple[Row[R], Outcome]]:
-    orders = [row.read for row in rows if isinstance(row.read, Order)]
+    orders = [read for _, read in rows if isinstance(read, Order)]
     outcomes = await _write_patiently(writer, orders) if orders else ()
     if len(orders) == len(rows):
         return list(zip(rows, outcomes, strict=True))
     left = iter(outcomes)
-    return [(row, next(left) if isinstance(row.read, Order) else row.read) for row in rows]
+    return [(row, next(left) if isinstance(row[1], Order) else row[1]) for row in rows]
 
 
 async def _write_patiently(writer: RowWriter, orders: list[Order]) -> Sequence[Outcome]:

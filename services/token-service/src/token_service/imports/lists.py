@@ -68,20 +68,22 @@ class CsvList:
             async for text in self._texts:
                 yield self._rows(text)
         except RecordTooLong:
-            yield [Row("", _TOO_LONG)]
+            yield [("", _TOO_LONG)]
 
     def shape(self, answered: Sequence[tuple[Row[Record], Outcome]]) -> bytes:
-        return csv_lists.as_bytes("".join(self._answered(row, outcome) for row, outcome in answered))
+        return csv_lists.as_bytes("".join([self._answered(*row, outcome) for row, outcome in answered]))
 
-    def _answered(self, row: Row[Record], outcome: Outcome) -> str:
+    def _answered(self, record: Record, read: Order | RowProblem, outcome: Outcome) -> str:
         if isinstance(outcome, RowProblem):
-            return self._header.refused(row.raw, outcome.as_text())
-        base_url = row.read.base_url if isinstance(row.read, Order) else ""
-        expires_at = "" if outcome.expires_at is None else _iso(outcome.expires_at)
-        return self._header.answered(row.raw, (outcome.token, url_link(base_url, outcome.token), expires_at, ""))
+            return self._header.refused(record, outcome.as_text())
+        token, expires_at = outcome
+        base_url = read.base_url if isinstance(read, Order) else ""
+        expiry = "" if expires_at is None else _iso(expires_at)
+        return self._header.answered(record, token, url_link(base_url, token), expiry)
 
     def _rows(self, text: str) -> list[Row[Record]]:
-        return [Row(record, self._read(record)) for record in csv_lists.records_of(text, self._header.delimiter)]
+        records = csv_lists.records_of(text, self._header.delimiter)
+        return list(zip(records, map(self._read, records), strict=True))
 
     def _read(self, record: Record) -> Order | RowProblem:
         try:
@@ -113,30 +115,31 @@ class NdjsonList:
                     yield rows
                     rows = []
         except LineTooLong:
-            rows.append(Row({"line": number + 1}, _TOO_LONG))
+            rows.append(({"line": number + 1}, _TOO_LONG))
         yield rows
 
     def shape(self, answered: Sequence[tuple[Row[dict[str, Any]], Outcome]]) -> bytes:
         return b"".join(
-            orjson.dumps(row.raw | _answer(row, outcome), option=orjson.OPT_APPEND_NEWLINE) for row, outcome in answered
+            orjson.dumps(values | _answer(read, outcome), option=orjson.OPT_APPEND_NEWLINE)
+            for (values, read), outcome in answered
         )
 
     def _row(self, number: int, line: bytes) -> Row[dict[str, Any]]:
         try:
             values = orjson.loads(line)
         except orjson.JSONDecodeError:
-            return Row({"line": number}, RowProblem("is not JSON", code="malformed_json"))
+            return {"line": number}, RowProblem("is not JSON", code="malformed_json")
         if not isinstance(values, dict):
-            return Row({"line": number}, RowProblem("must be a JSON object"))
+            return {"line": number}, RowProblem("must be a JSON object")
         try:
-            return Row(values, self._reader.order(values.items()))
+            return values, self._reader.order(values.items())
         except RowProblem as problem:
-            return Row(values | {"line": number}, problem)
+            return values | {"line": number}, problem
 
 
-def _answer(row: Row[dict[str, Any]], outcome: Outcome) -> dict[str, Any]:
+def _answer(read: Order | RowProblem, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, RowProblem):
         return {"error": outcome.as_json()}
-    base_url = row.read.base_url if isinstance(row.read, Order) else ""
+    base_url = read.base_url if isinstance(read, Order) else ""
     expires_at = None if outcome.expires_at is None else _iso(outcome.expires_at)
     return {"token": outcome.token, "url_link": url_link(base_url, outcome.token), "expires_at": expires_at}

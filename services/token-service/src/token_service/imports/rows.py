@@ -61,6 +61,7 @@ class RowReader:
             "reference": _identifier,
         }
         self._places = {field: place for place, field in enumerate(FIELDS)}
+        self._columns = {field: (self._places[field], check) for field, check in self._checks.items()}
         self._values: list[Any] = [None] * len(FIELDS)
         for field in REQUIRED:
             self._values[self._places[field]] = _MISSING
@@ -78,10 +79,11 @@ class RowReader:
         """
         values = self._values.copy()
         for field, value in given:
-            check = self._checks.get(field)
-            if check is not None and value is not None and value != "":
+            column = self._columns.get(field)
+            if column is not None and value is not None and value != "":
+                place, check = column
                 try:
-                    values[self._places[field]] = check(value)
+                    values[place] = check(value)
                 except ValueError as error:
                     raise RowProblem(str(error), field=field) from None
         for place in self._required:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 from shared.db import Database
@@ -53,10 +53,8 @@ class _Common(NamedTuple):
     problem: RowProblem | None
 
 
-class _Row(NamedTuple):
-    order: Order
-    number: int
-    common: _Common
+#: A plain tuple, since there are millions of them.
+_Row: TypeAlias = tuple[Order, int, _Common]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +90,8 @@ class RowWriter:
         outcomes: dict[int, Outcome] = {}
         async with driver_transaction(self._database) as connection:
             commons, placements = await self._commons(connection, key, orders)
-            rows = [_Row(*each) for each in zip(orders, numbers, commons, strict=True)]
-            for place, row in enumerate(rows):
-                if row.common.problem is not None:
-                    outcomes[place] = row.common.problem
+            rows = list(zip(orders, numbers, commons, strict=True))
+            outcomes |= {place: each.problem for place, each in enumerate(commons) if each.problem is not None}
             repeated = await self._claim_references(connection, key, rows, outcomes)
             fresh = rows
             if outcomes or repeated:
@@ -104,8 +100,8 @@ class RowWriter:
             if repeated:
                 await self._repeat(connection, orders, repeated, outcomes)
         self._placements.keep(placements)
-        tokens = key.mint_many([(row.number, row.common.minute) for row in fresh])
-        minted = [Minted(token, row.common.expires_at) for token, row in zip(tokens, fresh, strict=True)]
+        tokens = key.mint_many([(number, common.minute) for _, number, common in fresh])
+        minted = [Minted(token, common.expires_at) for token, (_, _, common) in zip(tokens, fresh, strict=True)]
         if len(minted) == len(orders):
             return list(minted)
         left = iter(minted)
@@ -158,8 +154,8 @@ class RowWriter:
                 for order, number, common in rows
             ],
         )
-        hour = hour_of(rows[0].common.issued_at)
-        issued = Counter(row.common.campaign_id for row in rows)
+        hour = hour_of(rows[0][2].issued_at)
+        issued = Counter([common.campaign_id for _, _, common in rows])
         counts = {CampaignCount(self._tenant, name, hour, "issued", ""): count for name, count in issued.items()}
         await add_campaign_counts(connection, counts)
 
@@ -168,7 +164,7 @@ class RowWriter:
     ) -> frozenset[int]:
         """The places of rows whose reference has a token already; all others have it from now on."""
         named = [
-            (place, row) for place, row in enumerate(rows) if row.order.reference is not None and place not in outcomes
+            (place, row) for place, row in enumerate(rows) if row[0].reference is not None and place not in outcomes
         ]
         if not named:
             return frozenset()
@@ -179,7 +175,7 @@ class RowWriter:
                 for _, (order, number, common) in named
             ],
         )
-        return frozenset(place for place, row in named if row.number not in claimed)
+        return frozenset(place for place, (_, number, _) in named if number not in claimed)
 
     async def _repeat(
         self,
