@@ -1,0 +1,75 @@
+"""Each connection has one borrower at a time, and nobody is handed one that has ended."""
+
+import asyncio
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+from shared.raw_connections import RawConnections
+
+
+@pytest.fixture
+def connections(shared_url: str) -> Iterator[RawConnections]:
+    connections = RawConnections(shared_url, {"timeout": 5}, at_most=2, wait_seconds=0.05)
+    yield connections
+    connections.end()
+
+
+async def process_id(connection: asyncpg.Connection) -> int:
+    found: int = await connection.fetchval("SELECT pg_backend_pid()")
+    return found
+
+
+async def test_one_that_came_back_is_lent_again(connections: RawConnections) -> None:
+    async with connections.lend() as first:
+        process = await process_id(first)
+    async with connections.lend() as again:
+        assert await process_id(again) == process
+
+
+async def test_at_the_same_time_nobody_shares_one_and_there_are_no_more_than_allowed(
+    connections: RawConnections,
+) -> None:
+    async with connections.lend() as one, connections.lend() as other:
+        assert await process_id(one) != await process_id(other)
+        with pytest.raises(TimeoutError):
+            async with connections.lend():
+                pass
+    async with connections.lend() as one:
+        assert await one.fetchval("SELECT 1") == 1
+
+
+async def test_who_waits_is_lent_the_next_that_comes_back(shared_url: str) -> None:
+    connections = RawConnections(shared_url, {}, at_most=1, wait_seconds=30)
+    async with connections.lend() as first:
+        process = await process_id(first)
+        waiting = asyncio.create_task(_process_of_one(connections))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    assert await waiting == process
+    connections.end()
+
+
+async def _process_of_one(connections: RawConnections) -> int:
+    async with connections.lend() as connection:
+        return await process_id(connection)
+
+
+async def test_one_that_its_borrower_has_ended_or_the_server_is_not_lent_again(connections: RawConnections) -> None:
+    async with connections.lend() as ended, connections.lend() as killed:
+        processes = {await process_id(ended), await process_id(killed)}
+        gone = asyncio.Event()
+        killed.add_termination_listener(lambda _: gone.set())
+        await ended.fetchval("SELECT pg_terminate_backend($1, 5000)", await process_id(killed))
+        await gone.wait()
+        ended.terminate()
+    async with connections.lend() as one, connections.lend() as other:
+        assert processes.isdisjoint({await process_id(one), await process_id(other)})
+
+
+async def test_a_server_that_cannot_be_reached_takes_no_turn_away(unused_tcp_port: int) -> None:
+    connections = RawConnections(f"postgresql://x:x@127.0.0.1:{unused_tcp_port}/x", {}, at_most=1, wait_seconds=0.05)
+    for _ in range(3):
+        with pytest.raises(OSError, match=str(unused_tcp_port)):
+            async with connections.lend():
+                pass
