@@ -49,6 +49,14 @@ async def test_the_same_rows_come_back_with_token_and_link(house: House) -> None
     assert (await house.get("/v1/campaigns/list/stats"))["issued"] == 2
 
 
+@pytest.mark.parametrize(("base_url", "delimiter"), [("https://x.example/a,b", ","), ("https://x.example/a;b", ";")])
+async def test_a_link_with_the_delimiter_in_it_stays_one_column(house: House, base_url: str, delimiter: str) -> None:
+    lines = f"customer_id{delimiter}name\nc1{delimiter}Ann\n"
+    (row,) = await import_csv(house, lines, base_url=base_url)
+    assert (row["name"], row["url_link"], row["error"]) == ("Ann", f"{base_url}/{row['token']}", "")
+    assert row["expires_at"].endswith("Z")
+
+
 async def test_every_column_of_a_token_may_come_from_its_row(house: House) -> None:
     header = "base_url,customer_id,campaign_id,duration,product_id,max_uses,not_before,attributes.discount,note"
     line = "https://other.example,c9,other,P2D,housing,3,2026-01-01T00:00:00Z,50,keep"

@@ -126,11 +126,11 @@ class Header:
         ]
 
     def answered(self, record: Record, token: str, link: str, expires_at: str) -> str:
-        """A row with its token, of which nothing needs quotation marks."""
-        comma = self.delimiter
-        if isinstance(record, str) and self._echoes_all:
-            return f"{record}{comma}{token}{comma}{link}{comma}{expires_at}{comma}\n"
-        return encode([(*self._echo(record), token, link, expires_at, "")], comma)
+        """A row with its token. A link may begin with whatever a URL may have in it, the delimiter too."""
+        delimiter = self.delimiter
+        if isinstance(record, str) and self._echoes_all and delimiter not in link and '"' not in link:
+            return f"{record}{delimiter}{token}{delimiter}{link}{delimiter}{expires_at}{delimiter}\n"
+        return encode([(*self._echo(record), token, link, expires_at, "")], delimiter)
 
     def refused(self, record: Record, problem: str) -> str:
         """A row and why it has no token."""

@@ -82,7 +82,7 @@ class TokenId(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a token encodes; never changes. (A tuple, since imports make them by the million.)
+    """What a token encodes; never changes.
 
     Attributes:
         attributes: a JSON object as text, or None.
