@@ -73,3 +73,10 @@ async def test_a_server_that_cannot_be_reached_takes_no_turn_away(unused_tcp_por
         with pytest.raises(OSError, match=str(unused_tcp_port)):
             async with connections.lend():
                 pass
+
+
+async def test_after_the_end_one_that_comes_back_late_is_ended(connections: RawConnections) -> None:
+    async with connections.lend() as late:
+        connections.end()
+        assert await late.fetchval("SELECT 1") == 1
+    assert late.is_closed()

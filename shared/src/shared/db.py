@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: one pool a process, and trouble with it said as `Unavailable`.
+"""The way to PostgreSQL: SQLAlchemy's pool, a few connections beside it, and trouble with them said as `Unavailable`.
 
 Portable on purpose: no session state is set, and with `database_statement_cache=0` it works behind PgBouncer in
 transaction mode (measured: with caches, 528 of 720 transactions failed there; without, none).
@@ -104,7 +104,7 @@ def is_passing(error: BaseException) -> bool:
 
 
 def _is_outdated_plan(error: BaseException) -> bool:
-    """Whether a migration changed a column under a prepared statement; the driver has forgotten the statement by now.
+    """Whether a migration changed a column under a prepared statement, which this connection has forgotten by now.
 
     Its SQLSTATE (0A000) does not tell: that is also what the server says of all that it cannot do.
     """
@@ -116,8 +116,8 @@ def _is_outdated_plan(error: BaseException) -> bool:
 class Database:
     """A service's own database.
 
-    `transaction()` is what use cases use; `raw_transaction()` hands out the asyncpg connection beneath for the
-    few statements where SQLAlchemy's share of the time counts.
+    `transaction()` is what use cases use; `raw_transaction()` lends a connection of asyncpg's own for the few
+    statements where SQLAlchemy's share of the time counts.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200, wait_seconds: float = 5.0) -> None:

@@ -28,13 +28,14 @@ class RawConnections:
         self._turns = asyncio.Semaphore(at_most)
         self._wait_seconds = wait_seconds
         self._kept: list[asyncpg.Connection] = []
+        self._has_ended = False
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[asyncpg.Connection]:
         """One that no one else has. Whoever does not leave it clean must end it.
 
         Raises:
-            TimeoutError: none got free in time.
+            TimeoutError: none got free in time; or whatever `asyncpg.connect` raises.
         """
         if self._turns.locked():
             async with asyncio.timeout(self._wait_seconds):
@@ -46,17 +47,21 @@ class RawConnections:
             try:
                 yield connection
             finally:
-                self._kept.append(connection)
+                if self._has_ended:
+                    connection.terminate()
+                else:
+                    self._kept.append(connection)
         finally:
             self._turns.release()
 
     def end(self) -> None:
-        """Ends those that nobody has. What a service does last: nothing is lent any more."""
+        """Ends those that nobody has, and each that is lent when it comes back. What a service does last."""
+        self._has_ended = True
         while self._kept:
             self._kept.pop().terminate()
 
     def _open_one(self) -> asyncpg.Connection | None:
-        """The one that was lent last; a restarted database has ended them all."""
+        """The one that came back last; a restarted database has ended them all."""
         while self._kept:
             connection: asyncpg.Connection = self._kept.pop()
             if not connection.is_closed():
