@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from shared import errors
 from shared.body_limit import BodyLimit
 from shared.hot_routes import HotRoute, HotRoutes, HotTable
-from shared.logs import configure_logging
+from shared.logs import configure_logging, request_lines
 from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
 from shared.proxies import ProxyTrust
 from shared.request_frame import RequestFrame
@@ -137,22 +137,25 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,
-        server_header=False,
-        backlog=2048,
-        # Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s): whoever closes first must not be
-        # the one who is sent a request at that moment.
-        timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
-    )
+    try:
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            backlog=2048,
+            # Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s): whoever closes first must
+            # not be the one who is sent a request at that moment.
+            timeout_keep_alive=_IDLE_SECONDS,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+        )
+    finally:
+        request_lines.flush()
 
 
 def refusal_of_validation(error: RequestValidationError, content_type: str | None) -> errors.Refusal:
