@@ -176,7 +176,10 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[_Rows]) -> _B
     users = {rows.account for rows in orders}
     accounts = await store.lock_accounts(connection, users)
     now, transactions = await store.read_transactions(
-        connection, {rows.transaction for rows in orders if rows.transaction is not None}, accounts
+        connection,
+        {rows.transaction for rows in orders if rows.transaction is not None},
+        # What nothing is held of, nothing can have run out of.
+        [key for key, account in accounts.items() if account.held],
     )
     if any(
         t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts

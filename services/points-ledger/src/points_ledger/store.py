@@ -60,7 +60,8 @@ SELECT a.tenant, a.user_id, a.available, a.held, a.entries
 """
 
 # After the locks, and in a statement of its own: it sees all that earlier holders of the locks have committed, and
-# the clock that decides over expiry is read when nobody else can touch these accounts any more.
+# the clock that decides over expiry is read when nobody else can touch these accounts any more. A row that is named and
+# has expired as well comes twice, as the same.
 #
 # LATERAL with OFFSET: each row asked for is looked up by its index. Left to itself, and as long as it has no
 # statistics of a young table, the planner reads all holds of all accounts instead, and goes on with that plan.
@@ -76,7 +77,7 @@ SELECT moment.now, found.*
                      WHERE t.tenant = named.tenant AND t.vendor_id = named.vendor_id
                        AND t.transaction_id = named.transaction_id
                     OFFSET 0) AS known
-     UNION
+     UNION ALL
     SELECT expired.*
       FROM moment, json_to_recordset($2::json) AS owner (tenant text, user_id text),
            LATERAL (SELECT {_TRANSACTION}
