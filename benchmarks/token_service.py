@@ -25,7 +25,7 @@ from shared.embedded_postgres import EmbeddedPostgres, free_port, in_own_loop
 from shared.migrating import upgrade
 from shared.testing import ServiceKeys, basic
 from token_service.command_line.parts import parts_of
-from token_service.imports.writing import Minted
+from token_service.imports.rows import RowProblem
 from token_service.keys.material import TokenKey, new_secret
 from token_service.settings import Settings
 from token_service.tokens.format import Plain
@@ -284,8 +284,8 @@ async def _fill(
                     for number in range(start, min(start + 1000, tokens))
                 ]
                 for outcome in (await writer.write(orders))[::step]:
-                    if isinstance(outcome, Minted):
-                        lines.write(f"{outcome.token}\n" * times)
+                    if not isinstance(outcome, RowProblem):
+                        lines.write(f"{outcome[0]}\n" * times)
     connection = await asyncpg.connect(database)
     await connection.execute("VACUUM ANALYZE token_service.tokens")
     await connection.close()

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import io
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from shared.errors import Malformed
@@ -119,6 +119,7 @@ class Header:
         self._echoed = [place for place, name in enumerate(self.names) if name not in ADDED]
         self._echoes_all = len(self._echoed) == len(self.names)
         self._fields = [(name, place) for place, name in enumerate(self.names) if name in FIELDS]
+        self._is_all_of_tokens = len(self._fields) == len(self.names)
         self._attributes = [
             (name.removeprefix(_ATTRIBUTE_PREFIX), place)
             for place, name in enumerate(self.names)
@@ -139,7 +140,7 @@ class Header:
     def answered_names(self) -> list[str]:
         return [*self._echo(self.names), *ADDED]
 
-    def given(self, record: Record) -> list[tuple[str, Any]]:
+    def given(self, record: Record) -> Iterable[tuple[str, Any]]:
         """What a record says, by field.
 
         Raises:
@@ -147,9 +148,11 @@ class Header:
         """
         if isinstance(record, Broken):
             raise ValueError(record.problem)
-        fields = self._fields_of(record)
+        fields = record.split(self.delimiter) if isinstance(record, str) else record
         if len(fields) != len(self.names):
             raise ValueError(f"has {len(fields)} columns where the header has {len(self.names)}")
+        if self._is_all_of_tokens:
+            return zip(self.names, fields, strict=True)
         given: list[tuple[str, Any]] = [(name, fields[place]) for name, place in self._fields]
         if self._attributes:
             attributes = {name: fields[place] for name, place in self._attributes if fields[place]}

@@ -141,5 +141,6 @@ def _answer(read: Order | RowProblem, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, RowProblem):
         return {"error": outcome.as_json()}
     base_url = read.base_url if isinstance(read, Order) else ""
-    expires_at = None if outcome.expires_at is None else _iso(outcome.expires_at)
-    return {"token": outcome.token, "url_link": url_link(base_url, outcome.token), "expires_at": expires_at}
+    token, expires_at = outcome
+    expiry = None if expires_at is None else _iso(expires_at)
+    return {"token": token, "url_link": url_link(base_url, token), "expires_at": expiry}

@@ -31,13 +31,8 @@ from token_service.transactions import driver_transaction
 _NEVER_VALID: Final = "never_valid"
 
 
-class Minted(NamedTuple):
-    """A row's token."""
-
-    token: str
-    expires_at: datetime | None
-
-
+#: A row's token, and when it expires. A plain tuple, like the rows.
+Minted: TypeAlias = tuple[str, datetime | None]
 Outcome = Minted | RowProblem
 
 
@@ -91,7 +86,9 @@ class RowWriter:
         async with driver_transaction(self._database) as connection:
             commons, placements = await self._commons(connection, key, orders)
             rows = list(zip(orders, numbers, commons, strict=True))
-            outcomes |= {place: each.problem for place, each in enumerate(commons) if each.problem is not None}
+            for place, common in enumerate(commons):
+                if common.problem is not None:
+                    outcomes[place] = common.problem
             repeated = await self._claim_references(connection, key, rows, outcomes)
             fresh = rows
             if outcomes or repeated:
@@ -101,8 +98,8 @@ class RowWriter:
                 await self._repeat(connection, orders, repeated, outcomes)
         self._placements.keep(placements)
         tokens = key.mint_many([(number, common.minute) for _, number, common in fresh])
-        minted = [Minted(token, common.expires_at) for token, (_, _, common) in zip(tokens, fresh, strict=True)]
-        if len(minted) == len(orders):
+        minted = zip(tokens, [common.expires_at for _, _, common in fresh], strict=True)
+        if not outcomes:
             return list(minted)
         left = iter(minted)
         return [outcomes[place] if place in outcomes else next(left) for place in range(len(orders))]
@@ -202,7 +199,7 @@ class RowWriter:
         expires_at = token.content.expires_at
         if key is None:
             return None
-        return Minted(key.mint(Plain(token_id.sequence, expiry_minute_of(expires_at))), expires_at)
+        return key.mint(Plain(token_id.sequence, expiry_minute_of(expires_at))), expires_at
 
 
 def _never_valid(not_before: datetime | None, expires_at: datetime | None) -> RowProblem | None:
