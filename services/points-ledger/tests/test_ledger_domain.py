@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -158,8 +159,8 @@ def test_a_cancelled_id_answers_every_user_alike(operation: str) -> None:
         ({"user_id": "bob", "points": 41}, "userid"),
     ],
 )
-def test_a_repeated_commit_that_differs_names_the_field(changed: dict[str, object], field: str) -> None:
-    decision = decide(COMMIT._replace(**changed), Found(ANN, transaction_in(State.HELD)), NOW)  # type: ignore[arg-type]
+def test_a_repeated_commit_that_differs_names_the_field(changed: dict[str, Any], field: str) -> None:
+    decision = decide(COMMIT._replace(**changed), Found(ANN, transaction_in(State.HELD)), NOW)
 
     assert isinstance(decision.outcome, Refusal)
     assert (decision.outcome.stable_code, decision.outcome.members["field"]) == ("transaction_mismatch", field)
