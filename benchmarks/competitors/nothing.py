@@ -1,22 +1,16 @@
 """A FastAPI route that validates the EAI body and does nothing: what the framework alone takes."""
 
-from typing import Annotated
-
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field
+from points_ledger.eai.schemas import ConfirmBody
+from shared.identifiers import PlainText
 
 app = FastAPI()
 
 
-class Body(BaseModel):
-    """Commit and confirm in one: the confirm leaves out what it does not have."""
+class Body(ConfirmBody):
+    """Commit and confirm in one, by the ledger's own rules: the confirm leaves out what it does not have."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    userid: Annotated[str, Field(min_length=1, max_length=128)]
-    transactionid: Annotated[str, Field(min_length=1, max_length=128)]
-    pointstodeduct: Annotated[int, Field(strict=True, gt=0)] | None = None
-    description: Annotated[str, Field(max_length=500)] = ""
+    description: PlainText = ""
 
 
 @app.post("/eai/v1/points")
