@@ -10,7 +10,7 @@ def iso(moment: datetime) -> str:
     """`2026-11-21T08:15:30.123Z`."""
     # Not strftime: its %Y writes the year 1 with one digit.
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return utc.isoformat(timespec="milliseconds")[: -len("+00:00")] + "Z"
 
 
 Timestamp = Annotated[AwareDatetime, PlainSerializer(iso, return_type=str, when_used="json")]

@@ -210,7 +210,7 @@ async def write_changes(
         _WRITE_CHANGES,
         _rows(accounts),
         _rows(sorted(new_transactions, key=_key_of)),
-        _rows(sorted(changed_transactions, key=_key_of)),
+        _changes(sorted(changed_transactions, key=_key_of)),
         _rows(new_entries),
     )
 
@@ -237,6 +237,24 @@ def _rows(found: Iterable[Any]) -> str:
     An array for each column took the driver twice as long.
     """
     return orjson.dumps([row._asdict() for row in found]).decode()
+
+
+def _changes(transactions: Iterable[Transaction]) -> str:
+    """The same for what of a transaction can change, and its key."""
+    return orjson.dumps(
+        [
+            {
+                "tenant": transaction.tenant,
+                "vendor_id": transaction.vendor_id,
+                "transaction_id": transaction.transaction_id,
+                "state": transaction.state,
+                "deducted": transaction.deducted,
+                "refunded": transaction.refunded,
+                "ended_at": transaction.ended_at,
+            }
+            for transaction in transactions
+        ]
+    ).decode()
 
 
 def _key_of(transaction: Transaction) -> TransactionKey:

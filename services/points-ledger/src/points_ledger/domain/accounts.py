@@ -50,6 +50,10 @@ class Account(NamedTuple):
     def total(self) -> int:
         return self.available + self.held
 
+    def with_more(self, *, available: int = 0, held: int = 0) -> "Account":
+        """The same with so many points more, or fewer where they are negative."""
+        return Account(self.tenant, self.user_id, self.available + available, self.held + held, self.entries)
+
 
 class Entry(NamedTuple):
     """A line of a statement; never changed, never deleted."""
@@ -97,7 +101,7 @@ def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account
         return InsufficientPoints("insufficient points")
     if account.total + command.points > MAX_POINTS:
         return BalanceLimit("The account cannot take that many points.")
-    account = account._replace(available=account.available + command.points)
+    account = account.with_more(available=command.points)
     return enter(account, command.kind, command.points, command.source, command.reference, command.reason, now)
 
 
@@ -105,7 +109,7 @@ def enter(
     account: Account, kind: Kind, points: int, source: str, reference: str, reason: str, now: datetime
 ) -> tuple[Account, Entry]:
     """The account with one entry more; its balance is the account's total with the change already in it."""
-    account = account._replace(entries=account.entries + 1)
+    account = Account(account.tenant, account.user_id, account.available, account.held, account.entries + 1)
     entry = Entry(
         account.tenant, account.user_id, account.entries, kind, points, account.total, source, reference, reason, now
     )

@@ -129,7 +129,7 @@ def _hold(command: Commit, account: Account, now: datetime) -> Decision:
     if not enough:
         refusal = InsufficientPoints("insufficient points", **_present(transaction))
         return Decision(refusal, transaction=transaction)
-    account = account._replace(available=account.available - command.points, held=account.held + command.points)
+    account = account.with_more(available=-command.points, held=command.points)
     return Decision(transaction, account, transaction)
 
 
@@ -159,10 +159,7 @@ def _deduct(command: Confirm, transaction: Transaction, account: Account | None,
     if points > transaction.points:
         return Decision(_mismatch(transaction, "pointstodeduct"))
     account = _owner(account)
-    account = account._replace(
-        held=account.held - transaction.points,
-        available=account.available + transaction.points - points,
-    )
+    account = account.with_more(available=transaction.points - points, held=-transaction.points)
     account, entry = enter(
         account,
         Kind.REDEMPTION,
@@ -202,10 +199,7 @@ def _decide_rollback(command: Rollback, found: Found, now: datetime) -> Decision
     match transaction.state:
         case State.HELD:
             account = _owner(found.account)
-            account = account._replace(
-                held=account.held - transaction.points,
-                available=account.available + transaction.points,
-            )
+            account = account.with_more(available=transaction.points, held=-transaction.points)
             transaction = transaction._replace(state=State.ROLLED_BACK, ended_at=now)
             return Decision(transaction, account, transaction)
         case State.CONFIRMED:
@@ -233,7 +227,7 @@ def _decide_refund(command: Refund, found: Found, now: datetime) -> Decision:
     account = _owner(found.account)
     if account.total + command.points > MAX_POINTS:
         return Decision(BalanceLimit("the account cannot take that many points", **_present(transaction)))
-    account = account._replace(available=account.available + command.points)
+    account = account.with_more(available=command.points)
     account, entry = enter(
         account, Kind.REFUND, command.points, command.source, command.reference, transaction.description, now
     )

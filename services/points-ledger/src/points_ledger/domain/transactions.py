@@ -142,4 +142,4 @@ def release_expired(account: Account, hold: Transaction, now: datetime) -> tuple
     seen = hold.as_of(now)
     if hold.state is not State.HELD or seen.state is State.HELD:
         return account, hold
-    return account._replace(available=account.available + hold.points, held=account.held - hold.points), seen
+    return account.with_more(available=hold.points, held=-hold.points), seen

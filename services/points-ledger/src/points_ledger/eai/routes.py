@@ -85,6 +85,22 @@ class _Call(NamedTuple):
     key: RequestKey | None
 
 
+def _shape(message: str, points_of: Callable[[Transaction], int]) -> Shape:
+    def shape(outcome: Outcome, _repeated: bool) -> Answer:
+        if isinstance(outcome, Refusal):
+            return Answer(status_of(outcome), Answer.of(0, failed_body(outcome)).body, headers_of(outcome))
+        if not isinstance(outcome, Transaction):
+            raise TypeError(f"a vendor's operation ends in a transaction, not in {type(outcome).__name__}")
+        return Answer.of(200, schemas.success_body(outcome, message, points_of(outcome)))
+
+    return shape
+
+
+_HELD = _shape("points committed for transaction", lambda transaction: transaction.points)
+_DEDUCTED = _shape("points successfully deducted", lambda transaction: transaction.deducted)
+_ROLLED_BACK = _shape("points successfully rolled back", lambda transaction: transaction.points)
+
+
 async def _commit(call: _Call) -> Answer:
     body = _parse(schemas.CommitBody, call.body)
     return await call.service.hold_points(
@@ -93,7 +109,7 @@ async def _commit(call: _Call) -> Answer:
         points=body.pointstodeduct,
         transaction_id=body.transactionid,
         description=body.description,
-        shape=_shape("points committed for transaction", lambda transaction: transaction.points),
+        shape=_HELD,
         key=call.key,
     )
 
@@ -105,7 +121,7 @@ async def _confirm(call: _Call) -> Answer:
         user_id=body.userid,
         transaction_id=body.transactionid,
         points=body.points,
-        shape=_shape("points successfully deducted", lambda transaction: transaction.deducted),
+        shape=_DEDUCTED,
         key=call.key,
     )
 
@@ -116,21 +132,20 @@ async def _rollback(call: _Call) -> Answer:
         call.caller,
         user_id=body.userid,
         transaction_id=body.transactionid,
-        shape=_shape("points successfully rolled back", lambda transaction: transaction.points),
+        shape=_ROLLED_BACK,
         key=call.key,
     )
 
 
 async def _refund(call: _Call) -> Answer:
     body = _parse(schemas.RefundBody, call.body)
-    shape = _shape("points successfully refunded", lambda _: body.points)
     return await call.service.refund_points(
         call.caller,
         user_id=body.userid,
         transaction_id=body.transactionid,
         refund_id=body.refundid,
         points=body.points,
-        shape=shape,
+        shape=_shape("points successfully refunded", lambda _: body.points),
         key=call.key,
     )
 
@@ -180,17 +195,6 @@ def failed_body(refusal: Refusal) -> dict[str, Any]:
     return {"status": "failed", "message": refusal.message, "code": refusal.stable_code} | refusal.members
 
 
-def _shape(message: str, points_of: Callable[[Transaction], int]) -> Shape:
-    def shape(outcome: Outcome, _repeated: bool) -> Answer:
-        if isinstance(outcome, Refusal):
-            return Answer(status_of(outcome), Answer.of(0, failed_body(outcome)).body, headers_of(outcome))
-        if not isinstance(outcome, Transaction):
-            raise TypeError(f"a vendor's operation ends in a transaction, not in {type(outcome).__name__}")
-        return Answer.of(200, schemas.success_body(outcome, message, points_of(outcome)))
-
-    return shape
-
-
 def _parse(model: type[B], body: bytes) -> B:
     try:
         return model.model_validate_json(body)
@@ -203,6 +207,9 @@ def _parse(model: type[B], body: bytes) -> B:
 
 
 def _check_is_json(scope: Scope) -> None:
-    media_type = (header_of(scope, b"content-type") or "").partition(";")[0].strip().lower()
+    content_type = header_of(scope, b"content-type") or ""
+    if content_type == "application/json":
+        return
+    media_type = content_type.partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise UnsupportedMediaType("the body must be application/json")
