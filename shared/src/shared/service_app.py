@@ -24,6 +24,7 @@ from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
 from shared.proxies import ProxyTrust
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
+from shared.whole_answers import WholeAnswers
 
 #: Raises when the service cannot do its work yet.
 ReadinessCheck = Callable[[], Awaitable[None]]
@@ -143,7 +144,9 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http="httptools",
+            http=WholeAnswers,
+            # Nothing here speaks it, and it would be handed the connection.
+            ws="none",
             access_log=False,
             log_config=None,
             proxy_headers=False,

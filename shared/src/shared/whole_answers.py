@@ -1,0 +1,57 @@
+"""An answer's head and body in one write.
+
+uvicorn writes them one after the other, and its event loop sends what it is given at once: two system calls here, two
+packets on the way, two wake-ups at the other end. For the short answers of these services that was a thirtieth of all
+a commit of points takes.
+"""
+
+import asyncio
+from typing import Final, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_HEAD: Final = b"HTTP/1.1 "
+
+
+class WholeAnswers(HttpToolsProtocol):
+    """uvicorn's protocol on a transport that joins them."""
+
+    # As the class above says it, which takes every connection for one.
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, JoiningTransport(transport, self.loop)))
+
+
+class JoiningTransport:
+    """Keeps a head back until the body is written, but no longer than to the event loop's next turn.
+
+    An answer that is sent as it comes into being so still begins at once, and one without a body is complete.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head = b""
+        # All else that is asked of a connection, straight from the one beneath.
+        self.is_closing = transport.is_closing
+        self.pause_reading = transport.pause_reading
+        self.resume_reading = transport.resume_reading
+        self.get_extra_info = transport.get_extra_info
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+            self._transport.write(data)
+        elif data.startswith(_HEAD):
+            self._head = data
+            self._loop.call_soon(self._send_head)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._send_head()
+        self._transport.close()
+
+    def _send_head(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
