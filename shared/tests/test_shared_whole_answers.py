@@ -50,11 +50,17 @@ async def joining(beneath: Recorded) -> JoiningTransport:
 
 
 async def test_head_and_body_are_one_write(joining: JoiningTransport, beneath: Recorded) -> None:
-    for body in (b"one.", b"two."):
+    for body in (b"one.", bytearray(b"two."), memoryview(b"four"), b""):
         joining.write(HEAD)
         joining.write(body)
     await asyncio.sleep(0)
-    assert beneath.written == [HEAD + b"one.", HEAD + b"two."]
+    assert beneath.written == [HEAD + b"one.", HEAD + b"two.", HEAD + b"four", HEAD]
+
+
+async def test_what_is_no_head_is_written_at_once(joining: JoiningTransport, beneath: Recorded) -> None:
+    for chunk in (b"one.", bytearray(b"two."), memoryview(b"four")):
+        joining.write(chunk)
+    assert beneath.written == [b"one.", b"two.", b"four"]
 
 
 async def test_a_head_without_a_body_is_sent_at_the_next_turn(joining: JoiningTransport, beneath: Recorded) -> None:

@@ -37,12 +37,12 @@ class JoiningTransport:
         self.resume_reading = transport.resume_reading
         self.get_extra_info = transport.get_extra_info
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._head:
             data, self._head = self._head + data, b""
             self._transport.write(data)
-        elif data.startswith(_HEAD):
-            self._head = data
+        elif data[: len(_HEAD)] == _HEAD:
+            self._head = bytes(data)
             self._loop.call_soon(self._send_head)
         else:
             self._transport.write(data)
