@@ -140,3 +140,26 @@ async def test_answers_without_a_body_and_to_who_asks_before_sending_are_complet
         writer.write(asked + b"\r\none" + asked + b"Connection: close\r\n\r\ntwo")
         assert (await reader.readuntil(b"one")).startswith(b"HTTP/1.1 200 OK\r\n")
         assert (await reader.read()).endswith(b"two")
+
+
+async def test_who_has_said_all_is_still_answered() -> None:
+    async def nothing(_request: Request) -> Response:
+        return PlainTextResponse("nothing")
+
+    async with served(Starlette(routes=[Route("/", nothing)])) as (reader, writer):
+        # The end of what is sent comes with it: the answer's head is made, and the connection closed, in one turn.
+        writer.write(b"HEAD / HTTP/1.1\r\nHost: here\r\n\r\n")
+        writer.write_eof()
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+async def test_a_connection_that_is_lost_is_sent_nothing_more(beneath: Recorded) -> None:
+    config = uvicorn.Config(Starlette(), http=WholeAnswers, ws="none", log_config=None)
+    config.load()
+    protocol = WholeAnswers(config, uvicorn.server.ServerState(), {})
+    protocol.connection_made(beneath)
+    protocol.transport.write(HEAD)
+    protocol.connection_lost(ConnectionResetError())
+    await asyncio.sleep(0)
+    protocol.transport.close()
+    assert beneath.written == [b"(closed)"]

@@ -18,7 +18,17 @@ class WholeAnswers(HttpToolsProtocol):
 
     # As the class above says it, which takes every connection for one.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(cast(asyncio.Transport, JoiningTransport(transport, self.loop)))
+        self._joining = JoiningTransport(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._joining))
+
+    def eof_received(self) -> None:
+        # After this the event loop closes the connection beneath, and nobody is asked once more.
+        self._joining.send_head()
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._joining.forget_head()
+        super().connection_lost(exc)
 
 
 class JoiningTransport:
@@ -43,15 +53,20 @@ class JoiningTransport:
             self._transport.write(data)
         elif data[: len(_HEAD)] == _HEAD:
             self._head = bytes(data)
-            self._loop.call_soon(self._send_head)
+            self._loop.call_soon(self.send_head)
         else:
             self._transport.write(data)
 
     def close(self) -> None:
-        self._send_head()
+        self.send_head()
         self._transport.close()
 
-    def _send_head(self) -> None:
+    def send_head(self) -> None:
+        """Sends what is kept back, without waiting for more."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.write(head)
+
+    def forget_head(self) -> None:
+        """There is nobody left to be sent it."""
+        self._head = b""
