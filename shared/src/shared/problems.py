@@ -1,5 +1,6 @@
 """From a refusal to an answer: kind → status → body (RFC 9457, `application/problem+json`)."""
 
+import functools
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -55,7 +56,12 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
 
 def status_of(refusal: errors.Refusal) -> int:
     """The HTTP status of a refusal's kind (400 for one without)."""
-    return next((STATUS_OF_KIND[kind] for kind in type(refusal).__mro__ if kind in STATUS_OF_KIND), 400)
+    return _status_of(type(refusal))  # type: ignore[arg-type]  # a class can be hashed; mypy sees an instance's method
+
+
+@functools.cache
+def _status_of(refused: type[errors.Refusal]) -> int:
+    return next((STATUS_OF_KIND[kind] for kind in refused.__mro__ if kind in STATUS_OF_KIND), 400)
 
 
 def headers_of(refusal: errors.Refusal) -> dict[str, str]:

@@ -90,6 +90,6 @@ def create_app(
 
 def _render(refusal: Refusal, request: Request) -> Response:
     """EAI keeps the shape of its source document; everything else answers with problem bodies."""
-    if request.url.path.startswith("/eai/"):
+    if request.scope["path"].startswith("/eai/"):
         return failed_response(refusal, request)
     return problem_response(refusal, request)

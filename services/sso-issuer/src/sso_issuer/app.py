@@ -183,7 +183,7 @@ def create_app(
 
 def _render(refusal: Refusal, request: Request) -> Response:
     """Refusals look as those expect it who come to this path."""
-    if is_authority_path(request.url.path):
+    if is_authority_path(request.scope["path"]):
         return oauth_refusal(refusal, request)
     return render_refusal(refusal, request)
 

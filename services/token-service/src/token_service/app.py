@@ -152,7 +152,7 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 def _render(refusal: Refusal, request: Request) -> Response:
     """A page for a person on these paths, a problem body for everybody else."""
-    path = request.url.path
+    path: str = request.scope["path"]
     if path.startswith(("/t/", "/campaigns/")) or path == "/campaigns":
         pages: Pages = request.app.state.pages
         return pages.refused(refusal, request)

@@ -171,7 +171,7 @@ def _to_sign_in(request: Request, vendor_id: str) -> Response:
 
 def render_refusal(refusal: Refusal, request: Request) -> Response:
     """A page for a person on these paths, a problem body for everybody else."""
-    if request.url.path.startswith(f"{router.prefix}/"):
+    if request.scope["path"].startswith(f"{router.prefix}/"):
         return _refused(request, refusal)
     return problem_response(refusal, request)
 
