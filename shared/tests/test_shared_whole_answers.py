@@ -29,15 +29,6 @@ class Recorded(asyncio.Transport):
     def close(self) -> None:
         self.written.append(b"(closed)")
 
-    def is_closing(self) -> bool:
-        return False
-
-    def pause_reading(self) -> None:
-        raise NotImplementedError
-
-    def resume_reading(self) -> None:
-        raise NotImplementedError
-
 
 @pytest.fixture
 async def beneath() -> Recorded:
