@@ -368,6 +368,7 @@ def app(settings: ServiceSettings, answers: Answers, tenant: str, lifespan: Any)
         return request.headers["X-Client"]
 
     @app.post("/things")
+    @app.post("/things/{name}", name="make_named")
     async def make(
         request: Request, idempotency_key: IdempotencyKey, client: Annotated[str, Depends(owner)]
     ) -> Response:
@@ -397,3 +398,7 @@ async def test_over_http_the_second_answer_is_the_first(app: FastAPI, database: 
         assert (await post({"n": -1}, "refused"))[::2] == (409, "true")
         assert (await post({"n": 1}, "two words"))[0] == 400
         assert await effects_of(database, tenant) == 1
+        # A name with `?` in it, and one with `%3F`.
+        assert (await post({"n": 1}, "named", "/things/a%3Fb"))[0] == 201
+        assert (await post({"n": 1}, "named", "/things/a%3Fb"))[::2] == (201, "true")
+        assert (await post({"n": 1}, "named", "/things/a%253Fb"))[0] == 409

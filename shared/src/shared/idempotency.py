@@ -124,7 +124,9 @@ async def _request_key(
 ) -> RequestKey | None:
     if idempotency_key is None:
         return None
-    fingerprint = fingerprint_of(request.method, request.url.path, request.scope["query_string"], await request.body())
+    scope = request.scope
+    # Not the path of the URL, in which `?` and `%3F` of a path read alike.
+    fingerprint = fingerprint_of(request.method, scope["path"], scope["query_string"], await request.body())
     return RequestKey(parse_key(idempotency_key), fingerprint)
 
 

@@ -78,7 +78,7 @@ def request_key(request: Request, body: bytes) -> RequestKey | None:
     header = request.headers.get("idempotency-key")
     if header is None:
         return None
-    fingerprint = fingerprint_of(request.method, request.url.path, request.scope["query_string"], body)
+    fingerprint = fingerprint_of(request.method, request.scope["path"], request.scope["query_string"], body)
     return RequestKey(parse_key(header), fingerprint)
 
 
