@@ -50,9 +50,9 @@ class Account(NamedTuple):
     def total(self) -> int:
         return self.available + self.held
 
-    def with_more(self, *, available: int = 0, held: int = 0) -> "Account":
-        """The same with so many points more, or fewer where they are negative."""
-        return Account(self.tenant, self.user_id, self.available + available, self.held + held, self.entries)
+    def with_more(self, *, available: int = 0, held: int = 0, entries: int = 0) -> "Account":
+        """The same with so many more of each, or fewer where they are negative."""
+        return Account(self.tenant, self.user_id, self.available + available, self.held + held, self.entries + entries)
 
 
 class Entry(NamedTuple):
@@ -109,7 +109,7 @@ def enter(
     account: Account, kind: Kind, points: int, source: str, reference: str, reason: str, now: datetime
 ) -> tuple[Account, Entry]:
     """The account with one entry more; its balance is the account's total with the change already in it."""
-    account = Account(account.tenant, account.user_id, account.available, account.held, account.entries + 1)
+    account = account.with_more(entries=1)
     entry = Entry(
         account.tenant, account.user_id, account.entries, kind, points, account.total, source, reference, reason, now
     )
