@@ -56,7 +56,7 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
 
 def status_of(refusal: errors.Refusal) -> int:
     """The HTTP status of a refusal's kind (400 for one without)."""
-    return _status_of(type(refusal))  # type: ignore[arg-type]  # a class can be hashed; mypy sees an instance's method
+    return _status_of(type(refusal))  # type: ignore[arg-type]  # every class can be hashed
 
 
 @functools.cache

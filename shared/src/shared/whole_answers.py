@@ -16,7 +16,7 @@ _HEAD: Final = b"HTTP/1.1 "
 class WholeAnswers(HttpToolsProtocol):
     """uvicorn's protocol on a transport that joins them."""
 
-    # As the class above says it, which takes every connection for one.
+    # Narrower than asyncio's, as uvicorn's own is: what is served are streams, never datagrams or pipes.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joining = JoiningTransport(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joining))
