@@ -1,0 +1,63 @@
+"""What a route works with: `create_app` builds it once, a route asks for it by its type.
+
+    provide(app, service)                              # in create_app, the only place that builds things
+
+    Service = Annotated[PointsService, needs(PointsService)]
+
+    @router.get("/accounts/{user_id}")
+    async def balance(service: Service, user_id: Identifier) -> BalanceBody: ...
+
+Tests build the app with the same `create_app`. A part that nobody provided is a fault of the program.
+"""
+
+from typing import Any, TypeVar
+
+from fastapi import Depends, FastAPI, Request
+
+T = TypeVar("T")
+
+
+class MissingDependency(LookupError):
+    """A route needs a part that `create_app` did not provide."""
+
+
+def provide(app: FastAPI, *parts: object) -> None:
+    """Hands `parts` to the routes of `app`, each under its own class.
+
+    Raises:
+        ValueError: the app has a part of this class already.
+    """
+    held = _parts_of(app)
+    for part in parts:
+        if type(part) in held:
+            raise ValueError(f"the app has a {type(part).__name__} already")
+        held[type(part)] = part
+
+
+def provided(app: FastAPI, kind: type[T]) -> T:
+    """The part of this class.
+
+    Raises:
+        MissingDependency: nobody provided it.
+    """
+    part = _parts_of(app).get(kind)
+    if not isinstance(part, kind):
+        raise MissingDependency(f"create_app provides no {kind.__name__}")
+    return part
+
+
+def needs(kind: type[T]) -> Any:
+    """A FastAPI dependency that gives the part of this class: `Annotated[PointsService, needs(PointsService)]`."""
+
+    # Async, because FastAPI runs a plain function in a thread.
+    async def part(request: Request) -> T:
+        return provided(request.app, kind)
+
+    return Depends(part)
+
+
+def _parts_of(app: FastAPI) -> dict[type, object]:
+    parts: dict[type, object] | None = getattr(app.state, "parts", None)
+    if parts is None:
+        parts = app.state.parts = {}
+    return parts
