@@ -9,10 +9,10 @@ import pytest
 from shared.callers import Caller, Callers, InsufficientScope
 from shared.errors import Refusal, Unauthenticated, Unavailable
 from shared.jwks import ASK_AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS, TenantKeys
+from shared.jwt import SigningKey
 from shared.problems import headers_of, status_of
 from shared.proxies import ProxyTrust
 from shared.testing import PUBLIC_URL, FakeRegister
-from shared.tokens import SigningKey
 
 from shared import jwks
 

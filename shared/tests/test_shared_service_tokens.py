@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from shared.callers import require_service
 from shared.errors import Unauthenticated
+from shared.jwt import SigningKey, UnusableKey
 from shared.service_app import create_service_app
 from shared.service_tokens import LIFETIME_SECONDS, ServiceTokens
 from shared.settings import ServiceSettings
 from shared.testing import ServiceKeys, running
-from shared.tokens import SigningKey, UnusableKey
 
 from shared import service_tokens as module
 

@@ -22,7 +22,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBasic, HTTPBearer
 from starlette.types import Scope
 
-from shared import tokens
+from shared import jwt
 from shared.bounded import keep
 from shared.calling import ServiceClient
 from shared.errors import Forbidden, Unauthenticated, Unavailable
@@ -281,11 +281,11 @@ class Callers:
             raise Unauthenticated("Access tokens are not taken here.")
         try:
             token = credentials.strip().decode("ascii")
-            tenant = tokens.unverified_claims(token).get("tenant")
-            kid = tokens.unverified_header(token).get("kid")
+            tenant = jwt.unverified_claims(token).get("tenant")
+            kid = jwt.unverified_header(token).get("kid")
             if not isinstance(tenant, str) or not isinstance(kid, str):
-                raise tokens.Rejected("malformed_token", "This is not an access token.")
-            claims = tokens.verify(
+                raise jwt.Rejected("malformed_token", "This is not an access token.")
+            claims = jwt.verify(
                 token,
                 await self._keys.of(tenant, kid),
                 typ="at+jwt",
@@ -294,7 +294,7 @@ class Callers:
             )
         except UnicodeDecodeError:
             raise Unauthenticated("This is not an access token.", code="malformed_token") from None
-        except tokens.Rejected as error:
+        except jwt.Rejected as error:
             raise Unauthenticated(error.message, code=error.reason) from None
         return _caller_of(claims, tenant)
 

@@ -14,7 +14,7 @@ import structlog
 
 from shared.bounded import keep
 from shared.errors import Unavailable
-from shared.tokens import KeySet, Rejected
+from shared.jwt import KeySet, Rejected
 
 FRESH_SECONDS: Final = 300.0
 #: While the issuer cannot be asked, keys that were good serve on: they only ever grow older, not wrong.

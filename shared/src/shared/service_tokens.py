@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 from pydantic import SecretStr
 
-from shared import tokens
+from shared import jwt
 from shared.errors import Unauthenticated
 
 LIFETIME_SECONDS: Final = 60
@@ -38,10 +38,10 @@ class ServiceTokens:
     """
 
     def __init__(self, service_key: SecretStr, service_peers: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._signing_key = tokens.SigningKey.from_jwk({**_object(service_key.get_secret_value()), "alg": "ES256"})
+        self._signing_key = jwt.SigningKey.from_jwk({**_object(service_key.get_secret_value()), "alg": "ES256"})
         self.name = self._signing_key.kid
-        peers = (tokens.VerificationKey.from_jwk({**peer, "alg": "ES256"}) for peer in _keys_of(service_peers))
-        self._peers = {peer.kid: tokens.KeySet([peer]) for peer in peers}
+        peers = (jwt.VerificationKey.from_jwk({**peer, "alg": "ES256"}) for peer in _keys_of(service_peers))
+        self._peers = {peer.kid: jwt.KeySet([peer]) for peer in peers}
         self._clock = clock
         self._minted: dict[str, _Minted] = {}
 
@@ -63,16 +63,16 @@ class ServiceTokens:
             Unauthenticated: the token is not good, or not for this service.
         """
         try:
-            caller = str(tokens.unverified_header(token).get("kid"))
-            claims = tokens.verify(
+            caller = str(jwt.unverified_header(token).get("kid"))
+            claims = jwt.verify(
                 token,
-                self._peers.get(caller, tokens.KeySet([])),
+                self._peers.get(caller, jwt.KeySet([])),
                 typ=TYP,
                 issuer=caller,
                 audience=self.name,
                 now=self._clock(),
             )
-        except tokens.Rejected as error:
+        except jwt.Rejected as error:
             raise Unauthenticated("This path is for the platform's own services.", log=error.reason) from None
         if claims["exp"] - claims["iat"] > LIFETIME_SECONDS:
             raise Unauthenticated("This path is for the platform's own services.", log="lives too long")
@@ -82,12 +82,12 @@ class ServiceTokens:
 def _object(text: str) -> dict[str, Any]:
     value = orjson.loads(text)
     if not isinstance(value, dict):
-        raise tokens.UnusableKey("this is no JSON object")
+        raise jwt.UnusableKey("this is no JSON object")
     return value
 
 
 def _keys_of(jwks: str) -> list[dict[str, Any]]:
     keys = _object(jwks).get("keys")
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
-        raise tokens.UnusableKey("a JWKS has a list of keys")
+        raise jwt.UnusableKey("a JWKS has a list of keys")
     return keys

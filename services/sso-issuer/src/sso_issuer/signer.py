@@ -2,7 +2,7 @@
 
 python-jose would pair any key with any algorithm, take an empty secret, and load a PEM for 50–70 ms at every
 call. So keys are checked and constructed here, kept by whoever asked for them, and used through
-`shared.tokens.SigningKey`.
+`shared.jwt.SigningKey`.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jose import jwk
-from shared.tokens import MIN_RSA_BITS, MIN_SECRET_BYTES, SigningKey
+from shared.jwt import MIN_RSA_BITS, MIN_SECRET_BYTES, SigningKey
 
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.material import PrivateKey

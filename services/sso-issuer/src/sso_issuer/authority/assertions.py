@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from shared.tokens import KeySet, Rejected, UnusableKey
+from shared.jwt import KeySet, Rejected, UnusableKey
 
-from shared import tokens
+from shared import jwt
 from sso_issuer.authority.domain import InvalidClient
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -33,7 +33,7 @@ def claimed_client(assertion: str) -> str:
         InvalidClient: nobody.
     """
     try:
-        subject = tokens.unverified_claims(assertion).get("sub")
+        subject = jwt.unverified_claims(assertion).get("sub")
     except Rejected as rejected:
         raise _refuse(rejected.reason) from None
     if not isinstance(subject, str) or not subject:
@@ -61,19 +61,19 @@ def verify(
         InvalidClient: why is for the log alone.
     """
     try:
-        claims = tokens.verify(
+        claims = jwt.verify(
             assertion,
             _keys_of(jwks),
             typ=_TYPES,
             issuer=client_id,
-            audience=_addressed_to(tokens.unverified_claims(assertion).get("aud"), audiences),
+            audience=_addressed_to(jwt.unverified_claims(assertion).get("aud"), audiences),
             now=now,
         )
     except Rejected as rejected:
         raise _refuse(rejected.reason) from None
     if claims.get("sub") != client_id:
         raise _refuse("sub is not iss")
-    if claims["exp"] - claims["iat"] > longest_seconds or claims["exp"] > now + longest_seconds + tokens.LEEWAY_SECONDS:
+    if claims["exp"] - claims["iat"] > longest_seconds or claims["exp"] > now + longest_seconds + jwt.LEEWAY_SECONDS:
         raise _refuse("lives too long")
     jti = claims.get("jti")
     if not isinstance(jti, str) or not jti:
@@ -82,7 +82,7 @@ def verify(
         # A lone surrogate can stand in JSON and not in UTF-8.
         jti_digest=hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest(),
         # As long as it would be taken, and no shorter.
-        expires_at=datetime.fromtimestamp(claims["exp"] + tokens.LEEWAY_SECONDS, UTC),
+        expires_at=datetime.fromtimestamp(claims["exp"] + jwt.LEEWAY_SECONDS, UTC),
     )
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from shared.db import Database
 from shared.errors import Refusal
-from shared.tokens import KeySet, Rejected, VerificationKey
+from shared.jwt import KeySet, Rejected, VerificationKey
 
-from shared import tokens
+from shared import jwt
 from sso_issuer.authority import domain, store
 from sso_issuer.authority.audit import Audit, CodeSpent, Entry, event_of
 from sso_issuer.authority.domain import (
@@ -256,13 +256,13 @@ class Authority:
     async def _verify(self, tenant: str, token: str) -> tuple[dict[str, Any] | None, str | None]:
         """The claims of a token of this authority that has not expired; else why it is none."""
         try:
-            kid = tokens.unverified_header(token).get("kid")
+            kid = jwt.unverified_header(token).get("kid")
             async with self._database.transaction() as connection:
                 now = await store.read_clock(connection)
                 jwk = None
                 if isinstance(kid, str) and kid.isascii() and kid.isprintable():
                     jwk = await store.read_public(connection, tenant, kid)
-            claims = tokens.verify(
+            claims = jwt.verify(
                 token,
                 KeySet([] if jwk is None else [VerificationKey.from_jwk(jwk)]),
                 typ=ACCESS_TOKEN_TYP,

@@ -11,8 +11,8 @@ from prometheus_client import Gauge
 from shared.db import Database
 from shared.errors import Malformed, Unavailable
 from shared.idempotency import Answer, Answers, RequestKey
+from shared.jwt import SigningKey
 from shared.sealing import CannotOpen, Sealer
-from shared.tokens import SigningKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer import signer

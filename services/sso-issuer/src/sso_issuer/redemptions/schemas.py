@@ -1,7 +1,7 @@
 """Redemptions over the wire."""
 
 from pydantic import BaseModel, ConfigDict, Field
-from shared.tokens import MAX_TOKEN_CHARACTERS
+from shared.jwt import MAX_TOKEN_CHARACTERS
 
 
 class TokenIn(BaseModel):

@@ -10,11 +10,11 @@ from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.identifiers import is_identifier
+from shared.jwt import KeySet, Rejected, VerificationKey
 from shared.times import iso
-from shared.tokens import KeySet, Rejected, VerificationKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared import tokens
+from shared import jwt
 from sso_issuer.keys.domain import issuer_of
 from sso_issuer.keys.store import read_clock, read_public
 from sso_issuer.ledger_client import LedgerClient
@@ -104,7 +104,7 @@ class Redemptions:
             if vendor is None:
                 raise VendorNotFound
             try:
-                claims = tokens.verify(
+                claims = jwt.verify(
                     token,
                     await self._keys_of(connection, vendor, token),
                     typ="JWT",
@@ -136,7 +136,7 @@ class Redemptions:
 
     async def _keys_of(self, connection: AsyncConnection, vendor: Vendor, token: str) -> KeySet:
         """The one key that `token` names, if it is this vendor's and of the algorithm agreed on; else none."""
-        kid = tokens.unverified_header(token).get("kid")
+        kid = jwt.unverified_header(token).get("kid")
         if not isinstance(kid, str) or not is_identifier(kid):
             return KeySet([])
         if vendor.agreement.algorithm is VendorAlgorithm.HS256:

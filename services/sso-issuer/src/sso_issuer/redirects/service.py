@@ -11,7 +11,7 @@ from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
-from shared.tokens import SigningKey
+from shared.jwt import SigningKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import Algorithm, issuer_of

@@ -1,4 +1,4 @@
-"""Every forgery that python-jose lets through, and then some: none passes `shared.tokens.verify`."""
+"""Every forgery that python-jose lets through, and then some: none passes `shared.jwt.verify`."""
 
 import json
 import time
@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from jose import jwt as jose_jwt
-from shared.tokens import KeySet, Rejected, SigningKey, UnusableKey, VerificationKey, verify
+from shared.jwt import KeySet, Rejected, SigningKey, UnusableKey, VerificationKey, verify
 
-from shared import tokens
+from shared import jwt
 
 from .forging import (
     Sign,
@@ -336,7 +336,7 @@ def test_the_standard_alphabet_of_base64_is_not_taken() -> None:
 def test_a_payload_or_header_that_is_no_object_is_rejected(payload: bytes) -> None:
     assert reason(forge(header(), payload, SIGN["ec"])) == "malformed_token"
     assert reason(forge(payload, GOOD, SIGN["ec"])) == "malformed_token"
-    for read in (tokens.unverified_claims, tokens.unverified_header):
+    for read in (jwt.unverified_claims, jwt.unverified_header):
         with pytest.raises(Rejected):
             read(forge(payload, payload, SIGN["ec"]))
 
