@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request
 from shared.callers import Caller, Callers, require
+from shared.dependencies import provide
 from shared.errors import Conflict
 from shared.hot_routes import HotRoute
 from shared.problems import problem_response
@@ -47,7 +48,7 @@ def app(settings: ServiceSettings, lifespan: Lifespan, register: FakeRegister) -
         readiness={},
         hot_routes={("POST", "/hot"): hot},
     )
-    app.state.callers = Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([]))
+    provide(app, Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([])))
 
     @app.get("/things/{thing_id}")
     async def thing(thing_id: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Form, Query, Request
 from fastapi.exceptions import HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from shared.callers import Caller, Callers, document_credentials, require
+from shared.dependencies import provide
 from shared.errors import Conflict, Unavailable
 from shared.identifiers import Identifier
 from shared.proxies import ProxyTrust
@@ -70,7 +71,7 @@ def app(make_settings: MakeSettings, lifespan: Lifespan, checks: Checks, registe
         lifespan=lifespan,
         readiness={"database": checks.check_database, "keys": checks.check_keys},
     )
-    app.state.callers = Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([]))
+    provide(app, Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([])))
 
     @app.post("/things/{thing_id}", dependencies=document_credentials())
     async def make(thing_id: Identifier, body: Body) -> dict[str, int]:

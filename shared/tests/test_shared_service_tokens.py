@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from pydantic import SecretStr
 from shared.callers import require_service
+from shared.dependencies import provide
 from shared.errors import Unauthenticated
 from shared.jwt import SigningKey, UnusableKey
 from shared.service_app import create_service_app
@@ -175,7 +176,7 @@ def test_a_key_that_cannot_be_used_is_not_repeated(service_keys: ServiceKeys) ->
 @pytest.fixture
 def app(settings: ServiceSettings, speaker: Speaker, lifespan: Any) -> FastAPI:
     app = create_service_app(settings, title="ledger", description="", lifespan=lifespan, readiness={})
-    app.state.service_tokens = speaker(LEDGER)
+    provide(app, speaker(LEDGER))
 
     @app.get("/internal/points")
     async def points(name: Annotated[str, require_service(ISSUER, ONBOARDING)]) -> dict[str, str]:

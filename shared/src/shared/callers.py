@@ -25,6 +25,7 @@ from starlette.types import Scope
 from shared import jwt
 from shared.bounded import keep
 from shared.calling import ServiceClient
+from shared.dependencies import provided
 from shared.errors import Forbidden, Unauthenticated, Unavailable
 from shared.jwks import TenantKeys
 from shared.proxies import ProxyTrust, is_within, parse_networks
@@ -134,7 +135,7 @@ class _Remembered:
 
 
 class Callers:
-    """Finds out who calls. One a process; `app.state.callers`.
+    """Finds out who calls. One a process; `create_app` provides it to the routes.
 
     Args:
         register: where Basic secrets are checked.
@@ -338,8 +339,7 @@ def require(*any_of: str) -> Any:
     """A dependency that gives the `Caller`, who has one of the scopes: `caller: Caller = require("points:read")`."""
 
     async def caller(request: Request) -> Caller:
-        callers: Callers = request.app.state.callers
-        found = await callers.authenticate(request.scope)
+        found = await provided(request.app, Callers).authenticate(request.scope)
         found.need(*any_of)
         return found
 
@@ -362,8 +362,7 @@ def require_service(*names: str) -> Any:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("This path is for the platform's own services.")
-        service_tokens: ServiceTokens = request.app.state.service_tokens
-        name = service_tokens.verify(token.strip())
+        name = provided(request.app, ServiceTokens).verify(token.strip())
         if name not in names:
             raise Forbidden("This path is not for this service.", log=f"called by {name}")
         return name

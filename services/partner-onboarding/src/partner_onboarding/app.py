@@ -11,6 +11,7 @@ import structlog
 from fastapi import FastAPI
 from shared.callers import Callers
 from shared.calling import ServiceClient
+from shared.dependencies import provide
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
@@ -134,10 +135,10 @@ def create_app(
         render=page_or_problem(pages),
         hot_routes=init_hot_route(onboarding.handshakes, onboarding.door),
     )
-    app.state.service_tokens = service_tokens
-    app.state.callers = Callers(
+    callers = app.state.callers = Callers(
         OwnRegister(register.clients), keys=keys, public_url=settings.public_url, proxies=app.state.proxies
     )
+    provide(app, callers, service_tokens)
     app.state.partner_door = onboarding.door
     for routes in onboarding.routes(pages, answers):
         app.include_router(routes)

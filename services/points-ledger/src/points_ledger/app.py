@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.db import Database
+from shared.dependencies import provide
 from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
@@ -74,13 +75,13 @@ def create_app(
         render=_render,
         hot_routes={("POST", PATH): change_points},
     )
-    app.state.service_tokens = service_tokens
-    app.state.callers = Callers(
+    callers = app.state.callers = Callers(
         register or HttpRegister(onboarding),
         keys=keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
+    provide(app, callers, service_tokens)
     app.include_router(eai_router)
     app.include_router(accounts_router)
     app.include_router(internal_router)

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.db import Database
+from shared.dependencies import provide
 from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
@@ -141,13 +142,13 @@ def create_app(
     # Access tokens are checked here as everywhere, by the published key set; only that the set is our own.
     tenant_keys = TenantKeys(f"http://{PACKAGE}", transport=httpx.ASGITransport(app))
     register = register or HttpRegister(to_onboarding)
-    app.state.callers = Callers(
+    callers = Callers(
         register,
         keys=tenant_keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
-    app.state.service_tokens = service_tokens
+    provide(app, callers, service_tokens)
     app.state.answers = answers
     app.state.published_keys = published
     app.state.keys = keys

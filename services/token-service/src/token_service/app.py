@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.db import Database
+from shared.dependencies import provide
 from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
@@ -120,13 +121,13 @@ def create_app(
         render=_render,
         hot_routes=token_routes.hot_routes(),
     )
-    app.state.service_tokens = service_tokens
-    app.state.callers = Callers(
+    callers = app.state.callers = Callers(
         register or HttpRegister(onboarding),
         keys=tenant_keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
+    provide(app, callers, service_tokens)
     app.state.plain_http = settings.mode is Mode.DEVELOPMENT
     app.state.pages = Pages(plain_http=app.state.plain_http)
     app.state.ring = ring
