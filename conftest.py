@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["shared.testing"]
+pytest.register_assert_rewrite("platform_testing")
+pytest_plugins = ["platform_testing.fixtures"]
 
 
 # First, since the distribution of tests reads the marks in the same hook.

@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import asyncpg
-from shared.embedded_postgres import EmbeddedPostgres, binaries, free_port, in_own_loop
+from local_platform.embedded_postgres import EmbeddedPostgres, binaries, free_port, in_own_loop
+from platform_testing.callers import ServiceKeys, basic
 from shared.migrating import upgrade
-from shared.testing import ServiceKeys, basic
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks import servers

@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
-from shared.embedded_postgres import EmbeddedPostgres, free_port
+from local_platform.embedded_postgres import EmbeddedPostgres, free_port
+from platform_testing.callers import ServiceKeys, basic
 from shared.migrating import upgrade
-from shared.testing import ServiceKeys, basic
 
 from benchmarks import servers
 from benchmarks.load import CONNECTIONS, Load, put_load

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 import uvicorn
-from shared.embedded_postgres import free_port
+from local_platform.embedded_postgres import free_port
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse

@@ -21,9 +21,9 @@ import httpx
 import itsdangerous
 import jwt
 import psutil
-from shared.embedded_postgres import EmbeddedPostgres, free_port, in_own_loop
+from local_platform.embedded_postgres import EmbeddedPostgres, free_port, in_own_loop
+from platform_testing.callers import ServiceKeys, basic
 from shared.migrating import upgrade
-from shared.testing import ServiceKeys, basic
 from token_service.command_line.parts import parts_of
 from token_service.imports.rows import RowProblem
 from token_service.keys.material import TokenKey, new_secret

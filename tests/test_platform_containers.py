@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,28 @@ def test_each_member_of_the_workspace_that_has_an_image_is_copied_into_its_build
         assert f"COPY services/{service}/pyproject.toml services/{service}/" in dockerfile
     for path in ("pyproject.toml", "uv.lock", "shared", "services", "deploy/rewards-shop"):
         assert f"!{path}\n" in ignored
+
+
+def test_no_image_holds_the_tools_of_tests_or_the_local_platform(dockerfile: str) -> None:
+    """The build sees neither, and no distribution that an image installs asks for them."""
+    allowed = {line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for member in ("testing", "deploy/local"):
+        assert not any(place == member or member.startswith(f"{place}/") for place in allowed)
+        assert f"COPY {member}" not in dockerfile
+    members = [*(f"services/{service}" for service in SERVICES), "shared", "deploy/rewards-shop"]
+    for member in members:
+        project = tomllib.loads((REPOSITORY / member / "pyproject.toml").read_text())["project"]
+        optional = [needed for extra in project.get("optional-dependencies", {}).values() for needed in extra]
+        for needed in [*project["dependencies"], *optional]:
+            assert not re.match(r"points-platform-(testing|local)\b|pytest|hypothesis|pixeltable", needed), member
+
+
+def test_each_distribution_has_a_name_of_this_project_and_is_never_uploaded() -> None:
+    for file in ("pyproject.toml", "*/pyproject.toml", "*/*/pyproject.toml"):
+        for path in REPOSITORY.glob(file):
+            project = tomllib.loads(path.read_text())["project"]
+            assert project["name"].startswith(("points-platform-", "points-integration-platform")), path
+            assert project["classifiers"] == ["Private :: Do Not Upload"], path
 
 
 def test_the_images_are_built_with_the_uv_that_everybody_has(dockerfile: str) -> None:

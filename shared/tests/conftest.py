@@ -7,9 +7,10 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 from fastapi import FastAPI
-from shared.embedded_postgres import EmbeddedPostgres
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.callers import ServiceKeys
+from platform_testing.serving import PUBLIC_URL
 from shared.settings import Mode, ServiceSettings
-from shared.testing import PUBLIC_URL, ServiceKeys
 
 MakeSettings = Callable[..., ServiceSettings]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

@@ -6,13 +6,14 @@ from typing import Any
 
 import httpx
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import PUBLIC_URL
 from shared.callers import Caller, Callers, InsufficientScope
 from shared.errors import Refusal, Unauthenticated, Unavailable
 from shared.jwks import ASK_AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS, TenantKeys
 from shared.jwt import SigningKey
 from shared.problems import headers_of, status_of
 from shared.proxies import ProxyTrust
-from shared.testing import PUBLIC_URL, FakeRegister
 
 from shared import jwks
 

@@ -3,10 +3,11 @@
 from ipaddress import ip_network
 
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import PUBLIC_URL
 from shared.callers import Caller, Callers, IpNotAllowed
 from shared.problems import status_of
 from shared.proxies import ProxyTrust, is_within, parse_networks
-from shared.testing import PUBLIC_URL, FakeRegister
 
 from .scopes import scope_of
 

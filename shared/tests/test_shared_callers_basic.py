@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import httpx
 import pytest
+from platform_testing.callers import FakeRegister, ServiceKeys, basic
+from platform_testing.serving import PUBLIC_URL
 from shared.callers import FRESH_SECONDS, STALE_SECONDS, Caller, Callers, Client, HttpRegister
 from shared.calling import ServiceClient
 from shared.errors import Unauthenticated, Unavailable
 from shared.problems import headers_of
 from shared.proxies import ProxyTrust
-from shared.testing import PUBLIC_URL, FakeRegister, ServiceKeys, basic
 
 from shared import callers as module
 

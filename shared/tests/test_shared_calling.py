@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from platform_testing.callers import ServiceKeys
 from shared.calling import ServiceClient
 from shared.errors import Unavailable
 from shared.request_frame import RequestContext, current_request
-from shared.testing import ServiceKeys
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

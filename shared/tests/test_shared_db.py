@@ -9,8 +9,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from local_platform.embedded_postgres import EmbeddedPostgres
 from shared.db import Database, OutcomeUnknown, is_passing, sqlstate_of
-from shared.embedded_postgres import EmbeddedPostgres
 from shared.errors import Conflict, Unavailable
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout

@@ -10,6 +10,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 from fastapi import Depends, FastAPI, Request, Response
+from platform_testing.serving import running
 from shared.db import Database, OutcomeUnknown
 from shared.errors import Conflict, Gone, Malformed, NotFound, Refusal, TooManyRequests, Unavailable
 from shared.idempotency import (
@@ -25,7 +26,6 @@ from shared.idempotency import (
 from shared.sealing import CannotOpen, Sealer
 from shared.service_app import create_service_app
 from shared.settings import ServiceSettings
-from shared.testing import running
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 metadata = sa.MetaData()

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 import sqlalchemy as sa
+from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.db import Database
-from shared.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.errors import Unavailable
 from shared.migrating import check_is_current, differences, downgrade, upgrade
 

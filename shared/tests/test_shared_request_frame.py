@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import PUBLIC_URL, running
 from shared.callers import Caller, Callers, require
 from shared.dependencies import provide
 from shared.errors import Conflict
@@ -18,7 +20,6 @@ from shared.proxies import ProxyTrust
 from shared.request_frame import RequestFrame, current_request
 from shared.service_app import create_service_app
 from shared.settings import ServiceSettings
-from shared.testing import PUBLIC_URL, FakeRegister, running
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI, Form, Query, Request
 from fastapi.exceptions import HTTPException
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import PUBLIC_URL, running
 from pydantic import BaseModel, ConfigDict, Field
 from shared.callers import Caller, Callers, document_credentials, require
 from shared.dependencies import provide
@@ -16,7 +18,6 @@ from shared.errors import Conflict, Unavailable
 from shared.identifiers import Identifier
 from shared.proxies import ProxyTrust
 from shared.service_app import create_service_app
-from shared.testing import PUBLIC_URL, FakeRegister, running
 from starlette.responses import Response
 
 from shared import service_app

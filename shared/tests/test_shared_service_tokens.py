@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
+from platform_testing.callers import ServiceKeys
+from platform_testing.serving import running
 from pydantic import SecretStr
 from shared.callers import require_service
 from shared.dependencies import provide
@@ -15,7 +17,6 @@ from shared.jwt import SigningKey, UnusableKey
 from shared.service_app import create_service_app
 from shared.service_tokens import LIFETIME_SECONDS, ServiceTokens
 from shared.settings import ServiceSettings
-from shared.testing import ServiceKeys, running
 
 from shared import service_tokens as module
 

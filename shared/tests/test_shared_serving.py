@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from shared.testing import ServiceKeys
+from platform_testing.callers import ServiceKeys
 
 SAMPLE = Path(__file__).with_name("served_sample.py")
 

@@ -6,9 +6,9 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from platform_testing.callers import ServiceKeys
 from pydantic import SecretStr
 from shared.settings import Mode, ServiceSettings, WrongSettings, load, read_settings, settings_config
-from shared.testing import ServiceKeys
 
 SECRET = "hush-hush-9f3a"
 

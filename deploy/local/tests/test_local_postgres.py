@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from shared.embedded_postgres import EmbeddedPostgres, PostgresStartError, free_port
+from local_platform.embedded_postgres import EmbeddedPostgres, PostgresStartError, free_port
 
 PASSWORD = "it's a secret"
 
@@ -97,7 +97,7 @@ async def test_a_busy_port_is_said_in_words(tmp_path: Path) -> None:
 async def test_a_server_that_still_runs_on_the_same_files_is_named(
     server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.embedded_postgres.LEFTOVER_SECONDS", 0.2)
+    monkeypatch.setattr("local_platform.embedded_postgres.LEFTOVER_SECONDS", 0.2)
     second = EmbeddedPostgres(server.directory, free_port())
     assert server.process is not None
     with pytest.raises(PostgresStartError, match=f"process {server.process.pid}"):

@@ -9,9 +9,11 @@ import pytest
 from partner_onboarding.app import create_app
 from partner_onboarding.register import build_register
 from partner_onboarding.settings import Settings
+from platform_testing.callers import ServiceKeys
+from platform_testing.databases import MigratedDatabase
+from platform_testing.serving import PUBLIC_URL, running
 from playwright.async_api import Browser
 from pydantic import SecretStr
-from shared.testing import PUBLIC_URL, MigratedDatabase, ServiceKeys, running
 
 from .chromium import chromium
 from .handshake_people import FakeTokens

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from partner_onboarding.links import store as links_store
 from partner_onboarding.partner_tables import handshakes
-from shared.testing import basic
+from platform_testing.callers import basic
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from partner_onboarding.clients.domain import Registration
 from partner_onboarding.register import Register
 from partner_onboarding.users.passwords import Argon2Cost
+from platform_testing.callers import ServiceKeys, basic
+from platform_testing.serving import PUBLIC_URL
 from shared.errors import NotFound
 from shared.problems import problem_response
-from shared.testing import PUBLIC_URL, ServiceKeys, basic
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from shared.testing import basic
+from platform_testing.callers import basic
 from sqlalchemy import text
 
 from .onboarding_house import House

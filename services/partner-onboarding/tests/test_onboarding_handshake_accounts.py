@@ -14,7 +14,7 @@ from partner_onboarding.mail.service import Mails
 from partner_onboarding.partner_tables import mails
 from partner_onboarding.tables import users
 from partner_onboarding.token_client import TokenClient
-from shared.testing import PUBLIC_URL
+from platform_testing.serving import PUBLIC_URL
 from sqlalchemy import func, select, update
 
 from .handshake_partner import Partner

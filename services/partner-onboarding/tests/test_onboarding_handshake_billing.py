@@ -15,7 +15,7 @@ from partner_onboarding.billing.domain import month_of, parse_month, period_star
 from partner_onboarding.billing.service import Billing
 from partner_onboarding.links.service import Links
 from partner_onboarding.settings import Settings
-from shared.testing import running
+from platform_testing.serving import running
 
 from .handshake_partner import Partner, TurnedClock
 from .onboarding_house import FAST, House

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from partner_onboarding.app import create_app
 from partner_onboarding.settings import Settings
-from shared.testing import running
+from platform_testing.serving import running
 
 from .handshake_partner import Partner
 from .onboarding_house import FAST, House

@@ -10,8 +10,8 @@ from partner_onboarding.handshakes.service import Handshakes
 from partner_onboarding.partner_tables import agreements, handshakes, links, mails
 from partner_onboarding.settings import Settings
 from partner_onboarding.tables import users
+from platform_testing.serving import running
 from shared.errors import Unavailable
-from shared.testing import running
 from sqlalchemy import func, select
 
 from .handshake_partner import Partner

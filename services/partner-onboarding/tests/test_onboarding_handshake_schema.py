@@ -20,6 +20,8 @@ from partner_onboarding.clients.domain import Registration
 from partner_onboarding.links import store as links_store
 from partner_onboarding.register import Register, build_register
 from partner_onboarding.settings import Settings
+from platform_testing.callers import basic
+from platform_testing.serving import running
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -27,7 +29,6 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from shared.testing import basic, running
 
 from .onboarding_house import FAST
 

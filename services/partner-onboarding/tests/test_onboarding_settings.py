@@ -4,9 +4,9 @@ import base64
 
 import pytest
 from partner_onboarding.settings import Settings
+from platform_testing.callers import ServiceKeys
 from pydantic import SecretStr
 from shared.settings import WrongSettings, read_settings
-from shared.testing import ServiceKeys
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 OTHER_KEY = base64.b64encode(bytes(range(1, 33))).decode()

@@ -4,11 +4,13 @@ import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.databases import MigratedDatabase, new_database
+from platform_testing.serving import PUBLIC_URL, running
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
-from shared.embedded_postgres import EmbeddedPostgres
 from shared.settings import Mode
-from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, new_database, running
 
 from .parties import Platform, Vendor
 from .processes import LedgerProcess, environment, onboarding, processes

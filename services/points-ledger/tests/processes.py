@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager, contextmanager
 
 import httpx
 import uvicorn
-from shared.embedded_postgres import end_with_parent, free_port
-from shared.testing import FakeRegister, ServiceKeys
+from local_platform.embedded_postgres import end_with_parent, free_port
+from platform_testing.callers import FakeRegister, ServiceKeys
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse

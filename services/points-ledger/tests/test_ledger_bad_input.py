@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import httpx
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
-from shared.testing import FakeRegister, running
 
 from .parties import EAI, Platform, Vendor
 from .refusals import JSON, NO_ID, NO_JSON, NO_OBJECT, NO_POINTS, is_failed, is_problem, no_trace, raw_body

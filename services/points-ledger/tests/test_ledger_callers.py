@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import PUBLIC_URL, running
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
-from shared.testing import PUBLIC_URL, FakeRegister, running
 
 from .parties import EAI, Platform, Vendor
 from .refusals import JSON, is_failed, is_problem, no_trace

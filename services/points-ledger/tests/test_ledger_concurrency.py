@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import httpx
 import pytest
-from shared.embedded_postgres import EmbeddedPostgres
-from shared.testing import FakeRegister
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.callers import FakeRegister
 
 from .adding_up import what_does_not_add_up
 from .parties import Platform, Vendor

@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.serving import running
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
-from shared.testing import FakeRegister, ServiceKeys, running
 
 from .parties import EAI, Platform, Vendor
 

@@ -4,8 +4,8 @@ import asyncpg
 import httpx
 import orjson
 import pytest
+from platform_testing.databases import MigratedDatabase
 from points_ledger.verifying import verify
-from shared.testing import MigratedDatabase
 
 from .parties import EAI, Platform, Vendor
 

@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import httpx
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
-from shared.testing import FakeRegister, running
 
 from .adding_up import what_does_not_add_up
 from .parties import Platform, Vendor

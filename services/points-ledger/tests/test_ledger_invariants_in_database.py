@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from points_ledger.tables import metadata
-from shared.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.migrating import differences, downgrade, upgrade
 from sqlalchemy.ext.asyncio import create_async_engine
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from local_platform.embedded_postgres import EmbeddedPostgres
 from points_ledger import store
 from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import Commit, Confirm, State, Transaction
 from points_ledger.ledger import Ledger, Order, Outcome
 from points_ledger.store import AccountKey, AnswerKey, KeptAnswer
 from shared.db import Database
-from shared.embedded_postgres import EmbeddedPostgres
 from shared.errors import Refusal
 from shared.idempotency import Answer
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.databases import new_database
 from points_ledger import queries, store
 from shared.db import Database
-from shared.embedded_postgres import EmbeddedPostgres
-from shared.testing import new_database
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -14,6 +14,8 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
 from schemathesis import GenerationMode
@@ -23,7 +25,6 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from shared.testing import FakeRegister, running
 
 from .parties import EAI, Platform
 

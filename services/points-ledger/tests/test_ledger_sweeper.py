@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import httpx
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from points_ledger import queries
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
-from shared.testing import FakeRegister, running
 from sqlalchemy.exc import ProgrammingError
 
 from .parties import Platform, Vendor

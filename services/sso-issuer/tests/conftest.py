@@ -1,4 +1,4 @@
-"""A running issuer, its raw tables, and the world around it (`sso_issuer.testing`)."""
+"""A running issuer, its raw tables, and the world around it (`platform_testing.issuer_world`)."""
 
 import base64
 import secrets
@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 from fastapi import FastAPI
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.databases import MigratedDatabase
+from platform_testing.issuer_world import FakeLedger, FakeOnboarding, World
+from platform_testing.serving import PUBLIC_URL, running
 from shared.callers import Client
 from shared.settings import Mode
-from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, running
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sso_issuer.app import create_app
 from sso_issuer.settings import Settings
-from sso_issuer.testing import FakeLedger, FakeOnboarding, World
 from starlette.types import Receive, Scope, Send
 
 MakeSettings = Callable[..., Settings]

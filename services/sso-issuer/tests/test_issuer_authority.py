@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 import sqlalchemy as sa
-from shared.testing import PUBLIC_URL
+from platform_testing.issuer_world import REDIRECT_URI, World, body_of, claims_of, header_of, verify_independently
+from platform_testing.serving import PUBLIC_URL
 from sso_issuer.tables import authority_events
-from sso_issuer.testing import REDIRECT_URI, World, body_of, claims_of, header_of, verify_independently
 
 with warnings.catch_warnings():
     # It would rather have a successor of httpx, which this platform does not use.

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from shared.testing import PUBLIC_URL
+from platform_testing.issuer_world import World, assemble, body_of, claims_of, encode, hmac_sha256
+from platform_testing.serving import PUBLIC_URL
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.tables import authority_events, used_assertions
-from sso_issuer.testing import World, assemble, body_of, claims_of, encode, hmac_sha256
 
 with warnings.catch_warnings():
     # It would rather have a successor of httpx, which this platform does not use.

@@ -3,9 +3,9 @@
 from typing import Any
 
 import httpx
-from shared.testing import PUBLIC_URL
+from platform_testing.issuer_world import REDIRECT_URI, World, body_of
+from platform_testing.serving import PUBLIC_URL
 from sso_issuer.settings import Settings
-from sso_issuer.testing import REDIRECT_URI, World, body_of
 
 PER_NETWORK = Settings.model_fields["refused_requests_per_address"].default
 PER_CLIENT = Settings.model_fields["refused_codes_per_client"].default

@@ -8,12 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from shared.errors import Unavailable
-from shared.testing import PUBLIC_URL
-from sso_issuer.authority import store
-from sso_issuer.keys.domain import Algorithm
-from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
-from sso_issuer.testing import (
+from platform_testing.issuer_world import (
     REDIRECT_URI,
     World,
     assemble,
@@ -23,6 +18,11 @@ from sso_issuer.testing import (
     header_of,
     hmac_sha256,
 )
+from platform_testing.serving import PUBLIC_URL
+from shared.errors import Unavailable
+from sso_issuer.authority import store
+from sso_issuer.keys.domain import Algorithm
+from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
 from starlette.responses import JSONResponse, Response
 
 VERIFIER = "a-verifier-of-at-least-forty-three-characters-0123"

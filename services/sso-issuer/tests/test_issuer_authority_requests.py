@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 import sqlalchemy as sa
+from platform_testing.issuer_world import REDIRECT_URI, World, body_of
 from sso_issuer.tables import authority_events
-from sso_issuer.testing import REDIRECT_URI, World, body_of
 
 CHALLENGE = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 Auth = tuple[str, str]

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
+from platform_testing.issuer_world import World, claims_of, verify_independently
+from platform_testing.serving import PUBLIC_URL
 from shared.cross_site import foreign_origin, origin_of
-from shared.testing import PUBLIC_URL
 from sso_issuer.redirects.pages import language_of
 from sso_issuer.tables import issuances
-from sso_issuer.testing import World, claims_of, verify_independently
 from starlette.responses import Response
 
 FRONT_END = "https://app.example"

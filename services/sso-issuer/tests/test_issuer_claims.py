@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from platform_testing.issuer_world import World, claims_of, header_of, verify_independently
 from sso_issuer.redirects.domain import destination
-from sso_issuer.testing import World, claims_of, header_of, verify_independently
 from sso_issuer.vendors.domain import Delivery
 
 

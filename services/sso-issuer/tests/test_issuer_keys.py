@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
+from platform_testing.callers import FakeRegister
+from platform_testing.issuer_world import World, header_of, verify_independently
+from platform_testing.serving import running
 from shared.errors import Unavailable
 from shared.sealing import CannotOpen, Sealer
-from shared.testing import FakeRegister, running
 from sqlalchemy.exc import IntegrityError
 from sso_issuer.app import create_app
 from sso_issuer.keys import published, store
 from sso_issuer.keys.domain import KEY_SET_LIFETIME, LONGEST_TOKEN, PUBLISHED_AHEAD
 from sso_issuer.keys.material import thumbprint
 from sso_issuer.tables import keys, vendor_secrets
-from sso_issuer.testing import World, header_of, verify_independently
 
 _TIMES = ("published_at", "signs_from", "activated_at", "retiring_at", "published_until", "retired_at")
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from sso_issuer.testing import World
+from platform_testing.issuer_world import World
 
 CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "redirect": ("POST", "/sso/v1/redirects", {"user_id": "user-1", "vendor_id": "shop"}),

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from platform_testing.issuer_world import World
+from platform_testing.serving import PUBLIC_URL
 from pydantic import ValidationError
 from shared.migrating import differences
 from shared.settings import Mode
-from shared.testing import PUBLIC_URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sso_issuer.__main__ import cli
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.tables import metadata
-from sso_issuer.testing import World
 from typer.testing import CliRunner, Result
 
 

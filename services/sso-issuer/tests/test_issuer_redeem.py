@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
-from sso_issuer.keys.domain import Algorithm
-from sso_issuer.tables import issuances, redemptions
-from sso_issuer.testing import (
+from platform_testing.issuer_world import (
     World,
     assemble,
     claims_of,
@@ -20,6 +18,8 @@ from sso_issuer.testing import (
     hmac_sha256,
     rsa_public_key,
 )
+from sso_issuer.keys.domain import Algorithm
+from sso_issuer.tables import issuances, redemptions
 from starlette.responses import Response
 
 Sign = Callable[[bytes], bytes]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from platform_testing.issuer_world import World, claims_of
 from shared.errors import Unavailable
 from sso_issuer.redirects import store
 from sso_issuer.tables import issuances
-from sso_issuer.testing import World, claims_of
 from starlette.responses import JSONResponse, Response
 
 

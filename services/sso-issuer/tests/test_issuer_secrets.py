@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from platform_testing.issuer_world import World, header_of, verify_independently
 from sqlalchemy.exc import IntegrityError
 from sso_issuer.tables import vendor_secrets
-from sso_issuer.testing import World, header_of, verify_independently
 
 
 async def _rows(world: World) -> list[dict[str, Any]]:

@@ -1,10 +1,11 @@
 """Vendors: agreed on by an administrator, seen by their own tenant only."""
 
 import pytest
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.issuer_world import World
+from platform_testing.serving import running
 from shared.settings import Mode
-from shared.testing import FakeRegister, ServiceKeys, running
 from sso_issuer.app import create_app
-from sso_issuer.testing import World
 
 
 async def test_a_vendor_is_created_once_and_then_changed(world: World) -> None:

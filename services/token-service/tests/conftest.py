@@ -6,8 +6,10 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.databases import MigratedDatabase
+from platform_testing.serving import PUBLIC_URL, running
 from shared.settings import Mode
-from shared.testing import PUBLIC_URL, FakeRegister, MigratedDatabase, ServiceKeys, running
 from token_service.app import create_app
 from token_service.settings import Settings
 

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from shared.testing import FakeRegister
+from platform_testing.callers import FakeRegister
 
 from .campaign_house import OFFER, ORDER, House, refusal
 

@@ -18,7 +18,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from shared.testing import PUBLIC_URL, MigratedDatabase, ServiceKeys, basic
+from platform_testing.callers import ServiceKeys, basic
+from platform_testing.databases import MigratedDatabase
+from platform_testing.serving import PUBLIC_URL
 from token_service.__main__ import cli
 from typer.testing import CliRunner, Result
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import asyncpg
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from shared.errors import Unavailable
-from shared.testing import FakeRegister, running
 from token_service.app import create_app
 from token_service.counting.kinds import kind_of
 from token_service.tokens.domain import CallerKind

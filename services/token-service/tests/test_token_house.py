@@ -4,11 +4,12 @@ import base64
 
 import pytest
 import sqlalchemy as sa
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from pydantic import ValidationError
-from shared.embedded_postgres import EmbeddedPostgres
 from shared.migrating import differences, downgrade, upgrade
 from shared.settings import Mode
-from shared.testing import FakeRegister, running
 from token_service.app import create_app
 from token_service.tables import metadata
 

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.testing import FakeRegister
+from platform_testing.callers import FakeRegister
 from token_service.imports.csv_lists import RecordTooLong, encode, records_of, texts_of
 
 from .campaign_house import House, refusal

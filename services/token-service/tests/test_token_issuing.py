@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from shared.testing import FakeRegister
+from platform_testing.callers import FakeRegister
 
 from .campaign_house import ORDER, House, refusal
 

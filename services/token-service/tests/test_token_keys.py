@@ -6,9 +6,10 @@ import os
 from datetime import timedelta
 
 import pytest
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from shared.errors import Unavailable
 from shared.sealing import Sealer, parse_key_encryption_keys
-from shared.testing import FakeRegister, running
 from token_service.app import create_app
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences

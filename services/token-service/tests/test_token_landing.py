@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from shared.testing import FakeRegister, running
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from token_service.app import create_app
 
 from .campaign_house import OFFER, House, flipped

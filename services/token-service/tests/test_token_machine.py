@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from shared.testing import FakeRegister, running
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from token_service.app import create_app
 
 from .campaign_house import House

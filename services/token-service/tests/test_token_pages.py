@@ -14,8 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import uvicorn
 from axe_playwright_python.async_playwright import Axe
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import PUBLIC_URL, running
 from playwright.async_api import Browser, async_playwright
-from shared.testing import PUBLIC_URL, FakeRegister, running
 from starlette.types import ASGIApp
 from token_service.app import create_app
 from token_service.pages.languages import LANGUAGES, load_texts

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from shared.embedded_postgres import EmbeddedPostgres
-from shared.testing import new_database
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.databases import new_database
 from token_service.tokens import store
 
 

@@ -9,6 +9,8 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.serving import running
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -16,7 +18,6 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from shared.testing import FakeRegister, ServiceKeys, running
 from token_service.app import create_app
 
 from .campaign_house import OFFER, House

@@ -3,8 +3,8 @@
 import base64
 
 import pytest
+from platform_testing.callers import ServiceKeys
 from shared.settings import WrongSettings, read_settings
-from shared.testing import ServiceKeys
 from token_service.settings import Settings
 
 KEYS = ServiceKeys()

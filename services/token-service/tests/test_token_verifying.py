@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from shared.testing import FakeRegister, running
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import running
 from token_service.app import create_app
 from token_service.tokens.format import Plain, expiry_minute_of
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from shared.embedded_postgres import PostgresStartError, end_with_present_parent
 
 from local_platform.browser import NoBrowser, find_or_install_browser
 from local_platform.commands import CommandFailed
 from local_platform.compose import ComposeFailed, NoDocker
 from local_platform.console import Terminal
 from local_platform.containers import Containers, GatewayDoesNotAnswer, state_of_containers
+from local_platform.embedded_postgres import PostgresStartError, end_with_present_parent
 from local_platform.gateway import transport_to
 from local_platform.handshake_journey import HandshakeJourney
 from local_platform.integration_journey import IntegrationJourney

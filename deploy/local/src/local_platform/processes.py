@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from shared.embedded_postgres import end_with_parent
+
+from local_platform.embedded_postgres import end_with_parent
 
 POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.2

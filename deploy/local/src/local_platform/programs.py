@@ -6,9 +6,8 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 
-from shared.embedded_postgres import EmbeddedPostgres
-
 from local_platform.demonstration import Client
+from local_platform.embedded_postgres import EmbeddedPostgres
 from local_platform.environments import SHOP, Environments, Service
 from local_platform.gateway import gateway_command, gateway_environment
 from local_platform.ports import Ports

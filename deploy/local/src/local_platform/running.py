@@ -6,11 +6,10 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from shared.embedded_postgres import EmbeddedPostgres
-
 from local_platform.commands import Commands, commands
 from local_platform.console import Terminal
 from local_platform.demonstration import describe, make_demonstration, write_demo_json
+from local_platform.embedded_postgres import EmbeddedPostgres
 from local_platform.environments import SERVICES, Environments, Service
 from local_platform.journey import Journey
 from local_platform.ports import Ports, busy_ports

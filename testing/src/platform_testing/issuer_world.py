@@ -15,12 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from fastapi import FastAPI
 from shared.callers import Client
-from shared.testing import PUBLIC_URL, FakeRegister
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+
+from platform_testing.callers import FakeRegister
+from platform_testing.serving import PUBLIC_URL
 
 REDIRECT_URI = "https://app.example/connected?from=points"
 

