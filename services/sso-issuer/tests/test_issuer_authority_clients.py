@@ -16,8 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from platform_testing.issuer_world import World, assemble, body_of, claims_of, encode, hmac_sha256
 from platform_testing.serving import PUBLIC_URL
+from shared.dependencies import provided
+from sso_issuer.authority.service import Authority
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.material import KeyPair, generate, load_private
+from sso_issuer.keys.service import Keys
 from sso_issuer.tables import authority_events, used_assertions
 
 with warnings.catch_warnings():
@@ -162,7 +165,7 @@ async def test_a_used_assertion_is_remembered_as_long_as_it_would_be_good(world:
             await connection.execute(
                 sa.update(used_assertions).where(used_assertions.c.tenant == world.tenant).values(expires_at=end)
             )
-        await world.app.state.authority.forget_expired()
+        await provided(world.app, Authority).forget_expired()
         async with world.database.connect() as connection:
             assert await connection.scalar(query) == left
 
@@ -212,7 +215,7 @@ async def _forgeries(world: World, client_id: str) -> dict[str, str]:
     public = rsa_key.public_key()
     der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    own = await world.app.state.keys.signing_key(world.tenant, Algorithm.ES256)
+    own = await provided(world.app, Keys).signing_key(world.tenant, Algorithm.ES256)
     mine = generate(Algorithm.ES256)
     return {
         "unsigned": assemble({"alg": "none", "kid": RS256.kid}, claims, lambda _: b""),

@@ -19,9 +19,12 @@ from platform_testing.issuer_world import (
     hmac_sha256,
 )
 from platform_testing.serving import PUBLIC_URL
+from shared.dependencies import provided
 from shared.errors import Unavailable
 from sso_issuer.authority import store
+from sso_issuer.authority.service import Authority
 from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.service import Keys
 from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
 from starlette.responses import JSONResponse, Response
 
@@ -156,7 +159,7 @@ async def test_a_replay_that_overtakes_leaves_no_token_either(world: World) -> N
     auth = _third_party(world)
     code = world.give_code(auth[0], CHALLENGE)
     digest = hashlib.sha256(code.encode()).digest()
-    audit = world.app.state.authority._audit
+    audit = provided(world.app, Authority)._audit
     await audit.spoil_code(world.tenant, digest, client_id=auth[0], request_id="replay")
     assert _error(await _redeem(world, auth, code)) == "invalid_grant"
     assert await _reasons(world, "issued") == []
@@ -282,7 +285,7 @@ async def test_introspection_never_guesses(world: World) -> None:
 async def test_an_expired_token_is_not_good(world: World) -> None:
     auth = _third_party(world)
     token = await _token(world, auth)
-    key = await world.app.state.keys.signing_key(world.tenant, Algorithm.ES256)
+    key = await provided(world.app, Keys).signing_key(world.tenant, Algorithm.ES256)
     now = int(datetime.now(UTC).timestamp())
     expired = key.sign(claims_of(token) | {"iat": now - 600, "exp": now - 1}, "at+jwt")
     assert not await _is_active(world, auth, expired)
@@ -293,8 +296,8 @@ async def test_an_expired_token_is_not_good(world: World) -> None:
 
 async def _forgeries(world: World, auth: Auth, token: str) -> dict[str, str]:
     header, claims = header_of(token), claims_of(token)
-    key = await world.app.state.keys.signing_key(world.tenant, Algorithm.ES256)
-    other = await world.app.state.keys.signing_key("t-elsewhere", Algorithm.ES256)
+    key = await provided(world.app, Keys).signing_key(world.tenant, Algorithm.ES256)
+    other = await provided(world.app, Keys).signing_key("t-elsewhere", Algorithm.ES256)
     (public,) = [jwk for jwk in await world.jwks() if jwk["kid"] == header["kid"]]
 
     def signed(typ: str = "at+jwt", by: Any = key, **changed: Any) -> str:
@@ -367,12 +370,12 @@ async def test_what_has_run_out_is_forgotten_and_the_audit_stays(world: World) -
         async with world.database.connect() as connection:
             return [await connection.scalar(query) for query in (*counted, audited)]
 
-    await world.app.state.authority.forget_expired()
+    await provided(world.app, Authority).forget_expired()
     assert await counts() == [1, 1, 2]
     async with world.database.begin() as connection:
         for table, end in ((revoked_tokens, "expires_at"), (redeemed_codes, "forget_at")):
             await connection.execute(sa.update(table).values({end: sa.func.now() - timedelta(seconds=1)}))
-    await world.app.state.authority.forget_expired()
+    await provided(world.app, Authority).forget_expired()
     assert await counts() == [0, 0, 2]
 
 

@@ -116,7 +116,7 @@ TestKeysInTime = KeysInTime.TestCase
 TestKeysInTime.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
-def test_a_key_is_relieved_on_the_day_with_its_successor_long_public() -> None:
+def test_a_key_is_succeeded_on_the_day_with_its_successor_long_public() -> None:
     keys = domain.publish([], _fresh(0, BEGIN), BEGIN, SCHEDULE)
     eve = BEGIN + SCHEDULE.rotate_every - SCHEDULE.publish_ahead
     assert not domain.is_rotation_due(keys, eve - timedelta(seconds=1), SCHEDULE)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from platform_testing.callers import FakeRegister
 from platform_testing.issuer_world import World, header_of, verify_independently
 from platform_testing.serving import running
+from shared.dependencies import provided
 from shared.errors import Unavailable
 from shared.sealing import CannotOpen, Sealer
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +18,7 @@ from sso_issuer.app import create_app
 from sso_issuer.keys import published, store
 from sso_issuer.keys.domain import KEY_SET_LIFETIME, LONGEST_TOKEN, PUBLISHED_AHEAD
 from sso_issuer.keys.material import thumbprint
+from sso_issuer.keys.service import Keys
 from sso_issuer.tables import keys, vendor_secrets
 
 _TIMES = ("published_at", "signs_from", "activated_at", "retiring_at", "published_until", "retired_at")
@@ -37,7 +39,7 @@ async def _let_pass(world: World, time: timedelta) -> None:
             .where(keys.c.tenant == world.tenant)
             .values({name: keys.c[name] - earlier for name in _TIMES})
         )
-    await world.app.state.keys.advance_due()
+    await provided(world.app, Keys).advance_due()
 
 
 async def _rotate(world: World, **wish: Any) -> dict[str, Any]:
@@ -165,7 +167,7 @@ async def test_the_age_of_the_keys_can_be_watched(world: World) -> None:
     earlier = {name: keys.c[name] - timedelta(days=1000) for name in _TIMES}
     async with world.database.begin() as connection:
         await connection.execute(sa.update(keys).where(keys.c.tenant == world.tenant).values(earlier))
-    await world.app.state.keys.tell_ages()
+    await provided(world.app, Keys).report_ages()
     ages = {
         line.split('"')[1]: float(line.split()[1])
         for line in (await world.client.get("/metrics")).text.splitlines()
@@ -183,7 +185,7 @@ async def test_several_replicas_rotate_once(world: World, make_settings: Any, re
             moved = {name: keys.c[name] - earlier for name in _TIMES}
             await connection.execute(sa.update(keys).where(keys.c.tenant == world.tenant).values(moved))
         replica = create_app(make_settings(), register=register)
-        await asyncio.gather(*(app.state.keys.advance_due() for app in (world.app, replica) for _ in range(4)))
+        await asyncio.gather(*(provided(app, Keys).advance_due() for app in (world.app, replica) for _ in range(4)))
         assert [row["state"] for row in await _rows(world)] == ["active", "next"]
 
 

@@ -11,11 +11,13 @@ import sqlalchemy as sa
 from platform_testing.issuer_world import World
 from platform_testing.serving import PUBLIC_URL
 from pydantic import ValidationError
+from shared.dependencies import provided
 from shared.migrating import differences
 from shared.settings import Mode
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sso_issuer.__main__ import cli
 from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.service import Keys
 from sso_issuer.tables import metadata
 from typer.testing import CliRunner, Result
 
@@ -113,7 +115,7 @@ def _text(value: Any) -> str:
 
 async def test_an_access_token_of_the_tenants_authority_is_taken(world: World) -> None:
     await world.put_vendor()
-    key = await world.app.state.keys.signing_key(world.tenant, Algorithm.ES256)
+    key = await provided(world.app, Keys).signing_key(world.tenant, Algorithm.ES256)
     now = int(time.time())
     claims = {
         "iss": world.issuer,

@@ -18,7 +18,9 @@ from platform_testing.issuer_world import (
     hmac_sha256,
     rsa_public_key,
 )
+from shared.dependencies import provided
 from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.service import Keys
 from sso_issuer.tables import issuances, redemptions
 from starlette.responses import Response
 
@@ -33,7 +35,7 @@ async def _count(world: World) -> int:
 
 async def _own_signature(world: World, algorithm: Algorithm = Algorithm.ES256) -> tuple[str, Sign]:
     """The issuer's own key, as only its insides have it: for tokens that it would never sign."""
-    key = await world.app.state.keys.signing_key(world.tenant, algorithm)
+    key = await provided(world.app, Keys).signing_key(world.tenant, algorithm)
     return key.kid, key.key.sign
 
 
@@ -283,7 +285,7 @@ async def test_headers_that_do_not_fit_are_refused(world: World, altered: dict[s
 async def test_another_tenants_key_does_not_count(world: World) -> None:
     await world.put_vendor()
     claims = claims_of((await world.redirect())["token"])
-    foreign = await world.app.state.keys.signing_key("t-stranger-6", Algorithm.ES256)
+    foreign = await provided(world.app, Keys).signing_key("t-stranger-6", Algorithm.ES256)
     token = assemble({"alg": "ES256", "kid": foreign.kid, "typ": "JWT"}, claims, foreign.key.sign)
     assert await _refusal(world, token) == "invalid_signature"
 

@@ -14,19 +14,20 @@ from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
+from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
-from sso_issuer.authority.answers import is_authority_path, oauth_refusal
-from sso_issuer.authority.asking import Asking
+from sso_issuer.authority.attempt_limits import AttemptLimits
 from sso_issuer.authority.audit import Audit
 from sso_issuer.authority.authorities import Authorities
+from sso_issuer.authority.authorize import ConsentRequests
 from sso_issuer.authority.client_authentication import ClientAuthentication
-from sso_issuer.authority.guessing import Guessing
-from sso_issuer.authority.register_client import RegisterClient
+from sso_issuer.authority.client_requests import ClientRequests
+from sso_issuer.authority.errors import is_authority_path, oauth_refusal
 from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
 from sso_issuer.keys.domain import Schedule
@@ -42,6 +43,7 @@ from sso_issuer.redirects.browser import router as browser_router
 from sso_issuer.redirects.pages import Pages
 from sso_issuer.redirects.routes import router as redirects_router
 from sso_issuer.redirects.service import Redirects
+from sso_issuer.register_client import RegisterClient
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
@@ -98,23 +100,21 @@ def create_app(
     signer = Signer()
     clients = RegisterClient(to_onboarding)
 
+    redirects = Redirects(database, answers, keys, vendors, signer, ledger, onboarding, public_url=settings.public_url)
+    audit = Audit(database)
+    authority = Authority(
+        database,
+        audit,
+        keys,
+        signer,
+        clients,
+        public_url=settings.public_url,
+        lifetime_seconds=settings.access_token_seconds,
+    )
+
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        redirects = Redirects(
-            database, answers, keys, vendors, signer, ledger, onboarding, public_url=settings.public_url
-        )
-        app.state.redirects = redirects
-        audit = Audit(database)
-        app.state.authority = authority = Authority(
-            database,
-            audit,
-            keys,
-            signer,
-            clients,
-            public_url=settings.public_url,
-            lifetime_seconds=settings.access_token_seconds,
-        )
-        chores = (keys.advance_due, keys.tell_ages, answers.forget_old, authority.forget_expired)
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        chores = (keys.advance_due, keys.report_ages, answers.forget_old, authority.forget_expired)
         upkeep = asyncio.create_task(keep_up(chores, settings.upkeep_seconds))
         try:
             yield
@@ -139,36 +139,37 @@ def create_app(
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": keys.check_can_sign},
         render=_render,
     )
+    proxies: ProxyTrust = app.state.proxies
     # Access tokens are checked here as everywhere, by the published key set; only that the set is our own.
     tenant_keys = TenantKeys(f"http://{PACKAGE}", transport=httpx.ASGITransport(app))
     register = register or HttpRegister(to_onboarding)
-    callers = Callers(
-        register,
-        keys=tenant_keys,
-        public_url=settings.public_url,
-        proxies=app.state.proxies,
-    )
-    provide(app, callers, service_tokens)
-    app.state.answers = answers
-    app.state.published_keys = published
-    app.state.keys = keys
-    app.state.vendors, app.state.onboarding = vendors, onboarding
-    app.state.pages = Pages()
-    app.state.authorities = Authorities(database, keys, clients, public_url=settings.public_url)
-    app.state.asking = Asking(clients)
-    app.state.guessing = Guessing(
+    authorities = Authorities(database, keys, clients, public_url=settings.public_url)
+    limits = AttemptLimits(
         Counts.at(settings.rate_limit_url),
+        proxies,
         per_network=settings.refused_requests_per_address,
         codes_per_client=settings.refused_codes_per_client,
     )
-    app.state.client_authentication = ClientAuthentication(
-        database,
-        register,
-        clients,
-        app.state.proxies,
-        longest_assertion_seconds=settings.longest_assertion_seconds,
+    authentication = ClientAuthentication(
+        database, register, clients, proxies, longest_assertion_seconds=settings.longest_assertion_seconds
     )
-    app.state.redemptions = Redemptions(database, answers, vendors, ledger, public_url=settings.public_url)
+    provide(
+        app,
+        Callers(register, keys=tenant_keys, public_url=settings.public_url, proxies=proxies),
+        service_tokens,
+        published,
+        keys,
+        vendors,
+        onboarding,
+        redirects,
+        Redemptions(database, answers, vendors, ledger, public_url=settings.public_url),
+        Pages(),
+        authorities,
+        authority,
+        ConsentRequests(clients),
+        limits,
+        ClientRequests(authorities, authentication, authority, limits),
+    )
     for router in (
         keys_router,
         vendors_router,

@@ -23,7 +23,7 @@ class Settings(ServiceSettings):
         ..., description="`1:<base64 of 32 bytes>[,2:…]`; the highest number encrypts, all decrypt."
     )
     rotate_after: timedelta = Field(
-        timedelta(days=30), description="How long a key signs before it is relieved, ISO 8601 (`P30D`)."
+        timedelta(days=30), description="How long a key signs before its successor takes over, ISO 8601 (`P30D`)."
     )
     access_token_seconds: int = Field(
         LONGEST_ACCESS_TOKEN_SECONDS,

@@ -13,10 +13,10 @@ from sso_issuer.authority import store
 from sso_issuer.authority.assertions import ALGORITHMS
 from sso_issuer.authority.client_authentication import METHODS
 from sso_issuer.authority.domain import GrantType
-from sso_issuer.authority.register_client import RegisterClient
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.published import TenantNotFound
 from sso_issuer.keys.service import Keys
+from sso_issuer.register_client import RegisterClient
 
 #: What a consent may open; `clients:admin` is the operators' own.
 SCOPES: Final = (

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from sso_issuer.authority import assertions, store
 from sso_issuer.authority.domain import AuthorityClient, InvalidClient, InvalidRequest, Kind
-from sso_issuer.authority.register_client import RegisterClient
+from sso_issuer.register_client import RegisterClient
 
 METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
+from shared.identifiers import Identifier
 from shared.times import Timestamp
 
 from sso_issuer.authority.domain import EventKind
 
 
-class MetadataOut(BaseModel):
+class MetadataBody(BaseModel):
     """RFC 8414, and what OpenID Connect Discovery requires beside it."""
 
     issuer: str
@@ -33,7 +34,7 @@ class MetadataOut(BaseModel):
     id_token_signing_alg_values_supported: list[str] = Field(description="The same; there are no ID tokens here.")
 
 
-class TokenOut(BaseModel):
+class AccessTokenBody(BaseModel):
     """An access token (RFC 6749, 5.1)."""
 
     model_config = ConfigDict(
@@ -50,7 +51,7 @@ class TokenOut(BaseModel):
     scope: str = Field(description="What the token opens, separated by blanks.")
 
 
-class IntrospectionOut(BaseModel):
+class IntrospectionBody(BaseModel):
     """RFC 7662; of a token that is not good only that."""
 
     active: bool
@@ -66,7 +67,7 @@ class IntrospectionOut(BaseModel):
     jti: str | None = None
 
 
-class EventOut(BaseModel):
+class EventBody(BaseModel):
     """One row of the audit; never the token."""
 
     event_id: str
@@ -84,12 +85,23 @@ class EventOut(BaseModel):
     expires_at: Timestamp | None = Field(description="Of a token that was issued.")
 
 
-class EventPage(BaseModel):
-    events: list[EventOut]
+class EventsQuery(BaseModel):
+    """A page of the audit, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client_id: Identifier | None = Field(None, description="Of one client: what it asked, and its tokens.")
+    event: EventKind | None = None
+    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
+    limit: int = Field(50, ge=1, le=200)
+
+
+class EventsBody(BaseModel):
+    events: list[EventBody]
     next_cursor: str | None = Field(description="Ask with it for older ones; null at the end.")
 
 
-class ErrorOut(BaseModel):
+class ErrorBody(BaseModel):
     """A refusal (RFC 6749, 5.2)."""
 
     error: str
@@ -127,6 +139,6 @@ INTROSPECTION_FORM: Final = _form(
     ["token"], token=_text("An access token."), token_type_hint=_text("Not needed: there is one kind.")
 )
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": {"model": ErrorOut, "description": "Refused"},
-    "5XX": {"model": ErrorOut, "description": "Failed"},
+    "4XX": {"model": ErrorBody, "description": "Refused"},
+    "5XX": {"model": ErrorBody, "description": "Failed"},
 }

@@ -27,10 +27,10 @@ from sso_issuer.authority.domain import (
     UnsupportedGrantType,
 )
 from sso_issuer.authority.forms import needed
-from sso_issuer.authority.register_client import RefusedCode, RegisterClient
 from sso_issuer.authority.store import Revocation, TakenCode
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
+from sso_issuer.register_client import RefusedCode, RegisterClient
 from sso_issuer.signer import Signer
 
 

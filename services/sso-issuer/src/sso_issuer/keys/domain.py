@@ -83,7 +83,7 @@ def advance(keys: Sequence[Key], now: datetime, schedule: Schedule) -> list[Key]
 
 
 def is_rotation_due(keys: Sequence[Key], now: datetime, schedule: Schedule) -> bool:
-    """Whether a new key must be published now so that the active one is relieved in time."""
+    """Whether a new key must be published now so that it can take over from the active one in time."""
     if any(key.state is KeyState.NEXT for key in keys):
         return False
     active = next((key for key in keys if key.state is KeyState.ACTIVE), None)

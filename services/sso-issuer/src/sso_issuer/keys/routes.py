@@ -4,15 +4,18 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request, Response
 from shared.callers import Caller, document_credentials, require
+from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Tenant
 
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
 from sso_issuer.keys.published import KeySetDocument, PublishedKeys
-from sso_issuer.keys.schemas import JwksOut, RotatedKey, RotationIn, RotationOut
+from sso_issuer.keys.schemas import JwksBody, RotatedKeyBody, RotatedKeysBody, RotationBody
 from sso_issuer.keys.service import Keys, Rotation
 
 router = APIRouter(tags=["keys"])
+
+Published = Annotated[PublishedKeys, needs(PublishedKeys)]
 
 _CACHED: Final = {
     "Cache-Control": f"public, max-age={int(KEY_SET_LIFETIME.total_seconds())}",
@@ -21,15 +24,13 @@ _CACHED: Final = {
 }
 
 
-@router.get("/.well-known/jwks.json", summary="The public keys of all tenants", response_model=JwksOut)
-async def all_keys(request: Request) -> Response:
-    published: PublishedKeys = request.app.state.published_keys
+@router.get("/.well-known/jwks.json", summary="The public keys of all tenants", response_model=JwksBody)
+async def all_keys(request: Request, published: Published) -> Response:
     return _answer(request, await published.document(None))
 
 
-@router.get("/tenants/{tenant}/jwks.json", summary="The public keys of a tenant's authority", response_model=JwksOut)
-async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request) -> Response:
-    published: PublishedKeys = request.app.state.published_keys
+@router.get("/tenants/{tenant}/jwks.json", summary="The public keys of a tenant's authority", response_model=JwksBody)
+async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request, published: Published) -> Response:
     return _answer(request, await published.document(tenant))
 
 
@@ -37,24 +38,23 @@ async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request) -> Re
     "/sso/v1/keys/rotate",
     summary="Replace the tenant's signing keys",
     status_code=201,
-    response_model=RotationOut,
-    responses={200: {"model": RotationOut, "description": "A successor was waiting already."}},
+    response_model=RotatedKeysBody,
+    responses={200: {"model": RotatedKeysBody, "description": "A successor was waiting already."}},
     dependencies=document_credentials(),
 )
 async def rotate_keys(
-    request: Request,
+    keys: Annotated[Keys, needs(Keys)],
     caller: Annotated[Caller, require("sso:admin")],
     key: IdempotencyKey,
-    body: RotationIn | None = None,
+    body: RotationBody | None = None,
 ) -> Response:
-    keys: Keys = request.app.state.keys
-    wish = (body or RotationIn()).wish()
+    wish = (body or RotationBody()).wish()
     answer = await keys.rotate_once(caller.tenant, caller.client_id, wish, key=key, shape=_rotated)
     return answer.response()
 
 
 def _rotated(rotations: list[Rotation]) -> Answer:
-    shown = RotationOut(keys=[RotatedKey.of(rotation) for rotation in rotations])
+    shown = RotatedKeysBody(keys=[RotatedKeyBody.of(rotation) for rotation in rotations])
     is_new = any(rotation.is_new for rotation in rotations)
     return Answer.of(201 if is_new else 200, shown.model_dump(mode="json"))
 

@@ -7,7 +7,7 @@ from sso_issuer.keys.domain import Algorithm, Key, KeyState
 from sso_issuer.keys.service import Rotation, RotationWish
 
 
-class RotationIn(BaseModel):
+class RotationBody(BaseModel):
     """How keys are to be replaced."""
 
     model_config = ConfigDict(
@@ -27,13 +27,13 @@ class RotationIn(BaseModel):
         return RotationWish(algorithm=self.algorithm, immediately=self.immediately, revoke_former=self.revoke_former)
 
 
-class FormerKey(BaseModel):
+class FormerKeyBody(BaseModel):
     kid: str
     state: KeyState
     published_until: Timestamp | None = Field(description="Null while it still signs, and after a revocation.")
 
 
-class RotatedKey(BaseModel):
+class RotatedKeyBody(BaseModel):
     """What came of it for one algorithm."""
 
     algorithm: Algorithm
@@ -41,10 +41,10 @@ class RotatedKey(BaseModel):
     state: KeyState
     published_at: Timestamp
     signs_from: Timestamp = Field(description="From then on new tokens carry this kid.")
-    former: FormerKey | None
+    former: FormerKeyBody | None
 
     @classmethod
-    def of(cls, rotation: Rotation) -> "RotatedKey":
+    def of(cls, rotation: Rotation) -> "RotatedKeyBody":
         key = rotation.successor
         return cls(
             algorithm=key.algorithm,
@@ -56,11 +56,11 @@ class RotatedKey(BaseModel):
         )
 
 
-class RotationOut(BaseModel):
-    keys: list[RotatedKey]
+class RotatedKeysBody(BaseModel):
+    keys: list[RotatedKeyBody]
 
 
-class JwkOut(BaseModel):
+class JwkBody(BaseModel):
     """A public key, RFC 7517."""
 
     model_config = ConfigDict(extra="allow")
@@ -71,12 +71,12 @@ class JwkOut(BaseModel):
     alg: Algorithm
 
 
-class JwksOut(BaseModel):
-    keys: list[JwkOut]
+class JwksBody(BaseModel):
+    keys: list[JwkBody]
 
 
-def _former(key: Key) -> FormerKey:
-    return FormerKey(
+def _former(key: Key) -> FormerKeyBody:
+    return FormerKeyBody(
         kid=key.kid,
         state=key.state,
         published_until=key.published_until if key.state is KeyState.RETIRING else None,

@@ -189,7 +189,7 @@ class Keys:
             )
         return len(due)
 
-    async def tell_ages(self) -> None:
+    async def report_ages(self) -> None:
         """Tells the metrics how old the keys are that sign."""
         async with self._database.transaction() as connection:
             ages = await store.read_greatest_ages(connection)

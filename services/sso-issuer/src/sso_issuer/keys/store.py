@@ -65,7 +65,7 @@ async def write_keys(
 async def find_due(connection: AsyncConnection, schedule: Schedule) -> list[tuple[str, Algorithm]]:
     """Whose keys time alone should have moved by now."""
     waiting = keys.alias("waiting")
-    is_relieved = sa.exists().where(
+    has_successor = sa.exists().where(
         waiting.c.tenant == keys.c.tenant,
         waiting.c.algorithm == keys.c.algorithm,
         waiting.c.state == KeyState.NEXT.value,
@@ -76,7 +76,7 @@ async def find_due(connection: AsyncConnection, schedule: Schedule) -> list[tupl
         sa.and_(
             keys.c.state == KeyState.ACTIVE.value,
             keys.c.activated_at <= sa.func.now() - (schedule.rotate_every - schedule.publish_ahead),
-            ~is_relieved,
+            ~has_successor,
         ),
     )
     rows = await connection.execute(

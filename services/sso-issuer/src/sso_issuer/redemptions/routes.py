@@ -4,19 +4,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from shared.callers import Caller, document_credentials, require
+from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 
-from sso_issuer.redemptions.schemas import RedeemedOut, TokenIn
+from sso_issuer.redemptions.schemas import RedeemedBody, TokenBody
 from sso_issuer.redemptions.service import Redeemed, Redemptions
 
 router = APIRouter(prefix="/sso/v1/tokens", tags=["redemptions"], dependencies=document_credentials())
 
 
-@router.post("/redeem", summary="Take a token back, once", response_model=RedeemedOut)
+@router.post("/redeem", summary="Take a token back, once", response_model=RedeemedBody)
 async def redeem_token(
-    body: TokenIn, request: Request, caller: Annotated[Caller, require("points:redeem")], key: IdempotencyKey
+    body: TokenBody,
+    request: Request,
+    redemptions: Annotated[Redemptions, needs(Redemptions)],
+    caller: Annotated[Caller, require("points:redeem")],
+    key: IdempotencyKey,
 ) -> Response:
-    redemptions: Redemptions = request.app.state.redemptions
     answer = await redemptions.redeem_once(
         caller, body.token, request_id=request.state.request_id, key=key, shape=_answer_of
     )

@@ -4,7 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.jwt import MAX_TOKEN_CHARACTERS
 
 
-class TokenIn(BaseModel):
+class TokenBody(BaseModel):
     """A token as the vendor received it."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": "eyJhbGciOi…"}]})
@@ -12,7 +12,7 @@ class TokenIn(BaseModel):
     token: str = Field(strict=True, min_length=1, max_length=MAX_TOKEN_CHARACTERS)
 
 
-class RedeemedOut(BaseModel):
+class RedeemedBody(BaseModel):
     """The token's claims, in the vendor's spelling, and beside them what the ledger says now."""
 
     model_config = ConfigDict(extra="allow")

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 from shared.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of, origin_of
+from shared.dependencies import needs, provided
 from shared.errors import Refusal, Unauthenticated
 from shared.idempotency import IdempotencyKey
 from shared.identifiers import Identifier
@@ -16,7 +17,7 @@ from sso_issuer.onboarding_client import OnboardingClient, Session
 from sso_issuer.redirects.domain import Asker
 from sso_issuer.redirects.pages import Pages, language_of, weight_of
 from sso_issuer.redirects.routes import answer_of
-from sso_issuer.redirects.schemas import RedirectOut
+from sso_issuer.redirects.schemas import RedirectBody
 from sso_issuer.redirects.service import Redirects
 from sso_issuer.vendors.domain import Delivery
 from sso_issuer.vendors.service import Vendors
@@ -24,6 +25,8 @@ from sso_issuer.vendors.service import Vendors
 router = APIRouter(prefix="/sso/v1/redeem", tags=["redirects"])
 
 VendorId = Annotated[Identifier, Path()]
+Onboarding = Annotated[OnboardingClient, needs(OnboardingClient)]
+PagesPart = Annotated[Pages, needs(Pages)]
 
 SESSION_COOKIE: Final = "session"
 LANGUAGE_COOKIE: Final = "lang"
@@ -45,16 +48,22 @@ class NotSignedIn(Unauthenticated):
 @router.post(
     "/{vendor_id}",
     summary="Send the signed-in user to a vendor",
-    response_model=RedirectOut,
+    response_model=RedirectBody,
     status_code=201,
     responses={
         200: {"description": "A page that posts the token to the vendor", "content": {"text/html": {}}},
         303: {"description": "To the vendor, or to the sign-in page"},
     },
 )
-async def redeem(vendor_id: VendorId, request: Request, key: IdempotencyKey) -> Response:
+async def redeem(
+    vendor_id: VendorId,
+    request: Request,
+    onboarding: Onboarding,
+    redirects: Annotated[Redirects, needs(Redirects)],
+    pages: PagesPart,
+    key: IdempotencyKey,
+) -> Response:
     async def send(session: Session) -> Response:
-        redirects: Redirects = request.app.state.redirects
         asker = Asker(tenant=session.tenant, client_id=None, request_id=request.state.request_id)
         if _wants_json(request):
             # No client id contains a colon (Basic ends it there): a user's keys and a client's never meet.
@@ -67,33 +76,35 @@ async def redeem(vendor_id: VendorId, request: Request, key: IdempotencyKey) -> 
         if redirect.delivery is Delivery.QUERY:
             # Not RedirectResponse: it would spell the vendor's own query anew.
             return Response(status_code=303, headers={"Location": redirect.url})
-        pages: Pages = request.app.state.pages
         return pages.post(redirect, _language(request))
 
-    return await _with_session(request, vendor_id, send)
+    return await _with_session(request, onboarding, vendor_id, send)
 
 
 @router.get("/{vendor_id}", summary="Ask the signed-in user whether to go on", include_in_schema=False)
-async def ask_to_redeem(vendor_id: VendorId, request: Request) -> Response:
+async def ask_to_redeem(
+    vendor_id: VendorId,
+    request: Request,
+    onboarding: Onboarding,
+    vendors: Annotated[Vendors, needs(Vendors)],
+    pages: PagesPart,
+) -> Response:
     """Where the sign-in page leads back to. Opening it changes nothing: mail scanners open every link."""
 
     async def ask(session: Session) -> Response:
-        vendors: Vendors = request.app.state.vendors
-        pages: Pages = request.app.state.pages
         vendor = await vendors.find(session.tenant, vendor_id)
         return pages.ask(vendor_id, vendor.agreement.name, _language(request))
 
-    return await _with_session(request, vendor_id, ask)
+    return await _with_session(request, onboarding, vendor_id, ask)
 
 
 @router.options("/{vendor_id}", include_in_schema=False)
-async def preflight(vendor_id: VendorId, request: Request) -> Response:
+async def preflight(vendor_id: VendorId, request: Request, onboarding: Onboarding) -> Response:
     """A browser asks for its front end. It sends no cookie along, so any tenant's origin is let in here; the
     request itself is held to the origins of the user's own tenant."""
     origin = foreign_origin_of(request)
     headers = {"Allow": _ALLOWED_METHODS, "Vary": "Origin"}
     if origin is not None:
-        onboarding: OnboardingClient = request.app.state.onboarding
         if origin == OPAQUE or not await onboarding.is_origin_allowed(origin):
             raise CrossSiteRequest
         headers |= _cors_headers(request) | {
@@ -104,11 +115,13 @@ async def preflight(vendor_id: VendorId, request: Request) -> Response:
     return Response(status_code=204, headers=headers)
 
 
-async def _with_session(request: Request, vendor_id: str, use: Callable[[Session], Awaitable[Response]]) -> Response:
+async def _with_session(
+    request: Request, onboarding: OnboardingClient, vendor_id: str, use: Callable[[Session], Awaitable[Response]]
+) -> Response:
     """Answers a signed-in user of our own pages, or of the tenant's front ends; others get what fits them."""
     cors: dict[str, str] = {}
     try:
-        session, is_foreign = await _admit(request)
+        session, is_foreign = await _admit(request, onboarding)
         if is_foreign:
             cors = _cors_headers(request)
         if session is not None:
@@ -129,13 +142,12 @@ async def _with_session(request: Request, vendor_id: str, use: Callable[[Session
     return response
 
 
-async def _admit(request: Request) -> tuple[Session | None, bool]:
+async def _admit(request: Request, onboarding: OnboardingClient) -> tuple[Session | None, bool]:
     """The session that a request comes with, and whether it comes from another site that may do this.
 
     Raises:
         CrossSiteRequest: from another site, and not from a front end of the user's tenant.
     """
-    onboarding: OnboardingClient = request.app.state.onboarding
     origin = foreign_origin_of(request) if request.method == "POST" else None
     if origin == OPAQUE:
         raise CrossSiteRequest
@@ -178,8 +190,7 @@ def render_refusal(refusal: Refusal, request: Request) -> Response:
 
 def _refused(request: Request, refusal: Refusal) -> Response:
     if _weight(request, "text/html") > 0 and not _wants_json(request):
-        pages: Pages = request.app.state.pages
-        return pages.refused(refusal, request.state.request_id, _language(request))
+        return provided(request.app, Pages).refused(refusal, request.state.request_id, _language(request))
     response = problem_response(refusal, request)
     if isinstance(refusal, Unauthenticated):
         # The usual challenge names Basic, for which browsers would open a window of their own.

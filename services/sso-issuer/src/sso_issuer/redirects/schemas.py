@@ -10,7 +10,7 @@ from sso_issuer.redirects.domain import ListedIssuance, Redirect
 from sso_issuer.vendors.domain import Delivery
 
 
-class RedirectIn(BaseModel):
+class RedirectOrderBody(BaseModel):
     """Whom to send where."""
 
     model_config = ConfigDict(
@@ -21,7 +21,7 @@ class RedirectIn(BaseModel):
     vendor_id: Identifier
 
 
-class RedirectOut(BaseModel):
+class RedirectBody(BaseModel):
     """All that is needed to send the user there: open `url`, or post `fields` to it."""
 
     vendor_id: str
@@ -33,7 +33,7 @@ class RedirectOut(BaseModel):
     expires_at: Timestamp
 
     @classmethod
-    def of(cls, redirect: Redirect) -> "RedirectOut":
+    def of(cls, redirect: Redirect) -> "RedirectBody":
         return cls(
             vendor_id=redirect.vendor_id,
             delivery=redirect.delivery,
@@ -45,7 +45,7 @@ class RedirectOut(BaseModel):
         )
 
 
-class IssuanceOut(BaseModel):
+class IssuanceBody(BaseModel):
     """What was issued, never the token."""
 
     jti: str
@@ -62,7 +62,7 @@ class IssuanceOut(BaseModel):
     redeemed_at: Timestamp | None
 
     @classmethod
-    def of(cls, issuance: ListedIssuance) -> "IssuanceOut":
+    def of(cls, issuance: ListedIssuance) -> "IssuanceBody":
         return cls(
             jti=issuance.jti,
             user_id=issuance.user_id,
@@ -79,6 +79,17 @@ class IssuanceOut(BaseModel):
         )
 
 
-class IssuancePage(BaseModel):
-    issuances: list[IssuanceOut]
+class IssuancesQuery(BaseModel):
+    """A page of the audit, newest first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: Identifier | None = None
+    vendor_id: Identifier | None = None
+    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
+    limit: int = Field(50, ge=1, le=200)
+
+
+class IssuancesBody(BaseModel):
+    issuances: list[IssuanceBody]
     next_cursor: str | None = Field(description="Ask with it for older ones; null at the end.")

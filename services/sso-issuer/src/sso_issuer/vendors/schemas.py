@@ -20,7 +20,7 @@ from sso_issuer.vendors.domain import (
 _Seconds = Annotated[int, Field(strict=True, ge=0, le=int(LONGEST_OVERLAP.total_seconds()))]
 
 
-class VendorIn(BaseModel):
+class AgreementBody(BaseModel):
     """An agreement with a vendor; what is left out has its default."""
 
     model_config = ConfigDict(
@@ -63,7 +63,7 @@ class VendorIn(BaseModel):
         )
 
 
-class VendorOut(BaseModel):
+class VendorBody(BaseModel):
     """A vendor, and what it needs to verify tokens."""
 
     vendor_id: str
@@ -80,7 +80,7 @@ class VendorOut(BaseModel):
     updated_at: Timestamp
 
     @classmethod
-    def of(cls, vendor: Vendor, issuer: str) -> "VendorOut":
+    def of(cls, vendor: Vendor, issuer: str) -> "VendorBody":
         agreement = vendor.agreement
         return cls(
             vendor_id=vendor.vendor_id,
@@ -98,12 +98,21 @@ class VendorOut(BaseModel):
         )
 
 
-class VendorPage(BaseModel):
-    vendors: list[VendorOut]
+class VendorsQuery(BaseModel):
+    """A page of the tenant's vendors, by their ids."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: Identifier | None = Field(None, description="`next_cursor` of the page before")
+    limit: int = Field(100, ge=1, le=200)
+
+
+class VendorsBody(BaseModel):
+    vendors: list[VendorBody]
     next_cursor: str | None = Field(description="Ask with it for what follows; null at the end.")
 
 
-class SecretIn(BaseModel):
+class SecretRotationBody(BaseModel):
     """How a new secret takes over."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
@@ -114,12 +123,12 @@ class SecretIn(BaseModel):
     )
 
 
-class FormerSecret(BaseModel):
+class FormerSecretBody(BaseModel):
     kid: str
     expires_at: Timestamp
 
 
-class SecretOut(BaseModel):
+class SecretBody(BaseModel):
     """A secret, this once."""
 
     vendor_id: str
@@ -128,13 +137,13 @@ class SecretOut(BaseModel):
     algorithm: Literal["HS256"] = "HS256"
     created_at: Timestamp
     signs_from: Timestamp
-    former: FormerSecret | None
+    former: FormerSecretBody | None
 
 
-class NamedVendor(BaseModel):
+class NamedVendorBody(BaseModel):
     vendor_id: str
     name: str
 
 
-class NamedVendors(BaseModel):
-    vendors: list[NamedVendor]
+class NamedVendorsBody(BaseModel):
+    vendors: list[NamedVendorBody]

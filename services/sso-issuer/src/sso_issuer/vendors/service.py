@@ -13,7 +13,7 @@ from shared.sealing import Sealer
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sso_issuer.keys.domain import Algorithm
+from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
 from sso_issuer.keys.store import read_clock
 from sso_issuer.vendors import domain, store
@@ -80,6 +80,10 @@ class Vendors:
             if "vendors_audience_key" in str(error.orig):
                 raise domain.AudienceTaken from None
             raise
+
+    def issuer_of(self, tenant: str) -> str:
+        """The `iss` on which the tenant's vendors insist."""
+        return issuer_of(self._public_url, tenant)
 
     async def find(self, tenant: str, vendor_id: str) -> Vendor:
         """Raises VendorNotFound, also for another tenant's vendor."""

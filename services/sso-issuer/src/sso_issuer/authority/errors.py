@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
+from shared.dependencies import provided
 from shared.errors import Refusal, TooManyRequests, Unauthenticated, Unavailable, Unexpected
 from shared.problems import headers_of, request_id_of, status_of
 from starlette.requests import Request
@@ -43,9 +44,8 @@ def oauth_refusal(refusal: Refusal, request: Request) -> Response:
     A person whose browser is on its way to the consent gets a page.
     """
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        pages: Pages = request.app.state.pages
         language = language_of(request.headers.get("accept-language"))
-        return pages.refused(refusal, request_id_of(request), language)
+        return provided(request.app, Pages).refused(refusal, request_id_of(request), language)
     body = {
         "error": error_of(refusal),
         "error_description": description_of(refusal),

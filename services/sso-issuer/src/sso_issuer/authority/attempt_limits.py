@@ -1,43 +1,49 @@
-"""Guessing is slowed down: refused requests are counted, by the network they come from and by the client they prove."""
+"""Limits on refused attempts: counted by the network they come from and by the client that they prove."""
 
 from typing import Final
 
 from shared.errors import Refusal, TooManyRequests, Unavailable
+from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts, RateLimit
+from starlette.types import Scope
 
 from sso_issuer.authority.domain import AuthorityClient, InvalidGrant
 
 _WINDOW_SECONDS: Final = 60
 
 
-class Guessing:
+class AttemptLimits:
     """Refuses further attempts after too many that were refused within a minute.
 
-    By network and not by the client that somebody claims to be: else anybody could keep a client out. Secrets have 256
-    random bits, and codes as well; what is held back here is the work, and the rows of the audit.
+    By network and not by the client that a request claims to come from: else anybody could keep a client out. Secrets
+    and codes have 256 random bits; the limits hold back the work, and the rows of the audit.
 
     Args:
         per_network: requests without a good client's proof.
         codes_per_client: codes that were not good, of a client that has proven who it is.
     """
 
-    def __init__(self, counts: Counts, *, per_network: int, codes_per_client: int) -> None:
+    def __init__(self, counts: Counts, proxies: ProxyTrust, *, per_network: int, codes_per_client: int) -> None:
+        self._proxies = proxies
         self._per_network = RateLimit(counts, per_network, _WINDOW_SECONDS, "authority-network")
         self._codes_per_client = RateLimit(counts, codes_per_client, _WINDOW_SECONDS, "authority-codes")
 
-    async def check_network(self, network: str) -> None:
+    async def check_network(self, scope: Scope) -> None:
         """Raises TooManyRequests, saying when to try again."""
-        await self._per_network.check(network)
+        await self._per_network.check(self._network_of(scope))
 
     async def check_codes(self, client: AuthorityClient) -> None:
         """Raises TooManyRequests, saying when to try again."""
         await self._codes_per_client.check(client.tenant, client.client_id)
 
-    async def note(self, refusal: Refusal, network: str, client: AuthorityClient | None) -> None:
-        """Counts a refusal of whom it tells something about; passing trouble is nobody's fault."""
+    async def note(self, refusal: Refusal, scope: Scope, client: AuthorityClient | None) -> None:
+        """Counts a refusal against the client that has proven itself, else against the network of the request."""
         if isinstance(refusal, (Unavailable, TooManyRequests)):
             return
         if client is None:
-            await self._per_network.note(network)
+            await self._per_network.note(self._network_of(scope))
         elif isinstance(refusal, InvalidGrant):
             await self._codes_per_client.note(client.tenant, client.client_id)
+
+    def _network_of(self, scope: Scope) -> str:
+        return self._proxies.client_network(scope) or "unknown"

@@ -7,7 +7,7 @@ from shared.errors import Malformed
 
 from sso_issuer.authority.domain import InvalidRequest
 from sso_issuer.authority.forms import needed
-from sso_issuer.authority.register_client import RegisterClient
+from sso_issuer.register_client import RegisterClient
 
 
 class UnsupportedResponseType(Malformed):
@@ -17,7 +17,7 @@ class UnsupportedResponseType(Malformed):
         super().__init__("The response type here is code.")
 
 
-class Asking:
+class ConsentRequests:
     """Sends a tenant admin's browser on."""
 
     def __init__(self, register: RegisterClient) -> None:
