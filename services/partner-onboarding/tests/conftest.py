@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from partner_onboarding.app import create_app
-from partner_onboarding.register import build_register
+from partner_onboarding.register.build import build_register
 from partner_onboarding.settings import Settings
 from platform_testing.callers import ServiceKeys
 from platform_testing.databases import MigratedDatabase

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-from partner_onboarding.links import store as links_store
-from partner_onboarding.partner_tables import handshakes
+from partner_onboarding.handshake.links import store as links_store
+from partner_onboarding.handshake.tables import handshakes
 from platform_testing.callers import basic
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection

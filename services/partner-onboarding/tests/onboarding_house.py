@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from partner_onboarding.clients.domain import Registration
-from partner_onboarding.register import Register
-from partner_onboarding.users.passwords import Argon2Cost
+from partner_onboarding.register.build import Register
+from partner_onboarding.register.clients.domain import Registration
+from partner_onboarding.register.users.passwords import Argon2Cost
 from platform_testing.callers import ServiceKeys, basic
 from platform_testing.serving import PUBLIC_URL
 from shared.errors import NotFound

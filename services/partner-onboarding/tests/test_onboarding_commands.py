@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from partner_onboarding.__main__ import cli
-from partner_onboarding.audit.domain import APPLICANT
-from partner_onboarding.integrations.schemas import RequestToSubmit
-from partner_onboarding.register import build_register
+from partner_onboarding.register.audit.domain import APPLICANT
+from partner_onboarding.register.build import build_register
 from partner_onboarding.settings import Settings
+from partner_onboarding.third_parties.build import build_third_parties
+from partner_onboarding.third_parties.integrations.schemas import RequestToSubmit
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
@@ -151,7 +152,7 @@ async def submit(settings: Settings, tenant: str) -> str:
     register = build_register(settings)
     async with register.database.transaction() as connection:
         wish = RequestToSubmit.model_validate(REQUEST).wish()
-        receipt = await register.integrations.submit(connection, tenant, wish, by=APPLICANT)
+        receipt = await build_third_parties(register).integrations.submit(connection, tenant, wish, by=APPLICANT)
     await register.close()
     return receipt.request_id
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from partner_onboarding.audit.domain import SHELL
-from partner_onboarding.consents.domain import Consent, next_consent
+from partner_onboarding.register.audit.domain import SHELL
+from partner_onboarding.third_parties.consents.domain import Consent, next_consent
 from sqlalchemy import text
 
 from .integration_partner import (

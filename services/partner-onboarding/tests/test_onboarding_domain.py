@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from partner_onboarding.addresses import is_web_address, local_path, origin_of
-from partner_onboarding.clients.domain import MalformedClient, Registration, Secret, checked, rotate
-from partner_onboarding.clients.secret_hashing import SecretHashing, new_secret
-from partner_onboarding.sessions.domain import key_of, new_cookie
-from partner_onboarding.users.domain import (
+from partner_onboarding.register.clients.domain import MalformedClient, Registration, Secret, checked, rotate
+from partner_onboarding.register.clients.secret_hashing import SecretHashing, new_secret
+from partner_onboarding.register.sessions.domain import key_of, new_cookie
+from partner_onboarding.register.users.domain import (
     MalformedUser,
     checked_password,
     checked_profile,

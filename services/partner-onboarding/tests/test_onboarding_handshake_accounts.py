@@ -9,11 +9,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from partner_onboarding.mail.delivery import FileDelivery
-from partner_onboarding.mail.service import Mails
-from partner_onboarding.partner_tables import mails
-from partner_onboarding.tables import users
-from partner_onboarding.token_client import TokenClient
+from partner_onboarding.handshake.mail.delivery import FileDelivery
+from partner_onboarding.handshake.mail.service import Mails
+from partner_onboarding.handshake.mail.token_client import TokenClient
+from partner_onboarding.register.tables import mails, users
 from platform_testing.serving import PUBLIC_URL
 from sqlalchemy import func, select, update
 

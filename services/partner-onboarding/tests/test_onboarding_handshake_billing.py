@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
 from partner_onboarding.app import create_app
-from partner_onboarding.billing.domain import month_of, parse_month, period_start, periods_due
-from partner_onboarding.billing.service import Billing
-from partner_onboarding.links.service import Links
+from partner_onboarding.handshake.links.billing import Billing
+from partner_onboarding.handshake.links.periods import month_of, parse_month, period_start, periods_due
+from partner_onboarding.handshake.links.service import Links
 from partner_onboarding.settings import Settings
 from platform_testing.serving import running
 

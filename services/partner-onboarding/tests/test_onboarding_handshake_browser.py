@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from partner_onboarding.tables import clients
+from partner_onboarding.register.tables import clients
 from playwright.async_api import Browser, BrowserContext, Page
 from sqlalchemy import update
 from starlette.responses import HTMLResponse

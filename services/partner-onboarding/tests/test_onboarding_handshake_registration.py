@@ -6,10 +6,10 @@ import secrets
 import httpx
 import pytest
 from partner_onboarding.app import create_app
-from partner_onboarding.handshakes.service import Handshakes
-from partner_onboarding.partner_tables import agreements, handshakes, links, mails
+from partner_onboarding.handshake.handshakes.service import Handshakes
+from partner_onboarding.handshake.tables import agreements, handshakes, links
+from partner_onboarding.register.tables import mails, users
 from partner_onboarding.settings import Settings
-from partner_onboarding.tables import users
 from platform_testing.serving import running
 from shared.errors import Unavailable
 from sqlalchemy import func, select

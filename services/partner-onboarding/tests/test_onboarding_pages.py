@@ -5,7 +5,7 @@ from importlib import resources
 from string import Formatter
 
 import pytest
-from partner_onboarding.pages.languages import LANGUAGES, read_texts
+from partner_onboarding.languages import LANGUAGES, read_texts
 
 from .onboarding_house import House, hidden_fields
 
@@ -196,7 +196,7 @@ async def test_what_goes_wrong_inside_is_said_without_telling_of_the_inside(
         raise RuntimeError("the secret of the inside")
 
     await house.sign_in(await house.user())
-    monkeypatch.setattr("partner_onboarding.sessions.store.find_session", broken)
+    monkeypatch.setattr("partner_onboarding.register.sessions.store.find_session", broken)
     for headers in (HTML, {}):
         answer = await house.http.get("/account", headers=headers)
         assert answer.status_code == 500

@@ -246,7 +246,7 @@ async def test_passwords_are_compared_in_one_normal_form(house: House) -> None:
 
 async def test_sign_ins_beyond_the_queue_are_asked_to_come_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = house.register.passwords
-    monkeypatch.setattr("partner_onboarding.users.passwords.MAX_WAITING", 1)
+    monkeypatch.setattr("partner_onboarding.register.users.passwords.MAX_WAITING", 1)
     async with passwords.turn(), passwords.turn():
         waiting = asyncio.ensure_future(passwords.turn().__aenter__())
         await asyncio.sleep(0)

@@ -15,11 +15,11 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from partner_onboarding.mail.delivery import NotDelivered, SmtpDelivery, SmtpServer
-from partner_onboarding.mail.domain import Mail
-from partner_onboarding.mail.letters import letter
-from partner_onboarding.pages.languages import load_texts
-from partner_onboarding.users.domain import Profile
+from partner_onboarding.handshake.mail.delivery import NotDelivered, SmtpDelivery, SmtpServer
+from partner_onboarding.handshake.mail.domain import Mail
+from partner_onboarding.handshake.mail.letters import letter
+from partner_onboarding.languages import load_texts
+from partner_onboarding.register.users.domain import Profile
 
 USER, PASSWORD = "mailer", "a password of the platform's"
 

@@ -1,9 +1,8 @@
-"""Builds the service; with `register`, the only place where its parts are put together."""
+"""Builds the service: the only place where its parts are put together."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Final
 
 import httpx
@@ -20,31 +19,42 @@ from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
-from partner_onboarding.audit.routes import audit_routes
-from partner_onboarding.clients.own_register import OwnRegister
-from partner_onboarding.clients.routes import client_routes
 from partner_onboarding.clock import Clock, database_clock
-from partner_onboarding.consents.routes import consent_routes
-from partner_onboarding.integrations.routes import integration_routes
-from partner_onboarding.internal import internal_routes
-from partner_onboarding.issuer_client import IssuerClient
-from partner_onboarding.ledger_client import LedgerClient
-from partner_onboarding.onboarding import build_onboarding, key_for
-from partner_onboarding.pages.account import account_routes
+from partner_onboarding.handshake.account.issuer_client import IssuerClient
+from partner_onboarding.handshake.account.ledger_client import LedgerClient
+from partner_onboarding.handshake.build import build_handshake
+from partner_onboarding.handshake.pages.account import account_routes
+from partner_onboarding.handshake.pages.confirmation import confirmation_routes
+from partner_onboarding.handshake.pages.documents import PATH_OF, document_routes
+from partner_onboarding.handshake.pages.registration import RegistrationPages, registration_routes
+from partner_onboarding.handshake.pages.unlinking import unlinking_routes
+from partner_onboarding.handshake.partners.routes import init_hot_route, partner_routes
 from partner_onboarding.pages.failures import page_or_problem
 from partner_onboarding.pages.rendering import Pages
-from partner_onboarding.pages.sign_in import sign_in_routes
 from partner_onboarding.pages.static_files import static_routes
-from partner_onboarding.pages.third_parties import third_party_pages
-from partner_onboarding.partners.routes import init_hot_route
-from partner_onboarding.register import build_register
-from partner_onboarding.sessions.domain import SessionRules
-from partner_onboarding.sessions.service import Sessions
-from partner_onboarding.sessions.throttle import SignInThrottle
+from partner_onboarding.register.audit.routes import audit_routes
+from partner_onboarding.register.build import build_register
+from partner_onboarding.register.clients.own_register import OwnRegister
+from partner_onboarding.register.clients.routes import client_routes
+from partner_onboarding.register.internal import internal_routes
+from partner_onboarding.register.own_account.service import OwnAccount
+from partner_onboarding.register.pages.own_account import own_account_routes
+from partner_onboarding.register.pages.sign_in import sign_in_routes
+from partner_onboarding.register.sign_in.service import SignIn
+from partner_onboarding.register.sign_in.throttle import SignInThrottle
+from partner_onboarding.register.tables import idempotent_answers
+from partner_onboarding.register.users.passwords import Argon2Cost
+from partner_onboarding.register.users.routes import user_routes
 from partner_onboarding.settings import Settings
-from partner_onboarding.tables import idempotent_answers
-from partner_onboarding.users.passwords import Argon2Cost
-from partner_onboarding.users.routes import user_routes
+from partner_onboarding.third_parties.build import build_third_parties
+from partner_onboarding.third_parties.consents.internal import internal_consent_routes
+from partner_onboarding.third_parties.consents.routes import consent_routes
+from partner_onboarding.third_parties.integrations.routes import integration_routes
+from partner_onboarding.third_parties.pages.applying import applying_routes
+from partner_onboarding.third_parties.pages.consents import consent_pages
+from partner_onboarding.third_parties.pages.operated_clients import operated_client_routes
+from partner_onboarding.third_parties.pages.operations import operation_routes
+from partner_onboarding.third_parties.pages.setup import setup_routes
 
 _TIDY_EVERY_SECONDS: Final = 600.0
 _log = structlog.get_logger("partner_onboarding")
@@ -84,31 +94,27 @@ def create_app(
         per_address=settings.wrong_passwords_per_address,
         window_seconds=settings.wrong_passwords_window_seconds,
     )
-    sessions = Sessions(
-        register.database,
-        register.profiles,
-        register.passwords,
-        throttle,
-        SessionRules(
-            idle=timedelta(seconds=settings.session_idle_seconds),
-            lifetime=timedelta(seconds=settings.session_lifetime_seconds),
-        ),
+    sessions = register.sessions
+    sign_in = SignIn(register.database, register.profiles, register.passwords, throttle, sessions)
+    handshake = build_handshake(register, counts, clock, tokens_transport)
+    third_parties = build_third_parties(register)
+    own_account = OwnAccount(
+        register.database, register.profiles, register.passwords, throttle, sessions, handshake.belongings
     )
-    onboarding = build_onboarding(settings, register, sessions, throttle, counts, clock, tokens_transport)
-    pages = Pages(key_for("form tokens", settings), always_secure=settings.mode is Mode.PRODUCTION)
+    pages = Pages(settings.key_for("form tokens"), always_secure=settings.mode is Mode.PRODUCTION)
 
     async def tidy_up() -> None:
         await sessions.tidy_up()
         await answers.forget_old()
-        await register.consents.tidy_up()
-        await onboarding.handshakes.tidy_up()
+        await third_parties.consents.tidy_up()
+        await handshake.handshakes.tidy_up()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         chores = [
             asyncio.create_task(_repeat(register.clients.write_last_uses, settings.last_used_every_seconds)),
             asyncio.create_task(_repeat(tidy_up, _TIDY_EVERY_SECONDS)),
-            *(asyncio.create_task(_repeat(chore, seconds)) for chore, seconds in onboarding.chores()),
+            *(asyncio.create_task(_repeat(chore, seconds)) for chore, seconds in handshake.chores()),
         ]
         try:
             yield
@@ -116,7 +122,7 @@ def create_app(
             for chore in chores:
                 chore.cancel()
             await asyncio.gather(*chores, return_exceptions=True)
-            await onboarding.close()
+            await handshake.close()
             await _try(register.clients.write_last_uses)
             await ledger_service.aclose()
             await issuer_service.aclose()
@@ -133,36 +139,59 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": check_database},
         render=page_or_problem(pages),
-        hot_routes=init_hot_route(onboarding.handshakes, onboarding.door),
+        hot_routes=init_hot_route(handshake.handshakes, handshake.access),
     )
     callers = app.state.callers = Callers(
         OwnRegister(register.clients), keys=keys, public_url=settings.public_url, proxies=app.state.proxies
     )
     provide(app, callers, service_tokens)
-    app.state.partner_door = onboarding.door
-    for routes in onboarding.routes(pages, answers):
-        app.include_router(routes)
-    app.include_router(client_routes(register.clients, answers))
-    app.include_router(user_routes(register.users))
+    app.state.partner_access = handshake.access
     request_limit = RateLimit(counts, settings.integration_requests_per_address, 3600, "integration-requests")
-    app.include_router(integration_routes(register.integrations, request_limit, answers))
-    app.include_router(consent_routes(register.consents, sessions))
-    app.include_router(audit_routes(register.audit))
-    app.include_router(internal_routes(register.clients, register.users, sessions, register.tenants, register.consents))
-    app.include_router(sign_in_routes(pages, sessions))
-    app.include_router(
+    documents = {
+        "terms": settings.terms_url or PATH_OF["terms"],
+        "privacy": settings.privacy_url or PATH_OF["privacy"],
+    }
+    versions = {"terms": settings.terms_version, "privacy": settings.privacy_version}
+    users, tenants, clients = register.users, register.tenants, register.clients
+    consents, integrations, links = third_parties.consents, third_parties.integrations, handshake.links
+    for routes in (
+        partner_routes(handshake.handshakes, links, handshake.billing, answers),
+        client_routes(clients, answers),
+        user_routes(users),
+        integration_routes(integrations, request_limit, answers),
+        consent_routes(consents, sessions),
+        audit_routes(register.audit),
+        internal_routes(clients, users, sessions, tenants),
+        internal_consent_routes(consents),
+        document_routes(pages, versions),
+        confirmation_routes(pages, handshake.mails),
+        registration_routes(
+            RegistrationPages(
+                pages,
+                sessions,
+                users,
+                tenants,
+                handshake.handshakes,
+                links,
+                handshake.registrations,
+                handshake.access,
+                documents,
+            )
+        ),
+        unlinking_routes(pages, sessions, links),
+        own_account_routes(pages, sessions, own_account),
+        sign_in_routes(pages, sessions, sign_in),
         account_routes(
-            pages,
-            sessions,
-            register.users,
-            register.tenants,
-            onboarding.links,
-            LedgerClient(ledger_service),
-            IssuerClient(issuer_service),
-        )
-    )
-    app.include_router(third_party_pages(pages, sessions, register, request_limit, settings.public_url))
-    app.include_router(static_routes())
+            pages, sessions, users, tenants, links, LedgerClient(ledger_service), IssuerClient(issuer_service)
+        ),
+        applying_routes(pages, integrations, request_limit, register.database),
+        operation_routes(pages, sessions, integrations, register.audit, register.database),
+        operated_client_routes(pages, sessions, clients, register.database),
+        setup_routes(pages, sessions, consents, tenants, users),
+        consent_pages(pages, sessions, consents, tenants, users, settings.public_url),
+        static_routes(),
+    ):
+        app.include_router(routes)
     return app
 
 

@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import hashlib
+import hmac
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -100,6 +102,10 @@ class Settings(ServiceSettings):
     @property
     def pepper_bytes(self) -> bytes:
         return _decoded(self.secret_pepper)
+
+    def key_for(self, purpose: str) -> bytes:
+        """A key of its own for each purpose, drawn from the pepper so that all replicas have the same."""
+        return hmac.digest(self.pepper_bytes, f"partner-onboarding {purpose}".encode(), hashlib.sha256)
 
     @property
     def account_name_key_bytes(self) -> bytes:

@@ -1,1 +1,1 @@
-"""Pages for people: plain HTML that works without JavaScript, in German and English."""
+"""What all pages share: the frame, forms, the language of a request. Knows no house."""

@@ -10,9 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from partner_onboarding.languages import COOKIE as LANGUAGE_COOKIE
+from partner_onboarding.languages import LANGUAGES, Texts, language_of, load_texts, template_functions
 from partner_onboarding.pages.forms import FORM_COOKIE, PROOF_FIELD, SESSION_COOKIE, FormTokens
-from partner_onboarding.pages.languages import COOKIE as LANGUAGE_COOKIE
-from partner_onboarding.pages.languages import LANGUAGES, Texts, language_of, load_texts, template_functions
 from partner_onboarding.pages.scopes import words_of
 
 _YEAR_SECONDS: Final = 365 * 86_400

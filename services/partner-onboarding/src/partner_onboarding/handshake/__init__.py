@@ -1,0 +1,1 @@
+"""The registration handshake: codes, registrations, links with their billing, partners, and mail."""

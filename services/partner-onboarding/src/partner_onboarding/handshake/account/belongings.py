@@ -1,0 +1,46 @@
+"""What the handshake keeps of a person: agreements, and links with the months that were assigned."""
+
+from typing import Any
+
+from shared.times import iso
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.handshake.links import assignments as assignments_store
+from partner_onboarding.handshake.links import store as links_store
+from partner_onboarding.handshake.links.service import Links
+from partner_onboarding.handshake.registrations import store as registrations_store
+
+
+class HandshakeBelongings:
+    """`register.own_account.Belongings` of this house."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    async def tell(self, connection: AsyncConnection, tenant: str, user_id: str) -> dict[str, Any]:
+        """`agreements` and `partners`, the oldest first."""
+        agreements = await registrations_store.agreements_of(connection, tenant, user_id)
+        links = await links_store.history_of(connection, tenant, user_id)
+        assigned = await assignments_store.assignments_of_user(connection, tenant, user_id)
+        return {
+            "agreements": [
+                {"document": document, "version": version, "language": language, "agreed_at": iso(at)}
+                for document, version, language, at in agreements
+            ],
+            "partners": [
+                {
+                    "name": name,
+                    "linked_at": iso(link.linked_at),
+                    "activated_at": None if link.activated_at is None else iso(link.activated_at),
+                    "removed_at": None if link.removed_at is None else iso(link.removed_at),
+                    "months_assigned": [
+                        iso(at) for client_id, n, at in assigned if (client_id, n) == (link.client_id, link.n)
+                    ],
+                }
+                for name, link in links
+            ],
+        }
+
+    async def end(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
+        """Undoes all links. What partners were billed for stays, under an id that leads to nobody any more."""
+        await self._links.remove_all(connection, tenant, user_id)

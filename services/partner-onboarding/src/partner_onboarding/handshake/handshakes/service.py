@@ -1,0 +1,231 @@
+"""Use cases about handshakes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from shared.db import Database
+from shared.group_commit import GroupCommit
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.clock import Clock
+from partner_onboarding.handshake.handshakes import store
+from partner_onboarding.handshake.handshakes.codes import CodeKeeping
+from partner_onboarding.handshake.handshakes.domain import (
+    CODE,
+    LIFETIME,
+    REDEEMABLE_FOR,
+    Codes,
+    ForeignCode,
+    Handshake,
+    HandshakeExpired,
+    HandshakeNotCompleted,
+    HandshakeNotFound,
+    HandshakeRedeemed,
+    MalformedAuthorizationCode,
+    UnknownCode,
+    UsedCode,
+    check_usable,
+    landing,
+    masked,
+    new_code,
+)
+from partner_onboarding.handshake.links import store as links_store
+from partner_onboarding.register.users import store as users_store
+from partner_onboarding.register.users.domain import UserNotFound
+
+_KEPT_FOR: Final = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A partner asks for a pair of codes; `hint` is masked already."""
+
+    tenant: str
+    client_id: str
+    hint: str | None
+
+
+class Handshakes:
+    """The handshakes of all partners."""
+
+    def __init__(self, database: Database, keeping: CodeKeeping, clock: Clock) -> None:
+        self._database = database
+        self._keeping = keeping
+        self._clock = clock
+        self._line = GroupCommit(self._write, name="handshakes")
+
+    async def begin(self, tenant: str, client_id: str, hint: str | None) -> Codes:
+        """A new pair of codes, kept together with those that others ask for at the same moment.
+
+        Args:
+            hint: for whom the partner asks; only a veiled form of it is kept.
+
+        Raises:
+            MalformedHint
+        """
+        return await self._line.submit(Order(tenant, client_id, masked(hint) if hint is not None else None))
+
+    async def begin_within(self, connection: AsyncConnection, tenant: str, client_id: str, hint: str | None) -> Codes:
+        """The same in the caller's transaction."""
+        order = Order(tenant, client_id, masked(hint) if hint is not None else None)
+        register_code, authorization_code, row = self._make(order)
+        now = await self._clock(connection)
+        await store.add_handshakes(connection, [row], now, now + LIFETIME)
+        return Codes(register_code, authorization_code, now + LIFETIME)
+
+    async def find(self, register_code: str, *, tenant: str | None = None, user_id: str | None = None) -> Handshake:
+        """The handshake of a public code, for the person who has brought it.
+
+        Args:
+            tenant, user_id: who is signed in, if anybody.
+
+        Raises:
+            UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
+        """
+        async with self._database.transaction() as connection:
+            return await self._usable(connection, register_code, tenant, user_id)
+
+    async def peek(self, register_code: str) -> Handshake | None:
+        """The handshake of a public code in whatever state it is."""
+        if not CODE.fullmatch(register_code):
+            return None
+        async with self._database.transaction() as connection:
+            return await store.find_handshake(connection, self._keeping.register_hash(register_code))
+
+    async def claim(self, connection: AsyncConnection, register_code: str, tenant: str, user_id: str) -> Handshake:
+        """Keeps the code for a person who has just been registered, within that transaction.
+
+        Of two people with one code, the second waits here for the first, and is refused.
+
+        Raises:
+            UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
+        """
+        handshake = await self._usable(connection, register_code, tenant, None, lock=True)
+        await store.claim(connection, handshake, user_id)
+        return handshake
+
+    async def link(self, register_code: str, tenant: str, user_id: str) -> str | None:
+        """Links the person with the partner. Returns where the browser is to go, if the partner has such a place.
+
+        Whoever is linked already stays so, and is sent back all the same; saying it twice changes nothing.
+
+        Raises:
+            UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
+            UserNotFound: the account was deleted meanwhile.
+        """
+        async with self._database.transaction() as connection:
+            handshake = await self._usable(connection, register_code, tenant, user_id, lock=True)
+            if handshake.outcome is None:
+                # Locked, so that an account which is deleted at this moment does not leave a link behind.
+                if await users_store.find_user(connection, tenant, user_id, lock=True) is None:
+                    raise UserNotFound("There is no such user.")
+                now = await self._clock(connection)
+                await links_store.add_link(connection, tenant, handshake.client_id, user_id, now)
+                await store.end(connection, handshake, "linked", user_id, now)
+        if handshake.landing_url is None:
+            return None
+        code = self._keeping.open(handshake.tenant, handshake.register_hash, handshake.sealed_code)
+        return landing(handshake.landing_url, authorization_code=code, user_id=user_id)
+
+    async def deny(self, register_code: str, tenant: str | None, user_id: str | None) -> str | None:
+        """The person does not want to be linked; that uses the code up. Returns where the browser is to go.
+
+        A second click leads there again: nothing is told but that somebody has refused.
+
+        Raises:
+            UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
+        """
+        async with self._database.transaction() as connection:
+            handshake = await self._locked_to_deny(connection, register_code, tenant, user_id)
+            if handshake.outcome is None:
+                # Not by whom: the partner is told nothing of somebody who has refused.
+                await store.end(connection, handshake, "denied", None, await self._clock(connection))
+        return None if handshake.landing_url is None else landing(handshake.landing_url, error="access_denied")
+
+    async def redeem(self, connection: AsyncConnection, tenant: str, client_id: str, authorization_code: str) -> str:
+        """The user whom the handshake of this private code has led to: told once, from server to server.
+
+        Raises:
+            MalformedAuthorizationCode, HandshakeNotFound, HandshakeNotCompleted, HandshakeRedeemed, HandshakeExpired
+        """
+        if not CODE.fullmatch(authorization_code):
+            raise MalformedAuthorizationCode("An authorizationCode has 22 base58 characters.")
+        found = await store.lock_by_authorization(
+            connection, tenant, client_id, self._keeping.authorization_hash(authorization_code)
+        )
+        if found is None:
+            raise HandshakeNotFound("There is no handshake with this code.")
+        now = await self._clock(connection)
+        if found.redeemed_at is not None:
+            raise HandshakeRedeemed("This handshake was redeemed already.")
+        if found.outcome != "linked" or found.user_id is None or found.ended_at is None:
+            if found.expires_at <= now:
+                raise HandshakeExpired("This handshake has expired.")
+            raise HandshakeNotCompleted("Nobody has completed this handshake.")
+        if found.ended_at + REDEEMABLE_FOR <= now:
+            raise HandshakeExpired("This handshake has expired.")
+        await store.set_redeemed(connection, tenant, found.register_hash, now)
+        return found.user_id
+
+    async def tidy_up(self) -> int:
+        """Deletes handshakes that expired a month ago; returns how many."""
+        async with self._database.transaction() as connection:
+            return await store.delete_before(connection, await self._clock(connection) - _KEPT_FOR)
+
+    async def close(self) -> None:
+        await self._line.close()
+
+    async def _usable(
+        self,
+        connection: AsyncConnection,
+        register_code: str,
+        tenant: str | None,
+        user_id: str | None,
+        *,
+        lock: bool = False,
+        denied_is_fine: bool = False,
+    ) -> Handshake:
+        # A code of another form is nobody's; it was never given out.
+        found = None
+        if CODE.fullmatch(register_code):
+            register_hash = self._keeping.register_hash(register_code)
+            found = await store.find_handshake(connection, register_hash, lock=lock)
+        if found is None:
+            raise UnknownCode("This registration code was never given out.")
+        by = user_id if tenant == found.tenant else None
+        check_usable(found, await self._clock(connection), by=by, denied_is_fine=denied_is_fine)
+        if tenant not in {None, found.tenant}:
+            raise ForeignCode("This registration code belongs to another platform than your account.")
+        return found
+
+    async def _locked_to_deny(
+        self, connection: AsyncConnection, register_code: str, tenant: str | None, user_id: str | None
+    ) -> Handshake:
+        handshake = await self._usable(connection, register_code, tenant, user_id, lock=True, denied_is_fine=True)
+        if handshake.outcome == "linked":
+            raise UsedCode("This registration code was used already.")
+        return handshake
+
+    async def _write(self, orders: Sequence[Order]) -> Sequence[Codes]:
+        made = [self._make(order) for order in orders]
+        # Codes whose answer was lost are nobody's; those who wait get others.
+        async with self._database.raw_statement() as connection:
+            rows = [row for _, _, row in made]
+            expires_at = await store.add_handshakes_fast(connection, rows, LIFETIME)
+        return [Codes(register_code, authorization_code, expires_at) for register_code, authorization_code, _ in made]
+
+    def _make(self, order: Order) -> tuple[str, str, store.NewHandshake]:
+        """Two codes, and what is kept of them."""
+        register_code, authorization_code = new_code(), new_code()
+        register_hash = self._keeping.register_hash(register_code)
+        row = store.NewHandshake(
+            tenant=order.tenant,
+            client_id=order.client_id,
+            register_hash=register_hash,
+            authorization_hash=self._keeping.authorization_hash(authorization_code),
+            sealed_code=self._keeping.seal(order.tenant, register_hash, authorization_code),
+            hint=order.hint,
+        )
+        return register_code, authorization_code, row

@@ -1,0 +1,113 @@
+"""Use cases about links. Those that a partner asks for take the transaction they belong to, since the answer to a
+call with an `Idempotency-Key` is kept in the same one."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from shared.db import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.clock import Clock
+from partner_onboarding.handshake.links import assignments as assignments_store
+from partner_onboarding.handshake.links import store
+from partner_onboarding.handshake.links.billing import assign_periods
+from partner_onboarding.handshake.links.domain import LinkedPartner, LinkNotFound, NoHandshake, RemovedBy
+from partner_onboarding.handshake.links.periods import Assignment
+from partner_onboarding.register.clients.domain import CLIENT_ID
+from partner_onboarding.register.users import store as users_store
+from partner_onboarding.register.users.domain import UserNotFound
+
+
+@dataclass(slots=True)
+class Events:
+    """What has happened between a person and a partner, each list in the order of time."""
+
+    activations: list[datetime] = field(default_factory=list)
+    removals: list[datetime] = field(default_factory=list)
+    assignments: list[Assignment] = field(default_factory=list)
+
+
+class Links:
+    """The links of all people to all partners."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def activate(self, connection: AsyncConnection, tenant: str, client_id: str, user_id: str) -> datetime:
+        """Gives the person the first month, and one more each month from now on. Returns since when.
+
+        Again: the same answer, and nothing is given or billed twice.
+
+        Raises:
+            UserNotFound: also for a user of another tenant.
+            NoHandshake
+        """
+        link = await store.lock_present(connection, tenant, client_id, user_id)
+        if link is None:
+            if await users_store.find_user(connection, tenant, user_id) is None:
+                raise UserNotFound("There is no such user.")
+            raise NoHandshake("No handshake was executed with this user.")
+        if link.activated_at is not None:
+            return link.activated_at
+        now = await self._clock(connection)
+        await store.activate(connection, link, now)
+        activated = await store.lock_present(connection, tenant, client_id, user_id)
+        assert activated is not None  # noqa: S101 — it is locked
+        await assign_periods(connection, activated, until=now)
+        return now
+
+    async def remove(
+        self, connection: AsyncConnection, tenant: str, client_id: str, user_id: str, *, by: RemovedBy
+    ) -> datetime:
+        """Undoes the link. Months that had begun stay billed, also those that no job had come round to assign.
+
+        Raises:
+            LinkNotFound
+        """
+        link = await store.lock_present(connection, tenant, client_id, user_id)
+        if link is None:
+            raise LinkNotFound("There is no such user, or he or she was removed already.")
+        now = await self._clock(connection)
+        await assign_periods(connection, link, until=now)
+        await store.remove(connection, link, now, by)
+        return now
+
+    async def unlink(self, tenant: str, user_id: str, client_id: str) -> None:
+        """The person undoes the link; one that is undone already, or never was, is fine."""
+        if not CLIENT_ID.fullmatch(client_id):
+            return
+        async with self._database.transaction() as connection:
+            try:
+                await self.remove(connection, tenant, client_id, user_id, by="user")
+            except LinkNotFound:
+                return
+
+    async def remove_all(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
+        """Undoes all links of a person whose account is deleted in this transaction."""
+        now = await self._clock(connection)
+        for link in await store.lock_all_present(connection, tenant, user_id):
+            await assign_periods(connection, link, until=now)
+            await store.remove(connection, link, now, "deletion")
+
+    async def partners_of(self, tenant: str, user_id: str) -> list[LinkedPartner]:
+        async with self._database.transaction() as connection:
+            return await store.partners_of(connection, tenant, user_id)
+
+    async def events(self, tenant: str, client_id: str) -> dict[str, Events]:
+        """By user id, everyone who is or was linked with the partner, in the order of the first links."""
+        async with self._database.transaction() as connection:
+            linked = await store.links_of_partner(connection, tenant, client_id)
+            assigned = await assignments_store.assignments_of_partner(connection, tenant, client_id)
+        events: dict[str, Events] = {}
+        for link in linked:
+            of_user = events.setdefault(link.user_id, Events())
+            if link.activated_at is not None:
+                of_user.activations.append(link.activated_at)
+            if link.removed_at is not None:
+                of_user.removals.append(link.removed_at)
+        for assignment in assigned:
+            # Of a link that was made between the two statements, the assignment waits for the next call.
+            if assignment.user_id in events:
+                events[assignment.user_id].assignments.append(assignment)
+        return events

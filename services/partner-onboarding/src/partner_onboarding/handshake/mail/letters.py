@@ -1,0 +1,26 @@
+"""What the mails say."""
+
+from email.message import EmailMessage
+from email.utils import formatdate
+
+from partner_onboarding.handshake.mail.domain import Mail
+from partner_onboarding.languages import Texts
+from partner_onboarding.register.users.domain import Profile, deliverable
+
+
+def letter(
+    mail: Mail, profile: Profile, texts: Texts, *, sender: str, public_url: str, tenant_name: str, link: str | None
+) -> EmailMessage:
+    """A mail in plain text, which every reader shows as it is."""
+    told = {"firstname": profile.firstname, "site": tenant_name, "url": public_url, "link": link or ""}
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = deliverable(profile.email)
+    message["Subject"] = texts.say(f"mail.{mail.kind}_subject", **told)
+    message["Date"] = formatdate(usegmt=True)
+    message["Message-ID"] = f"<{mail.kind}.{mail.mail_id}@{sender.rpartition('@')[2].rstrip('>')}>"
+    # Asks answering machines for silence (RFC 3834).
+    message["Auto-Submitted"] = "auto-generated"
+    message["Content-Language"] = texts.language
+    message.set_content(texts.say(f"mail.{mail.kind}", **told).strip() + "\n")
+    return message

@@ -1,0 +1,66 @@
+"""Every statement about mails."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.handshake.mail.domain import TURN, Mail
+from partner_onboarding.register.tables import mails
+
+
+async def due_mails(connection: AsyncConnection, now: datetime, limit: int) -> list[Mail]:
+    rows = await connection.execute(
+        select(mails).where(mails.c.next_attempt_at <= now).order_by(mails.c.next_attempt_at).limit(limit)
+    )
+    return [_mail(row) for row in rows]
+
+
+async def take(connection: AsyncConnection, mail: Mail, now: datetime) -> bool:
+    """Takes a mail to send it; False when another replica was faster."""
+    result = await connection.execute(
+        update(mails)
+        .where(*_is(mail), mails.c.next_attempt_at == mail.next_attempt_at)
+        .values(next_attempt_at=now + TURN, attempts=mail.attempts + 1)
+    )
+    return bool(result.rowcount)
+
+
+async def set_token(connection: AsyncConnection, mail: Mail, token_hash: bytes) -> None:
+    await connection.execute(update(mails).where(*_is(mail)).values(token_hash=token_hash))
+
+
+async def set_sent(connection: AsyncConnection, mail: Mail, at: datetime) -> None:
+    await connection.execute(update(mails).where(*_is(mail)).values(sent_at=at, next_attempt_at=None))
+
+
+async def set_next_attempt(connection: AsyncConnection, mail: Mail, at: datetime | None) -> None:
+    await connection.execute(update(mails).where(*_is(mail)).values(next_attempt_at=at))
+
+
+async def user_of_token(connection: AsyncConnection, tenant: str, token_hash: bytes) -> str | None:
+    """To whom the link with this token was mailed."""
+    user_id: str | None = (
+        await connection.execute(
+            select(mails.c.user_id).where(mails.c.tenant == tenant, mails.c.token_hash == token_hash)
+        )
+    ).scalar_one_or_none()
+    return user_id
+
+
+def _is(mail: Mail) -> tuple[ColumnElement[bool], ...]:
+    return mails.c.tenant == mail.tenant, mails.c.mail_id == mail.mail_id
+
+
+def _mail(row: Row[Any]) -> Mail:
+    return Mail(
+        tenant=row.tenant,
+        mail_id=row.mail_id,
+        user_id=row.user_id,
+        kind=row.kind,
+        language=row.language,
+        created_at=row.created_at,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+    )

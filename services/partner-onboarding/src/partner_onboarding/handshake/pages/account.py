@@ -1,0 +1,76 @@
+"""The account page: who is signed in, how many points there are, and where to spend them."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final, TypeVar
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from shared.errors import Unavailable
+from starlette.responses import Response
+
+from partner_onboarding.handshake.account.issuer_client import IssuerClient
+from partner_onboarding.handshake.account.ledger_client import LedgerClient
+from partner_onboarding.handshake.links.service import Links
+from partner_onboarding.pages.rendering import Pages
+from partner_onboarding.register.pages.session import signed_in_session
+from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.tenants.service import Tenants
+from partner_onboarding.register.users.service import Users
+
+T = TypeVar("T")
+
+#: What may just have happened, as the address says.
+_NOTICES: Final = ("unlinked", "password_changed")
+
+
+def account_routes(
+    pages: Pages,
+    sessions: Sessions,
+    users: Users,
+    tenants: Tenants,
+    links: Links,
+    ledger: LedgerClient,
+    issuer: IssuerClient,
+) -> APIRouter:
+    """/ and /account."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.api_route("/", methods=["GET", "HEAD"])
+    async def start(request: Request) -> Response:
+        return pages.redirect("/account" if await signed_in_session(sessions, request) else "/login")
+
+    @routes.api_route("/account", methods=["GET", "HEAD"])
+    async def account_page(request: Request) -> Response:
+        who = await signed_in_session(sessions, request)
+        if who is None:
+            return pages.redirect(f"/login?{urlencode({'next': '/account'})}")
+        user, tenant, partners, balance, vendors = await asyncio.gather(
+            users.get(who.tenant, who.user_id),
+            tenants.get(who.tenant),
+            links.partners_of(who.tenant, who.user_id),
+            _unless_unavailable(ledger.balance(who.tenant, who.user_id)),
+            _unless_unavailable(issuer.vendors(who.tenant)),
+        )
+        return pages.render(
+            request,
+            "account.html",
+            # "Redeem" is posted to this site and answered with a redirect to the vendor's.
+            leads_away=True,
+            user=user,
+            tenant=tenant,
+            partners=partners,
+            notices=[notice for notice in _NOTICES if notice in request.query_params],
+            balance=balance,
+            vendors=vendors,
+        )
+
+    return routes
+
+
+async def _unless_unavailable(asked: Awaitable[T]) -> T | Unavailable:
+    """The page says what it could not ask for; the rest of it is shown all the same."""
+    try:
+        return await asked
+    except Unavailable as trouble:
+        return trouble

@@ -1,0 +1,39 @@
+"""Undoing the link to a partner, by the person."""
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from partner_onboarding.handshake.links.service import Links
+from partner_onboarding.pages.forms import read_form
+from partner_onboarding.pages.rendering import Pages
+from partner_onboarding.register.pages.session import sign_in_first, signed_in_session
+from partner_onboarding.register.sessions.service import Sessions
+
+
+def unlinking_routes(pages: Pages, sessions: Sessions, links: Links) -> APIRouter:
+    """/account/unlink."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.api_route("/account/unlink", methods=["GET", "HEAD"])
+    async def unlinking_page(request: Request) -> Response:
+        who = await signed_in_session(sessions, request)
+        if who is None:
+            return sign_in_first(pages, request)
+        wanted = request.query_params.get("partner", "")
+        linked = await links.partners_of(who.tenant, who.user_id)
+        partner = next((one for one in linked if one.client_id == wanted), None)
+        if partner is None:
+            return pages.redirect("/account")
+        return pages.render(request, "unlink.html", partner=partner)
+
+    @routes.post("/account/unlink")
+    async def unlink(request: Request) -> Response:
+        who = await signed_in_session(sessions, request)
+        if who is None:
+            return sign_in_first(pages, request)
+        fields = await read_form(request)
+        pages.form_tokens.check(request, fields)
+        await links.unlink(who.tenant, who.user_id, fields.get("partner", ""))
+        return pages.redirect("/account?unlinked=1#partners")
+
+    return routes

@@ -1,0 +1,54 @@
+"""Who may come in: known partners, not too often, and not while the house is closed."""
+
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from shared.callers import Caller, Callers
+from shared.errors import Unavailable
+from shared.rate_limits import RateLimit
+
+SCOPE: Final = "partner:handshake"
+_CLOSED_SECONDS: Final = 300
+
+
+class Maintenance(Unavailable):
+    code = "maintenance"
+
+
+class PartnerAccess:
+    """Stands before every call of the partner interface.
+
+    Args:
+        is_closed: the maintenance switch.
+    """
+
+    def __init__(self, limit: RateLimit, *, is_closed: bool) -> None:
+        self._limit = limit
+        self._is_closed = is_closed
+
+    def check_open(self) -> None:
+        """Raises Maintenance."""
+        if self._is_closed:
+            raise Maintenance("Sorry, we went to the pub.", retry_after_seconds=_CLOSED_SECONDS)
+
+    async def admit(self, request: Request) -> Caller:
+        """The partner who calls.
+
+        Raises:
+            Maintenance, Unauthenticated, InsufficientScope, IpNotAllowed, TooManyRequests
+        """
+        self.check_open()
+        callers: Callers = request.app.state.callers
+        caller = await callers.authenticate(request.scope)
+        caller.need(SCOPE)
+        await self._limit.count(caller.tenant, caller.client_id)
+        return caller
+
+
+#: What routes take: `partner: Partner`, once `app.state.partner_access` is there.
+async def _partner(request: Request) -> Caller:
+    access: PartnerAccess = request.app.state.partner_access
+    return await access.admit(request)
+
+
+Partner = Annotated[Caller, Depends(_partner)]

@@ -1,0 +1,150 @@
+"""The partner interface over HTTP, in the spelling and with the status codes of its source.
+
+Two of its GETs change something, as the source has it. Both may be repeated without a second effect, and each has a
+POST twin, which takes an `Idempotency-Key`.
+"""
+
+from typing import Annotated, Any, Final
+
+import orjson
+from fastapi import APIRouter, Header, Path, Query, Request
+from shared.callers import document_credentials
+from shared.hot_routes import HotRoutes
+from shared.idempotency import Answer, Answers, IdempotencyKey, Transaction
+from shared.identifiers import Identifier
+from starlette.responses import Response
+
+from partner_onboarding.handshake.handshakes.service import Handshakes
+from partner_onboarding.handshake.links.billing import Billing
+from partner_onboarding.handshake.links.periods import parse_month
+from partner_onboarding.handshake.links.service import Links
+from partner_onboarding.handshake.partners import schemas
+from partner_onboarding.handshake.partners.access import Partner, PartnerAccess
+
+INIT_PATH: Final = "/user/partner/init-register-handshake"
+_UserId = Annotated[Identifier, Path(alias="userId")]
+_Hint = Annotated[
+    str | None,
+    Query(
+        max_length=200,
+        description="For whom: an e-mail address or a name. The pages show its beginnings, so that whoever was sent "
+        "somebody else's link can see it.",
+    ),
+]
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+def init_hot_route(handshakes: Handshakes, access: PartnerAccess) -> HotRoutes:
+    """`GET …/init-register-handshake`, past the framework, which would take longer than the work."""
+
+    async def init_register_handshake(request: Request, _body: bytes) -> Response:
+        partner = await access.admit(request)
+        codes = await handshakes.begin(partner.tenant, partner.client_id, request.query_params.get("hint"))
+        return _json(schemas.codes_shown(codes))
+
+    return {("GET", INIT_PATH): init_register_handshake}
+
+
+def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answers: Answers) -> APIRouter:
+    """The routes below /user/partner."""
+    routes = APIRouter(prefix="/user/partner", tags=["partners"], dependencies=document_credentials())
+
+    @routes.get("/init-register-handshake", response_model=schemas.HandshakeCodes, summary="Codes for one person")
+    async def init_register_handshake(partner: Partner, hint: _Hint = None) -> Response:
+        """A public and a private code, good for one hour and for one person."""
+        # Answered by the hot route; here for the description, and for a server that goes without it.
+        return _json(schemas.codes_shown(await handshakes.begin(partner.tenant, partner.client_id, hint)))
+
+    @routes.post("/init-register-handshake", response_model=schemas.HandshakeCodes, summary="The same, once by key")
+    async def init_register_handshake_once(partner: Partner, key: IdempotencyKey, hint: _Hint = None) -> Response:
+        """With the same `Idempotency-Key`, the same codes again."""
+
+        async def begin(connection: Transaction) -> Answer:
+            codes = await handshakes.begin_within(connection, partner.tenant, partner.client_id, hint)
+            return _answer(schemas.codes_shown(codes))
+
+        return (await answers.once(partner.tenant, partner.client_id, key, begin)).response()
+
+    @routes.post("/redeem-handshake", response_model=schemas.RedeemedHandshake, summary="Who came back, once")
+    async def redeem_handshake(partner: Partner, key: IdempotencyKey, body: schemas.HandshakeToRedeem) -> Response:
+        """The user whom the handshake has led to, from server to server: a `userId` that a browser carried to the
+        landing URL could have been changed there."""
+
+        async def redeem(connection: Transaction) -> Answer:
+            user_id = await handshakes.redeem(connection, partner.tenant, partner.client_id, body.authorization_code)
+            return _answer({"userId": user_id})
+
+        return (await answers.once(partner.tenant, partner.client_id, key, redeem)).response()
+
+    @routes.get("/activate-user/{userId}", response_model=schemas.ActivatedUser, summary="Activate a user")
+    @routes.post(
+        "/activate-user/{userId}",
+        response_model=schemas.ActivatedUser,
+        name="activate_user_by_post",
+        summary="Activate a user",
+    )
+    async def activate_user(partner: Partner, key: IdempotencyKey, user_id: _UserId) -> Response:
+        """Assigns the first month, and another one each month until the user is removed. Again: 200, nothing billed
+        twice. 403 when no handshake was executed with this user since the last removal."""
+
+        async def activate(connection: Transaction) -> Answer:
+            activated_at = await links.activate(connection, partner.tenant, partner.client_id, user_id)
+            shown = schemas.ActivatedUser(user_id=user_id, activated_at=activated_at)
+            return _answer(shown.model_dump(mode="json", by_alias=True))
+
+        return (await answers.once(partner.tenant, partner.client_id, key, activate)).response()
+
+    @routes.delete("/remove-user/{userId}", response_model=schemas.RemovedUser, summary="Remove a user")
+    async def remove_user(partner: Partner, key: IdempotencyKey, user_id: _UserId) -> Response:
+        """Undoes the connection; months that have begun stay billed. To connect again takes another handshake."""
+
+        async def remove(connection: Transaction) -> Answer:
+            removed_at = await links.remove(connection, partner.tenant, partner.client_id, user_id, by="partner")
+            return _answer(
+                schemas.RemovedUser(user_id=user_id, removed_at=removed_at).model_dump(mode="json", by_alias=True)
+            )
+
+        return (await answers.once(partner.tenant, partner.client_id, key, remove)).response()
+
+    @routes.get("/event-list", response_model=dict[str, schemas.UserEvents], summary="What has happened, by user")
+    async def event_list(partner: Partner) -> Response:
+        """Everybody who is or was connected."""
+        return _json(schemas.events_shown(await links.events(partner.tenant, partner.client_id)))
+
+    @routes.get("/billing", response_model=schemas.BillShown, responses=_BOTH, summary="A month's bill")
+    async def bill_of_month(
+        partner: Partner,
+        month: Annotated[str, Query(max_length=16, examples=["2026-11"])],
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+    ) -> Response:
+        """Agrees with the event list assignment by assignment; one user is billed once a month."""
+        bill = await billing.bill(partner.tenant, partner.client_id, parse_month(month))
+        if _prefers_csv(accept):
+            name = f'attachment; filename="billing-{bill.month:%Y-%m}.csv"'
+            headers = {**_NO_STORE, "Content-Disposition": name, "Billing-Sum": str(bill.sum)}
+            return Response(schemas.bill_as_csv(bill), headers=headers, media_type="text/csv; charset=utf-8")
+        return _json(schemas.bill_shown(bill))
+
+    return routes
+
+
+_BOTH: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The bill, as JSON or (`Accept: text/csv`) as a table.",
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
+}
+
+
+def _prefers_csv(accept: str) -> bool:
+    """Whether text/csv is named, and JSON not before it."""
+    names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    return "text/csv" in names and "application/json" not in names[: names.index("text/csv")]
+
+
+def _answer(body: Any) -> Answer:
+    return Answer.of(200, body, Cache_Control="no-store")
+
+
+def _json(body: Any) -> Response:
+    return Response(orjson.dumps(body), headers=_NO_STORE, media_type="application/json")

@@ -1,0 +1,86 @@
+"""What somebody says who registers, and what is wrong with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from partner_onboarding.characters import is_text
+from partner_onboarding.register.users.domain import (
+    MAX_NAME_CHARACTERS,
+    MalformedUser,
+    checked_profile,
+    normalised_email,
+)
+from partner_onboarding.register.users.new_passwords import UnfitPassword, checked_new_password
+
+#: What a person agrees to, each with a field of its own in the form.
+DOCUMENTS: Final = ("terms", "privacy")
+USER_ID_CHARACTERS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Applicant:
+    """The fields of the registration form, as they came."""
+
+    email: str
+    password: str
+    firstname: str
+    lastname: str
+    accepts: frozenset[str]
+
+
+def mistakes(applicant: Applicant, personal: tuple[str, ...] = ()) -> dict[str, str]:
+    """What is wrong, by field in the order of the form, as the key of what the page says about it.
+
+    Takes some milliseconds of a processor: how guessable a password is has to be tried out.
+
+    Args:
+        personal: words that others would try first, beside the applicant's own names.
+    """
+    found: dict[str, str] = {}
+    for field, name in (("firstname", applicant.firstname), ("lastname", applicant.lastname)):
+        if not name.strip():
+            found[field] = f"{field}_missing"
+        elif len(name.strip()) > MAX_NAME_CHARACTERS or not is_text(name):
+            found[field] = "name_malformed"
+    if not applicant.email.strip():
+        found["email"] = "email_missing"
+    elif not _is_address(applicant.email):
+        found["email"] = "email_malformed"
+    if not applicant.password:
+        found["password"] = "new_password_missing"  # noqa: S105 — the key of a text
+    else:
+        try:
+            checked_new_password(
+                applicant.password, (applicant.email, applicant.firstname, applicant.lastname, *personal)
+            )
+        except UnfitPassword as unfit:
+            found["password"] = unfit.stable_code
+    for document in DOCUMENTS:
+        if document not in applicant.accepts:
+            found[f"accept_{document}"] = f"accept_{document}_missing"
+    return found
+
+
+def applicant_of(fields: Mapping[str, str]) -> Applicant:
+    """What a posted form says; a box that is ticked is sent with any value but these."""
+    ticked = {document for document in DOCUMENTS if fields.get(f"accept_{document}", "").lower() not in _NOT_TICKED}
+    return Applicant(
+        email=fields.get("email", ""),
+        password=fields.get("password", ""),
+        firstname=fields.get("firstname", ""),
+        lastname=fields.get("lastname", ""),
+        accepts=frozenset(ticked),
+    )
+
+
+_NOT_TICKED: Final = frozenset({"", "0", "no", "off", "false"})
+
+
+def _is_address(email: str) -> bool:
+    try:
+        normalised_email(email)
+        checked_profile(email, "x", "x")
+    except MalformedUser:
+        return False
+    return True

@@ -1,0 +1,43 @@
+"""Every statement about the audit: one that adds, one that reads, and none that changes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.audit.domain import Action, Actor, Entry
+from partner_onboarding.register.tables import audit_entries
+
+
+async def add(
+    connection: AsyncConnection,
+    tenant: str,
+    actor: Actor,
+    action: Action,
+    subject: str,
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes an entry in the transaction of what it tells of: neither is ever there without the other."""
+    await connection.execute(
+        insert(audit_entries).values(
+            tenant=tenant,
+            actor_kind=actor.kind,
+            actor=actor.name,
+            action=action,
+            subject=subject,
+            details=dict(details or {}),
+        )
+    )
+
+
+async def newest(connection: AsyncConnection, tenant: str, before: int | None, limit: int) -> list[Entry]:
+    """The tenant's entries, newest first, from before the entry of this number."""
+    query = select(audit_entries).where(audit_entries.c.tenant == tenant)
+    if before is not None:
+        query = query.where(audit_entries.c.entry_id < before)
+    rows = await connection.execute(query.order_by(audit_entries.c.entry_id.desc()).limit(limit))
+    return [
+        Entry(row.entry_id, row.recorded_at, Actor(row.actor_kind, row.actor), row.action, row.subject, row.details)
+        for row in rows
+    ]

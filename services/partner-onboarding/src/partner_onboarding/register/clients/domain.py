@@ -1,0 +1,211 @@
+"""What a client is, and which registrations are refused."""
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from shared.errors import Conflict, Malformed, NotFound
+
+from partner_onboarding.addresses import is_web_address
+from partner_onboarding.characters import hides_something
+
+Kind = Literal["first_party", "third_party"]
+
+SCOPES = (
+    "points:redeem",
+    "points:read",
+    "points:admin",
+    "sso:issue",
+    "sso:admin",
+    "partner:handshake",
+    "users:read",
+    "users:write",
+    "tokens:issue",
+    "tokens:verify",
+    "tokens:stats",
+    "clients:admin",
+)
+#: No colon: it ends the client id in `Authorization: Basic`.
+CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+#: What a third party may ask for. The rest is for the platform's own back ends, vendors' single sign-on and operators.
+THIRD_PARTY_SCOPES = (
+    "points:redeem",
+    "points:read",
+    "points:admin",
+    "users:read",
+    "users:write",
+    "tokens:issue",
+    "tokens:verify",
+    "tokens:stats",
+)
+MAX_ENTRIES = 50
+MAX_NAME_CHARACTERS = 200
+_MAX_KEYS = 10
+#: Members of a JWK that only the client itself may know.
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+MAX_OVERLAP_SECONDS = 30 * 86_400
+
+
+class InvalidClient(NotFound):
+    """Unknown id, wrong secret, or a client or secret that is not good any more: all the same to the asker."""
+
+    code = "invalid_client"
+
+
+class ClientNotFound(NotFound):
+    code = "client_not_found"
+
+
+class SecretNotFound(NotFound):
+    code = "secret_not_found"
+
+
+class ClientIdTaken(Conflict):
+    code = "client_id_taken"
+
+
+class ClientDisabled(Conflict):
+    code = "client_disabled"
+
+
+class MalformedClient(Malformed):
+    code = "malformed_client"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What is said of a client when it is registered."""
+
+    name: str
+    kind: Kind = "first_party"
+    scopes: tuple[str, ...] = ()
+    vendor_id: str | None = None
+    ip_allow_list: tuple[str, ...] = ()
+    landing_url: str | None = None
+    redirect_uris: tuple[str, ...] = ()
+    #: Public keys with which the client signs who it is (`private_key_jwt`).
+    jwks: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A client's secret as the register knows it: when, but not what."""
+
+    n: int
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+
+    def is_live(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretHash:
+    """What is kept of a secret."""
+
+    salt: bytes
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client of one tenant."""
+
+    tenant: str
+    client_id: str
+    registration: Registration
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What happens to the secrets that are there when a new one is added."""
+
+    ends_now: tuple[int, ...]
+    stays_until: dict[int, datetime]
+    new_n: int
+
+
+def checked(registration: Registration, *, plain_http: bool) -> Registration:
+    """The registration with every list free of repetition, scopes in their usual order, networks normalised.
+
+    Args:
+        plain_http: whether addresses on one's own machine may be plain http (development).
+
+    Raises:
+        MalformedClient: naming what is wrong.
+    """
+    unknown = sorted(set(registration.scopes) - set(SCOPES))
+    if unknown:
+        raise MalformedClient(f"There is no scope {unknown[0]!r}.", code="unknown_scope")
+    name = registration.name.strip()
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or hides_something(name):
+        raise MalformedClient(f"A client's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
+    for url in (registration.landing_url, *registration.redirect_uris):
+        if url is not None and not is_web_address(url, plain_http=plain_http):
+            raise MalformedClient(
+                "Landing and redirect addresses must be https, without user name and fragment.", code="invalid_url"
+            )
+    if max(len(registration.redirect_uris), len(registration.ip_allow_list)) > MAX_ENTRIES:
+        raise MalformedClient(f"At most {MAX_ENTRIES} redirect addresses and networks.")
+    return Registration(
+        name=name,
+        kind=registration.kind,
+        scopes=tuple(scope for scope in SCOPES if scope in registration.scopes),
+        vendor_id=registration.vendor_id,
+        ip_allow_list=tuple(dict.fromkeys(_network(text) for text in registration.ip_allow_list)),
+        landing_url=registration.landing_url,
+        redirect_uris=tuple(dict.fromkeys(registration.redirect_uris)),
+        jwks=_public_keys(registration.jwks) if registration.jwks is not None else None,
+    )
+
+
+def _public_keys(jwks: Mapping[str, Any]) -> Mapping[str, Any]:
+    keys = jwks.get("keys")
+    if not isinstance(keys, list) or not 0 < len(keys) <= _MAX_KEYS or not all(map(_is_public_key, keys)):
+        raise MalformedClient(
+            f"jwks holds 1 to {_MAX_KEYS} public keys of type EC or RSA, each with a kid.", code="malformed_jwks"
+        )
+    return {"keys": keys}
+
+
+def _is_public_key(key: object) -> bool:
+    return (
+        isinstance(key, dict)
+        and key.get("kty") in {"EC", "RSA"}
+        and isinstance(key.get("kid"), str)
+        and 0 < len(key["kid"]) <= 128
+        and not _PRIVATE_MEMBERS & key.keys()
+        and all(isinstance(value, str) and len(value) <= 2048 for value in key.values() if not isinstance(value, list))
+    )
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError:
+        raise MalformedClient(
+            "Networks are written as 192.0.2.0/24 or 2001:db8::/32, with no host bits set.", code="invalid_network"
+        ) from None
+
+
+def rotate(secrets: Sequence[Secret], overlap: timedelta, now: datetime) -> Rotation:
+    """Decides what becomes of the present secrets when a new one is added.
+
+    The newest live one stays for the overlap (never longer than it would have anyway), all older ones end at
+    once: two live secrets are never exceeded, and a rotation never fails for want of room.
+    """
+    live = sorted((secret for secret in secrets if secret.is_live(now)), key=lambda secret: secret.n)
+    staying = live[-1:] if overlap > timedelta() else []
+    return Rotation(
+        # Those that have run out are closed too, which keeps "not revoked" at two rows a client.
+        ends_now=tuple(s.n for s in secrets if s.revoked_at is None and s not in staying),
+        stays_until={s.n: min(now + overlap, s.expires_at or now + overlap) for s in staying},
+        new_n=max((secret.n for secret in secrets), default=0) + 1,
+    )

@@ -1,0 +1,167 @@
+"""Clients as they go over the wire."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from shared.identifiers import Identifier
+from shared.times import Timestamp
+
+from partner_onboarding.register.clients import domain
+from partner_onboarding.register.clients.service import Listed, NewSecret
+
+Url = Annotated[str, Field(max_length=2048)]
+Scope = Annotated[str, Field(max_length=64, examples=list(domain.SCOPES))]
+Network = Annotated[str, Field(max_length=64)]
+ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+_EXAMPLE: JsonDict = {
+    "name": "Reward shop",
+    "scopes": ["points:redeem", "points:read"],
+    "vendor_id": "shop",
+    "ip_allow_list": ["192.0.2.0/24"],
+}
+
+
+class ClientToRegister(BaseModel):
+    """A client to be registered for the caller's own tenant."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    kind: domain.Kind = "first_party"
+    scopes: Annotated[list[Scope], Field(max_length=domain.MAX_ENTRIES)] = []
+    vendor_id: Identifier | None = None
+    ip_allow_list: Annotated[
+        list[Network],
+        Field(max_length=domain.MAX_ENTRIES, description="Networks it may call from; none: any."),
+    ] = []
+    landing_url: Annotated[Url | None, Field(description="Where people land after the registration handshake.")] = None
+    redirect_uris: Annotated[list[Url], Field(max_length=domain.MAX_ENTRIES)] = []
+    jwks: Annotated[
+        dict[str, Any] | None, Field(description="Public keys with which it signs who it is (private_key_jwt).")
+    ] = None
+
+    def registration(self) -> domain.Registration:
+        return domain.Registration(
+            name=self.name,
+            kind=self.kind,
+            scopes=tuple(self.scopes),
+            vendor_id=self.vendor_id,
+            ip_allow_list=tuple(self.ip_allow_list),
+            landing_url=self.landing_url,
+            redirect_uris=tuple(self.redirect_uris),
+            jwks=self.jwks,
+        )
+
+
+class SecretToAdd(BaseModel):
+    """How long the former secret stays good beside the new one."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
+
+    overlap_seconds: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=domain.MAX_OVERLAP_SECONDS,
+            description="0 ends all former secrets at once, as after a leak.",
+        ),
+    ] = 86_400
+
+
+class SecretShown(BaseModel):
+    """What is known of a secret after it was shown once."""
+
+    n: int
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    revoked_at: Timestamp | None
+    last_used_at: Annotated[Timestamp | None, Field(description="Written some seconds behind.")]
+
+
+class ClientShown(BaseModel):
+    """A client of the caller's tenant."""
+
+    client_id: str
+    tenant: str
+    name: str
+    kind: domain.Kind
+    scopes: list[str]
+    vendor_id: str | None
+    ip_allow_list: list[str]
+    landing_url: str | None
+    redirect_uris: list[str]
+    jwks: dict[str, Any] | None
+    created_at: Timestamp
+    disabled_at: Timestamp | None
+    secrets: list[SecretShown]
+
+
+class ClientRegistered(ClientShown):
+    """A new client; the secret is shown this once."""
+
+    client_secret: str
+
+
+class SecretAdded(BaseModel):
+    """A new secret, shown this once, among the client's secrets."""
+
+    client_id: str
+    n: int
+    client_secret: str
+    secrets: list[SecretShown]
+
+
+class ClientList(BaseModel):
+    """A page of clients; `next_cursor` leads to the one that follows."""
+
+    clients: list[ClientShown]
+    next_cursor: str | None
+
+
+def shown(listed: Listed) -> ClientShown:
+    return ClientShown.model_validate(_fields(listed.client, listed.secrets))
+
+
+def registered(new: NewSecret) -> ClientRegistered:
+    return ClientRegistered.model_validate(_fields(new.client, new.secrets) | {"client_secret": new.client_secret})
+
+
+def added(new: NewSecret) -> SecretAdded:
+    return SecretAdded(
+        client_id=new.client.client_id, n=new.n, client_secret=new.client_secret, secrets=_secrets(new.secrets)
+    )
+
+
+def _fields(client: domain.Client, secrets: tuple[domain.Secret, ...]) -> dict[str, object]:
+    registration = client.registration
+    return {
+        "client_id": client.client_id,
+        "tenant": client.tenant,
+        "name": registration.name,
+        "kind": registration.kind,
+        "scopes": list(registration.scopes),
+        "vendor_id": registration.vendor_id,
+        "ip_allow_list": list(registration.ip_allow_list),
+        "landing_url": registration.landing_url,
+        "redirect_uris": list(registration.redirect_uris),
+        "jwks": dict(registration.jwks) if registration.jwks is not None else None,
+        "created_at": client.created_at,
+        "disabled_at": client.disabled_at,
+        "secrets": _secrets(secrets),
+    }
+
+
+def _secrets(secrets: tuple[domain.Secret, ...]) -> list[SecretShown]:
+    return [
+        SecretShown(
+            n=secret.n,
+            created_at=secret.created_at,
+            expires_at=secret.expires_at,
+            revoked_at=secret.revoked_at,
+            last_used_at=secret.last_used_at,
+        )
+        for secret in secrets
+    ]

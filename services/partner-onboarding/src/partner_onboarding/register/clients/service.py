@@ -1,0 +1,224 @@
+"""Use cases about clients and their secrets.
+
+Those that change something take the transaction they belong to, since the answer to a call with an
+`Idempotency-Key` is kept in the same one.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from shared.db import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import SHELL, Actor
+from partner_onboarding.register.clients import store
+from partner_onboarding.register.clients.domain import (
+    CLIENT_ID,
+    MAX_OVERLAP_SECONDS,
+    Client,
+    ClientDisabled,
+    ClientIdTaken,
+    ClientNotFound,
+    InvalidClient,
+    MalformedClient,
+    Registration,
+    Secret,
+    SecretNotFound,
+    checked,
+    rotate,
+)
+from partner_onboarding.register.clients.secret_hashing import SecretHashing, check_given, new_secret
+
+_ID_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_ID_CHARACTERS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A client and its secrets, which are named but not known."""
+
+    client: Client
+    secrets: tuple[Secret, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewSecret:
+    """The only moment at which a secret is known; `secrets` are all of the client's, the new one included."""
+
+    client: Client
+    n: int
+    client_secret: str
+    secrets: tuple[Secret, ...]
+
+
+class Clients:
+    """The register of clients.
+
+    Args:
+        plain_http: whether addresses on one's own machine may be plain http (development).
+    """
+
+    def __init__(self, database: Database, hashing: SecretHashing, *, plain_http: bool) -> None:
+        self._database = database
+        self._hashing = hashing
+        self._plain_http = plain_http
+        #: Written behind, never on the way of a check.
+        self._last_uses: store.LastUses = {}
+
+    async def check(self, client_id: str, client_secret: str) -> Client:
+        """The client whose live secret this is.
+
+        Raises:
+            InvalidClient: the same answer, after the same work, for an unknown id, a wrong or ended secret,
+                and a client that is disabled.
+        """
+        # An id of another form is nobody's; the statement runs all the same.
+        wanted = client_id if CLIENT_ID.fullmatch(client_id) else ""
+        async with self._database.transaction() as connection:
+            client, at, live = await store.live_hashes(connection, wanted)
+        place = self._hashing.find(client_secret, [kept for _, kept in live])
+        if client is None or place is None:
+            raise InvalidClient("The client id or the secret is wrong.")
+        self._last_uses[(client.tenant, client.client_id, live[place][0])] = at
+        return client
+
+    async def write_last_uses(self) -> None:
+        """Writes down when secrets were last used since this was called before."""
+        uses, self._last_uses = self._last_uses, {}
+        if not uses:
+            return
+        try:
+            async with self._database.transaction() as connection:
+                await store.write_last_uses(connection, uses)
+        except BaseException:
+            self._last_uses = uses | self._last_uses
+            raise
+
+    async def register(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        registration: Registration,
+        *,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        by: Actor = SHELL,
+    ) -> NewSecret:
+        """A new client with its first secret.
+
+        Args:
+            client_id, client_secret: chosen by an operator with shell access; over the API always random, for
+                whoever may choose an id could find out which ones other tenants have.
+
+        Raises:
+            MalformedClient: naming what is wrong.
+            ClientIdTaken: by this tenant or another.
+        """
+        if client_id is not None and not CLIENT_ID.fullmatch(client_id):
+            raise MalformedClient("A client id has 1 to 64 letters, digits, dots, hyphens and underscores.")
+        if client_secret is not None:
+            check_given(client_secret)
+        chosen = client_id or "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARACTERS))
+        client = await store.add_client(connection, tenant, chosen, checked(registration, plain_http=self._plain_http))
+        if client is None:
+            raise ClientIdTaken("There is a client of this id already.")
+        secret = client_secret or new_secret()
+        kept = await store.add_secret(connection, tenant, chosen, 1, self._hashing.hash(secret))
+        details = {"kind": client.registration.kind, "scopes": list(client.registration.scopes)}
+        await audit_store.add(connection, tenant, by, "client_registered", chosen, details)
+        return NewSecret(client, 1, secret, (kept,))
+
+    async def list_clients(self, tenant: str | None, *, after: str = "", limit: int = 100) -> list[Listed]:
+        """Clients in the order of their ids, those after `after`; of all tenants where `tenant` is None."""
+        async with self._database.transaction() as connection:
+            found = await store.list_clients(connection, tenant, after, limit)
+            listed = []
+            for owner in dict.fromkeys(client.tenant for client in found):
+                ids = [client.client_id for client in found if client.tenant == owner]
+                kept = await store.secrets_of(connection, owner, ids)
+                listed += [Listed(c, tuple(kept[c.client_id])) for c in found if c.tenant == owner]
+        return sorted(listed, key=lambda one: one.client.client_id)
+
+    async def get(self, tenant: str, client_id: str) -> Listed:
+        """Raises ClientNotFound, also for a client of another tenant."""
+        async with self._database.transaction() as connection:
+            client = await self._get(connection, tenant, client_id)
+            return Listed(client, tuple((await store.secrets_of(connection, tenant, [client_id]))[client_id]))
+
+    async def now(self) -> datetime:
+        """The time by which secrets end: the database's."""
+        async with self._database.transaction() as connection:
+            return await store.now(connection)
+
+    async def enabled(self, client_id: str) -> Client:
+        """A client of whichever tenant that is in use: for the issuer, which learns the tenant by this.
+
+        Raises:
+            ClientNotFound: also when it is disabled.
+        """
+        found = await self.find_anywhere(client_id) if CLIENT_ID.fullmatch(client_id) else None
+        if found is None or found.disabled_at is not None:
+            raise ClientNotFound("There is no such client.")
+        return found
+
+    async def find_anywhere(self, client_id: str) -> Client | None:
+        """A client of whichever tenant: for operators with shell access."""
+        async with self._database.transaction() as connection:
+            return await store.find_client(connection, client_id)
+
+    async def rotate_secret(
+        self, connection: AsyncConnection, tenant: str, client_id: str, *, overlap_seconds: int, by: Actor = SHELL
+    ) -> NewSecret:
+        """A new secret; the former one stays good for the overlap, older ones end at once.
+
+        Raises:
+            ClientNotFound, ClientDisabled
+            MalformedClient: the overlap is negative or longer than 30 days.
+        """
+        if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
+            raise MalformedClient(f"overlap_seconds lies between 0 and {MAX_OVERLAP_SECONDS}.")
+        client = await self._get(connection, tenant, client_id, lock=True)
+        if client.disabled_at is not None:
+            raise ClientDisabled("This client is disabled; register a new one.")
+        present = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
+        rotation = rotate(present, timedelta(seconds=overlap_seconds), await store.now(connection))
+        await store.end_secrets(connection, tenant, client_id, rotation)
+        secret = new_secret()
+        await store.add_secret(connection, tenant, client_id, rotation.new_n, self._hashing.hash(secret))
+        kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
+        details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds}
+        await audit_store.add(connection, tenant, by, "secret_added", client_id, details)
+        return NewSecret(client, rotation.new_n, secret, tuple(kept))
+
+    async def revoke_secret(self, tenant: str, client_id: str, n: int, *, by: Actor = SHELL) -> None:
+        """Ends a secret now; one that has ended already is fine.
+
+        Raises:
+            ClientNotFound, SecretNotFound
+        """
+        async with self._database.transaction() as connection:
+            await self._get(connection, tenant, client_id, lock=True)
+            kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
+            if n not in {secret.n for secret in kept}:
+                raise SecretNotFound("This client has no secret of this number.")
+            if await store.revoke_secrets(connection, tenant, client_id, [n]):
+                await audit_store.add(connection, tenant, by, "secret_revoked", client_id, {"n": n})
+
+    async def disable(self, tenant: str, client_id: str, *, by: Actor = SHELL) -> None:
+        """Takes the client out of use for good; again is fine.
+
+        Raises:
+            ClientNotFound
+        """
+        async with self._database.transaction() as connection:
+            await self._get(connection, tenant, client_id, lock=True)
+            if await store.disable_client(connection, tenant, client_id):
+                await audit_store.add(connection, tenant, by, "client_disabled", client_id)
+
+    async def _get(self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False) -> Client:
+        client = await store.find_client_of(connection, tenant, client_id, lock=lock)
+        if client is None:
+            raise ClientNotFound("There is no such client.")
+        return client

@@ -1,0 +1,208 @@
+"""Every statement about clients and their secrets."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ARRAY, DateTime, Integer, Row, Text, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.clients.domain import Client, Registration, Rotation, Secret, SecretHash
+from partner_onboarding.register.tables import client_secrets, clients
+from partner_onboarding.schema import SCHEMA
+
+#: (tenant, client id, n) → when the secret was last used.
+LastUses = dict[tuple[str, str, int], datetime]
+
+_WRITE_LAST_USES = text(
+    f"""
+    UPDATE {SCHEMA}.client_secrets AS kept SET last_used_at = used.at
+    FROM unnest(:tenants, :client_ids, :ns, :ats) AS used (tenant, client_id, n, at)
+    WHERE (kept.tenant, kept.client_id, kept.n) = (used.tenant, used.client_id, used.n)
+      AND (kept.last_used_at IS NULL OR kept.last_used_at < used.at)
+    """  # noqa: S608 — the schema's name is a constant
+).bindparams(
+    bindparam("tenants", type_=ARRAY(Text)),
+    bindparam("client_ids", type_=ARRAY(Text)),
+    bindparam("ns", type_=ARRAY(Integer)),
+    bindparam("ats", type_=ARRAY(DateTime(timezone=True))),
+)
+
+
+async def now(connection: AsyncConnection) -> datetime:
+    """The database's clock, the same throughout a transaction."""
+    moment: datetime = (await connection.execute(select(func.now()))).scalar_one()
+    return moment
+
+
+async def add_client(
+    connection: AsyncConnection, tenant: str, client_id: str, registration: Registration
+) -> Client | None:
+    """The new client, or None when the id is taken, by whichever tenant."""
+    row = (
+        await connection.execute(
+            insert_or_nothing(clients)
+            .values(
+                tenant=tenant,
+                client_id=client_id,
+                name=registration.name,
+                kind=registration.kind,
+                scopes=list(registration.scopes),
+                vendor_id=registration.vendor_id,
+                ip_allow_list=list(registration.ip_allow_list),
+                landing_url=registration.landing_url,
+                redirect_uris=list(registration.redirect_uris),
+                jwks=registration.jwks,
+            )
+            .on_conflict_do_nothing()
+            .returning(clients)
+        )
+    ).one_or_none()
+    return _client(row) if row is not None else None
+
+
+async def find_client(connection: AsyncConnection, client_id: str) -> Client | None:
+    """A client by its id alone: for signing in and for operators with shell access."""
+    row = (await connection.execute(select(clients).where(clients.c.client_id == client_id))).one_or_none()
+    return _client(row) if row is not None else None
+
+
+async def find_client_of(
+    connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False
+) -> Client | None:
+    """A client of `tenant`; with `lock`, nobody else changes its secrets until the transaction ends."""
+    query = select(clients).where(clients.c.tenant == tenant, clients.c.client_id == client_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return _client(row) if row is not None else None
+
+
+async def list_clients(connection: AsyncConnection, tenant: str | None, after: str, limit: int) -> list[Client]:
+    """Clients in the order of their ids, of one tenant or (for operators with shell access) of all."""
+    query = select(clients).where(clients.c.client_id > after).order_by(clients.c.client_id).limit(limit)
+    if tenant is not None:
+        query = query.where(clients.c.tenant == tenant)
+    return [_client(row) for row in await connection.execute(query)]
+
+
+async def disable_client(connection: AsyncConnection, tenant: str, client_id: str) -> bool:
+    """False when it was disabled already; that keeps its time."""
+    result = await connection.execute(
+        update(clients)
+        .where(clients.c.tenant == tenant, clients.c.client_id == client_id, clients.c.disabled_at.is_(None))
+        .values(disabled_at=func.now())
+    )
+    return result.rowcount > 0
+
+
+async def secrets_of(connection: AsyncConnection, tenant: str, client_ids: Iterable[str]) -> dict[str, list[Secret]]:
+    """The secrets of several clients of a tenant, each client's in the order of their numbers."""
+    wanted = list(client_ids)
+    rows = await connection.execute(
+        select(client_secrets)
+        .where(client_secrets.c.tenant == tenant, client_secrets.c.client_id.in_(wanted))
+        .order_by(client_secrets.c.client_id, client_secrets.c.n)
+    )
+    found: dict[str, list[Secret]] = {client_id: [] for client_id in wanted}
+    for row in rows:
+        found[row.client_id].append(Secret(row.n, row.created_at, row.expires_at, row.revoked_at, row.last_used_at))
+    return found
+
+
+async def live_hashes(
+    connection: AsyncConnection, client_id: str
+) -> tuple[Client | None, datetime, Sequence[tuple[int, SecretHash]]]:
+    """A client, the database's time, and its live secrets: all that checking a secret needs, in one statement.
+
+    A client that is disabled is not found. For an unknown one the same statement runs to the same end.
+    """
+    live = client_secrets.c.revoked_at.is_(None) & (
+        client_secrets.c.expires_at.is_(None) | (client_secrets.c.expires_at > func.now())
+    )
+    same_client = (client_secrets.c.tenant == clients.c.tenant) & (client_secrets.c.client_id == clients.c.client_id)
+    one = select(func.now().label("at")).subquery()
+    rows = (
+        await connection.execute(
+            select(clients, client_secrets.c.n, client_secrets.c.salt, client_secrets.c.hash, one.c.at)
+            .select_from(
+                one.outerjoin(clients, (clients.c.client_id == client_id) & clients.c.disabled_at.is_(None)).outerjoin(
+                    client_secrets, same_client & live
+                )
+            )
+            .order_by(client_secrets.c.n)
+        )
+    ).all()
+    hashes = [(row.n, SecretHash(row.salt, row.hash)) for row in rows if row.n is not None]
+    return (_client(rows[0]) if rows[0].client_id is not None else None, rows[0].at, hashes)
+
+
+async def add_secret(connection: AsyncConnection, tenant: str, client_id: str, n: int, secret: SecretHash) -> Secret:
+    row = (
+        await connection.execute(
+            insert(client_secrets)
+            .values(tenant=tenant, client_id=client_id, n=n, salt=secret.salt, hash=secret.digest)
+            .returning(client_secrets.c.created_at)
+        )
+    ).one()
+    return Secret(n, row.created_at, None, None, None)
+
+
+async def end_secrets(connection: AsyncConnection, tenant: str, client_id: str, rotation: Rotation) -> None:
+    """Carries out what a rotation decided for the secrets that were there."""
+    if rotation.ends_now:
+        await revoke_secrets(connection, tenant, client_id, rotation.ends_now)
+    for n, moment in rotation.stays_until.items():
+        await connection.execute(update(client_secrets).where(*_key(tenant, client_id, n)).values(expires_at=moment))
+
+
+async def revoke_secrets(connection: AsyncConnection, tenant: str, client_id: str, ns: Iterable[int]) -> bool:
+    """Ends secrets now; one that ended before keeps its time. False when all had."""
+    result = await connection.execute(
+        update(client_secrets)
+        .where(
+            client_secrets.c.tenant == tenant,
+            client_secrets.c.client_id == client_id,
+            client_secrets.c.n.in_(list(ns)),
+            client_secrets.c.revoked_at.is_(None),
+        )
+        .values(revoked_at=func.now())
+    )
+    return result.rowcount > 0
+
+
+async def write_last_uses(connection: AsyncConnection, uses: LastUses) -> None:
+    """Notes when secrets were last used; sorted, so that two replicas cannot deadlock."""
+    entries = sorted(uses.items())
+    await connection.execute(
+        _WRITE_LAST_USES,
+        {
+            "tenants": [tenant for (tenant, _, _), _ in entries],
+            "client_ids": [client_id for (_, client_id, _), _ in entries],
+            "ns": [n for (_, _, n), _ in entries],
+            "ats": [at for _, at in entries],
+        },
+    )
+
+
+def _key(tenant: str, client_id: str, n: int) -> tuple[Any, Any, Any]:
+    columns = client_secrets.c
+    return columns.tenant == tenant, columns.client_id == client_id, columns.n == n
+
+
+def _client(row: Row[Any]) -> Client:
+    return Client(
+        tenant=row.tenant,
+        client_id=row.client_id,
+        registration=Registration(
+            name=row.name,
+            kind=row.kind,
+            scopes=tuple(row.scopes),
+            vendor_id=row.vendor_id,
+            ip_allow_list=tuple(row.ip_allow_list),
+            landing_url=row.landing_url,
+            redirect_uris=tuple(row.redirect_uris),
+            jwks=row.jwks,
+        ),
+        created_at=row.created_at,
+        disabled_at=row.disabled_at,
+    )

@@ -1,0 +1,232 @@
+"""What operators with shell access do to the register. Each command prints one JSON object on standard output.
+
+The commands that create are repeatable: what is there already stays as it is, and the answer says
+`"created": false` and, under `"differs"`, what of the request is otherwise in the register. A refusal is said on
+standard error, and the command ends with status 1.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from shared.identifiers import is_identifier
+
+from partner_onboarding.register.build import Register
+from partner_onboarding.register.clients import schemas as client_schemas
+from partner_onboarding.register.clients.domain import Client, ClientNotFound, Kind, Registration
+from partner_onboarding.register.command_line import run
+from partner_onboarding.register.users.domain import UserNotFound
+
+commands = typer.Typer()
+
+_Tenant = Annotated[str, typer.Option(help="The tenant it belongs to.")]
+_ClientId = Annotated[str, typer.Argument(help="Of whichever tenant: a client id is unique over all.")]
+_Several = Annotated[list[str] | None, typer.Option(help="May be given several times.")]
+
+
+@commands.command()
+def create_tenant(
+    tenant: Annotated[str, typer.Argument(help="1 to 40 lower-case letters, digits and hyphens.")],
+    name: Annotated[str, typer.Option(help="What people read.")],
+    allowed_origin: _Several = None,
+) -> None:
+    """Create a tenant. Pages of an allowed origin may call with a user's session (CORS)."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        found, created = await register.tenants.create(tenant, name, allowed_origin or ())
+        shown = {"tenant": found.tenant, "name": found.name, "allowed_origins": list(found.allowed_origins)}
+        wanted = {"name": name, "allowed_origins": list(allowed_origin or ())}
+        return {"created": created, **shown, **_differences(created, wanted, shown)}
+
+    run(use)
+
+
+@commands.command()
+def create_client(
+    tenant: _Tenant,
+    name: Annotated[str, typer.Option(help="What operators and tenant admins read.")],
+    scope: _Several = None,
+    client_id: Annotated[str | None, typer.Option(help="Random where none is given.")] = None,
+    client_secret_stdin: Annotated[
+        bool, typer.Option("--client-secret-stdin", help="Read the secret from standard input, not make one.")
+    ] = False,
+    kind: Annotated[str, typer.Option(help="first_party or third_party.")] = "first_party",
+    vendor_id: Annotated[str | None, typer.Option(help="For rewards vendors.")] = None,
+    landing_url: Annotated[str | None, typer.Option(help="For partners: where people land.")] = None,
+    redirect_uri: _Several = None,
+    ip: Annotated[list[str] | None, typer.Option(help="A network it may call from; none: any.")] = None,
+) -> None:
+    """Register a client. Its secret is in the answer only now, when it is created."""
+    client_secret = _line_of_standard_input() if client_secret_stdin else None
+    registration = Registration(
+        name=name,
+        kind=_kind(kind),
+        scopes=tuple(scope or ()),
+        vendor_id=_identifier(vendor_id, "--vendor-id") if vendor_id is not None else None,
+        ip_allow_list=tuple(ip or ()),
+        landing_url=landing_url,
+        redirect_uris=tuple(redirect_uri or ()),
+    )
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        await register.tenants.get(tenant)
+        present = await register.clients.find_anywhere(client_id) if client_id is not None else None
+        if present is None or present.tenant != tenant:
+            async with register.database.transaction() as connection:
+                new = await register.clients.register(
+                    connection, tenant, registration, client_id=client_id, client_secret=client_secret
+                )
+            return {"created": True, **client_schemas.registered(new).model_dump(mode="json")}
+        shown = client_schemas.shown(await register.clients.get(tenant, present.client_id)).model_dump(mode="json")
+        wanted = {
+            "name": name,
+            "kind": kind,
+            "vendor_id": vendor_id,
+            "landing_url": landing_url,
+            "scopes": list(scope or ()),
+            "redirect_uris": list(redirect_uri or ()),
+            "ip_allow_list": list(ip or ()),
+        }
+        return {"created": False, **shown, **_differences(False, wanted, shown)}
+
+    run(use)
+
+
+@commands.command()
+def create_user(
+    tenant: _Tenant,
+    user_id: Annotated[str, typer.Option()],
+    email: Annotated[str, typer.Option()],
+    firstname: Annotated[str, typer.Option()],
+    lastname: Annotated[str, typer.Option()],
+    role: Annotated[list[str] | None, typer.Option(help="tenant_admin or operator; several times for both.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input; else no sign-in.")
+    ] = False,
+) -> None:
+    """Create a user. Roles are given here and nowhere else."""
+    password = _line_of_standard_input() if password_stdin else None
+    _identifier(user_id, "--user-id")
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        await register.tenants.get(tenant)
+        try:
+            user, created = await register.users.get(tenant, user_id), False
+        except UserNotFound:
+            user, created = await register.users.put(
+                tenant,
+                user_id,
+                email=email,
+                firstname=firstname,
+                lastname=lastname,
+                password=password,
+                roles=role or (),
+            )
+        shown = {
+            "tenant": tenant,
+            "user_id": user_id,
+            "email": user.profile.email,
+            "firstname": user.profile.firstname,
+            "lastname": user.profile.lastname,
+            "roles": list(user.roles),
+        }
+        wanted = {"email": email, "firstname": firstname, "lastname": lastname, "roles": list(role or ())}
+        return {"created": created, **shown, **_differences(created, wanted, shown)}
+
+    run(use)
+
+
+@commands.command()
+def list_clients(tenant: Annotated[str | None, typer.Option(help="Of one tenant only.")] = None) -> None:
+    """List clients and what is known of their secrets."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        found, after = [], ""
+        while page := await register.clients.list_clients(tenant, after=after, limit=500):
+            found += [client_schemas.shown(one).model_dump(mode="json") for one in page]
+            after = page[-1].client.client_id
+        return {"clients": found}
+
+    run(use)
+
+
+@commands.command()
+def rotate_secret(
+    client_id: _ClientId,
+    overlap_seconds: Annotated[int, typer.Option(help="How long the former secret stays good.")] = 86_400,
+) -> None:
+    """Give a client a new secret, shown this once."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        client = await _client(register, client_id)
+        async with register.database.transaction() as connection:
+            new = await register.clients.rotate_secret(
+                connection, client.tenant, client_id, overlap_seconds=overlap_seconds
+            )
+        return client_schemas.added(new).model_dump(mode="json")
+
+    run(use)
+
+
+@commands.command()
+def revoke_secret(
+    client_id: _ClientId, n: Annotated[int, typer.Argument(help="The secret's number, see list-clients.")]
+) -> None:
+    """End one of a client's secrets now."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        client = await _client(register, client_id)
+        await register.clients.revoke_secret(client.tenant, client_id, n)
+        return client_schemas.shown(await register.clients.get(client.tenant, client_id)).model_dump(mode="json")
+
+    run(use)
+
+
+@commands.command()
+def disable_client(client_id: _ClientId) -> None:
+    """Take a client out of use for good."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        client = await _client(register, client_id)
+        await register.clients.disable(client.tenant, client_id)
+        return client_schemas.shown(await register.clients.get(client.tenant, client_id)).model_dump(mode="json")
+
+    run(use)
+
+
+async def _client(register: Register, client_id: str) -> Client:
+    found = await register.clients.find_anywhere(client_id)
+    if found is None:
+        raise ClientNotFound("There is no such client.")
+    return found
+
+
+def _differences(created: bool, wanted: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of what was asked for and is otherwise in the register; the order in lists does not count."""
+    if created:
+        return {}
+    return {"differs": [name for name, value in wanted.items() if _unordered(value) != _unordered(present[name])]}
+
+
+def _unordered(value: Any) -> Any:
+    return sorted(set(value)) if isinstance(value, list) else value
+
+
+def _line_of_standard_input() -> str:
+    """Secrets come in here, and not as arguments, which every user of the machine could read."""
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _kind(value: str) -> Kind:
+    if value == "first_party":
+        return "first_party"
+    if value == "third_party":
+        return "third_party"
+    raise typer.BadParameter("is first_party or third_party", param_hint="--kind")
+
+
+def _identifier(value: str, option: str) -> str:
+    if not is_identifier(value):
+        raise typer.BadParameter("has 1 to 128 printable characters and no blank at either end", param_hint=option)
+    return value

@@ -1,0 +1,5 @@
+"""Which notices there are."""
+
+from typing import Literal
+
+Kind = Literal["confirm_address", "address_known", "password_changed"]

@@ -1,0 +1,16 @@
+"""Writing a notice down."""
+
+import secrets
+
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.notices.domain import Kind
+from partner_onboarding.register.tables import mails
+
+
+async def add(connection: AsyncConnection, tenant: str, user_id: str, kind: Kind, language: str) -> None:
+    """Writes down that a mail is to be sent, in the transaction of what it is about."""
+    await connection.execute(
+        insert(mails).values(tenant=tenant, mail_id=secrets.token_hex(8), user_id=user_id, kind=kind, language=language)
+    )

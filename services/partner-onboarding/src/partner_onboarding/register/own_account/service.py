@@ -1,0 +1,145 @@
+"""Use cases about one's own account."""
+
+import asyncio
+from typing import Any, Protocol
+
+from shared.db import Database
+from shared.errors import Conflict
+from shared.times import iso
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.notices import store as notices_store
+from partner_onboarding.register.sessions import store as sessions_store
+from partner_onboarding.register.sessions.domain import SignedIn
+from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.sign_in.domain import WrongPassword
+from partner_onboarding.register.sign_in.throttle import SignInThrottle
+from partner_onboarding.register.users import store as users_store
+from partner_onboarding.register.users.domain import SealedUser, UserNotFound, normalised_password
+from partner_onboarding.register.users.new_passwords import checked_new_password
+from partner_onboarding.register.users.passwords import PasswordHashing
+from partner_onboarding.register.users.profiles import Profiles
+
+
+class AccountIsNeeded(Conflict):
+    """The account has duties for the tenant, which somebody else has to take over first."""
+
+    code = "account_is_needed"
+
+
+class Belongings(Protocol):
+    """What is kept of a person outside the register."""
+
+    async def tell(self, connection: AsyncConnection, tenant: str, user_id: str) -> dict[str, Any]:
+        """All of it, for the person's own copy."""
+
+    async def end(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
+        """Ends what must not outlive the account, which is deleted in this transaction."""
+
+
+class OwnAccount:
+    """What a person who is signed in does with the account."""
+
+    def __init__(
+        self,
+        database: Database,
+        profiles: Profiles,
+        passwords: PasswordHashing,
+        throttle: SignInThrottle,
+        sessions: Sessions,
+        belongings: Belongings,
+    ) -> None:
+        self._database = database
+        self._profiles = profiles
+        self._passwords = passwords
+        self._throttle = throttle
+        self._sessions = sessions
+        self._belongings = belongings
+
+    async def change_password(
+        self, who: SignedIn, present: str, new: str, *, language: str, address: str | None
+    ) -> str:
+        """Another password. All sessions end; returns the cookie of a new one.
+
+        Raises:
+            WrongPassword, TooManyAttempts: `present` is not the present one.
+            UnfitPassword: the new one may not be chosen.
+        """
+        user = await self._find(who)
+        profile = self._profiles.open(user).profile
+        personal = (profile.email, profile.firstname, profile.lastname)
+        normal = await asyncio.to_thread(checked_new_password, new, personal)
+        await self._check(user, present, address)
+        async with self._passwords.turn() as turn:
+            password_hash = await turn.hash(normal)
+        async with self._database.transaction() as connection:
+            locked = await users_store.find_user(connection, who.tenant, who.user_id, lock=True)
+            if locked is None or locked.password_hash != user.password_hash:
+                raise WrongPassword("The password was changed meanwhile.")
+            await users_store.change_password(connection, who.tenant, who.user_id, password_hash)
+            await sessions_store.end_sessions_of(connection, who.tenant, who.user_id)
+            await notices_store.add(connection, who.tenant, who.user_id, "password_changed", language)
+            return await self._sessions.begin(connection, who.tenant, who.user_id, None)
+
+    async def export(self, who: SignedIn) -> dict[str, Any]:
+        """All that this service keeps about the person, for the person (GDPR, articles 15 and 20)."""
+        async with self._database.transaction() as connection:
+            sealed = await users_store.find_user(connection, who.tenant, who.user_id)
+            elsewhere = await self._belongings.tell(connection, who.tenant, who.user_id)
+            sessions = await sessions_store.sessions_of(connection, who.tenant, who.user_id)
+        if sealed is None:
+            raise UserNotFound("There is no such user.")
+        user = self._profiles.open(sealed)
+        return {
+            "user_id": user.user_id,
+            "tenant": user.tenant,
+            "email": user.profile.email,
+            "email_confirmed_at": None if user.email_verified_at is None else iso(user.email_verified_at),
+            "firstname": user.profile.firstname,
+            "lastname": user.profile.lastname,
+            "roles": list(user.roles),
+            "created_at": iso(user.created_at),
+            "updated_at": iso(user.updated_at),
+            **elsewhere,
+            "sessions": [{"started_at": iso(started), "last_seen_at": iso(seen)} for started, seen in sessions],
+        }
+
+    async def delete(self, who: SignedIn, present: str, *, address: str | None) -> None:
+        """Deletes the account, undoes all links, and signs the person out everywhere.
+
+        What partners were billed for stays, under an id that leads to nobody any more.
+
+        Raises:
+            WrongPassword, TooManyAttempts: `present` is not the password.
+            AccountIsNeeded: tenant admins and operators cannot leave by themselves.
+        """
+        user = await self._find(who)
+        if user.roles:
+            raise AccountIsNeeded("This account has duties; somebody else has to take them over first.")
+        await self._check(user, present, address)
+        try:
+            async with self._database.transaction() as connection:
+                if await users_store.find_user(connection, who.tenant, who.user_id, lock=True) is not None:
+                    await self._belongings.end(connection, who.tenant, who.user_id)
+                    await users_store.delete_user(connection, who.tenant, who.user_id)
+        except IntegrityError as error:
+            # Another table holds on to the user: somebody for whom an integration acts.
+            raise AccountIsNeeded("This account is in use by an integration.", log=repr(error.orig)) from None
+
+    async def _find(self, who: SignedIn) -> SealedUser:
+        async with self._database.transaction() as connection:
+            found = await users_store.find_user(connection, who.tenant, who.user_id)
+        if found is None:
+            raise UserNotFound("There is no such user.")
+        return found
+
+    async def _check(self, user: SealedUser, given: str, address: str | None) -> None:
+        await self._throttle.check(user.email_hash, address)
+        kept = [user.password_hash] if user.password_hash is not None else []
+        async with self._passwords.turn() as turn:
+            await self._throttle.check(user.email_hash, address)
+            if not any(await turn.which_match(normalised_password(given), kept)):
+                await self._throttle.count_wrong(user.email_hash, address)
+                raise WrongPassword("This is not the password.")
+        await self._throttle.forgive(user.email_hash)

@@ -1,0 +1,39 @@
+"""Who may see a page: whoever is signed in, in the role that the page is for."""
+
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fastapi import Depends, HTTPException, Request
+
+from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired
+from partner_onboarding.register.sessions.domain import NoSession, NotOperator, NotTenantAdmin, SignedIn
+from partner_onboarding.register.sessions.service import Sessions
+
+_REFUSALS: Final = {
+    "operator": NotOperator("This page is for operators."),
+    "tenant_admin": NotTenantAdmin("This page is for the tenant's admin."),
+}
+
+
+def signed_in_as(sessions: Sessions, role: str) -> Any:
+    """A dependency that gives who is signed in; whoever is not is sent to the sign-in page and comes back."""
+
+    async def signed_in(request: Request) -> SignedIn:
+        try:
+            who = await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
+        except NoSession:
+            if request.method not in {"GET", "HEAD"}:
+                raise FormExpired("The session has ended since the form was given out.", log="no session") from None
+            raise HTTPException(303, headers=_to_sign_in(request)) from None
+        if role not in who.roles:
+            raise _REFUSALS[role]
+        return who
+
+    return Depends(signed_in)
+
+
+def _to_sign_in(request: Request) -> dict[str, str]:
+    # Written anew, so that whatever stood in the address is safe in another one.
+    query = urlencode(request.query_params.multi_items())
+    here = request.url.path + (f"?{query}" if query else "")
+    return {"Location": f"/login?{urlencode({'next': here})}", "Cache-Control": "no-store"}

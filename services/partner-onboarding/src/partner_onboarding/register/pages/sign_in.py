@@ -1,0 +1,110 @@
+"""Signing in and out."""
+
+from math import ceil
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from partner_onboarding.addresses import local_path
+from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired, read_form
+from partner_onboarding.pages.rendering import Pages
+from partner_onboarding.register.sessions.domain import NoSession
+from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
+from partner_onboarding.register.sign_in.service import SeveralAccounts, SignIn
+from partner_onboarding.register.users.domain import MalformedUser
+
+_AFTERWARDS: Final = "/account"
+#: RFC 9110 wants a challenge with every 401; browsers know none of this name and show the page.
+_CHALLENGE: Final = {"WWW-Authenticate": 'Cookie realm="points platform", form-action="/login"'}
+
+
+def sign_in_routes(pages: Pages, sessions: Sessions, sign_in: SignIn) -> APIRouter:
+    """/login and /logout."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.api_route("/login", methods=["GET", "HEAD"])
+    async def login_page(request: Request) -> Response:
+        goal = local_path(request.query_params.get("next"), _AFTERWARDS)
+        try:
+            await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
+        except NoSession:
+            return _login_page(pages, request, {"next": goal})
+        return pages.redirect(goal)
+
+    @routes.post("/login")
+    async def take_form(request: Request) -> Response:
+        fields = await read_form(request)
+        say = pages.texts(request).say
+        missing = {
+            name: say(f"error.{name}_missing") for name in ("email", "password") if not fields.get(name, "").strip()
+        }
+        if missing:
+            return _login_page(pages, request, fields, 400, missing)
+        try:
+            pages.form_tokens.check(request, fields)
+            outcome = await sign_in.with_password(
+                fields["email"],
+                fields["password"],
+                tenant=fields.get("tenant"),
+                address=request.app.state.proxies.client_network(request.scope),
+                former=request.cookies.get(SESSION_COOKIE),
+            )
+        except FormExpired:
+            return _login_page(pages, request, fields, 403, {"form": say("error.form_expired")})
+        except MalformedUser:
+            return _login_page(pages, request, fields, 400, {"email": say("error.email_malformed")})
+        except WrongPassword:
+            response = _login_page(pages, request, fields, 401, {"email": say("error.wrong_password")})
+            response.headers.update(_CHALLENGE)
+            return response
+        except TooManyAttempts as refusal:
+            seconds = refusal.retry_after_seconds or 1
+            minutes = pages.texts(request).count("minutes", ceil(seconds / 60))
+            text = say("error.too_many_attempts", minutes=minutes)
+            response = _login_page(pages, request, fields, 429, {"form": text})
+            response.headers["Retry-After"] = str(seconds)
+            return response
+        if isinstance(outcome, SeveralAccounts):
+            return _login_page(pages, request, fields, tenants=outcome.tenants)
+        response = pages.redirect(local_path(fields.get("next"), _AFTERWARDS))
+        pages.set_cookie(request, response, SESSION_COOKIE, outcome.cookie)
+        return response
+
+    @routes.post("/logout")
+    async def sign_out(request: Request) -> Response:
+        pages.form_tokens.check(request, await read_form(request))
+        await sessions.sign_out(request.cookies.get(SESSION_COOKIE, ""))
+        response = pages.redirect("/login?signed_out=1")
+        pages.delete_cookie(request, response, SESSION_COOKIE)
+        return response
+
+    return routes
+
+
+def _login_page(
+    pages: Pages,
+    request: Request,
+    fields: dict[str, str],
+    status: int = 200,
+    errors: dict[str, str] | None = None,
+    **context: Any,
+) -> Response:
+    """The form, with all that was typed but the password."""
+    goal = local_path(fields.get("next"), _AFTERWARDS)
+    return pages.render(
+        request,
+        "login.html",
+        status=status,
+        here="/login" + (f"?{urlencode({'next': goal})}" if goal != _AFTERWARDS else ""),
+        email=fields.get("email", "")[:254],
+        goal=goal,
+        is_sent_here=goal != _AFTERWARDS,
+        has_signed_out="signed_out" in request.query_params,
+        is_deleted="deleted" in request.query_params,
+        shows_password="show_password" in request.query_params,
+        errors=errors or {},
+        **{"tenants": ()} | context,
+    )

@@ -1,0 +1,78 @@
+"""Every statement about sessions. The time is the database's."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.sessions.domain import SessionKey, SessionRules, SignedIn
+from partner_onboarding.register.tables import sessions, tenants, users
+
+#: A session's last sight is written at most so often, so that looking at pages is not writing.
+_SEEN_EVERY = timedelta(minutes=1)
+
+
+async def add_session(connection: AsyncConnection, key: SessionKey, user_id: str, lifetime: timedelta) -> None:
+    await connection.execute(
+        insert(sessions).values(
+            tenant=key.tenant, session_hash=key.session_hash, user_id=user_id, expires_at=func.now() + lifetime
+        )
+    )
+
+
+async def find_session(connection: AsyncConnection, key: SessionKey, rules: SessionRules) -> SignedIn | None:
+    """Whose session this is, unless it has ended; being asked for keeps it from idling out."""
+    row = (
+        await connection.execute(
+            select(
+                users.c.tenant,
+                users.c.user_id,
+                users.c.roles,
+                tenants.c.allowed_origins,
+                (sessions.c.seen_at < func.now() - _SEEN_EVERY).label("unseen"),
+            )
+            .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
+            .join(tenants, tenants.c.tenant == sessions.c.tenant)
+            .where(
+                *_is(key),
+                sessions.c.expires_at > func.now(),
+                sessions.c.seen_at > func.now() - rules.idle,
+            )
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.unseen:
+        await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
+    return SignedIn(row.tenant, row.user_id, tuple(row.roles), tuple(row.allowed_origins))
+
+
+async def end_session(connection: AsyncConnection, key: SessionKey) -> None:
+    await connection.execute(delete(sessions).where(*_is(key)))
+
+
+async def end_sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    await connection.execute(delete(sessions).where(sessions.c.tenant == tenant, sessions.c.user_id == user_id))
+
+
+async def sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[datetime, datetime]]:
+    """When each of a person's sessions began and was last seen, the oldest first."""
+    rows = await connection.execute(
+        select(sessions.c.created_at, sessions.c.seen_at)
+        .where(sessions.c.tenant == tenant, sessions.c.user_id == user_id)
+        .order_by(sessions.c.created_at)
+    )
+    return [(row.created_at, row.seen_at) for row in rows]
+
+
+async def delete_ended(connection: AsyncConnection, rules: SessionRules) -> int:
+    """Tidies up what nobody can use any more; returns how many."""
+    result = await connection.execute(
+        delete(sessions).where((sessions.c.expires_at <= func.now()) | (sessions.c.seen_at <= func.now() - rules.idle))
+    )
+    return result.rowcount
+
+
+def _is(key: SessionKey) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    return sessions.c.tenant == key.tenant, sessions.c.session_hash == key.session_hash

@@ -1,0 +1,1 @@
+"""Signing in by address and password, and slowing down those who guess."""

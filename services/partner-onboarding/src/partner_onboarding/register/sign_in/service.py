@@ -1,0 +1,131 @@
+"""Use cases about signing in."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.db import Database
+
+from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.sign_in.domain import WrongPassword
+from partner_onboarding.register.sign_in.throttle import SignInThrottle
+from partner_onboarding.register.tenants import store as tenants_store
+from partner_onboarding.register.tenants.domain import Tenant
+from partner_onboarding.register.users import store as users_store
+from partner_onboarding.register.users.domain import SealedUser, normalised_password
+from partner_onboarding.register.users.passwords import SIGN_IN_COMPARISONS, PasswordHashing
+from partner_onboarding.register.users.profiles import Profiles
+
+_NO_ACCOUNT = "There is no account with this e-mail address and password."
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A new session; `cookie` is shown to nobody but the browser."""
+
+    cookie: str
+    tenant: str
+    user_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitting:
+    """An account whose password was given, and its hash at today's cost where the kept one is outdated."""
+
+    user: SealedUser
+    new_hash: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralAccounts:
+    """Address and password are right in several tenants: the person has to say which one is meant."""
+
+    tenants: tuple[Tenant, ...]
+
+
+class SignIn:
+    """Starts sessions for people who know their password."""
+
+    def __init__(
+        self,
+        database: Database,
+        profiles: Profiles,
+        passwords: PasswordHashing,
+        throttle: SignInThrottle,
+        sessions: Sessions,
+    ) -> None:
+        self._database = database
+        self._profiles = profiles
+        self._passwords = passwords
+        self._throttle = throttle
+        self._sessions = sessions
+
+    async def with_password(
+        self, email: str, password: str, *, address: str | None, tenant: str | None = None, former: str | None = None
+    ) -> Started | SeveralAccounts:
+        """Starts a session for whom address and password belong to.
+
+        The same address may have an account in several tenants. The password decides; where it fits more than
+        one, `tenant` does.
+
+        Args:
+            address: where the attempt comes from.
+            former: the cookie the browser came with; that session ends.
+
+        Raises:
+            MalformedUser: `email` is no address.
+            WrongPassword: the same answer, after the same work, for an unknown address.
+            TooManyAttempts: too many wrong passwords for this account or from this address.
+        """
+        account = self._profiles.email_hash(email)
+        await self._throttle.check(account, address)
+        async with self._database.transaction() as connection:
+            candidates = [
+                user
+                for user in await users_store.users_with_email(connection, account)
+                if tenant in {None, user.tenant}
+            ]
+        fitting = await self._fitting(account, address, candidates, normalised_password(password))
+        if len(fitting) > 1:
+            async with self._database.transaction() as connection:
+                found = [await tenants_store.find_tenant(connection, one.user.tenant) for one in fitting]
+            return SeveralAccounts(tuple(one for one in found if one is not None))
+        return await self._start(fitting[0], former)
+
+    async def _fitting(
+        self, account: bytes, address: str | None, candidates: Sequence[SealedUser], password: str
+    ) -> list[_Fitting]:
+        """Those of the candidates whose password this is, at least one."""
+        with_password = [(user, user.password_hash) for user in candidates if user.password_hash is not None]
+        async with self._passwords.turn() as turn:
+            # Asked again now that it is our turn: of a thousand attempts at once all but a few end here.
+            await self._throttle.check(account, address)
+            matches = await turn.which_match(
+                password,
+                [kept for _, kept in with_password],
+                at_least=SIGN_IN_COMPARISONS,
+                even_if_right=not all(user.owns_email for user in candidates),
+            )
+            fitting = [
+                _Fitting(user, await turn.hash(password) if turn.is_outdated(kept) else None)
+                for (user, kept), fits in zip(with_password, matches, strict=True)
+                if fits
+            ]
+            # Of several accounts of one tenant with the same password, the owner of the address is meant.
+            fitting = list({one.user.tenant: one for one in reversed(fitting)}.values())[::-1]
+            if not fitting:
+                await self._throttle.count_wrong(account, address)
+                raise WrongPassword(_NO_ACCOUNT)
+        await self._throttle.forgive(account)
+        return fitting
+
+    async def _start(self, account: _Fitting, former: str | None) -> Started:
+        user = account.user
+        async with self._database.transaction() as connection:
+            present = await users_store.find_user(connection, user.tenant, user.user_id, lock=True)
+            if present is None or present.password_hash != user.password_hash:
+                # Changed while we compared: whoever knows only the former password stays outside.
+                raise WrongPassword(_NO_ACCOUNT)
+            if account.new_hash is not None:
+                await users_store.replace_password_hash(connection, user.tenant, user.user_id, account.new_hash)
+            cookie = await self._sessions.begin(connection, user.tenant, user.user_id, former)
+        return Started(cookie, user.tenant, user.user_id)

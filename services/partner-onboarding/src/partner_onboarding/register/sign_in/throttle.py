@@ -1,0 +1,43 @@
+"""Guessing is slowed down: wrong passwords are counted by account and by the network they come from."""
+
+from shared.errors import TooManyRequests
+from shared.rate_limits import Counts, RateLimit
+
+from partner_onboarding.register.sign_in.domain import TooManyAttempts
+
+
+class SignInThrottle:
+    """Refuses further attempts after too many wrong passwords within a window.
+
+    Args:
+        per_account: wrong passwords for one account in a window; a right one sets it back to none.
+        per_address: wrong passwords from one network in a window, for whichever accounts.
+    """
+
+    def __init__(self, counts: Counts, *, per_account: int, per_address: int, window_seconds: int) -> None:
+        self._per_account = RateLimit(counts, per_account, window_seconds, "account", sliding=True)
+        self._per_address = RateLimit(counts, per_address, window_seconds, "address", sliding=True)
+
+    async def check(self, account: bytes, address: str | None) -> None:
+        """Raises TooManyAttempts, saying when to try again."""
+        try:
+            for limit, name in self._names(account, address):
+                await limit.check(name)
+        except TooManyRequests as refusal:
+            raise TooManyAttempts(
+                "Too many wrong passwords. Please wait before you try again.",
+                retry_after_seconds=refusal.retry_after_seconds or 1,
+            ) from None
+
+    async def count_wrong(self, account: bytes, address: str | None) -> None:
+        for limit, name in self._names(account, address):
+            await limit.note(name)
+
+    async def forgive(self, account: bytes) -> None:
+        """The right password was given: the account's count starts again."""
+        await self._per_account.forget(account.hex())
+
+    def _names(self, account: bytes, address: str | None) -> list[tuple[RateLimit, str]]:
+        # The account's name is its keyed hash, so that no address of a person lies in memory for long.
+        names = [(self._per_account, account.hex())]
+        return names if address is None else [*names, (self._per_address, address)]

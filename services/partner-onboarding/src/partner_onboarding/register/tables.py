@@ -1,0 +1,191 @@
+"""What this service keeps. Nothing in here names a person or opens a door: a copy of these tables alone is
+worth nothing without the keys that lie outside (pepper, account name key, key-encryption keys).
+
+The tenant leads every primary and unique key. One exception is deliberate: a client id is unique over all
+tenants, because it is all that a caller sends and has to determine the tenant.
+"""
+
+from shared.idempotency import define_answers_table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from partner_onboarding.schema import NO_TEXTS, SCHEMA, TEXTS, WHEN, created, metadata
+
+ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'client', 'applicant', 'shell')"
+_USERS = [f"{SCHEMA}.users.tenant", f"{SCHEMA}.users.user_id"]
+
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("allowed_origins", TEXTS, nullable=False, server_default=NO_TEXTS),
+    created(),
+    CheckConstraint("tenant ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="tenant"),
+    CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name"),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("scopes", TEXTS, nullable=False, server_default=NO_TEXTS),
+    Column("vendor_id", Text),
+    Column("ip_allow_list", TEXTS, nullable=False, server_default=NO_TEXTS),
+    Column("landing_url", Text),
+    Column("redirect_uris", TEXTS, nullable=False, server_default=NO_TEXTS),
+    created(),
+    Column("disabled_at", WHEN),
+    Column("jwks", JSONB(none_as_null=True), comment="Public keys, for private_key_jwt."),
+    PrimaryKeyConstraint("tenant", "client_id"),
+    UniqueConstraint("client_id"),
+    ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
+    CheckConstraint("client_id ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$'", name="client_id"),
+    CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name"),
+    CheckConstraint("kind IN ('first_party', 'third_party')", name="kind"),
+    CheckConstraint("char_length(vendor_id) BETWEEN 1 AND 128", name="vendor_id"),
+)
+
+client_secrets = Table(
+    "client_secrets",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("n", Integer, nullable=False, comment="Counts up from 1; what an operator calls the secret."),
+    Column("salt", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False, comment="HMAC-SHA256(pepper, salt || secret)"),
+    created(),
+    Column("expires_at", WHEN),
+    Column("revoked_at", WHEN),
+    Column("last_used_at", WHEN),
+    PrimaryKeyConstraint("tenant", "client_id", "n"),
+    ForeignKeyConstraint(["tenant", "client_id"], [clients.c.tenant, clients.c.client_id]),
+    CheckConstraint("n >= 1", name="n"),
+    CheckConstraint("octet_length(salt) = 16", name="salt"),
+    CheckConstraint("octet_length(hash) = 32", name="hash"),
+    # The present secret has no end, a former one has: one of each at most, so that two are never exceeded.
+    Index(
+        "uq_client_secrets_present",
+        "tenant",
+        "client_id",
+        unique=True,
+        postgresql_where=text("revoked_at IS NULL AND expires_at IS NULL"),
+    ),
+    Index(
+        "uq_client_secrets_former",
+        "tenant",
+        "client_id",
+        unique=True,
+        postgresql_where=text("revoked_at IS NULL AND expires_at IS NOT NULL"),
+    ),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("email_hash", LargeBinary, nullable=False, comment="HMAC-SHA256(account name key, address)"),
+    Column("profile", LargeBinary, nullable=False, comment="Sealed: e-mail address, first and last name."),
+    Column("password_hash", Text, comment="argon2id; none for a user who cannot sign in yet."),
+    Column("roles", TEXTS, nullable=False, server_default=NO_TEXTS),
+    Column(
+        "owns_email",
+        Boolean,
+        nullable=False,
+        server_default=text("true"),
+        comment="Proven by a mail, or vouched for by the tenant; who registers by oneself only claims an address.",
+    ),
+    Column("email_verified_at", WHEN),
+    created(),
+    Column("updated_at", WHEN, nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("tenant", "user_id"),
+    # An address belongs to one user of a tenant. Others may claim it: a form that refused a known address would tell
+    # everybody who is known, and whoever came first could keep the owner out.
+    Index("uq_users_tenant_email_hash", "tenant", "email_hash", unique=True, postgresql_where=text("owns_email")),
+    ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
+    CheckConstraint("char_length(user_id) BETWEEN 1 AND 128", name="user_id"),
+    CheckConstraint("octet_length(email_hash) = 32", name="email_hash"),
+    CheckConstraint("password_hash LIKE '$argon2id$%'", name="password_hash"),
+    CheckConstraint("roles <@ ARRAY['operator', 'tenant_admin']", name="roles"),
+    # Signing in knows the address and not the tenant.
+    Index("ix_users_email_hash", "email_hash"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("session_hash", LargeBinary, nullable=False, comment="SHA-256 of the cookie's random part"),
+    Column("user_id", Text, nullable=False),
+    created(),
+    Column("seen_at", WHEN, nullable=False, server_default=func.now()),
+    Column("expires_at", WHEN, nullable=False, comment="Whatever happens, it ends here."),
+    PrimaryKeyConstraint("tenant", "session_hash"),
+    ForeignKeyConstraint(["tenant", "user_id"], [users.c.tenant, users.c.user_id], ondelete="CASCADE"),
+    CheckConstraint("octet_length(session_hash) = 32", name="session_hash"),
+    CheckConstraint("expires_at > created_at", name="expires_at"),
+    Index("ix_sessions_tenant_user_id", "tenant", "user_id"),
+    Index("ix_sessions_expires_at", "expires_at"),
+)
+
+mails = Table(
+    "mails",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("mail_id", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("language", Text, nullable=False),
+    created(),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("next_attempt_at", WHEN, server_default=func.now(), comment="None when there is nothing more to do."),
+    Column("sent_at", WHEN),
+    Column("token_hash", LargeBinary, comment="SHA-256 of the token in the link; the token itself is not kept."),
+    PrimaryKeyConstraint("tenant", "mail_id"),
+    ForeignKeyConstraint(["tenant", "user_id"], _USERS, ondelete="CASCADE"),
+    CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
+    CheckConstraint("attempts >= 0", name="attempts"),
+    Index("uq_mails_token", "tenant", "token_hash", unique=True),
+    Index("ix_mails_tenant_user_id", "tenant", "user_id"),
+    Index("ix_mails_next_attempt_at", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("entry_id", BigInteger, Identity(always=True), nullable=False),
+    Column("recorded_at", WHEN, nullable=False, server_default=func.now()),
+    Column("actor_kind", Text, nullable=False),
+    Column("actor", Text, nullable=False, comment="A user's or a client's id; empty for one who was not known."),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False, comment="The id of what was acted on."),
+    Column("details", JSONB, nullable=False, comment="Never a secret, never a person's name or address."),
+    PrimaryKeyConstraint("tenant", "entry_id"),
+    ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
+    CheckConstraint(ACTORS, name="actor_kind"),
+    CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
+)
+
+#: The first answers to calls with an Idempotency-Key; sealed, since some of them hold a client secret.
+idempotent_answers = define_answers_table(metadata)

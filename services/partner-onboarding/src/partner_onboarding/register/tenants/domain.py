@@ -1,0 +1,52 @@
+"""What a tenant is."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shared.errors import Malformed, NotFound
+
+from partner_onboarding.addresses import origin_of
+from partner_onboarding.characters import hides_something
+
+MAX_NAME_CHARACTERS = 200
+TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
+
+
+class MalformedTenant(Malformed):
+    code = "malformed_tenant"
+
+
+class TenantNotFound(NotFound):
+    code = "tenant_not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer of the platform; `allowed_origins` may call with a signed-in user's session (CORS)."""
+
+    tenant: str
+    name: str
+    allowed_origins: tuple[str, ...] = ()
+
+
+def checked(tenant: str, name: str, allowed_origins: Iterable[str]) -> Tenant:
+    """A tenant as it may be kept, its origins written as browsers send them.
+
+    Raises:
+        MalformedTenant: naming what is wrong.
+    """
+    if not TENANT.fullmatch(tenant):
+        raise MalformedTenant("A tenant is 1 to 40 lower-case letters, digits and hyphens.")
+    # It stands in the heads of mails, and before people who decide by it whom they deal with.
+    if not 0 < len(name.strip()) <= MAX_NAME_CHARACTERS or hides_something(name.strip()):
+        raise MalformedTenant(f"A tenant's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
+    origins = []
+    for given in allowed_origins:
+        origin = origin_of(given)
+        if origin is None:
+            raise MalformedTenant(
+                "An origin is written as https://shop.example, without a path.", code="invalid_origin"
+            )
+        origins.append(origin)
+    return Tenant(tenant, name.strip(), tuple(dict.fromkeys(origins)))

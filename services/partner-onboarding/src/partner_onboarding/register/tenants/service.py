@@ -1,0 +1,40 @@
+"""Use cases about tenants."""
+
+from collections.abc import Iterable
+
+from shared.db import Database
+
+from partner_onboarding.addresses import origin_of
+from partner_onboarding.register.tenants import store
+from partner_onboarding.register.tenants.domain import Tenant, TenantNotFound, checked
+
+
+class Tenants:
+    """The tenants of this platform."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, tenant: str, name: str, allowed_origins: Iterable[str]) -> tuple[Tenant, bool]:
+        """The tenant and whether it is new; one that is there already stays as it is."""
+        wanted = checked(tenant, name, allowed_origins)
+        async with self._database.transaction() as connection:
+            created = await store.add_tenant(connection, wanted)
+            found = await store.find_tenant(connection, tenant)
+        return (wanted if found is None else found), created
+
+    async def get(self, tenant: str) -> Tenant:
+        """Raises TenantNotFound."""
+        async with self._database.transaction() as connection:
+            found = await store.find_tenant(connection, tenant)
+        if found is None:
+            raise TenantNotFound("There is no such tenant.")
+        return found
+
+    async def is_allowed_origin(self, origin: str) -> bool:
+        """Whether `origin`, as a browser sends it, is a configured one of any tenant."""
+        normal = origin_of(origin)
+        if normal is None:
+            return False
+        async with self._database.transaction() as connection:
+            return await store.is_allowed_origin(connection, normal)

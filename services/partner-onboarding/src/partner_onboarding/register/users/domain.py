@@ -1,0 +1,142 @@
+"""What a user is, and which addresses, names and passwords are taken."""
+
+import hashlib
+import hmac
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.errors import Conflict, Malformed, NotFound
+
+from partner_onboarding.characters import hides_something, is_text
+
+ROLES = ("operator", "tenant_admin")
+MAX_EMAIL_CHARACTERS = 254
+MAX_NAME_CHARACTERS = 100
+MIN_PASSWORD_CHARACTERS = 8
+MAX_PASSWORD_CHARACTERS = 1024
+
+_LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\]{1,64}")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+class UserNotFound(NotFound):
+    code = "user_not_found"
+
+
+class EmailTaken(Conflict):
+    code = "email_taken"
+
+
+class MalformedUser(Malformed):
+    code = "malformed_user"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What is known of a person; at rest it is sealed as a whole."""
+
+    email: str
+    firstname: str
+    lastname: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of one tenant, with the seal of the profile opened."""
+
+    tenant: str
+    user_id: str
+    profile: Profile
+    password_hash: str | None
+    roles: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    email_verified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedUser:
+    """A user as the tables hold one: without the keys it says nothing of the person."""
+
+    tenant: str
+    user_id: str
+    email_hash: bytes
+    profile: bytes
+    password_hash: str | None
+    roles: tuple[str, ...]
+    created_at: datetime
+    updated_at: datetime
+    owns_email: bool = True
+    email_verified_at: datetime | None = None
+
+
+def normalised_email(email: str) -> str:
+    """The form in which two spellings of one address are equal: NFC, lower case, the domain in ASCII.
+
+    Dots and `+tags` before the @ stay: for most providers they make another mailbox.
+
+    Raises:
+        MalformedUser: `malformed_email`.
+    """
+    refusal = MalformedUser("This is not an e-mail address.", code="malformed_email")
+    local, at, domain = unicodedata.normalize("NFC", email.strip()).lower().rpartition("@")
+    if not at or len(email) > MAX_EMAIL_CHARACTERS or not _LOCAL_PART.fullmatch(local) or hides_something(local):
+        raise refusal
+    if local.startswith(".") or local.endswith(".") or ".." in local:
+        raise refusal
+    try:
+        ascii_domain = domain.encode("idna").decode("ascii").lower()
+    except UnicodeError:
+        raise refusal from None
+    labels = ascii_domain.split(".")
+    if len(ascii_domain) > 253 or len(labels) < 2 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise refusal
+    return f"{local}@{ascii_domain}"
+
+
+def deliverable(email: str) -> str:
+    """An address of a profile as mail servers take it: as it was typed, with the domain in ASCII."""
+    return f"{email.rpartition('@')[0]}@{normalised_email(email).rpartition('@')[2]}"
+
+
+def email_hash(key: bytes, normalised: str) -> bytes:
+    """The account name as it is kept: HMAC-SHA256 under a key that lies outside the database.
+
+    Keyed, since addresses can be guessed: a plain hash of one is as good as the address.
+    """
+    return hmac.digest(key, normalised.encode(), hashlib.sha256)
+
+
+def checked_profile(email: str, firstname: str, lastname: str) -> Profile:
+    """A profile as it may be kept; the address keeps its spelling, for that is what is written to.
+
+    Raises:
+        MalformedUser: `malformed_email` or `malformed_name`.
+    """
+    normalised_email(email)
+    names = [unicodedata.normalize("NFC", name.strip()) for name in (firstname, lastname)]
+    if not all(0 < len(name) <= MAX_NAME_CHARACTERS and is_text(name) for name in names):
+        raise MalformedUser(
+            f"First and last name have 1 to {MAX_NAME_CHARACTERS} printable characters.", code="malformed_name"
+        )
+    return Profile(email.strip(), *names)
+
+
+def checked_password(password: str) -> str:
+    """The password in the normal form in which it is hashed (NFKC, as NIST SP 800-63B-4 asks).
+
+    Raises:
+        MalformedUser: `malformed_password`.
+    """
+    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS or not is_text(password):
+        raise MalformedUser(
+            f"A password has {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} printable characters.",
+            code="malformed_password",
+        )
+    return normalised_password(password)
+
+
+def normalised_password(password: str) -> str:
+    return unicodedata.normalize("NFKC", password)

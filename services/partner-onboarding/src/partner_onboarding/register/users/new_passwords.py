@@ -1,0 +1,79 @@
+"""Which new passwords people may choose, after NIST SP 800-63B-4: long, and not among the first that are guessed.
+
+Nothing is asked of what a password is made of, and it never has to be changed without a reason. Those that a tenant's
+back end sets are its own business (see `users.domain`).
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, Final
+
+from zxcvbn import zxcvbn
+
+from partner_onboarding.characters import is_text
+from partner_onboarding.register.users.domain import (
+    MAX_PASSWORD_CHARACTERS,
+    MalformedUser,
+    normalised_password,
+)
+
+#: As NIST has it where the password is all that there is.
+MIN_NEW_PASSWORD_CHARACTERS: Final = 15
+#: Of `zxcvbn`'s scale from 0 to 4: fewer than 10^10 guesses, and it is refused.
+_LEAST_SCORE: Final = 4
+#: Judging takes long for long ones; what is strong in its first characters is so as a whole.
+_JUDGED_CHARACTERS: Final = 64
+#: So many letters have to be there beside one's own name and address.
+_LEAST_OWN_LETTERS: Final = 6
+_LETTER: Final = re.compile(r"[^\W\d_]")
+#: What the library, which knows English, would take for something to be guessed late.
+_NEAR_AT_HAND: Final = (
+    *("passwort", "kennwort", "geheim", "hallo", "mein", "meine", "willkommen", "schatz", "sommer", "winter"),
+    *("punkte", "points", "meinepunkte", "mypoints", "deutschland", "fussball", "schalke", "qwertz", "qwertzuiop"),
+)
+
+
+class UnfitPassword(MalformedUser):
+    """`code` says why: `password_too_short`, `password_too_long`, `password_unprintable`, `password_guessable`."""
+
+    code = "password_guessable"
+
+
+def checked_new_password(password: str, personal: Iterable[str] = ()) -> str:
+    """The password in the normal form in which it is hashed. Takes some milliseconds of a processor.
+
+    Args:
+        personal: what others know of this person, such as name and address.
+
+    Raises:
+        UnfitPassword
+    """
+    normal = normalised_password(password)
+    if len(normal) < MIN_NEW_PASSWORD_CHARACTERS:
+        raise UnfitPassword(
+            f"A password has at least {MIN_NEW_PASSWORD_CHARACTERS} characters.", code="password_too_short"
+        )
+    if len(normal) > MAX_PASSWORD_CHARACTERS:
+        raise UnfitPassword(f"A password has at most {MAX_PASSWORD_CHARACTERS} characters.", code="password_too_long")
+    if not is_text(normal):
+        raise UnfitPassword("A password has printable characters only.", code="password_unprintable")
+    words = _words(personal)
+    if len(_LETTER.findall(_without(normal, words))) < _LEAST_OWN_LETTERS < len(_LETTER.findall(normal)):
+        raise UnfitPassword("This password is made of what others know about you.")
+    judged: dict[str, Any] = zxcvbn(normal[:_JUDGED_CHARACTERS], user_inputs=[*_NEAR_AT_HAND, *words])
+    if judged["score"] < _LEAST_SCORE:
+        raise UnfitPassword("This password would be among the first to be guessed.")
+    return normal
+
+
+def _words(personal: Iterable[str]) -> list[str]:
+    whole = [unicodedata.normalize("NFKC", text).casefold() for text in personal]
+    return [word for text in whole for word in (text, *re.split(r"[\s@._+-]+", text)) if len(word) > 2]
+
+
+def _without(password: str, words: Iterable[str]) -> str:
+    rest = password.casefold()
+    for word in sorted(words, key=len, reverse=True):
+        rest = rest.replace(word, "")
+    return rest

@@ -1,0 +1,41 @@
+"""How a profile gets into the tables and out again: sealed, bound to its tenant and user."""
+
+import orjson
+from shared.sealing import Sealer
+
+from partner_onboarding.register.users.domain import Profile, SealedUser, User, email_hash, normalised_email
+
+
+class Profiles:
+    """Seals and opens profiles, and hashes account names."""
+
+    def __init__(self, sealer: Sealer, account_name_key: bytes) -> None:
+        self._sealer = sealer
+        self._account_name_key = account_name_key
+
+    def email_hash(self, email: str) -> bytes:
+        """Raises MalformedUser when this is no address."""
+        return email_hash(self._account_name_key, normalised_email(email))
+
+    def seal(self, tenant: str, user_id: str, profile: Profile) -> bytes:
+        plain = orjson.dumps({"email": profile.email, "firstname": profile.firstname, "lastname": profile.lastname})
+        return self._sealer.seal(plain, _context(tenant, user_id))
+
+    def open(self, user: SealedUser) -> User:
+        """Raises shared.sealing.CannotOpen when the row was tampered with or its key is gone."""
+        fields = orjson.loads(self._sealer.open(user.profile, _context(user.tenant, user.user_id)))
+        return User(
+            tenant=user.tenant,
+            user_id=user.user_id,
+            profile=Profile(fields["email"], fields["firstname"], fields["lastname"]),
+            password_hash=user.password_hash,
+            roles=user.roles,
+            created_at=user.created_at,
+            updated_at=user.updated_at,
+            email_verified_at=user.email_verified_at,
+        )
+
+
+def _context(tenant: str, user_id: str) -> str:
+    # The tenant has no slash in it, so no two users share a context.
+    return f"partner-onboarding/profile/{tenant}/{user_id}"

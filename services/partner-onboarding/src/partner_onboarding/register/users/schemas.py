@@ -1,0 +1,62 @@
+"""Users as they go over the wire."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from shared.times import Timestamp
+
+from partner_onboarding.register.users import domain
+
+_EXAMPLE: JsonDict = {
+    "email": "erika@example.com",
+    "firstname": "Erika",
+    "lastname": "Mustermann",
+    "password": "a long pass phrase",
+}
+
+
+class UserToPut(BaseModel):
+    """All that is said of a user. Without a password the present one stays."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
+
+    email: Annotated[
+        str,
+        Field(strict=True, min_length=3, max_length=domain.MAX_EMAIL_CHARACTERS, json_schema_extra={"format": "email"}),
+    ]
+    firstname: Annotated[str, Field(strict=True, min_length=1, max_length=domain.MAX_NAME_CHARACTERS)]
+    lastname: Annotated[str, Field(strict=True, min_length=1, max_length=domain.MAX_NAME_CHARACTERS)]
+    password: Annotated[
+        str | None,
+        Field(
+            strict=True,
+            min_length=domain.MIN_PASSWORD_CHARACTERS,
+            max_length=domain.MAX_PASSWORD_CHARACTERS,
+            description="Never read back.",
+        ),
+    ] = None
+
+
+class UserShown(BaseModel):
+    """A user of the caller's tenant."""
+
+    user_id: str
+    email: str
+    firstname: str
+    lastname: str
+    has_password: Annotated[bool, Field(description="Whether the user can sign in.")]
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+def shown(user: domain.User) -> UserShown:
+    return UserShown(
+        user_id=user.user_id,
+        email=user.profile.email,
+        firstname=user.profile.firstname,
+        lastname=user.profile.lastname,
+        has_password=user.password_hash is not None,
+        created_at=user.created_at,
+        updated_at=user.updated_at,
+    )

@@ -1,0 +1,163 @@
+"""Every statement about users."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.tables import users
+from partner_onboarding.register.users.domain import EmailTaken, SealedUser
+
+_EMAIL_CONSTRAINT = "uq_users_tenant_email_hash"
+
+
+async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, lock: bool = False) -> SealedUser | None:
+    query = select(users).where(users.c.tenant == tenant, users.c.user_id == user_id)
+    row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
+    return _user(row) if row is not None else None
+
+
+async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> list[SealedUser]:
+    """Everyone with this address: of each tenant its owner first, then the last who only claims it.
+
+    Only signing in may look across tenants.
+    """
+    rows = await connection.execute(
+        select(users)
+        .where(users.c.email_hash == email_hash)
+        .order_by(users.c.tenant, users.c.owns_email.desc(), users.c.created_at.desc(), users.c.user_id)
+    )
+    found: list[SealedUser] = []
+    claimed: set[str] = set()
+    for user in map(_user, rows):
+        if user.owns_email or user.tenant not in claimed:
+            found.append(user)
+        if not user.owns_email:
+            claimed.add(user.tenant)
+    return found
+
+
+async def add_user(
+    connection: AsyncConnection,
+    tenant: str,
+    user_id: str,
+    *,
+    email_hash: bytes,
+    profile: bytes,
+    password_hash: str | None,
+    roles: tuple[str, ...] = (),
+    owns_email: bool = True,
+) -> SealedUser | None:
+    """The new user, or None when the tenant has one of this id.
+
+    Raises:
+        EmailTaken: by its owner, when this one is to own it too; the transaction cannot go on then.
+    """
+    statement = (
+        insert_or_nothing(users)
+        .values(
+            tenant=tenant,
+            user_id=user_id,
+            email_hash=email_hash,
+            profile=profile,
+            password_hash=password_hash,
+            roles=list(roles),
+            owns_email=owns_email,
+        )
+        .on_conflict_do_nothing(index_elements=["tenant", "user_id"])
+        .returning(users)
+    )
+    with _refusing_taken_emails():
+        row = (await connection.execute(statement)).one_or_none()
+    return _user(row) if row is not None else None
+
+
+async def change_user(
+    connection: AsyncConnection,
+    tenant: str,
+    user_id: str,
+    *,
+    email_hash: bytes,
+    profile: bytes,
+    password_hash: str | None,
+) -> SealedUser:
+    """As the tenant says, which so vouches for the address. Raises EmailTaken; the transaction cannot go on then."""
+    statement = (
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id)
+        .values(
+            email_hash=email_hash,
+            profile=profile,
+            password_hash=password_hash,
+            owns_email=True,
+            updated_at=func.now(),
+        )
+        .returning(users)
+    )
+    with _refusing_taken_emails():
+        row = (await connection.execute(statement)).one()
+    return _user(row)
+
+
+async def replace_password_hash(connection: AsyncConnection, tenant: str, user_id: str, password_hash: str) -> None:
+    """Keeps the same password at another cost; for the user nothing has changed."""
+    await connection.execute(
+        update(users).where(users.c.tenant == tenant, users.c.user_id == user_id).values(password_hash=password_hash)
+    )
+
+
+async def change_password(connection: AsyncConnection, tenant: str, user_id: str, password_hash: str) -> None:
+    await connection.execute(
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id)
+        .values(password_hash=password_hash, updated_at=func.now())
+    )
+
+
+async def verify_email(connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    """The person has opened a link that was mailed to the address, and owns it from now on.
+
+    Raises:
+        EmailTaken: another user of the tenant owns it; the transaction cannot go on then.
+    """
+    statement = (
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id, users.c.email_verified_at.is_(None))
+        .values(owns_email=True, email_verified_at=func.now(), updated_at=func.now())
+    )
+    with _refusing_taken_emails():
+        await connection.execute(statement)
+
+
+async def delete_user(connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    """With sessions, agreements and mails."""
+    await connection.execute(delete(users).where(users.c.tenant == tenant, users.c.user_id == user_id))
+
+
+@contextmanager
+def _refusing_taken_emails() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        if _EMAIL_CONSTRAINT not in str(error.orig):
+            raise
+        raise EmailTaken("Another user has this e-mail address.") from None
+
+
+def _user(row: Row[Any]) -> SealedUser:
+    return SealedUser(
+        tenant=row.tenant,
+        user_id=row.user_id,
+        email_hash=row.email_hash,
+        profile=row.profile,
+        password_hash=row.password_hash,
+        roles=tuple(row.roles),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        owns_email=row.owns_email,
+        email_verified_at=row.email_verified_at,
+    )

@@ -1,0 +1,1 @@
+"""Third parties: requests for integrations, what operators decide, and what tenants consent to."""

@@ -1,0 +1,245 @@
+"""What a consent is, how it grows and ends, and which authorization codes are good."""
+
+import hashlib
+import hmac
+import re
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from shared.errors import Malformed, NotFound
+
+from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.clients.domain import SCOPES, Client
+
+Event = Literal["granted", "extended", "redesignated", "withdrawn"]
+
+#: RFC 6749 recommends at most ten minutes; a browser needs a second.
+CODE_LIFETIME: Final = timedelta(seconds=60)
+MAX_STATE_CHARACTERS: Final = 1024
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
+
+
+class ConsentNotFound(NotFound):
+    code = "consent_not_found"
+
+
+class UnknownUser(Malformed):
+    """The user to be designated is not one of the tenant's."""
+
+    code = "unknown_user"
+
+
+class UnregisteredRedirect(Malformed):
+    """The address to go back to is not one of the client's: nobody is sent there, not even with an error."""
+
+    code = "unregistered_redirect_uri"
+
+
+class InvalidGrant(NotFound):
+    """A code that is not good: unknown, late, used before, another client's or another request's."""
+
+    code = "invalid_grant"
+
+
+class RefusedAuthorization(Malformed):
+    """The third party asks wrongly; it learns of it at its redirect address (RFC 6749, 4.1.2.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a third party's link to the setup page asks for, once it is known to be in order."""
+
+    redirect_uri: str
+    scopes: tuple[str, ...]
+    #: PKCE, S256; None where the link has none.
+    code_challenge: str | None
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """One version of a tenant's consent to a client. `scopes` are all that hold from here on; none: withdrawn.
+
+    `words` are what was read of each scope, in `language`.
+    """
+
+    tenant: str
+    client_id: str
+    version: int
+    event: Event
+    subject: str
+    scopes: tuple[str, ...]
+    words: Mapping[str, str]
+    language: str
+    actor: Actor
+    recorded_at: datetime
+
+    @property
+    def holds(self) -> bool:
+        return self.event != "withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """The version to be written next."""
+
+    version: int
+    event: Event
+    subject: str
+    scopes: tuple[str, ...]
+    words: Mapping[str, str]
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """An authorization code as it is kept."""
+
+    redirect_uri: str
+    code_challenge: str | None
+    scopes: tuple[str, ...]
+    consent_version: int
+    expires_at: datetime
+    redeemed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """What a code has told the issuer."""
+
+    tenant: str
+    client_id: str
+    subject: str
+    scopes: tuple[str, ...]
+    consent_version: int
+
+
+def redirect_of(client: Client, redirect_uri: str | None) -> str:
+    """The address to go back to, which is exactly one that was registered.
+
+    Raises:
+        UnregisteredRedirect: it is not, or it is missing.
+    """
+    if redirect_uri is None or redirect_uri not in client.registration.redirect_uris:
+        raise UnregisteredRedirect("This address to go back to is not registered for the integration.")
+    return redirect_uri
+
+
+def asked_of(client: Client, query: Mapping[str, str]) -> Asked:
+    """What the link asks for. Without `scope`, all that the client is registered for.
+
+    PKCE may be left out, since whoever redeems a code shows the client's own credentials; half of it, or the method
+    `plain`, is refused.
+
+    Raises:
+        UnregisteredRedirect: nobody may be sent back.
+        RefusedAuthorization: its code goes back as `error`.
+    """
+    redirect_uri = redirect_of(client, query.get("redirect_uri"))
+    if query.get("response_type", "code") != "code":
+        raise RefusedAuthorization("Only the response type code is known.", code="unsupported_response_type")
+    challenge, method = query.get("code_challenge"), query.get("code_challenge_method")
+    is_whole = method == "S256" and challenge is not None and _CHALLENGE.fullmatch(challenge)
+    if not is_whole and (challenge, method) != (None, None):
+        raise RefusedAuthorization("PKCE goes by a code_challenge with the method S256.", code="invalid_request")
+    state = query.get("state")
+    if state is not None and (len(state) > MAX_STATE_CHARACTERS or not state.isprintable()):
+        raise RefusedAuthorization(
+            f"state has at most {MAX_STATE_CHARACTERS} printable characters.", code="invalid_request"
+        )
+    registered = client.registration.scopes
+    wanted = frozenset(query.get("scope", "").split()) or frozenset(registered)
+    if not wanted or not wanted <= frozenset(registered):
+        raise RefusedAuthorization("A scope is not registered for this client.", code="invalid_scope")
+    return Asked(redirect_uri, in_order(wanted), challenge, state)
+
+
+def next_consent(
+    present: Consent | None, asked: Iterable[str], subject: str, words: Mapping[str, str], language: str
+) -> Next | None:
+    """What has to be written down when an admin consents; None when all of it holds already.
+
+    Consent to more keeps the rest, with the words that were read then.
+    """
+    holding = present.scopes if present is not None and present.holds else ()
+    scopes = in_order((*holding, *asked))
+    version = present.version + 1 if present is not None else 1
+    if present is None or not present.holds:
+        return Next(version, "granted", subject, scopes, {s: words[s] for s in scopes}, language)
+    if set(scopes) != set(holding):
+        read = {scope: present.words[scope] if scope in holding else words[scope] for scope in scopes}
+        return Next(version, "extended", subject, scopes, read, language)
+    return redesignated(present, subject)
+
+
+def redesignated(present: Consent, subject: str) -> Next | None:
+    """The next version with another designated user; None when it is the present one."""
+    if subject == present.subject:
+        return None
+    return Next(present.version + 1, "redesignated", subject, present.scopes, dict(present.words), present.language)
+
+
+def withdrawn(present: Consent) -> Next:
+    return Next(present.version + 1, "withdrawn", present.subject, (), {}, present.language)
+
+
+def new_code() -> tuple[str, bytes]:
+    """A code of 256 random bits, and the hash that is kept of it."""
+    code = secrets.token_urlsafe(32)
+    return code, hash_of(code)
+
+
+def hash_of(code: str) -> bytes:
+    return hashlib.sha256(code.encode("utf-8", "surrogatepass")).digest()
+
+
+def redeem(
+    code: Code,
+    *,
+    redirect_uri: str,
+    code_verifier: str | None,
+    consent: Consent | None,
+    since_version: int,
+    now: datetime,
+) -> Sequence[str]:
+    """The scopes that a code gives; what has been withdrawn since is not among them.
+
+    Args:
+        since_version: with which the present consent began. A code from before it ended with a withdrawal.
+
+    Raises:
+        InvalidGrant: `replayed` when the code was redeemed before, so that what came of it can be revoked.
+    """
+    refusal = InvalidGrant("The code is not good.")
+    if code.redeemed_at is not None:
+        raise InvalidGrant("The code was redeemed before.", replayed=True, consent_version=code.consent_version)
+    if code.expires_at <= now or code.redirect_uri != redirect_uri or not _fits(code.code_challenge, code_verifier):
+        raise refusal
+    if consent is None or not consent.holds or code.consent_version < since_version:
+        raise refusal
+    scopes = [scope for scope in code.scopes if scope in consent.scopes]
+    if not scopes:
+        raise refusal
+    return scopes
+
+
+def in_order(scopes: Iterable[str]) -> tuple[str, ...]:
+    """Each scope once, in the usual order."""
+    wanted = set(scopes)
+    return tuple(scope for scope in SCOPES if scope in wanted)
+
+
+def _fits(challenge: str | None, verifier: str | None) -> bool:
+    """RFC 7636, 4.6; and no verifier where there was no challenge: somebody has taken it out of the link then
+    (RFC 9700, 4.8.2)."""
+    if challenge is None or verifier is None:
+        return challenge is None and verifier is None
+    if not _VERIFIER.fullmatch(verifier):
+        return False
+    digest = urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=")
+    return hmac.compare_digest(digest, challenge.encode())

@@ -1,0 +1,112 @@
+"""Consents as they go over the wire, and the receipt that an admin keeps."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+from shared.times import Timestamp
+
+from partner_onboarding.register.clients.domain import Client
+from partner_onboarding.register.tenants.domain import Tenant
+from partner_onboarding.third_parties.consents.domain import Consent, Event
+from partner_onboarding.third_parties.consents.service import Given
+
+
+class ConsentShown(BaseModel):
+    """What the tenant allows a third party at this moment, or that it has withdrawn it."""
+
+    client_id: str
+    name: Annotated[str, Field(description="Of the integration.")]
+    state: Annotated[str, Field(description="granted, withdrawn, or client_disabled.")]
+    scopes: list[str]
+    designated_user: Annotated[str, Field(description="The user for API transactions.")]
+    version: int
+    recorded_at: Timestamp
+    recorded_by: str
+    language: Annotated[str, Field(description="In which the words were read.")]
+
+
+class ConsentList(BaseModel):
+    """A page of consents; `next_cursor` leads to those that follow."""
+
+    consents: list[ConsentShown]
+    next_cursor: str | None
+
+
+class Version(BaseModel):
+    """One version of a consent."""
+
+    version: int
+    event: Event
+    recorded_at: Timestamp
+    recorded_by: str
+    designated_user: str
+    scopes: list[str]
+    words: dict[str, str]
+    language: str
+
+
+class ConsentHistory(ConsentShown):
+    """A consent with all its versions, newest first."""
+
+    versions: list[Version]
+
+
+def shown(given: Given) -> ConsentShown:
+    return ConsentShown.model_validate(_fields(given.client, given.consent))
+
+
+def history(client: Client, versions: list[Consent]) -> ConsentHistory:
+    told = [
+        Version(
+            version=one.version,
+            event=one.event,
+            recorded_at=one.recorded_at,
+            recorded_by=str(one.actor),
+            designated_user=one.subject,
+            scopes=list(one.scopes),
+            words=dict(one.words),
+            language=one.language,
+        )
+        for one in versions
+    ]
+    return ConsentHistory.model_validate(_fields(client, versions[0]) | {"versions": told})
+
+
+def receipt(tenant: Tenant, client: Client, consent: Consent, public_url: str) -> dict[str, Any]:
+    """What an admin keeps of a consent, after ISO/IEC TS 27560 and Kantara's consent receipt in spirit: who allowed
+    whom what, in which words, when, and how it ends."""
+    told = ConsentShown.model_validate(_fields(client, consent)).model_dump(mode="json")
+    return {
+        "schema": "consent-receipt/1",
+        "receipt_id": f"{consent.tenant}/{consent.client_id}/{consent.version}",
+        "event": consent.event,
+        "version": consent.version,
+        "recorded_at": told["recorded_at"],
+        "language": consent.language,
+        "controller": {"tenant": tenant.tenant, "name": tenant.name},
+        "recipient": {
+            "client_id": client.client_id,
+            "name": client.registration.name,
+            "redirect_uris": list(client.registration.redirect_uris),
+        },
+        "given_by": {"role": consent.actor.kind, "id": consent.actor.name},
+        "designated_user": consent.subject,
+        "data": [{"scope": scope, "words": consent.words.get(scope, "")} for scope in consent.scopes],
+        "duration": "until withdrawn",
+        "withdrawal": f"{public_url}/consents",
+    }
+
+
+def _fields(client: Client, consent: Consent) -> dict[str, Any]:
+    state = "granted" if consent.holds else "withdrawn"
+    return {
+        "client_id": client.client_id,
+        "name": client.registration.name,
+        "state": "client_disabled" if client.disabled_at is not None else state,
+        "scopes": list(consent.scopes),
+        "designated_user": consent.subject,
+        "version": consent.version,
+        "recorded_at": consent.recorded_at,
+        "recorded_by": str(consent.actor),
+        "language": consent.language,
+    }

@@ -1,0 +1,283 @@
+"""Use cases about consents. Every change locks the client's row first, so that versions follow one another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from shared.db import Database
+from shared.identifiers import is_identifier
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import Action, Actor
+from partner_onboarding.register.clients import store as clients_store
+from partner_onboarding.register.clients.domain import CLIENT_ID, Client, ClientNotFound
+from partner_onboarding.register.users import store as users_store
+from partner_onboarding.register.users.domain import MalformedUser
+from partner_onboarding.register.users.profiles import Profiles
+from partner_onboarding.third_parties.consents import store
+from partner_onboarding.third_parties.consents.domain import (
+    Asked,
+    Consent,
+    ConsentNotFound,
+    Event,
+    InvalidGrant,
+    Next,
+    Redeemed,
+    UnknownUser,
+    hash_of,
+    in_order,
+    new_code,
+    next_consent,
+    redeem,
+    redesignated,
+    withdrawn,
+)
+
+_ACTIONS: Final[Mapping[Event, Action]] = {
+    "granted": "consent_granted",
+    "extended": "consent_extended",
+    "redesignated": "consent_redesignated",
+    "withdrawn": "consent_withdrawn",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A consent and the client it is given to."""
+
+    client: Client
+    consent: Consent
+
+
+class Consents:
+    """What tenants allow third parties."""
+
+    def __init__(self, database: Database, profiles: Profiles) -> None:
+        self._database = database
+        self._profiles = profiles
+
+    async def third_party(self, tenant: str, client_id: str) -> tuple[Client, Consent | None]:
+        """A third party's client of this tenant that may be consented to, and the consent that holds.
+
+        Raises:
+            ClientNotFound: also for another tenant's, for a first party's, and when it is disabled.
+        """
+        async with self._database.transaction() as connection:
+            client = await self._third_party(connection, tenant, client_id)
+            return client, await store.present(connection, tenant, client_id)
+
+    async def consent(
+        self,
+        tenant: str,
+        client_id: str,
+        asked: Asked,
+        *,
+        designated: str,
+        words: Mapping[str, str],
+        language: str,
+        by: Actor,
+    ) -> str:
+        """Writes down that the admin consents, and returns the code that tells the third party.
+
+        Args:
+            asked: what the link asks for; checked again against the client, which may have changed since.
+            designated: the e-mail address or user id of the user for API transactions.
+            words: scope by scope what the admin has read, in `language`.
+
+        Raises:
+            ClientNotFound, UnknownUser
+        """
+        code, code_hash = new_code()
+        async with self._database.transaction() as connection:
+            await self._third_party(connection, tenant, client_id, lock=True)
+            subject = await self._user(connection, tenant, designated)
+            latest = await store.latest(connection, tenant, client_id)
+            following = next_consent(latest, asked.scopes, subject, words, language)
+            version = await self._write(connection, tenant, client_id, latest, following, by)
+            await store.add_code(connection, tenant, client_id, code_hash, asked, version)
+        return code
+
+    async def refuse(self, tenant: str, client_id: str, asked: Asked, *, by: Actor) -> None:
+        """Writes down that the admin does not consent; what was consented to before stays.
+
+        Raises:
+            ClientNotFound
+        """
+        async with self._database.transaction() as connection:
+            await self._third_party(connection, tenant, client_id)
+            details = {"scopes": list(asked.scopes)}
+            await audit_store.add(connection, tenant, by, "consent_refused", client_id, details)
+
+    async def redesignate(self, tenant: str, client_id: str, designated: str, *, by: Actor) -> Consent:
+        """Another user for API transactions, from the next token on.
+
+        Raises:
+            ConsentNotFound, UnknownUser
+        """
+        async with self._database.transaction() as connection:
+            await self._latest(connection, tenant, client_id)
+            present = await self._present(connection, tenant, client_id)
+            subject = await self._user(connection, tenant, designated)
+            await self._write(connection, tenant, client_id, present, redesignated(present, subject), by)
+            return await self._present(connection, tenant, client_id)
+
+    async def withdraw(self, tenant: str, client_id: str, *, by: Actor) -> None:
+        """Ends the consent now; one that has ended already is fine.
+
+        Raises:
+            ConsentNotFound: there never was one.
+        """
+        async with self._database.transaction() as connection:
+            latest = await self._latest(connection, tenant, client_id)
+            if latest.holds:
+                await self._write(connection, tenant, client_id, latest, withdrawn(latest), by)
+
+    async def present(self, tenant: str, client_id: str) -> tuple[Consent, int]:
+        """The consent that holds, and the version with which it began.
+
+        Raises:
+            ConsentNotFound: none, withdrawn, or the client is disabled.
+        """
+        if not CLIENT_ID.fullmatch(client_id):
+            raise ConsentNotFound("There is no such consent.")
+        async with self._database.transaction() as connection:
+            found = await self._present(connection, tenant, client_id)
+            return found, await store.begun_with(connection, tenant, client_id)
+
+    async def history(self, tenant: str, client_id: str) -> tuple[Client, list[Consent]]:
+        """All versions, newest first. Raises ConsentNotFound when there never was one."""
+        async with self._database.transaction() as connection:
+            client = await clients_store.find_client_of(connection, tenant, client_id)
+            found = await store.history(connection, tenant, client_id)
+        if client is None or not found:
+            raise ConsentNotFound("There is no such consent.")
+        return client, found
+
+    async def list_consents(self, tenant: str, *, after: str = "", limit: int = 100) -> list[Given]:
+        """The newest version for each client, the withdrawn ones too, in the order of the clients' ids."""
+        async with self._database.transaction() as connection:
+            found = await store.latest_of_all(connection, tenant, after, limit)
+            given = []
+            for consent in found:
+                client = await clients_store.find_client_of(connection, tenant, consent.client_id)
+                if client is not None:
+                    given.append(Given(client, consent))
+        return given
+
+    async def redeem(self, code: str, client_id: str, redirect_uri: str, code_verifier: str | None) -> Redeemed:
+        """What the third party may have, told to the issuer once.
+
+        Args:
+            code_verifier: PKCE; None where the code was asked for without a challenge.
+
+        Raises:
+            InvalidGrant: `replayed` when it was told before.
+        """
+        code_hash = hash_of(code)
+        try:
+            async with self._database.transaction() as connection:
+                return await self._redeem(connection, code_hash, client_id, redirect_uri, code_verifier)
+        except InvalidGrant as refusal:
+            if refusal.members.get("replayed"):
+                await self._note_replay(client_id, refusal.members["consent_version"])
+            raise
+
+    async def tidy_up(self) -> int:
+        """Deletes codes that are a day past their end; returns how many."""
+        async with self._database.transaction() as connection:
+            return await store.delete_old_codes(connection)
+
+    async def _redeem(
+        self,
+        connection: AsyncConnection,
+        code_hash: bytes,
+        client_id: str,
+        redirect_uri: str,
+        code_verifier: str | None,
+    ) -> Redeemed:
+        client = await clients_store.find_client(connection, client_id) if CLIENT_ID.fullmatch(client_id) else None
+        kept = await store.lock_code(connection, client.tenant, client_id, code_hash) if client is not None else None
+        if client is None or client.disabled_at is not None or kept is None:
+            raise InvalidGrant("The code is not good.")
+        consent = await store.present(connection, client.tenant, client_id)
+        since_version = await store.begun_with(connection, client.tenant, client_id)
+        scopes = redeem(
+            kept,
+            redirect_uri=redirect_uri,
+            code_verifier=code_verifier,
+            consent=consent,
+            since_version=since_version,
+            now=await store.now(connection),
+        )
+        assert consent is not None  # noqa: S101 — a code without one is refused
+        await store.use_code_up(connection, client.tenant, code_hash)
+        details = {"scopes": list(scopes), "version": consent.version}
+        actor = Actor("client", client_id)
+        await audit_store.add(connection, client.tenant, actor, "code_redeemed", client_id, details)
+        return Redeemed(client.tenant, client_id, consent.subject, in_order(scopes), consent.version)
+
+    async def _note_replay(self, client_id: str, version: int) -> None:
+        async with self._database.transaction() as connection:
+            client = await clients_store.find_client(connection, client_id)
+            if client is not None:
+                actor = Actor("client", client_id)
+                await audit_store.add(
+                    connection, client.tenant, actor, "code_replayed", client_id, {"version": version}
+                )
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        client_id: str,
+        latest: Consent | None,
+        following: Next | None,
+        by: Actor,
+    ) -> int:
+        """The version that holds then: the following one, or the latest when there is nothing to write."""
+        if following is None:
+            assert latest is not None  # noqa: S101 — nothing follows only where there is one already
+            return latest.version
+        added = await store.add(connection, tenant, client_id, following, by)
+        details = {"version": added.version, "scopes": list(added.scopes), "designated_user": added.subject}
+        await audit_store.add(connection, tenant, by, _ACTIONS[added.event], client_id, details)
+        return added.version
+
+    async def _latest(self, connection: AsyncConnection, tenant: str, client_id: str) -> Consent:
+        """The newest version, with the client's row locked; it may be a withdrawal, and the client disabled."""
+        await clients_store.find_client_of(connection, tenant, client_id, lock=True)
+        latest = await store.latest(connection, tenant, client_id)
+        if latest is None:
+            raise ConsentNotFound("There is no such consent.")
+        return latest
+
+    async def _present(self, connection: AsyncConnection, tenant: str, client_id: str) -> Consent:
+        found = await store.present(connection, tenant, client_id)
+        if found is None:
+            raise ConsentNotFound("There is no such consent.")
+        return found
+
+    async def _third_party(
+        self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False
+    ) -> Client:
+        client = await clients_store.find_client_of(connection, tenant, client_id, lock=lock)
+        if client is None or client.disabled_at is not None or client.registration.kind != "third_party":
+            raise ClientNotFound("There is no such integration.")
+        return client
+
+    async def _user(self, connection: AsyncConnection, tenant: str, designated: str) -> str:
+        """The id of the tenant's user who is meant, by address or id."""
+        wanted = designated.strip()
+        found = None
+        if "@" in wanted:
+            try:
+                found = await store.user_with_email(connection, tenant, self._profiles.email_hash(wanted))
+            except MalformedUser:
+                found = None
+        if found is None and is_identifier(wanted):
+            user = await users_store.find_user(connection, tenant, wanted)
+            found = user.user_id if user is not None else None
+        if found is None:
+            raise UnknownUser("There is no such user in this tenant.")
+        return found
