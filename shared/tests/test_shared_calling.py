@@ -5,11 +5,13 @@ import contextlib
 import gzip
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 from platform_testing.callers import ServiceKeys
-from shared.calling import ServiceClient
+from pydantic import BaseModel
+from shared.calling import ServiceClient, named
 from shared.errors import Unavailable
 from shared.request_frame import RequestContext, current_request
 
@@ -244,3 +246,72 @@ async def test_proxies_of_the_environment_are_not_used(
         assert (await client.get("/a")).json() == {}
     assert asked == []
     spy.close()
+
+
+class Account(BaseModel):
+    user_id: str
+    available: int
+
+
+_FINDING: dict[str, Callable[[ServiceClient], Any]] = {
+    "find": lambda client: client.find(Account, "/a", absent="account_not_found"),
+    "find by": lambda client: client.find_by(Account, "/a", {"secret": "s"}, absent="account_not_found"),
+}
+_NONSENSE = [
+    httpx.Response(404, json={"code": "not_found"}),
+    httpx.Response(404, json={}),
+    httpx.Response(404, text="<html>"),
+    httpx.Response(200, text="<html>"),
+    httpx.Response(200, json=[]),
+    httpx.Response(200, json={"user_id": "erika"}),
+    httpx.Response(200, json={"user_id": "erika", "available": "many"}),
+    httpx.Response(204),
+    httpx.Response(301, headers={"Location": "/b"}),
+    httpx.Response(400, json={"code": "account_not_found"}),
+    httpx.Response(403, json={"code": "account_not_found"}),
+]
+
+
+@pytest.mark.parametrize("way", _FINDING)
+async def test_what_is_there_and_what_the_service_itself_calls_absent(
+    client: ServiceClient, other: Other, way: str
+) -> None:
+    other.answers = [
+        httpx.Response(200, json={"user_id": "erika", "available": 7, "new": "field"}),
+        httpx.Response(404, json={"code": "account_not_found"}),
+    ]
+    assert await _FINDING[way](client) == Account(user_id="erika", available=7)
+    assert await _FINDING[way](client) is None
+
+
+@pytest.mark.parametrize("answer", _NONSENSE, ids=lambda answer: f"{answer.status_code} {answer.text}")
+@pytest.mark.parametrize("way", _FINDING)
+async def test_an_answer_without_sense_is_never_read_as_absent(
+    client: ServiceClient, other: Other, way: str, answer: httpx.Response
+) -> None:
+    other.answers = [answer]
+    with pytest.raises(Unavailable) as refusal:
+        await _FINDING[way](client)
+    assert "erika" not in str(refusal.value.log)
+
+
+async def test_what_must_be_there_and_is_not_is_trouble(client: ServiceClient, other: Other) -> None:
+    other.answers = [httpx.Response(200, json={"user_id": "erika", "available": 7}), *_NONSENSE]
+    assert await client.read(Account, "/a") == Account(user_id="erika", available=7)
+    for _ in _NONSENSE:
+        with pytest.raises(Unavailable):
+            await client.read(Account, "/a")
+
+
+async def test_what_is_malformed_may_count_as_absent(client: ServiceClient, other: Other) -> None:
+    other.answers = [httpx.Response(400, json={"code": "malformed_request"})]
+    found = await client.find_by(Account, "/a", {}, absent="account_not_found", malformed_is_absent=True)
+    assert found is None
+
+
+@pytest.mark.parametrize("identifier", ["a/b", "a?b#c", "ä b", "50%", "a%2Fb"])
+async def test_an_identifier_is_one_segment_of_a_path(client: ServiceClient, other: Other, identifier: str) -> None:
+    await client.get(f"/accounts/{named(identifier)}/entries")
+    raw = other.requests[0].url.raw_path.decode()
+    assert raw.count("/") == 3
+    assert unquote(raw.split("/")[2]) == identifier

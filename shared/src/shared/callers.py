@@ -17,9 +17,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
-import httpx
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBasic, HTTPBearer
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.types import Scope
 
 from shared import jwt
@@ -95,6 +95,22 @@ class Register(Protocol):
         """
 
 
+def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    parse_networks(networks)
+    return networks
+
+
+class _RegisteredClient(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    client_id: str
+    tenant: str
+    scopes: frozenset[str]
+    kind: str
+    vendor_id: str | None
+    ip_allow_list: Annotated[tuple[str, ...], AfterValidator(_check_networks)]
+
+
 class HttpRegister:
     """The register as the other services reach it: partner-onboarding's internal interface."""
 
@@ -102,29 +118,18 @@ class HttpRegister:
         self._service = partner_onboarding
 
     async def check(self, client_id: str, client_secret: str) -> Client | None:
-        answer = await self._service.ask(
-            "/internal/clients/check", {"client_id": client_id, "client_secret": client_secret}
+        asked = {"client_id": client_id, "client_secret": client_secret}
+        found = await self._service.find_by(
+            # Malformed is what is longer than any that the register gives out.
+            _RegisteredClient,
+            "/internal/clients/check",
+            asked,
+            absent="invalid_client",
+            malformed_is_absent=True,
         )
-        try:
-            found = answer.json()
-            # Malformed: longer than any that the register gives out. A 404 of another kind is a wrong address.
-            if answer.status_code == httpx.codes.BAD_REQUEST or (
-                answer.status_code == httpx.codes.NOT_FOUND and found["code"] == "invalid_client"
-            ):
-                return None
-            if answer.status_code != httpx.codes.OK:
-                raise Unavailable(log=f"register: status {answer.status_code}")
-            parse_networks(tuple(found["ip_allow_list"]))
-            return Client(
-                client_id=found["client_id"],
-                tenant=found["tenant"],
-                scopes=frozenset(found["scopes"]),
-                kind=found["kind"],
-                vendor_id=found["vendor_id"],
-                ip_allow_list=tuple(found["ip_allow_list"]),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unavailable(log=f"register: unreadable answer: {error!r}") from None
+        if found is None:
+            return None
+        return Client(found.client_id, found.tenant, found.scopes, found.kind, found.vendor_id, found.ip_allow_list)
 
 
 @dataclass(frozen=True, slots=True)

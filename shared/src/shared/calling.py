@@ -1,23 +1,52 @@
 """Calls to another of the platform's services: time-outs, a service token, the request's id, and plain trouble.
 
+    path = f"/internal/tenants/{tenant}/accounts/{named(user_id)}"
+    account = await ledger.find(Account, path, absent="account_not_found")
+    session = await onboarding.find_by(Session, "/internal/sessions/check", {"session": session}, absent="no_session")
+    origin = await onboarding.read(Origin, "/internal/origins", {"origin": origin})
+
+An answer is read into a pydantic model that names the fields which this service needs, and no more.
+
 Never call from inside a database transaction: the other side may take its time, or wait for us.
 """
 
-import asyncio
-import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 import httpx
+import stamina
 import structlog
+from pydantic import BaseModel, ValidationError
 
 from shared.errors import Unavailable
 from shared.request_frame import current_request
 from shared.service_tokens import ServiceTokens
 
+M = TypeVar("M", bound=BaseModel)
+
 _log = structlog.get_logger("calling")
-_SERVER_ERROR = 500
-_TOO_MANY = 429
+_SERVER_ERROR: Final = 500
+_TOO_MANY: Final = 429
+
+
+class _Passing(Exception):
+    """This attempt failed; the next one may not."""
+
+
+class _Problem(BaseModel):
+    code: str
+
+
+#: With jitter, so that callers do not come back all at once.
+_twice = stamina.AsyncRetryingCaller(attempts=2, timeout=None, wait_initial=0.02, wait_max=0.1, wait_jitter=0.08).on(
+    _Passing
+)
+
+
+def named(identifier: str) -> str:
+    """An identifier as one segment of a path."""
+    return quote(identifier, safe="")
 
 
 class ServiceClient:
@@ -55,26 +84,84 @@ class ServiceClient:
         Raises:
             Unavailable: the service does not answer, or not with sense.
         """
-        return await self._call("GET", path, attempts=2, params=params)
+        return await self._call("GET", path, may_repeat=True, params=params)
 
     async def ask(self, path: str, json: Mapping[str, Any]) -> httpx.Response:
         """A POST that only asks (a secret has no place in a URL) and may therefore be tried again like a GET."""
-        return await self._call("POST", path, attempts=2, json=json)
+        return await self._call("POST", path, may_repeat=True, json=json)
 
     async def post(self, path: str, json: Mapping[str, Any], *, idempotency_key: str | None = None) -> httpx.Response:
         """A POST that changes something: tried once, unless a key makes the repetition safe."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        return await self._call("POST", path, attempts=1 if idempotency_key is None else 2, json=json, headers=headers)
+        return await self._call("POST", path, may_repeat=idempotency_key is not None, json=json, headers=headers)
+
+    async def read(self, model: type[M], path: str, params: Mapping[str, str] | None = None) -> M:
+        """What is there for certain.
+
+        Raises:
+            Unavailable: the service does not answer, or not with sense.
+        """
+        return self.understand(model, await self.get(path, params))
+
+    async def find(
+        self, model: type[M], path: str, params: Mapping[str, str] | None = None, *, absent: str
+    ) -> M | None:
+        """What may be there; None where the service says 404 with the code `absent`.
+
+        A 404 with another code, or none, comes from a proxy or means that the path is wrong: that says nothing of
+        what was asked for.
+
+        Raises:
+            Unavailable: the service does not answer, or not with sense.
+        """
+        answer = await self.get(path, params)
+        return None if self.says(answer, httpx.codes.NOT_FOUND, absent) else self.understand(model, answer)
+
+    async def find_by(
+        self, model: type[M], path: str, json: Mapping[str, Any], *, absent: str, malformed_is_absent: bool = False
+    ) -> M | None:
+        """The same by a POST that only asks, for what has no place in a URL.
+
+        Args:
+            malformed_is_absent: what the service calls malformed (400) cannot exist there.
+        """
+        answer = await self.ask(path, json)
+        if malformed_is_absent and answer.status_code == httpx.codes.BAD_REQUEST:
+            return None
+        return None if self.says(answer, httpx.codes.NOT_FOUND, absent) else self.understand(model, answer)
+
+    def says(self, answer: httpx.Response, status: int, code: str) -> bool:
+        """Whether the service itself refused, with this status and this code."""
+        return answer.status_code == status and self._parse(_Problem, answer).code == code
+
+    def understand(self, model: type[M], answer: httpx.Response, *, status: int = httpx.codes.OK) -> M:
+        """The body of an answer with this status.
+
+        Raises:
+            Unavailable: it has another status, or makes no sense.
+        """
+        if answer.status_code != status:
+            raise Unavailable(log=f"{self._audience}: status {answer.status_code}")
+        return self._parse(model, answer)
 
     async def aclose(self) -> None:
         await self._http.aclose()
+
+    def _parse(self, model: type[M], answer: httpx.Response) -> M:
+        try:
+            return model.model_validate_json(answer.content)
+        except ValidationError as error:
+            # The names of the fields only: their values are somebody's data.
+            fields = sorted({".".join(map(str, detail["loc"])) for detail in error.errors()})
+            what = f"{self._audience}: status {answer.status_code}, cannot read {model.__name__} {fields}"
+            raise Unavailable(log=what) from None
 
     async def _call(
         self,
         method: str,
         path: str,
         *,
-        attempts: int,
+        may_repeat: bool,
         headers: Mapping[str, str] | None = None,
         **arguments: Any,
     ) -> httpx.Response:
@@ -82,22 +169,24 @@ class ServiceClient:
         context = current_request.get()
         if context is not None:
             sent |= {"X-Request-Id": context.request_id, "traceparent": context.traceparent}
-        trouble = ""
-        for attempt in range(attempts):
-            if attempt:
-                # Jitter, so that callers do not come back all at once.
-                await asyncio.sleep(random.uniform(0.02, 0.1))  # noqa: S311 — not a secret
+
+        async def attempt() -> httpx.Response:
             try:
-                response = await self._http.request(method, path, headers=sent, **arguments)
-            except httpx.TimeoutException as error:
+                answer = await self._http.request(method, path, headers=sent, **arguments)
+            except httpx.TimeoutException:
                 # The time of this request is used up; a second wait would only hold its caller longer.
-                trouble = repr(error)
-                break
+                raise
             except httpx.RequestError as error:
-                trouble = repr(error)
-                continue
-            if response.status_code < _SERVER_ERROR and response.status_code != _TOO_MANY:
-                return response
-            trouble = f"status {response.status_code}"
+                raise _Passing(repr(error)) from error
+            if answer.status_code >= _SERVER_ERROR or answer.status_code == _TOO_MANY:
+                raise _Passing(f"status {answer.status_code}")
+            return answer
+
+        try:
+            return await (_twice(attempt) if may_repeat else attempt())
+        except _Passing as error:
+            trouble = str(error)
+        except httpx.TimeoutException as error:
+            trouble = repr(error)
         _log.warning("no answer from another service", callee=self._audience, method=method, trouble=trouble)
         raise Unavailable(log=f"{self._audience}: {trouble}")

@@ -2,22 +2,24 @@
 
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import httpx
 from pydantic import AfterValidator, BaseModel
-from shared.calling import ServiceClient
+from shared.calling import ServiceClient, named
 from shared.errors import Unavailable
 from shared.identifiers import Identifier, Tenant, is_identifier
 from shared.proxies import parse_networks
 
 from sso_issuer.authority.domain import Consent, Kind
-from sso_issuer.onboarding_client import is_missing, read_answer
 
 
 def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     parse_networks(networks)
     return networks
+
+
+class _Tenant(BaseModel):
+    tenant: Tenant
 
 
 class RegisteredClient(BaseModel):
@@ -68,10 +70,7 @@ class RegisterClient:
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        answer = await self._service.get(f"/internal/tenants/{tenant}")
-        if answer.status_code not in {httpx.codes.OK, httpx.codes.NOT_FOUND}:
-            raise Unavailable(log=f"partner-onboarding: status {answer.status_code}")
-        return answer.status_code == httpx.codes.OK
+        return await self._service.find(_Tenant, f"/internal/tenants/{tenant}", absent="tenant_not_found") is not None
 
     async def find_client(self, client_id: str) -> RegisteredClient | None:
         """A client that is not disabled, by its id alone.
@@ -81,11 +80,9 @@ class RegisterClient:
         """
         if not _is_nameable(client_id):
             return None
-        answer = await self._service.get(f"/internal/clients/{quote(client_id, safe='')}")
-        if is_missing(answer, "client_not_found"):
-            return None
-        found = read_answer(RegisteredClient, answer)
-        if found.client_id != client_id:
+        path = f"/internal/clients/{named(client_id)}"
+        found = await self._service.find(RegisteredClient, path, absent="client_not_found")
+        if found is not None and found.client_id != client_id:
             raise Unavailable(log="partner-onboarding: answered for another client")
         return found
 
@@ -97,10 +94,10 @@ class RegisterClient:
         """
         if not _is_nameable(client_id):
             return None
-        answer = await self._service.get(f"/internal/tenants/{tenant}/consents/{quote(client_id, safe='')}")
-        if is_missing(answer, "consent_not_found"):
+        path = f"/internal/tenants/{tenant}/consents/{named(client_id)}"
+        found = await self._service.find(_Consent, path, absent="consent_not_found")
+        if found is None:
             return None
-        found = read_answer(_Consent, answer)
         if found.client_id != client_id:
             raise Unavailable(log="partner-onboarding: answered for another client")
         return Consent(
@@ -122,9 +119,9 @@ class RegisterClient:
         if answer.status_code == httpx.codes.BAD_REQUEST:
             # Longer, or of other characters, than any that it gives out.
             return RefusedCode(code="invalid_grant")
-        if is_missing(answer, "invalid_grant"):
-            return read_answer(RefusedCode, answer)
-        return read_answer(RedeemedCode, answer)
+        if self._service.says(answer, httpx.codes.NOT_FOUND, "invalid_grant"):
+            return self._service.understand(RefusedCode, answer, status=httpx.codes.NOT_FOUND)
+        return self._service.understand(RedeemedCode, answer)
 
 
 def _is_nameable(client_id: str) -> bool:

@@ -2,10 +2,8 @@
 
 from typing import Final
 
-import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from shared.calling import ServiceClient
-from shared.errors import Unavailable
 from shared.identifiers import Tenant
 
 TENANT_ADMIN: Final = "tenant_admin"
@@ -17,10 +15,6 @@ class Session(BaseModel):
     tenant: Tenant
     user_id: str
     roles: frozenset[str]
-
-
-class _Problem(BaseModel):
-    code: str
 
 
 class OnboardingClient:
@@ -35,15 +29,6 @@ class OnboardingClient:
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        answer = await self._service.ask("/internal/sessions/check", {"session": session})
-        try:
-            # A 404 of the service's own; one of a missing route must not read as `nobody is signed in`.
-            if answer.status_code == httpx.codes.NOT_FOUND:
-                if _Problem.model_validate_json(answer.content).code == "no_session":
-                    return None
-            elif answer.status_code == httpx.codes.OK:
-                return Session.model_validate_json(answer.content)
-        except ValidationError as error:
-            fields = [".".join(map(str, detail["loc"])) for detail in error.errors()]
-            raise Unavailable(log=f"partner-onboarding: cannot read a session {fields}") from None
-        raise Unavailable(log=f"partner-onboarding: status {answer.status_code}")
+        return await self._service.find_by(
+            Session, "/internal/sessions/check", {"session": session}, absent="no_session"
+        )
