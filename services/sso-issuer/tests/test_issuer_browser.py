@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 from platform_testing.issuer_world import World, claims_of, verify_independently
 from platform_testing.serving import PUBLIC_URL
-from shared.cross_site import foreign_origin, origin_of
 from sso_issuer.redirects.pages import language_of
 from sso_issuer.tables import issuances
 from starlette.responses import Response
@@ -330,27 +329,3 @@ async def test_a_preflight_lets_nobody_else_in(world: World, origin: str) -> Non
     answer = await world.client.options("/sso/v1/redeem/shop", headers={"Origin": origin})
     assert (answer.status_code, answer.json()["code"]) == (403, "cross_site_request")
     assert not any(name.startswith("access-control-") for name in answer.headers)
-
-
-@pytest.mark.parametrize(
-    ("url", "origin"),
-    [
-        ("https://A.example/x?y", "https://a.example"),
-        ("https://a.example:443", "https://a.example"),
-        ("http://a.example:443", "http://a.example:443"),
-        ("http://[::1]:80/", "http://[::1]"),
-        ("http://[::1]:8000", "http://[::1]:8000"),
-        ("null", None),
-        ("", None),
-        ("https://", None),
-        ("https://a:b", None),
-        ("file:///x", None),
-        ("https://[", None),
-    ],
-)
-def test_an_origin_has_one_spelling(url: str, origin: str | None) -> None:
-    assert origin_of(url) == origin
-
-
-def test_a_request_of_no_browser_is_let_in() -> None:
-    assert foreign_origin(sec_fetch_site=None, origin=None, referer=None, own=frozenset()) is None

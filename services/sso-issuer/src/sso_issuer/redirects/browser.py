@@ -6,12 +6,13 @@ from typing import Annotated, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
-from shared.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of, origin_of
 from shared.dependencies import needs, provided
 from shared.errors import Refusal, Unauthenticated
 from shared.idempotency import IdempotencyKey
 from shared.identifiers import Identifier
 from shared.problems import problem_response
+from shared.web.addresses import origin_of
+from shared.web.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of
 
 from sso_issuer.onboarding_client import OnboardingClient, Session
 from sso_issuer.redirects.domain import Asker

@@ -11,9 +11,9 @@ from typing import Final
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
-from shared.cross_site import origin_of
 from shared.errors import Refusal, Unavailable
 from shared.problems import headers_of, status_of
+from shared.web.addresses import origin_of
 from starlette.responses import HTMLResponse
 
 from sso_issuer.redirects.domain import Redirect

@@ -1,20 +1,17 @@
 """What a vendor agreed on with the platform, and what may be agreed on at all."""
 
-import string
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from shared.errors import Conflict, Malformed, NotFound
+from shared.web.addresses import check_address
 
-LONGEST_URL = 2048
 LONGEST_LIFETIME_SECONDS = 300
 #: In the order in which secrets take them: a third secret takes the place of the first.
 SECRET_SLOTS = 2
 LONGEST_OVERLAP = timedelta(days=30)
-
-_URL_CHARACTERS = frozenset(string.ascii_letters + string.digits + "-._~:/?#[]@!$&'()*+,;=%")
 
 
 class Delivery(StrEnum):
@@ -112,33 +109,14 @@ def check_redirect_url(url: str, *, plain_http_allowed: bool) -> None:
     """Refuses an address that a token must not be sent to.
 
     Raises:
-        InvalidRedirectUrl: it is not absolute, not https (plain http is for development), carries credentials, a
-            fragment or a `token` of its own, or has characters that a browser and we could read differently.
+        InvalidRedirectUrl: it breaks the rule for addresses, has a fragment or a `token` of its own.
     """
-    if len(url) > LONGEST_URL:
-        raise InvalidRedirectUrl(f"is longer than {LONGEST_URL} characters")
-    if not _URL_CHARACTERS.issuperset(url):
-        raise InvalidRedirectUrl("has characters that must be percent-encoded")
-    parts = _split(url)
-    if parts.scheme != "https" and not (plain_http_allowed and parts.scheme == "http"):
-        raise InvalidRedirectUrl("must begin with https://")
-    if not parts.hostname:
-        raise InvalidRedirectUrl("names no host")
-    if "@" in parts.netloc:
-        raise InvalidRedirectUrl("must not carry credentials")
-    if "#" in url:
-        raise InvalidRedirectUrl("must not have a fragment")
-    if any(name == "token" for name, _ in parse_qsl(parts.query, keep_blank_values=True)):
-        raise InvalidRedirectUrl("must not have a parameter called token, which is ours")
-
-
-def _split(url: str) -> SplitResult:
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises where it is not a port
-    except ValueError:
-        raise InvalidRedirectUrl("is not a valid URL") from None
-    return parts
+        check_address(url, plain_http=plain_http_allowed)
+    except ValueError as error:
+        raise InvalidRedirectUrl(str(error)) from None
+    if any(name == "token" for name, _ in parse_qsl(urlsplit(url).query, keep_blank_values=True)):
+        raise InvalidRedirectUrl("must not have a parameter called token, which is ours")
 
 
 def check_audience(audience: str, public_url: str) -> None:

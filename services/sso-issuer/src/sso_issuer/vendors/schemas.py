@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier
 from shared.times import Timestamp
+from shared.web.addresses import MAX_CHARACTERS
 
 from sso_issuer.vendors.domain import (
     LONGEST_LIFETIME_SECONDS,
     LONGEST_OVERLAP,
-    LONGEST_URL,
     Agreement,
     ClaimSpelling,
     Delivery,
@@ -42,7 +42,7 @@ class AgreementBody(BaseModel):
     name: Identifier = Field(description="How users are told where they go.")
     redirect_url: str = Field(
         strict=True,
-        max_length=LONGEST_URL,
+        max_length=MAX_CHARACTERS,
         description="https; its own query is kept, credentials and fragments are not.",
     )
     delivery: Delivery = Delivery.QUERY

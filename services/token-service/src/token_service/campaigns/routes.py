@@ -7,9 +7,9 @@ from pydantic import AfterValidator, AwareDatetime
 from shared.callers import Caller, document_credentials, require
 from shared.errors import Malformed
 from shared.identifiers import Identifier
+from shared.web.addresses import check_address
 
 from token_service.campaigns import schemas
-from token_service.campaigns.addresses import check_destination_url
 from token_service.campaigns.domain import Bucket
 from token_service.campaigns.service import CampaignService
 from token_service.requests import json_response
@@ -81,7 +81,7 @@ async def set_landing(
 ) -> schemas.LandingBody:
     """For customers without a back end: their tokens' base URL is `<the platform>/t`."""
     try:
-        check_destination_url(body.destination_url, plain_http=request.app.state.plain_http)
+        check_address(body.destination_url, plain_http=request.app.state.plain_http, fragment=True)
     except ValueError as error:
         raise Malformed(f"destination_url: {error}", code="malformed_destination_url") from None
     landing = body.landing()

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from shared.times import Timestamp, iso
+from shared.web.addresses import MAX_CHARACTERS
 
-from token_service.campaigns.addresses import MAX_URL_CHARACTERS
 from token_service.campaigns.domain import Campaign, Counts, Landing, Offer, Statistics
 from token_service.tokens.orders import check_text
 
@@ -65,7 +65,7 @@ class LandingBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
-    destination_url: Annotated[str, Field(strict=True, min_length=1, max_length=MAX_URL_CHARACTERS)]
+    destination_url: Annotated[str, Field(strict=True, min_length=1, max_length=MAX_CHARACTERS)]
     offer: OffersBody
 
     def landing(self) -> Landing:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import orjson
 from shared.identifiers import is_identifier
+from shared.web.addresses import check_address
 
 from token_service.tokens.domain import Content
 from token_service.tokens.format import expiry_minute_of
@@ -27,7 +27,6 @@ MAX_ATTRIBUTES_BYTES: Final = 4096
 _MAX_INTEGER: Final = 2**53 - 1
 NEVER: Final = "never"
 
-_URL = re.compile(r"[!-~]+")
 _DURATION = re.compile(
     r"P(?:(?P<weeks>\d+(?:[.,]\d+)?)W)?(?:(?P<days>\d+(?:[.,]\d+)?)D)?"
     r"(?:T(?:(?P<hours>\d+(?:[.,]\d+)?)H)?(?:(?P<minutes>\d+(?:[.,]\d+)?)M)?(?:(?P<seconds>\d+(?:[.,]\d+)?)S)?)?"
@@ -73,7 +72,7 @@ class Order(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def check_base_url(url: str, *, plain_http: bool) -> str:
-    """`url` without a slash at its end, if links may begin with it: https, a host, no user name, query or fragment.
+    """`url` without a slash at its end, if links may begin with it: the token is put at its end, so it has no query.
 
     Args:
         plain_http: whether http is allowed too, as in development.
@@ -81,23 +80,7 @@ def check_base_url(url: str, *, plain_http: bool) -> str:
     Raises:
         ValueError: says what is wrong.
     """
-    if len(url) > MAX_BASE_URL_CHARACTERS:
-        raise ValueError(f"must have at most {MAX_BASE_URL_CHARACTERS} characters")
-    if not _URL.fullmatch(url) or any(character in url for character in '\\"<>^`{|}'):
-        raise ValueError("must be a URL without blanks, control characters or characters that URLs escape")
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise ValueError("must be a URL") from None
-    if parts.scheme != "https" and not (plain_http and parts.scheme == "http"):
-        raise ValueError("must begin with https://")
-    if not host or not re.fullmatch(r"[a-z0-9._:-]+", host) or host.startswith("."):
-        raise ValueError("must name a host")
-    if "@" in parts.netloc:
-        raise ValueError("must not carry a user name or password")
-    if "?" in url or "#" in url:
-        raise ValueError("must not have a query or a fragment: the token is put at its end")
+    check_address(url, plain_http=plain_http, query=False, max_characters=MAX_BASE_URL_CHARACTERS)
     return url.rstrip("/")
 
 

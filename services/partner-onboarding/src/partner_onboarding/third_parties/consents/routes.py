@@ -8,8 +8,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from shared.callers import Callers, document_credentials
-from shared.cross_site import CrossSiteRequest, foreign_origin_of
 from shared.errors import Unauthenticated
+from shared.web.cross_site import CrossSiteRequest, foreign_origin_of
 
 from partner_onboarding.pages.forms import SESSION_COOKIE
 from partner_onboarding.register.audit.domain import Actor

@@ -2,16 +2,13 @@
 
 The session's cookie goes along with requests that other sites cause. Judged by what only the browser can set:
 `Sec-Fetch-Site`, then `Origin`, then `Referer`. A request with none of the three comes from no browser that
-could be tricked, and has the cookie because whoever sends it holds it.
+could be tricked: its sender holds the cookie.
 """
-
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
 from shared.errors import Forbidden
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+from shared.web.addresses import origin_of
 
 #: What a request is said to come from when the browser tells only that it is not from here.
 OPAQUE = "null"
@@ -24,23 +21,9 @@ class CrossSiteRequest(Forbidden):
         super().__init__("This address is called from the platform's own pages only.")
 
 
-def origin_of(url: str) -> str | None:
-    """`https://host[:port]` of a URL or an `Origin`, in one spelling; None if it has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
-        return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    suffix = "" if port in {None, _DEFAULT_PORTS[parts.scheme]} else f":{port}"
-    return f"{parts.scheme}://{host}{suffix}"
-
-
 def foreign_origin_of(request: Request) -> str | None:
-    """`foreign_origin` of a request to a service, which is reached under its public URL and under what it was
-    asked for."""
+    """`foreign_origin` of a request to a service, which is reached under its public URL and under the host that
+    the request names."""
     headers = request.headers
     here = f"{request.app.state.proxies.scheme(request.scope)}://{headers.get('host', '')}"
     own = {origin_of(request.app.state.settings.public_url), origin_of(here)}
