@@ -13,7 +13,7 @@ SERVICES := points-ledger sso-issuer partner-onboarding token-service
 # Arguments for pytest, such as: make test T="services/points-ledger -k hold -n 0"
 T ?=
 
-.PHONY: help set-up run demo up down test bench lint format clean $(addprefix migrate-,$(SERVICES))
+.PHONY: help set-up run demo up down test bench lint format docs clean $(addprefix migrate-,$(SERVICES))
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -43,12 +43,15 @@ bench: set-up ## measure requests a second
 lint: set-up ## check style, types and who imports whom
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy shared/src testing/src $(wildcard services/*/src deploy/*/src)
+	$(PYTHON) -m mypy shared/src testing/src docs $(wildcard services/*/src deploy/*/src)
 	.venv/bin/lint-imports
 
 format: set-up ## put the code into its form
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
+
+docs: set-up ## write the settings tables of docs/settings.md anew from the code
+	@$(PYTHON) docs/settings_tables.py
 
 # The service reads its own environment, such as LEDGER_DATABASE_URL.
 $(addprefix migrate-,$(SERVICES)): migrate-%: set-up

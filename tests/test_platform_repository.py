@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from .running_platform import REPOSITORY, SERVICES
 
 #: Lines. A list of proofs reads from top to bottom and may be longer than a room of the house.
@@ -76,29 +74,6 @@ def test_no_room_has_grown_too_large() -> None:
         if lines > (LONGEST_PROOF if "tests" in path.parts else LONGEST_ROOM):
             too_long[str(path.relative_to(REPOSITORY))] = lines
     assert too_long == {}
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_services_readme_names_each_of_its_settings(service: str) -> None:
-    source = REPOSITORY / "services" / service / "src" / service.replace("-", "_") / "settings.py"
-    readme = (REPOSITORY / "services" / service / "README.md").read_text()
-    named = set(re.findall(r"[A-Z][A-Z_]*[A-Z]", readme))
-    prefix = re.search(r'settings_config\("([A-Z]+_)"\)', source.read_text())
-    assert prefix is not None
-    common = settings_of(REPOSITORY / "shared" / "src" / "shared" / "settings.py", "ServiceSettings")
-    for setting in {*common, *settings_of(source)}:
-        assert {setting.upper(), prefix.group(1) + setting.upper()} & named, f"{setting} is not in the README"
-
-
-def settings_of(source: Path, name: str = "Settings") -> list[str]:
-    """The fields of a settings class, read without importing it."""
-    return [
-        statement.target.id
-        for node in ast.parse(source.read_text()).body
-        if isinstance(node, ast.ClassDef) and node.name == name
-        for statement in node.body
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-    ]
 
 
 def test_who_may_import_whom_is_kept() -> None:

@@ -1,4 +1,4 @@
-"""What every service reads from its environment, and how a wrong setting is said.
+"""The settings that every service reads from its environment, and the errors for wrong ones.
 
 Each service derives its own class with its own prefix:
 
@@ -31,7 +31,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 IpNetwork = IPv4Network | IPv6Network
 
-#: What the local platform marks the secrets with that it makes for itself.
+#: The mark of every secret that the local platform makes for a demonstration.
 _DEMO_SECRET = re.compile(r"""(^|[:"'])demo[-/"']""")
 
 
@@ -49,8 +49,12 @@ def _of_a_service(value: str) -> str:
     return value.rstrip("/")
 
 
-#: Where another service is, inside.
+#: The internal address of another service.
 InternalUrl = Annotated[str, AfterValidator(_of_a_service)]
+
+
+#: The description of `port`, which each service gives a default of its own.
+PORT_MEANING = "The port the service listens on."
 
 
 class Mode(StrEnum):
@@ -68,28 +72,40 @@ def settings_config(prefix: str) -> SettingsConfigDict:
 class ServiceSettings(BaseSettings):
     """The settings that all services have. The safe value is the default."""
 
-    mode: Mode = Mode.PRODUCTION
-    host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(..., ge=1, le=65535)
-    database_url: SecretStr = Field(..., description="postgresql://role:password@host:port/database")
-    database_pool_size: int = Field(10, ge=2, le=200)
+    mode: Mode = Field(
+        Mode.PRODUCTION,
+        description="`development` allows plain http and demonstration secrets; `production` refuses both.",
+    )
+    host: str = Field("127.0.0.1", description="The address the service listens on; in its image `0.0.0.0`.")
+    port: int = Field(..., ge=1, le=65535, description=PORT_MEANING)
+    database_url: SecretStr = Field(
+        ..., description="The service's own database: `postgresql://role:password@host:port/database`."
+    )
+    database_pool_size: int = Field(
+        10, ge=2, le=200, description="Connections of the pool; the lines of group commit have their own beside it."
+    )
     database_wait_seconds: float = Field(
-        5.0, gt=0, description="How long a request waits for a free connection of the pool before it is refused (503)."
+        5.0, gt=0, description="How long a request waits for a free connection before the service answers 503."
     )
     database_statement_cache: int = Field(
         200,
         ge=0,
-        description="Prepared statements a connection keeps; 0 behind PgBouncer in transaction mode.",
+        description="Prepared statements that one connection keeps; 0 behind PgBouncer in transaction mode.",
     )
-    public_url: str = Field(..., description="Where the gateway is reached: the cloud API URL.")
-    service_key: SecretStr = Field(..., description="This service's private key, a JWK (EC P-256).")
-    service_peers: str = Field(..., description="The public keys of all services, a JWKS; kid = service name.")
+    public_url: str = Field(..., description="The address of the gateway as callers know it: the cloud API URL.")
+    service_key: SecretStr = Field(
+        ..., description="The service's own private key, a JWK (EC P-256); its `kid` is the service's name."
+    )
+    service_peers: str = Field(..., description="The public keys of all services, its own among them: a JWKS.")
     trusted_proxies: Annotated[tuple[IpNetwork, ...], *CommaSeparated] = Field(
-        (), description="Networks whose X-Forwarded-For is believed, read from the right."
+        (),
+        description="Networks whose `X-Forwarded-For` the service believes: `10.0.0.0/8,127.0.0.1/32`.",
     )
-    max_body_bytes: int = Field(1_048_576, ge=1024, description="Longest request body of an ordinary call.")
-    shutdown_seconds: int = Field(20, ge=1, description="How long running requests may take to end.")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="The longest body of an ordinary request.")
+    shutdown_seconds: int = Field(20, ge=1, description="How long running requests may take to end after SIGTERM.")
+    log_level: str = Field(
+        "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
+    )
 
     @field_validator("public_url")
     @classmethod
@@ -121,7 +137,7 @@ class ServiceSettings(BaseSettings):
         if not isinstance(keys, list) or not all(isinstance(key, dict) and "kid" in key for key in keys):
             raise ValueError("must be a JWKS whose keys have a kid")
         if any("d" in key for key in keys):
-            raise ValueError("must hold public keys, and nobody's private one")
+            raise ValueError("must hold public keys only; one of them is private")
         return value
 
     @model_validator(mode="after")
@@ -129,7 +145,9 @@ class ServiceSettings(BaseSettings):
         own = json.loads(self.service_key.get_secret_value())
         published = {key["kid"]: key for key in json.loads(self.service_peers)["keys"]}.get(own["kid"])
         if published is None:
-            raise ValueError("service_peers does not have the public half of service_key: nobody would believe it")
+            raise ValueError(
+                "service_peers does not have the public half of service_key, so no other service would accept this one"
+            )
         if (published.get("x"), published.get("y")) != (own["x"], own["y"]):
             raise ValueError("service_peers has another key than service_key under the same kid")
         return self
@@ -160,7 +178,7 @@ S = TypeVar("S", bound=ServiceSettings)
 
 
 class WrongSettings(Exception):
-    """The environment does not describe a service that can start; the text says what to change."""
+    """The service cannot start in this environment. The text says which settings to change."""
 
 
 def read_settings(settings_class: type[S]) -> S:
@@ -185,7 +203,7 @@ def read_settings(settings_class: type[S]) -> S:
     except ValidationError as error:
         raise WrongSettings("\n".join(_say(detail, settings_class) for detail in error.errors())) from None
     except SettingsError as error:
-        # Raised for what cannot be read at all; it names the field, and the cause is in whatever form.
+        # pydantic-settings could not read a value at all. Its message names the field; its cause has no fixed form.
         raise WrongSettings(_with_names(f"{error}: it cannot be read", settings_class)) from None
 
 
@@ -198,7 +216,7 @@ def _say(detail: Any, settings_class: type[ServiceSettings]) -> str:
 
 
 def _with_names(message: str, settings_class: type[ServiceSettings]) -> str:
-    """A message about several fields, or about none in particular, after the variables that it speaks of."""
+    """Puts the variables that a message mentions in front of it."""
     words = set(re.findall(r"\w+", message))
     prefix = str(settings_class.model_config["env_prefix"])
     names = [prefix + name.upper() for name in settings_class.model_fields if name in words]
@@ -206,7 +224,7 @@ def _with_names(message: str, settings_class: type[ServiceSettings]) -> str:
 
 
 def load(settings_class: type[S]) -> S:
-    """Settings for a process that starts now; says what is wrong and ends with status 2 otherwise."""
+    """Reads the settings of a process that starts. Names each wrong one on standard error and exits with status 2."""
     try:
         return read_settings(settings_class)
     except WrongSettings as error:

@@ -1,10 +1,9 @@
 """Databases as the real migrations build them."""
 
-import asyncio
 import secrets
 from collections.abc import Callable
 
-from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
+from local_platform.embedded_postgres import EmbeddedPostgres
 from shared.migrating import upgrade
 
 #: package → URL of its database
@@ -21,6 +20,5 @@ def new_database(server: EmbeddedPostgres, package: str, name: str | None = None
     name = name or package
     server.create_role_and_database(name, password)
     url = server.url(name, name, password)
-    # In a thread of its own: the migrations make an event loop, and the test may run in one already.
-    in_own_loop(asyncio.to_thread(upgrade, url, package))
+    upgrade(url, package)
     return url

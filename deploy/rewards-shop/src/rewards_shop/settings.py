@@ -1,4 +1,4 @@
-"""What the shop is told by its environment: names begin with SHOP_."""
+"""The settings of the shop: `SHOP_…` in the environment."""
 
 import os
 from pathlib import Path
@@ -24,42 +24,49 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 class ShopSettings(BaseSettings):
     """One shop, one platform, one tenant."""
 
-    model_config = SettingsConfigDict(env_prefix="SHOP_")
+    model_config = SettingsConfigDict(env_prefix="SHOP_", use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
+    """The address the shop listens on."""
     port: int = Field(default=8010, ge=1, le=65535)
+    """The port the shop listens on."""
 
     platform_url: WebAddress
-    """The gateway: every call the shop makes goes there, and nowhere else."""
+    """The gateway: the shop sends every call there and nowhere else."""
     account_url: WebAddress = ""
-    """Where "back to the platform" leads; by default `<platform_url>/account`."""
+    """The target of "back to the platform"; by default `<platform_url>/account`."""
     platform_ca: Path | None = None
-    """A file with the certificate authority of the platform, where it is not a public one."""
+    """A file with the certificate of the platform's own authority, if it has one."""
     allow_plain_http: bool = False
-    """Points and passwords travel by https; plain http is for this machine (and a closed test network) only."""
+    """Allows plain http to another machine; for a closed test network only."""
 
     client_id: str = Field(min_length=1)
+    """The shop's client at the platform; scope `points:redeem`."""
     client_secret: SecretStr = Field(min_length=1)
+    """The secret of this client."""
     vendor_id: str = Field(min_length=1)
+    """The shop's vendor id at the platform."""
 
     issuer: WebAddress = ""
-    """The only `iss` the shop believes; by default the tenant `demo` of the platform."""
+    """The only `iss` the shop accepts; by default `<platform_url>/tenants/demo`."""
     audience: str = ""
-    """The `aud` that means this shop; by default the vendor id."""
+    """The only `aud` the shop accepts; by default the vendor id."""
     jwks_url: WebAddress = ""
-    """Where the issuer shows its public keys; by default `<issuer>/jwks.json`."""
+    """The issuer's public keys; by default `<issuer>/jwks.json`."""
 
     state_path: Path
-    """An SQLite file: orders must outlive the process that took them."""
+    """The SQLite file (mode 0600) that keeps orders, sessions and last known balances."""
     session_secret: SecretStr = Field(min_length=32)
+    """At least 32 characters; signs cookies and forms."""
     session_seconds: int = Field(default=7200, ge=60)
+    """How long a session lasts."""
     secure_cookies: bool = False
-    """True wherever browsers reach the shop by https."""
+    """`true` where browsers reach the shop by https; the cookie is then `__Host-shop_session`."""
 
     patience_seconds: float = Field(default=8.0, ge=0)
-    """How long a person is kept waiting for an order before the page says that it is still being settled."""
+    """How long a person waits for an order before the page says that it is still being settled."""
     resume_seconds: float = Field(default=5.0, gt=0)
-    """How often orders whose outcome is not known yet are asked about again."""
+    """How often the shop asks about orders whose outcome it does not know yet."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,59 +1,109 @@
-"""The environment of this service: `ONBOARDING_…`."""
+"""The settings of partner-onboarding: `ONBOARDING_…` in the environment."""
 
 import base64
 import binascii
 import hashlib
 import hmac
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.rate_limits import CountsUrl
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import InternalUrl, Mode, ServiceSettings, settings_config
+from shared.settings import PORT_MEANING, InternalUrl, Mode, ServiceSettings, settings_config
 
 _MIN_KEY_BYTES = 32
 
 
 class Settings(ServiceSettings):
-    """What partner-onboarding reads; see the README for the table with defaults."""
+    """The settings of partner-onboarding beside those that all services have."""
 
     model_config = settings_config("ONBOARDING_")
 
-    port: int = Field(8003, ge=1, le=65535)
-    issuer_url: InternalUrl = Field("http://127.0.0.1:8002", description="sso-issuer, internally.")
-    ledger_url: InternalUrl = Field("http://127.0.0.1:8001", description="points-ledger, internally.")
-    tokens_url: InternalUrl = Field("http://127.0.0.1:8004", description="token-service, internally: links in mails.")
-    key_encryption_keys: SecretStr = Field(..., description="1:<base64 of 32 bytes>,2:<…>; the highest encrypts.")
-    secret_pepper: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes client secrets.")
-    account_name_key: SecretStr = Field(..., description="Base64 of at least 32 bytes; hashes e-mail addresses.")
-    session_idle_seconds: int = Field(3600, ge=300, description="A session ends when not used for so long.")
-    session_lifetime_seconds: int = Field(43_200, ge=600, description="A session ends after so long in any case.")
-    wrong_passwords_per_account: int = Field(10, ge=1, description="Within the window, before 429.")
-    wrong_passwords_per_address: int = Field(50, ge=1, description="Within the window, before 429.")
-    wrong_passwords_window_seconds: int = Field(900, ge=1)
-    integration_requests_per_address: int = Field(20, ge=1, description="Within an hour, before 429.")
-    rate_limit_url: CountsUrl = Field(
-        SecretStr("memory://"), description="Where requests are counted: memory://, redis://… or valkey://…"
+    port: int = Field(8003, ge=1, le=65535, description=PORT_MEANING)
+    issuer_url: InternalUrl = Field("http://127.0.0.1:8002", description="The internal address of sso-issuer.")
+    ledger_url: InternalUrl = Field("http://127.0.0.1:8001", description="The internal address of points-ledger.")
+    tokens_url: InternalUrl = Field(
+        "http://127.0.0.1:8004", description="The internal address of token-service, which makes the links in mails."
     )
-    partner_maintenance: bool = Field(False, description="Answers partners, and those they send, with 503.")
-    partner_requests_per_minute: int = Field(1200, ge=1, description="Of one partner, before 429.")
-    registrations_per_address: int = Field(300, ge=1, description="Forms from one address within an hour, before 429.")
-    registrations_per_email: int = Field(5, ge=1, description="Forms for one e-mail address within an hour.")
-    terms_url: str | None = Field(None, description="Where the terms of use are; a short page of our own if not said.")
-    privacy_url: str | None = Field(None, description="Where one reads about one's data; likewise.")
-    terms_version: str = Field("2026-11", min_length=1, max_length=64, description="Kept with each agreement.")
-    privacy_version: str = Field("2026-11", min_length=1, max_length=64)
+    key_encryption_keys: SecretStr = Field(
+        ...,
+        description="Keys that seal data at rest: `1:<base64 of 32 bytes>,2:…`. The highest number seals, all open.",
+    )
+    secret_pepper: SecretStr = Field(
+        ...,
+        description="Base64 of at least 32 bytes; hashes client secrets. A new value makes all client secrets void.",
+    )
+    account_name_key: SecretStr = Field(
+        ...,
+        description="Base64 of at least 32 other bytes; hashes e-mail addresses. With a new value nobody can sign in.",
+    )
+    session_idle_seconds: int = Field(3600, ge=300, description="A session ends when nobody has used it for so long.")
+    session_lifetime_seconds: int = Field(43_200, ge=600, description="A session ends after so long in any case.")
+    wrong_passwords_per_account: int = Field(
+        10, ge=1, description="How many wrong passwords one account may get within the window before 429."
+    )
+    wrong_passwords_per_address: int = Field(
+        50, ge=1, description="How many wrong passwords one network may send within the window before 429."
+    )
+    wrong_passwords_window_seconds: int = Field(900, ge=1, description="The window in which wrong passwords count.")
+    integration_requests_per_address: int = Field(
+        20, ge=1, description="How many integration requests one network may submit in an hour before 429."
+    )
+    rate_limit_url: CountsUrl = Field(
+        SecretStr("memory://"),
+        description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
+    )
+    partner_maintenance: bool = Field(
+        False, description="The maintenance switch: partners, and people whom partners send, get 503."
+    )
+    partner_requests_per_minute: int = Field(
+        1200, ge=1, description="How many requests one partner may send in a minute before 429."
+    )
+    registrations_per_address: int = Field(
+        300, ge=1, description="How many registration forms one network may send in an hour before 429."
+    )
+    registrations_per_email: int = Field(
+        5, ge=1, description="How many registration forms may name one e-mail address in an hour before 429."
+    )
+    terms_url: str | None = Field(
+        None, description="The terms of use; without it the service shows a short page of its own."
+    )
+    privacy_url: str | None = Field(
+        None, description="The privacy statement; without it the service shows a short page of its own."
+    )
+    terms_version: str = Field(
+        "2026-11",
+        min_length=1,
+        max_length=64,
+        description="The version of the terms that the service keeps with each agreement.",
+    )
+    privacy_version: str = Field(
+        "2026-11",
+        min_length=1,
+        max_length=64,
+        description="The version of the privacy statement, kept likewise.",
+    )
     mail_from: str = Field("Points platform <no-reply@localhost>", description="The sender of all mails.")
-    mail_directory: Path | None = Field(None, description="For development: mails are written here, not sent.")
-    mails_every_seconds: Annotated[float, Field(gt=0, description="How often waiting mails are sent.")] = 2.0
-    smtp_host: str | None = Field(None, description="Without it (and without a directory) mails wait.")
-    smtp_port: int = Field(587, ge=1, le=65535)
-    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
-    smtp_username: str | None = None
-    smtp_password: SecretStr | None = None
-    assignments_every_seconds: Annotated[float, Field(gt=0, description="How often due months are assigned.")] = 60.0
-    last_used_every_seconds: Annotated[float, Field(gt=0, description="How often last uses are written.")] = 5.0
+    mail_directory: Path | None = Field(
+        None, description="Development only: the service writes mails into this directory and sends none."
+    )
+    mails_every_seconds: float = Field(2.0, gt=0, description="How often the service sends waiting mails.")
+    smtp_host: str | None = Field(
+        None, description="The mail server. Without it, and without `MAIL_DIRECTORY`, mails wait."
+    )
+    smtp_port: int = Field(587, ge=1, le=65535, description="The port of the mail server.")
+    smtp_security: Literal["starttls", "tls", "none"] = Field(
+        "starttls", description="`starttls` or `tls`; `none` in development only."
+    )
+    smtp_username: str | None = Field(None, description="The account at the mail server; together with the password.")
+    smtp_password: SecretStr | None = Field(None, description="Its password.")
+    assignments_every_seconds: float = Field(
+        60.0, gt=0, description="How often the service assigns months that are due."
+    )
+    last_used_every_seconds: float = Field(
+        5.0, gt=0, description="How often the service writes when secrets were last used."
+    )
 
     @field_validator("terms_url", "privacy_url")
     @classmethod

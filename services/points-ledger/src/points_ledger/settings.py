@@ -1,18 +1,24 @@
-"""The ledger's environment: `LEDGER_…`."""
+"""The settings of points-ledger: `LEDGER_…` in the environment."""
 
 from pydantic import Field
-from shared.settings import InternalUrl, ServiceSettings, settings_config
+from shared.settings import PORT_MEANING, InternalUrl, ServiceSettings, settings_config
 
 
 class Settings(ServiceSettings):
+    """The settings of points-ledger beside those that all services have."""
+
     model_config = settings_config("LEDGER_")
 
-    port: int = Field(8001, ge=1, le=65535)
-    onboarding_url: InternalUrl = Field(..., description="partner-onboarding, internal: the register of clients.")
-    issuer_url: InternalUrl = Field(..., description="sso-issuer, internal: the keys of access tokens.")
-    hold_seconds: int = Field(
-        900, ge=1, le=604_800, description="How long points stay held for vendors that have no time of their own."
+    port: int = Field(8001, ge=1, le=65535, description=PORT_MEANING)
+    onboarding_url: InternalUrl = Field(
+        ..., description="The internal address of partner-onboarding, which knows the clients."
     )
-    sweep_seconds: float = Field(5.0, gt=0, description="Pause between two looks for holds that have run out.")
-    lanes: int = Field(2, ge=1, le=8, description="Transactions of the writing line under way at once.")
-    batch_size: int = Field(256, ge=1, le=2000, description="Commands in one transaction at most.")
+    issuer_url: InternalUrl = Field(
+        ..., description="The internal address of sso-issuer, which publishes the keys of access tokens."
+    )
+    hold_seconds: int = Field(
+        900, ge=1, le=604_800, description="How long a hold lasts for a vendor without a hold time of its own."
+    )
+    sweep_seconds: float = Field(5.0, gt=0, description="The pause between two searches for expired holds.")
+    lanes: int = Field(2, ge=1, le=8, description="How many transactions of the writing line run at once.")
+    batch_size: int = Field(256, ge=1, le=2000, description="The most commands in one transaction.")

@@ -1,48 +1,60 @@
-"""This service's environment; every name begins with `ISSUER_`."""
+"""The settings of sso-issuer: `ISSUER_…` in the environment."""
 
 from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
 from shared.rate_limits import CountsUrl
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import InternalUrl, ServiceSettings, settings_config
+from shared.settings import PORT_MEANING, InternalUrl, ServiceSettings, settings_config
 
 from sso_issuer.authority.domain import LONGEST_ACCESS_TOKEN_SECONDS
 from sso_issuer.keys.domain import PUBLISHED_AHEAD
 
 
 class Settings(ServiceSettings):
-    """What sso-issuer reads beside the settings that all services have."""
+    """The settings of sso-issuer beside those that all services have."""
 
     model_config = settings_config("ISSUER_")
 
-    port: int = Field(8002, ge=1, le=65535)
-    ledger_url: InternalUrl = Field(..., description="points-ledger's internal address.")
-    onboarding_url: InternalUrl = Field(..., description="partner-onboarding's internal address.")
+    port: int = Field(8002, ge=1, le=65535, description=PORT_MEANING)
+    ledger_url: InternalUrl = Field(..., description="The internal address of points-ledger, which knows the balances.")
+    onboarding_url: InternalUrl = Field(
+        ..., description="The internal address of partner-onboarding, which knows users, clients and consents."
+    )
     key_encryption_keys: SecretStr = Field(
-        ..., description="`1:<base64 of 32 bytes>[,2:…]`; the highest number encrypts, all decrypt."
+        ...,
+        description="Keys that seal data at rest: `1:<base64 of 32 bytes>,2:…`. The highest number seals, all open.",
     )
     rotate_after: timedelta = Field(
-        timedelta(days=30), description="How long a key signs before its successor takes over, ISO 8601 (`P30D`)."
+        timedelta(days=30), description="How long a key signs before its successor takes over."
     )
     access_token_seconds: int = Field(
         LONGEST_ACCESS_TOKEN_SECONDS,
         ge=60,
         le=LONGEST_ACCESS_TOKEN_SECONDS,
-        description="How long an access token lives.",
+        description="How long an access token is valid.",
     )
     longest_assertion_seconds: int = Field(
-        3600, ge=60, le=3600, description="How long the assertion may live with which a client proves itself."
+        3600, ge=60, le=3600, description="How long a client's assertion (`private_key_jwt`) may be valid."
     )
     refused_requests_per_address: int = Field(
-        120, ge=1, description="Of the authorities, without a good client's proof, within a minute, before 429."
+        120,
+        ge=1,
+        description="How many requests to the authorities one network may have refused in a minute before it gets 429.",
     )
-    refused_codes_per_client: int = Field(30, ge=1, description="Within a minute, before 429.")
+    refused_codes_per_client: int = Field(
+        30, ge=1, description="How many wrong codes one client may bring in a minute before it gets 429."
+    )
     rate_limit_url: CountsUrl = Field(
-        SecretStr("memory://"), description="Where refusals are counted: memory://, redis://… or valkey://…"
+        SecretStr("memory://"),
+        description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
     )
-    upkeep_seconds: float = Field(30, gt=0, le=3600, description="How often it is seen whether a key's time has come.")
-    neighbour_timeout_seconds: float = Field(2, gt=0, le=30, description="How long ledger and directory may take.")
+    upkeep_seconds: float = Field(
+        30, gt=0, le=3600, description="How often the service looks for keys to rotate and records to forget."
+    )
+    neighbour_timeout_seconds: float = Field(
+        2, gt=0, le=30, description="How long points-ledger and partner-onboarding may take to answer."
+    )
 
     @field_validator("key_encryption_keys")
     @classmethod
