@@ -1,5 +1,7 @@
 """What is in a token: the claims of the source document to the letter, under three algorithms."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,21 @@ async def test_claims_are_spelled_as_in_the_source(world: World) -> None:
         "aud": "shop",
         "jti": claims["jti"],
     }
+
+
+async def test_a_vendor_whose_clock_is_five_seconds_behind_takes_a_fresh_token(world: World) -> None:
+    await world.put_vendor(lifetime_seconds=60)
+    before = int(time.time())
+    claims = claims_of((await world.redirect())["token"])
+    assert before - 5 <= claims["iat"] <= time.time() - 5
+    assert claims["exp"] == claims["iat"] + 60
+
+
+@pytest.mark.parametrize("seconds", [1, 5, 6, 300])
+async def test_every_lifetime_that_can_be_agreed_on_can_be_issued(world: World, seconds: int) -> None:
+    await world.put_vendor(lifetime_seconds=seconds)
+    claims = claims_of((await world.redirect())["token"])
+    assert claims["exp"] == claims["iat"] + seconds
 
 
 async def test_claims_are_spelled_in_camel_case_for_vendors_that_ask_for_it(world: World) -> None:

@@ -204,9 +204,56 @@ async def test_a_vendor_cannot_issue_tokens_to_itself(world: World) -> None:
         {"userid": "user-2"},
         {"points": 1_000_000},
         {"exp": claims["exp"] + 1000},
+        {"iat": claims["iat"] - 1},
+        {"email": "mallory@example.org"},
+        {"firstname": "Mallory"},
+        {"email_verified": "yes"},
+        {"role": "gold"},
     ):
         token = assemble(header, claims | altered, hmac_sha256(secret["secret"].encode()))
         assert await _refusal(world, token) == "token_not_issued"
+
+
+async def test_a_signature_that_anybody_can_turn_into_another_good_one_does_not_make_a_second_token(
+    world: World,
+) -> None:
+    """ECDSA: (r, s) and (r, n - s) verify alike."""
+    await world.put_vendor()
+    token = (await world.redirect())["token"]
+    text, _, signature = token.rpartition(".")
+    r, s = decode(signature)[:32], int.from_bytes(decode(signature)[32:], "big")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    assert await _refusal(world, f"{text}.{encode(r + (order - s).to_bytes(32, 'big'))}") == "token_not_issued"
+    assert (await world.redeem(token)).status_code == 200
+
+
+async def test_what_is_agreed_anew_counts_for_new_tokens_alone(world: World) -> None:
+    await world.put_vendor(algorithm="HS256", audience="first")
+    await world.add_secret()
+    tokens = [(await world.redirect())["token"]]
+    await world.put_vendor(algorithm="ES256", audience="second")
+    tokens.append((await world.redirect())["token"])
+    await world.put_vendor(algorithm="RS256", audience="third", claim_spelling="camel")
+    for token in tokens:
+        assert (await world.redeem(token)).status_code == 200
+
+
+async def test_an_audience_that_another_vendor_takes_over_does_not_bring_its_tokens_along(world: World) -> None:
+    await world.put_vendor(audience="first")
+    token = (await world.redirect())["token"]
+    await world.put_vendor(audience="second")
+    await world.put_vendor("other", audience="first")
+    assert await _refusal(world, token, world.vendor_client("other")) == "token_not_issued"
+    assert (await world.redeem(token)).status_code == 200
+
+
+async def test_a_token_from_before_digests_were_kept_can_still_be_redeemed(world: World) -> None:
+    await world.put_vendor()
+    issued = await world.redirect()
+    former = {"token_digest": None, "audience": None}
+    async with world.database.begin() as connection:
+        await connection.execute(sa.update(issuances).where(issuances.c.jti == issued["jti"]).values(former))
+    assert (await world.redeem(issued["token"])).status_code == 200
 
 
 @pytest.mark.parametrize("secret", [b"", b"\0", b"secret"])

@@ -92,16 +92,36 @@ async def test_nothing_may_be_left_unsigned(world: World) -> None:
     assert (answer.status_code, answer.json()["code"]) == (400, "overlap_too_short")
 
 
-async def test_there_are_never_more_than_two(world: World) -> None:
+async def test_a_third_secret_ends_none_that_may_be_in_use(world: World) -> None:
+    await world.put_vendor(algorithm="HS256", lifetime_seconds=300)
+    await world.add_secret()
+    token = (await world.redirect())["token"]
+    second = await world.add_secret(overlap_seconds=600)
+    for _ in range(2):
+        answer = await world.client.post("/sso/v1/vendors/shop/secrets", json={}, headers=world.admin)
+        assert (answer.status_code, answer.json()["code"]) == (409, "former_secret_live")
+        assert answer.json()["expires_at"] == second["former"]["expires_at"]
+    assert (await world.redeem(token)).status_code == 200
+    await _let_pass(world, 601)
+    assert (await world.add_secret())["former"]["kid"] == second["kid"]
+
+
+async def test_the_older_of_two_live_secrets_can_be_ended(world: World) -> None:
     await world.put_vendor(algorithm="HS256", lifetime_seconds=300)
     await world.add_secret()
     token = (await world.redirect())["token"]
     await world.add_secret(overlap_seconds=86_400)
-    await world.add_secret(overlap_seconds=86_400)
+    await world.add_secret(overlap_seconds=86_400, end_former=True)
     rows = await _rows(world)
     assert [row["n"] for row in rows] == [2, 3]
     assert (await world.redeem(token)).status_code == 400
-    third = rows[0] | {"n": 9, "kid": "third"}
+
+
+async def test_the_database_refuses_a_third_secret(world: World) -> None:
+    await world.put_vendor(algorithm="HS256")
+    await world.add_secret()
+    await world.add_secret(overlap_seconds=86_400)
+    third = (await _rows(world))[0] | {"n": 9, "kid": "third"}
     with pytest.raises(IntegrityError, match="vendor_secrets_slot_key"):
         async with world.database.begin() as connection:
             await connection.execute(sa.insert(vendor_secrets).values(**third))
@@ -109,11 +129,18 @@ async def test_there_are_never_more_than_two(world: World) -> None:
 
 async def test_many_at_once_leave_two(world: World) -> None:
     await world.put_vendor(algorithm="HS256")
-    made = await asyncio.gather(*(world.add_secret(overlap_seconds=60) for _ in range(12)))
+    made = await asyncio.gather(*(world.add_secret(overlap_seconds=60, end_former=True) for _ in range(12)))
     assert len({one["kid"] for one in made}) == 12
     rows = await _rows(world)
     assert [row["n"] for row in rows] == [11, 12]
     assert [row["expires_at"] is None for row in rows] == [False, True]
+
+
+async def test_of_many_at_once_two_are_made(world: World) -> None:
+    await world.put_vendor(algorithm="HS256")
+    path = "/sso/v1/vendors/shop/secrets"
+    answers = await asyncio.gather(*(world.client.post(path, json={}, headers=world.admin) for _ in range(6)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 2 + [409] * 4
 
 
 async def test_a_repeated_call_shows_the_same_secret(world: World) -> None:

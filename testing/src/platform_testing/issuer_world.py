@@ -252,7 +252,7 @@ class World:
         answer = await self.client.put(f"/sso/v1/vendors/{vendor_id}", json=body, headers=self.admin)
         return body_of(answer, 200, 201)
 
-    async def add_secret(self, vendor_id: str = "shop", **wish: int) -> dict[str, Any]:
+    async def add_secret(self, vendor_id: str = "shop", **wish: int | bool) -> dict[str, Any]:
         path = f"/sso/v1/vendors/{vendor_id}/secrets"
         answer = await self.client.post(path, json=wish, headers=self.admin)
         return body_of(answer, 201)

@@ -1,8 +1,13 @@
 """Taking a token back, once."""
 
+import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shared.errors import Conflict, Malformed
+
+from sso_issuer.redirects.domain import ListedIssuance, digest_of, user_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +19,21 @@ class Redemption:
     client_id: str
     request_id: str
     points_now: int
+
+
+def is_issued(issuance: ListedIssuance, token: str, claims: Mapping[str, Any]) -> bool:
+    """Whether a well-signed token is the very one that was issued.
+
+    A vendor can sign with the secret that it shares with us. So the token's digest decides, for every claim of it; of
+    an issuance from before digests were kept, what else was written.
+    """
+    if issuance.token_digest is not None:
+        return hmac.compare_digest(issuance.token_digest, digest_of(token))
+    return (issuance.user_id, issuance.points, issuance.expires_at.timestamp()) == (
+        user_of(claims),
+        claims.get("points"),
+        claims["exp"],
+    )
 
 
 class TokenRefused(Malformed):

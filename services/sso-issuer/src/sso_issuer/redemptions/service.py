@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from shared.callers import Caller
 from shared.db import Database
@@ -19,10 +18,10 @@ from sso_issuer.keys.domain import issuer_of
 from sso_issuer.keys.store import read_clock, read_public
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.redemptions import store
-from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, TokenNotIssued, TokenRefused
-from sso_issuer.redirects.domain import ListedIssuance, user_of
+from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, TokenNotIssued, TokenRefused, is_issued
+from sso_issuer.redirects.domain import ListedIssuance
 from sso_issuer.redirects.store import find
-from sso_issuer.vendors.domain import Vendor, VendorAlgorithm, VendorNotFound
+from sso_issuer.vendors.domain import Vendor, VendorAlgorithm, VendorNotFound, is_live
 from sso_issuer.vendors.service import Vendors
 from sso_issuer.vendors.store import read_secrets, read_vendor
 
@@ -103,13 +102,15 @@ class Redemptions:
             vendor = await read_vendor(connection, caller.tenant, caller.vendor)
             if vendor is None:
                 raise VendorNotFound
+            issuance = await _find_issuance(connection, vendor, token)
+            algorithm, audience = _terms_of(vendor, issuance)
             try:
                 claims = jwt.verify(
                     token,
-                    await self._keys_of(connection, vendor, token),
+                    await self._keys_of(connection, vendor, algorithm, token),
                     typ="JWT",
                     issuer=issuer_of(self._public_url, vendor.tenant),
-                    audience=vendor.agreement.audience,
+                    audience=audience,
                     # The database's clock stamped it and judges it: there is nothing to be lenient about.
                     now=(await read_clock(connection)).timestamp(),
                     leeway_seconds=0,
@@ -118,39 +119,53 @@ class Redemptions:
                 # Which keys exist is nobody's business: a token under an unknown key is badly signed.
                 code = "invalid_signature" if rejected.reason == "unknown_key" else rejected.reason
                 raise TokenRefused(rejected.message, code=code, log=rejected.reason) from None
-            jti = claims.get("jti")
-            if not isinstance(jti, str) or not is_identifier(jti):
-                raise TokenRefused("The token does not say its jti.", code="malformed_token")
-            issuance = await find(connection, vendor.tenant, jti)
-        if (
-            issuance is None
-            or issuance.vendor_id != vendor.vendor_id
-            or issuance.user_id != user_of(claims)
-            or issuance.points != claims.get("points")
-            or issuance.expires_at.timestamp() != claims["exp"]
-        ):
+        if not _is_jti(claims.get("jti")):
+            raise TokenRefused("The token does not say its jti.", code="malformed_token")
+        if issuance is None or not is_issued(issuance, token, claims):
             raise TokenNotIssued
         if issuance.redeemed_at is not None:
             raise _already_redeemed(issuance)
         return claims, issuance.user_id
 
-    async def _keys_of(self, connection: AsyncConnection, vendor: Vendor, token: str) -> KeySet:
+    async def _keys_of(
+        self, connection: AsyncConnection, vendor: Vendor, algorithm: VendorAlgorithm, token: str
+    ) -> KeySet:
         """The one key that `token` names, if it is this vendor's and of the algorithm agreed on; else none."""
         kid = jwt.unverified_header(token).get("kid")
         if not isinstance(kid, str) or not is_identifier(kid):
             return KeySet([])
-        if vendor.agreement.algorithm is VendorAlgorithm.HS256:
+        if algorithm is VendorAlgorithm.HS256:
             now = await read_clock(connection)
             secrets = await read_secrets(connection, vendor.tenant, vendor.vendor_id)
             return KeySet(
                 VerificationKey.from_secret(secret.kid, self._vendors.unseal(vendor, secret))
                 for secret in secrets
-                if secret.kid == kid and _is_live(secret.expires_at, now)
+                if secret.kid == kid and is_live(secret, now)
             )
         jwk = await read_public(connection, vendor.tenant, kid)
-        if jwk is None or jwk["alg"] != vendor.agreement.algorithm.value:
+        if jwk is None or jwk["alg"] != algorithm.value:
             return KeySet([])
         return KeySet([VerificationKey.from_jwk(jwk)])
+
+
+async def _find_issuance(connection: AsyncConnection, vendor: Vendor, token: str) -> ListedIssuance | None:
+    """The issuance for this vendor that a token names, of which nothing is verified yet."""
+    try:
+        jti = jwt.unverified_claims(token).get("jti")
+    except Rejected:
+        return None
+    if not _is_jti(jti):
+        return None
+    issuance = await find(connection, vendor.tenant, jti)
+    return issuance if issuance is not None and issuance.vendor_id == vendor.vendor_id else None
+
+
+def _terms_of(vendor: Vendor, issuance: ListedIssuance | None) -> tuple[VendorAlgorithm, str]:
+    """The algorithm and the audience that a token must have: as agreed when it was issued, whatever is agreed since."""
+    agreement = vendor.agreement
+    if issuance is None:
+        return agreement.algorithm, agreement.audience
+    return VendorAlgorithm(issuance.algorithm), issuance.audience or agreement.audience
 
 
 def _already_redeemed(issuance: ListedIssuance | None) -> TokenAlreadyRedeemed:
@@ -158,5 +173,5 @@ def _already_redeemed(issuance: ListedIssuance | None) -> TokenAlreadyRedeemed:
     return TokenAlreadyRedeemed(None if at is None else iso(at))
 
 
-def _is_live(expires_at: datetime | None, now: datetime) -> bool:
-    return expires_at is None or expires_at > now
+def _is_jti(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and is_identifier(value)

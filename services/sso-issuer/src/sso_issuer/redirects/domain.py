@@ -1,5 +1,6 @@
 """What a vendor is told about a user, and how the token gets there."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +9,9 @@ from typing import Any
 from shared.errors import NotFound
 
 from sso_issuer.vendors.domain import ClaimSpelling, Delivery
+
+#: A token says that it was issued so long ago, so that a vendor's clock may be behind.
+BACKDATED_SECONDS = 5
 
 #: The claims of the source document ("Teleskope generates JWT") in the two spellings vendors ask for.
 _SPELLED: Mapping[ClaimSpelling, tuple[str, str, str]] = {
@@ -49,6 +53,11 @@ class Issuance:
     points: int
     client_id: str | None
     request_id: str
+    #: Whom the token is for; None of an issuance that was written before this was.
+    audience: str | None
+    #: SHA-256 of the token, with which it is told from every other that a vendor could sign with a secret it shares;
+    #: None as above.
+    token_digest: bytes | None
     issued_at: datetime
     expires_at: datetime
 
@@ -72,6 +81,11 @@ class Redirect:
     token: str
     jti: str
     expires_at: datetime
+
+
+def digest_of(token: str) -> bytes:
+    """What is kept of a token in its place."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 class UserNotFound(NotFound):

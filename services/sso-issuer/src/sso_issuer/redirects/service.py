@@ -20,7 +20,17 @@ from sso_issuer.keys.store import SealedKey
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.onboarding_client import OnboardingClient
 from sso_issuer.redirects import store
-from sso_issuer.redirects.domain import Asker, Issuance, ListedIssuance, Profile, Redirect, claims_of, destination
+from sso_issuer.redirects.domain import (
+    BACKDATED_SECONDS,
+    Asker,
+    Issuance,
+    ListedIssuance,
+    Profile,
+    Redirect,
+    claims_of,
+    destination,
+    digest_of,
+)
 from sso_issuer.signer import Signer, of_secret
 from sso_issuer.vendors.domain import Secret, Vendor, VendorAlgorithm, signing_secret
 from sso_issuer.vendors.service import Vendors
@@ -148,7 +158,7 @@ class Redirects:
         key = await self._signing_key(terms)
         agreement = terms.vendor.agreement
         now = terms.now()
-        issued_at = int(now.timestamp())
+        issued_at = int(now.timestamp()) - BACKDATED_SECONDS
         expires_at = issued_at + agreement.lifetime_seconds
         jti = secrets.token_urlsafe(16)
         claims = claims_of(
@@ -186,6 +196,8 @@ class Redirects:
                 points=points,
                 client_id=asker.client_id,
                 request_id=asker.request_id,
+                audience=agreement.audience,
+                token_digest=digest_of(token),
                 issued_at=now,
                 expires_at=expiry,
             ),

@@ -26,6 +26,8 @@ _COLUMNS: Final = (
     ("points", "bigint"),
     ("client_id", "text"),
     ("request_id", "text"),
+    ("audience", "text"),
+    ("token_digest", "bytea"),
     ("issued_at", "timestamptz"),
     ("expires_at", "timestamptz"),
 )

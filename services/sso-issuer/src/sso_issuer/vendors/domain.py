@@ -98,6 +98,18 @@ class AudienceTaken(Conflict):
         super().__init__("Another vendor has this audience: its tokens and this vendor's could be mixed up.")
 
 
+class FormerSecretLive(Conflict):
+    """A third secret would end one that may still be in use; a request that is sent twice must not do that."""
+
+    code = "former_secret_live"
+
+    def __init__(self, expires_at: str) -> None:
+        super().__init__(
+            "Two secrets are live. Wait until the former one ends, or end it now with end_former.",
+            expires_at=expires_at,
+        )
+
+
 class VendorWithoutSecret(Conflict):
     code = "vendor_without_secret"
 
@@ -129,13 +141,24 @@ def check_audience(audience: str, public_url: str) -> None:
         raise AudienceReserved
 
 
+def former_live(secrets: list[Secret], now: datetime) -> Secret | None:
+    """The older one of two live secrets; None while fewer are live."""
+    live = [secret for secret in secrets if is_live(secret, now)]
+    return min(live, key=lambda secret: secret.n) if len(live) >= SECRET_SLOTS else None
+
+
+def is_live(secret: Secret, now: datetime) -> bool:
+    """Whether tokens under this secret are good."""
+    return secret.expires_at is None or secret.expires_at > now
+
+
 def signing_secret(secrets: list[Secret], now: datetime) -> Secret:
     """The live secret that signs: the newest whose time to sign has come.
 
     Raises:
         VendorWithoutSecret: none is live.
     """
-    live = [secret for secret in secrets if secret.expires_at is None or secret.expires_at > now]
+    live = [secret for secret in secrets if is_live(secret, now)]
     ready = [secret for secret in live if secret.signs_from <= now]
     if not live:
         raise VendorWithoutSecret

@@ -82,6 +82,7 @@ async def add_vendor_secret(
         vendor_id,
         overlap=timedelta(seconds=wish.overlap_seconds),
         signs_in=timedelta(seconds=wish.signs_in_seconds),
+        end_former=wish.end_former,
         client_id=caller.client_id,
         key=key,
         shape=_shown,

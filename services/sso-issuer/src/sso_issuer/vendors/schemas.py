@@ -47,7 +47,14 @@ class AgreementBody(BaseModel):
     )
     delivery: Delivery = Delivery.QUERY
     algorithm: VendorAlgorithm = VendorAlgorithm.ES256
-    lifetime_seconds: int = Field(60, strict=True, ge=1, le=LONGEST_LIFETIME_SECONDS)
+    lifetime_seconds: int = Field(
+        60,
+        strict=True,
+        ge=1,
+        le=LONGEST_LIFETIME_SECONDS,
+        description="From `iat` to `exp`. `iat` lies five seconds back, so that the vendor's clock may be behind: "
+        "of 60 seconds, 55 are left.",
+    )
     claim_spelling: ClaimSpelling = ClaimSpelling.LOWER
     audience: Identifier | None = Field(None, description="The `aud` of the tokens; by default the vendor's id.")
 
@@ -120,6 +127,9 @@ class SecretRotationBody(BaseModel):
     overlap_seconds: _Seconds = Field(86_400, description="How long the former secret stays good; 0 ends it now.")
     signs_in_seconds: _Seconds = Field(
         0, description="When the new secret begins to sign; until then the former one does. At most the overlap."
+    )
+    end_former: bool = Field(
+        False, strict=True, description="End the older one of two live secrets now; without it that is a 409."
     )
 
 

@@ -10,6 +10,7 @@ from shared.db import Database
 from shared.errors import Malformed
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.sealing import Sealer
+from shared.times import iso
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -105,25 +106,30 @@ class Vendors:
         *,
         overlap: timedelta,
         signs_in: timedelta,
+        end_former: bool,
         client_id: str,
         key: RequestKey | None,
         shape: Callable[[NewSecret], Answer],
     ) -> Answer:
-        """A new HS256 secret; the former one stays good for `overlap`, an older one ends now.
+        """A new HS256 secret; the former one stays good for `overlap`.
 
         Args:
+            end_former: where two are live, end the older one now.
             signs_in: until then the former secret goes on signing, so that the vendor can install the new one.
             shape: makes the answer that is kept, sealed, for a caller that repeats itself.
 
         Raises:
             VendorNotFound: as it says.
+            FormerSecretLive: two are live, and `end_former` was not asked for.
             OverlapTooShort: nothing would sign between the end of the former and the start of the new one.
         """
         if signs_in > overlap:
             raise OverlapTooShort
 
         async def act(connection: AsyncConnection) -> Answer:
-            return shape(await self._add_secret(connection, tenant, vendor_id, overlap, signs_in))
+            return shape(
+                await self._add_secret(connection, tenant, vendor_id, overlap, signs_in, end_former=end_former)
+            )
 
         return await self._answers.once(tenant, client_id, key, act)
 
@@ -144,12 +150,22 @@ class Vendors:
         return found
 
     async def _add_secret(
-        self, connection: AsyncConnection, tenant: str, vendor_id: str, overlap: timedelta, signs_in: timedelta
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        vendor_id: str,
+        overlap: timedelta,
+        signs_in: timedelta,
+        *,
+        end_former: bool,
     ) -> NewSecret:
         if await store.read_vendor(connection, tenant, vendor_id, lock=True) is None:
             raise VendorNotFound
         now = await read_clock(connection)
         present = await store.read_secrets(connection, tenant, vendor_id)
+        live = domain.former_live(present, now)
+        if live is not None and live.expires_at is not None and not end_former:
+            raise domain.FormerSecretLive(iso(live.expires_at))
         former = present[-1] if present else None
         text = random.token_urlsafe(SECRET_BYTES)
         kid = random.token_urlsafe(16)
