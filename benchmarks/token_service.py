@@ -28,9 +28,10 @@ from token_service.command_line.parts import parts_of
 from token_service.imports.rows import RowProblem
 from token_service.keys.material import TokenKey, new_secret
 from token_service.settings import Settings
+from token_service.tokens import store
+from token_service.tokens.domain import TokenId
 from token_service.tokens.format import Plain
-from token_service.tokens.orders import Order
-from token_service.tokens.store import TOKEN_COLUMNS
+from token_service.tokens.terms import Content, Order, Terms
 
 from benchmarks import servers
 from benchmarks.load import CONNECTIONS, Load, put_load
@@ -271,7 +272,7 @@ async def _fill(
 ) -> None:
     """Issues tokens as an import does, and writes them down: few of them again and again, of many an even choice."""
     settings = Settings.model_validate(_given(database, "http://localhost", 8004))
-    order = Order("https://mystore.example/promotions", "", "spring-sale", timedelta(days=30), max_uses=max_uses)
+    terms = Terms("", "spring-sale", "https://mystore.example/promotions", max_uses=max_uses)
     step, times = -(-tokens // LINES), max(1, LINES // tokens)
     async with parts_of(settings) as parts:
         writer = parts.row_writers.of(tenant)
@@ -280,7 +281,7 @@ async def _fill(
                 if say is not None and start % 100_000 == 0:
                     say(f"issuing {tokens:,} tokens: {start:,}")
                 orders = [
-                    order._replace(customer_id=f"customer-{number}")
+                    Order(terms._replace(customer_id=f"customer-{number}"), timedelta(days=30))
                     for number in range(start, min(start + 1000, tokens))
                 ]
                 for outcome in (await writer.write(orders))[::step]:
@@ -294,15 +295,14 @@ async def _fill(
 async def _copy(database: str, tenant: str, rows: int) -> float:
     now = datetime.now(UTC)
     expires = now + timedelta(days=30)
-    records = [
-        (number, now, expires, 1, 1, tenant, f"customer-{number}", b"0123456789abcdef", None, None, None, None)
-        for number in range(1, rows + 1)
-    ]
+    mac = b"\x020123456789abcdef"
+    common = store.common_of(TokenId(tenant, 1, 0), Content(Terms("", "", ""), now, expires), 1)
+    records = [(number, f"customer-{number}", mac, *common) for number in range(1, rows + 1)]
     connection = await asyncpg.connect(database)
     try:
         began = time.perf_counter()
         await connection.copy_records_to_table(
-            "tokens", schema_name="token_service", columns=TOKEN_COLUMNS, records=records
+            "tokens", schema_name="token_service", columns=list(store.TOKEN_COLUMNS), records=records
         )
         return time.perf_counter() - began
     finally:

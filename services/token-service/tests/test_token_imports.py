@@ -159,7 +159,7 @@ async def test_the_same_list_imported_twice_at_once_gives_the_same_tokens(house:
         ("customer_id,customer_id\nx,y\n", {}, "malformed_header"),
         ("customer_id,attributes\nx,y\n", {}, "malformed_header"),
         ('"customer_id\nx\n', {}, "malformed_header"),
-        ("customer_id\nx\n", {"duration": "P1M"}, "malformed_duration"),
+        ("customer_id\nx\n", {"duration": "P1.5M"}, "malformed_duration"),
         ("customer_id\nx\n", {"base_url": "ftp://x"}, "malformed_base_url"),
         ("customer_id\nx\n", {"max_uses": "0"}, "malformed_request"),
         ("customer_id\nx\n", {"campaign_id": "a\0"}, "malformed_request"),

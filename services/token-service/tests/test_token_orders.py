@@ -2,12 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from token_service.tokens import orders
-from token_service.tokens.orders import Order
+from token_service.tokens import lifetimes, orders
+from token_service.tokens.lifetimes import CalendarDuration
+from token_service.tokens.terms import Order, Terms
 
 
 @pytest.mark.parametrize(
@@ -25,32 +27,88 @@ from token_service.tokens.orders import Order
     ],
 )
 def test_durations_are_seconds_or_iso_8601(text: str, seconds: int) -> None:
-    assert orders.parse_duration(text) == timedelta(seconds=seconds)
+    assert lifetimes.parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "0", "-1", "1.5", "1e3", "P", "PT", "P1DT", "P1M", "P1Y", "1D", "pt1h", "PT1H ", "PT-1H", "PT0S"),
+        *(
+            "",
+            " ",
+            "0",
+            "-1",
+            "1.5",
+            "1e3",
+            "P",
+            "PT",
+            "P1DT",
+            "P1.5M",
+            "P11Y",
+            "P121M",
+            "P10Y1D",
+            "P0M",
+            "1D",
+            "pt1h",
+            "PT1H ",
+            "PT-1H",
+            "PT0S",
+        ),
+        *("P1.5M", "P11Y", "P121M", "P10Y1D", "P0M"),
         *("P1.5DT1H", "PT1H1D", "P99999W", "315360001", "9" * 400, "P" + "9" * 80 + "D", "١", "PT1S\n", "forever"),
     ],
 )
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must|only"):
-        orders.parse_duration(text)
+        lifetimes.parse_duration(text)
 
 
 def test_a_token_may_be_for_ever() -> None:
-    assert orders.parse_duration("never") is None
+    assert lifetimes.parse_duration("never") is None
 
 
 @given(st.text(max_size=70))
 def test_any_text_is_a_duration_or_refused(text: str) -> None:
     try:
-        found = orders.parse_duration(text)
+        found = lifetimes.parse_duration(text)
     except ValueError:
         return
-    assert found is None or timedelta(seconds=1) <= found <= orders.MAX_DURATION
+    assert (
+        found is None or isinstance(found, CalendarDuration) or timedelta(seconds=1) <= found <= lifetimes.MAX_DURATION
+    )
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "issued_at", "not_before", "end"),
+    [
+        # In Berlin it is 2 a.m. in winter and 1 a.m. in summer where it is 1 a.m. and midnight in UTC.
+        ("P1M", "2026-03-01T12:00:00+00:00", None, "2026-04-01T11:00:00+00:00"),
+        ("P1M", "2026-01-31T12:00:00+00:00", None, "2026-02-28T12:00:00+00:00"),
+        ("P1Y", "2028-02-29T12:00:00+00:00", None, "2029-02-28T12:00:00+00:00"),
+        ("P1Y2M3DT4H", "2026-01-01T00:00:00+00:00", None, "2027-03-04T04:00:00+00:00"),
+        # It is the 1st already in Berlin.
+        ("P1M", "2026-01-31T23:30:00+00:00", None, "2026-02-28T23:30:00+00:00"),
+        ("P1M", "2026-01-01T00:00:00+00:00", "2026-06-30T22:00:00+00:00", "2026-07-31T22:00:00+00:00"),
+        ("P31D", "2026-01-01T00:00:00+00:00", "2026-01-10T00:00:00+00:00", "2026-02-01T00:00:00+00:00"),
+        ("P10Y", "2026-01-01T00:00:00+00:00", None, "2036-01-01T00:00:00+00:00"),
+    ],
+)
+def test_months_are_counted_in_the_tenants_zone_from_not_before_or_now(
+    text: str, issued_at: str, not_before: str | None, end: str
+) -> None:
+    begin = None if not_before is None else datetime.fromisoformat(not_before)
+    found = lifetimes.end_of(lifetimes.parse_duration(text), datetime.fromisoformat(issued_at), begin, BERLIN)
+    assert found == datetime.fromisoformat(end)
+
+
+@pytest.mark.parametrize("days", [-1, 0, 3654])
+def test_an_end_in_the_past_or_beyond_ten_years_is_refused(days: int) -> None:
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    with pytest.raises(ValueError, match="must"):
+        lifetimes.end_of(now + timedelta(days=days), now, None, BERLIN)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +178,8 @@ def test_attributes_are_packed_in_one_way() -> None:
 
 def test_a_token_that_would_never_be_good_is_refused() -> None:
     now = datetime(2026, 11, 1, tzinfo=UTC)
-    order = Order("https://x.example", "c", "k", timedelta(hours=1), not_before=now + timedelta(hours=1))
+    terms = Terms("c", "k", "https://x.example", not_before=now + timedelta(hours=1))
     with pytest.raises(ValueError, match="not_before"):
-        order.content(now)
+        Order(terms, timedelta(hours=1)).content(now, BERLIN)
     with pytest.raises(ValueError, match="fit"):
-        order._replace(not_before=None, duration=timedelta(days=3650)).content(now.replace(year=2050))
+        Order(terms._replace(not_before=None), timedelta(days=3650)).content(now.replace(year=2050), BERLIN)

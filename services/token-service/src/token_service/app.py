@@ -38,6 +38,7 @@ from token_service.onboarding_client import OnboardingClient
 from token_service.pages.rendering import Pages
 from token_service.settings import Settings
 from token_service.tables import idempotent_answers
+from token_service.time_zones import TimeZones
 from token_service.tokens import openapi as token_openapi
 from token_service.tokens import routes as token_routes
 from token_service.tokens.issuing import Issuing
@@ -72,6 +73,7 @@ def create_app(
     )
     tenant_keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
     ring = KeyRing(database, sealer, ahead=timedelta(seconds=settings.key_ahead_seconds))
+    zones = TimeZones(settings.time_zone, settings.tenant_time_zones)
     answers = Answers(database, idempotent_answers, sealer)
     guesses = Guesses(
         per_credential=settings.bad_signatures_per_credential, per_address=settings.bad_signatures_per_address
@@ -84,12 +86,12 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tally = Tally(database, flush_seconds=settings.count_flush_seconds)
         sequences = Sequences(database, ring)
-        issuing = Issuing(database, sequences, lanes=settings.lanes, batch_size=settings.batch)
+        issuing = Issuing(database, sequences, zones, lanes=settings.lanes, batch_size=settings.batch)
         verifying = Verifying(database, ring, tally, guesses, lanes=settings.lanes, batch_size=settings.batch)
         app.state.tally = tally
         app.state.issuing = issuing
         app.state.verifying = verifying
-        app.state.row_writers = RowWriters(database, ring, sequences)
+        app.state.row_writers = RowWriters(database, ring, sequences, zones)
         app.state.once = Once(answers, issuing, verifying)
         app.state.tokens = TokenService(database, verifying, tally)
         app.state.campaigns = CampaignService(database, tally)

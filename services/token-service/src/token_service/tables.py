@@ -3,11 +3,15 @@
 A token's own 32 characters are nowhere: the row's key is the small number that they encipher.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
 import sqlalchemy as sa
 from shared.idempotency import define_answers_table
 from sqlalchemy.dialects import postgresql
 
 from token_service.tokens.format import MAX_SEQUENCE
+from token_service.tokens.terms import COLUMNS, REQUIRED, TERMS
 
 SCHEMA = "token_service"
 
@@ -25,6 +29,21 @@ metadata = sa.MetaData(
 
 def _time(name: str, *, nullable: bool = True, comment: str | None = None) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, comment=comment)
+
+
+_TYPES: Final[Mapping[str, Callable[[], sa.types.TypeEngine[Any]]]] = {
+    "text": sa.Text,
+    "integer": sa.Integer,
+    "timestamptz": lambda: sa.DateTime(timezone=True),
+}
+
+
+def _terms() -> list[sa.Column[Any]]:
+    """The terms that a token has a column for."""
+    return [
+        sa.Column(name, _TYPES[kind](), nullable=name not in REQUIRED, comment=TERMS[name].comment)
+        for name, kind in COLUMNS.items()
+    ]
 
 
 keys = sa.Table(
@@ -78,12 +97,8 @@ tokens = sa.Table(
     sa.Column("placement", sa.Integer, nullable=False),
     sa.Column("key_number", sa.SmallInteger, primary_key=True, autoincrement=False),
     sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("customer_id", sa.Text, nullable=False),
+    *_terms(),
     sa.Column("mac", sa.LargeBinary, nullable=False, comment="over all that was encoded: an edited row is noticed"),
-    sa.Column("product_id", sa.Text),
-    sa.Column("attributes", sa.Text, comment="JSON, as it was authenticated"),
-    _time("not_before"),
-    sa.Column("max_uses", sa.Integer),
     _time("revoked_at"),
     _time("first_used_at"),
     _time("last_used_at"),
@@ -93,7 +108,8 @@ tokens = sa.Table(
     sa.CheckConstraint(f"sequence BETWEEN 1 AND {MAX_SEQUENCE}", name="sequence"),
     sa.CheckConstraint("max_uses > 0", name="max_uses"),
     sa.CheckConstraint("uses BETWEEN 0 AND coalesce(max_uses, uses)", name="uses"),
-    sa.CheckConstraint("octet_length(mac) = 16", name="mac"),
+    # Of 17 bytes the first is the version of the text; rows of the first version have none.
+    sa.CheckConstraint("octet_length(mac) IN (16, 17)", name="mac"),
     # Tokens are appended in time, so a few pages tell where the old ones lie: some kilobytes for ten million rows.
     sa.Index("tokens_expires_at_idx", "expires_at", postgresql_using="brin"),
 )

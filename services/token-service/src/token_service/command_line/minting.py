@@ -42,7 +42,7 @@ async def mint(
     Raises:
         MalformedHeader, RowProblem: the list, or what was given for all of it, makes no sense.
     """
-    reader = RowReader(defaults, plain_http=parts.plain_http)
+    reader = RowReader(defaults, parts.rules)
     tallied = Tallied()
     columns = (
         TextColumn("[progress.description]{task.description}"),

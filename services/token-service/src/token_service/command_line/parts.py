@@ -16,6 +16,8 @@ from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 from token_service.keys.store import KeyRow
 from token_service.settings import Settings
+from token_service.time_zones import TimeZones
+from token_service.tokens.terms import Rules
 
 
 class NameTheTenant(Malformed):
@@ -31,7 +33,7 @@ class Parts:
     database: Database
     ring: KeyRing
     row_writers: RowWriters
-    plain_http: bool
+    rules: Rules
 
     async def keys(self, tenant: str | None) -> list[KeyRow]:
         """The keys of one tenant, or of all, the newest last."""
@@ -60,8 +62,9 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
     database = Database.of(settings)
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
     ring = KeyRing(database, sealer, ahead=timedelta(seconds=settings.key_ahead_seconds))
-    writers = RowWriters(database, ring, Sequences(database, ring))
+    zones = TimeZones(settings.time_zone, settings.tenant_time_zones)
+    writers = RowWriters(database, ring, Sequences(database, ring), zones)
     try:
-        yield Parts(database, ring, writers, settings.mode is Mode.DEVELOPMENT)
+        yield Parts(database, ring, writers, Rules(plain_http=settings.mode is Mode.DEVELOPMENT))
     finally:
         await database.dispose()

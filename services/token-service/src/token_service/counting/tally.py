@@ -77,16 +77,16 @@ class Tally:
 
     def verified(self, token: Token, kind: CallerKind, at: datetime) -> None:
         """A verification, for the campaign; the token's own row has it from elsewhere."""
-        self._count(token.id.tenant, token.content.campaign_id, "verified", kind.value, at)
+        self._count(token.id.tenant, token.terms.campaign_id, "verified", kind.value, at)
 
     def reached(self, token: Token, at: datetime) -> None:
         """A person has verified this token for the first time."""
-        self._count(token.id.tenant, token.content.campaign_id, "distinct", "", at)
+        self._count(token.id.tenant, token.terms.campaign_id, "distinct", "", at)
 
     def opened(self, token: Token, kind: CallerKind, at: datetime) -> None:
         """A hosted landing page was shown."""
         self._check_room()
-        self._count(token.id.tenant, token.content.campaign_id, "opened", kind.value, at)
+        self._count(token.id.tenant, token.terms.campaign_id, "opened", kind.value, at)
 
     def refused(self, tenant: str, reason: str, at: datetime, token: Token | TokenId | None = None) -> None:
         """A verification was refused. The token is given as far as it is known: row, number, or nothing.
@@ -97,7 +97,7 @@ class Tally:
         self._check_room()
         if isinstance(token, Token):
             self._waiting.refusals[TokenRefusal(*token.id, reason)] += 1
-            self._count(tenant, token.content.campaign_id, "refused", reason, at)
+            self._count(tenant, token.terms.campaign_id, "refused", reason, at)
         elif token is not None:
             self._waiting.unread[TokenRefusal(*token, reason), hour_of(at)] += 1
         else:
@@ -206,4 +206,4 @@ async def _write(connection: asyncpg.Connection, counts: _Counts) -> None:
 
 
 def _of(token: Token, event: str, detail: str, hour: datetime) -> CampaignCount:
-    return CampaignCount(token.id.tenant, token.content.campaign_id, hour, event, detail)
+    return CampaignCount(token.id.tenant, token.terms.campaign_id, hour, event, detail)

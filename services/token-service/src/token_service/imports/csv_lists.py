@@ -3,12 +3,12 @@
 import codecs
 import csv
 import io
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from shared.errors import Malformed
 
-from token_service.imports.rows import FIELDS, NO_DEFAULT
+from token_service.imports.rows import DEFAULTS, FIELDS, RowReader
 
 #: A record beyond this has lost its closing quotation mark.
 MAX_RECORD_CHARACTERS: Final = 65_536
@@ -98,7 +98,7 @@ class Header:
         MalformedHeader: no header, a column twice, or one missing that has no default.
     """
 
-    def __init__(self, line: str, required: Collection[str]) -> None:
+    def __init__(self, line: str, reader: RowReader) -> None:
         self.delimiter = max(_DELIMITERS, key=line.count)
         records = records_of(line, self.delimiter)
         if len(records) != 1 or isinstance(records[0], Broken):
@@ -110,11 +110,13 @@ class Header:
             raise MalformedHeader(f"Columns are named twice: {', '.join(twice)}.")
         if "attributes" in known:
             raise MalformedHeader("Attributes are columns of their own: attributes.<name>.")
-        missing = [name for name in required if name not in self.names]
+        missing = [name for name in reader.required if name not in self.names]
+        if reader.requires_lifetime and not {"duration", "expires_at"} & set(self.names):
+            missing.append("duration or expires_at")
         if missing:
             raise MalformedHeader(
-                f"Columns are missing: {', '.join(missing)}. All but {', '.join(sorted(NO_DEFAULT & set(required)))} "
-                "may also be given for the whole list, in the query."
+                f"Columns are missing: {', '.join(missing)}. One value for the whole list may stand in the query: "
+                f"{', '.join(DEFAULTS)}."
             )
         self._echoed = [place for place, name in enumerate(self.names) if name not in ADDED]
         self._echoes_all = len(self._echoed) == len(self.names)

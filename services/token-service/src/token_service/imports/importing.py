@@ -16,7 +16,7 @@ from shared.errors import Refusal, Unavailable
 
 from token_service.imports.rows import RowProblem
 from token_service.imports.writing import Outcome, RowWriter
-from token_service.tokens.orders import Order
+from token_service.tokens.terms import Order
 
 _ROWS_AT_ONCE: Final = 4000
 #: Rows are as long as they like: so many parts of a body, of some 64 KB, are enough for a transaction as well.

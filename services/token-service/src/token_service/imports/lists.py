@@ -13,7 +13,8 @@ from token_service.imports.csv_lists import Header, MalformedHeader, Record, Rec
 from token_service.imports.importing import Row
 from token_service.imports.rows import RowProblem, RowReader
 from token_service.imports.writing import Outcome
-from token_service.tokens.orders import Order, url_link
+from token_service.tokens.orders import url_link
+from token_service.tokens.terms import Order
 
 _TOO_LONG: Final = RowProblem("is too long; this and what follows was not read", code="row_too_long")
 _LINES_AT_ONCE: Final = 500
@@ -60,7 +61,7 @@ class CsvList:
         except RecordTooLong:
             raise MalformedHeader("The list must begin with a header that names its columns.") from None
         line, _, rest = first.partition("\n")
-        return cls(Header(line, reader.required), rest, texts, reader)
+        return cls(Header(line, reader), rest, texts, reader)
 
     async def blocks(self) -> AsyncIterator[list[Row[Record]]]:
         yield self._rows(self._rest)
@@ -77,7 +78,7 @@ class CsvList:
         if isinstance(outcome, RowProblem):
             return self._header.refused(record, outcome.as_text())
         token, expires_at = outcome
-        base_url = read.base_url if isinstance(read, Order) else ""
+        base_url = read.terms.base_url if isinstance(read, Order) else ""
         expiry = "" if expires_at is None else _iso(expires_at)
         return self._header.answered(record, token, url_link(base_url, token), expiry)
 
@@ -140,7 +141,7 @@ class NdjsonList:
 def _answer(read: Order | RowProblem, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, RowProblem):
         return {"error": outcome.as_json()}
-    base_url = read.base_url if isinstance(read, Order) else ""
+    base_url = read.terms.base_url if isinstance(read, Order) else ""
     token, expires_at = outcome
     expiry = None if expires_at is None else _iso(expires_at)
     return {"token": token, "url_link": url_link(base_url, token), "expires_at": expiry}

@@ -3,9 +3,10 @@
 import sys
 from collections.abc import AsyncIterator
 from email.message import Message
-from typing import Annotated, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field, create_model
 from shared.callers import Caller, document_credentials, require
 from shared.errors import Malformed, UnsupportedMediaType
 from shared.line_exchange import LinesResponse
@@ -13,10 +14,11 @@ from starlette.requests import ClientDisconnect
 
 from token_service.imports.importing import import_rows
 from token_service.imports.lists import CsvList, NdjsonList, TargetList
-from token_service.imports.rows import RowProblem, RowReader
+from token_service.imports.rows import DEFAULTS, RowProblem, RowReader
 from token_service.imports.writing import RowWriter, RowWriters
 from token_service.requests import code_of_field
 from token_service.tokens.routes import ISSUE
+from token_service.tokens.terms import Rules
 
 R = TypeVar("R")
 
@@ -31,7 +33,26 @@ _LIST: Final = {
     NDJSON: {"schema": {"type": "string"}},
 }
 
-Default = Annotated[str | None, Query(description="For rows that have none of their own.", max_length=2048)]
+
+class _ListQuery(BaseModel):
+    """What is the same for all rows of a list."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def defaults(self) -> dict[str, str]:
+        """What rows get that have no value of their own."""
+        given = self.model_dump(include=set(DEFAULTS))
+        return {name: value for name, value in given.items() if value}
+
+
+_Default = Annotated[str | None, Field(description="For rows that have none of their own.", max_length=2048)]
+
+if TYPE_CHECKING:
+
+    class ListQuery(_ListQuery): ...
+
+else:
+    ListQuery = create_model("ListQuery", __base__=_ListQuery, **dict.fromkeys(DEFAULTS, (_Default, None)))
 
 
 @router.post(
@@ -45,12 +66,7 @@ Default = Annotated[str | None, Query(description="For rows that have none of th
 )
 async def import_list(
     request: Request,
-    base_url: Default = None,
-    campaign_id: Default = None,
-    duration: Default = None,
-    product_id: Default = None,
-    max_uses: Default = None,
-    not_before: Default = None,
+    query: Annotated[ListQuery, Query()],
     idempotency_key: Annotated[str | None, Header(include_in_schema=False)] = None,
     caller: Caller = require(ISSUE),
 ) -> LinesResponse:
@@ -65,17 +81,8 @@ async def import_list(
             "An import takes no Idempotency-Key: give its rows a reference, which makes each of them repeatable.",
             code="idempotency_key_not_taken",
         )
-    given = {
-        "base_url": base_url,
-        "campaign_id": campaign_id,
-        "duration": duration,
-        "product_id": product_id,
-        "max_uses": max_uses,
-        "not_before": not_before,
-    }
-    defaults = {name: value for name, value in given.items() if value}
     try:
-        reader = RowReader(defaults, plain_http=request.app.state.plain_http)
+        reader = RowReader(query.defaults(), Rules(plain_http=request.app.state.plain_http))
     except RowProblem as problem:
         raise Malformed(f"{problem.field}: {problem.message}", code=code_of_field(problem.field)) from None
     media_type, charset = _type_of(request.headers.get("content-type", ""))

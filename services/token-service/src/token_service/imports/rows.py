@@ -4,22 +4,36 @@ Every value may come from the row or, where the row has none, from the defaults 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
-from shared.identifiers import is_identifier
+from token_service.tokens.lifetimes import read_duration
+from token_service.tokens.terms import REQUIRED, TERMS, Order, Rules, Term, Terms, read_identifier, read_moment
 
-from token_service.tokens import orders
-from token_service.tokens.orders import Order
+_REFERENCE: Final = "reference"
+_DURATION: Final = "duration"
+_EXPIRES_AT: Final = "expires_at"
 
+
+def _reader_of(term: Term) -> Callable[[Any, Rules], Any]:
+    """Reads what a column of CSV or a member of NDJSON says; a number may stand in quotation marks in both."""
+    read, of_text = term.read, term.of_text
+    if of_text is None:
+        return read
+    return lambda value, rules: read(of_text(value) if isinstance(value, str) else value, rules)
+
+
+_READ: Final[Mapping[str, Callable[[Any, Rules], Any]]] = {
+    **{name: _reader_of(term) for name, term in TERMS.items()},
+    _DURATION: lambda value, _rules: read_duration(value),
+    _EXPIRES_AT: read_moment,
+    _REFERENCE: read_identifier,
+}
 #: What a row or the defaults may say of a token; everything else in a row is only echoed.
-FIELDS: Final = Order._fields
-REQUIRED: Final = ("base_url", "customer_id", "campaign_id", "duration")
-#: One value for a whole list makes no sense of these.
-NO_DEFAULT: Final = frozenset({"customer_id", "attributes", "reference"})
+FIELDS: Final = tuple(_READ)
+#: What may be given for a whole list.
+DEFAULTS: Final = (*(name for name, term in TERMS.items() if term.is_of_list), _DURATION, _EXPIRES_AT)
+_TERMS: Final = len(TERMS)
 _MISSING: Final = object()
-_IDENTIFIER: Final = "must be 1 to 128 printable characters without a blank at either end"
 
 
 class RowProblem(Exception):
@@ -41,35 +55,31 @@ class RowProblem(Exception):
 class RowReader:
     """Reads rows, each with the defaults of the whole list.
 
-    Args:
-        plain_http: whether base URLs may be http.
-
     Raises:
         RowProblem: a default could be no row's value.
     """
 
-    def __init__(self, defaults: Mapping[str, str], *, plain_http: bool) -> None:
-        self._checks: dict[str, Callable[[Any], Any]] = {
-            "base_url": partial(_base_url, plain_http=plain_http),
-            "customer_id": _identifier,
-            "campaign_id": _identifier,
-            "duration": _duration,
-            "product_id": _identifier,
-            "max_uses": _max_uses,
-            "not_before": _not_before,
-            "attributes": _attributes,
-            "reference": _identifier,
-        }
-        self._places = {field: place for place, field in enumerate(FIELDS)}
-        self._columns = {field: (self._places[field], check) for field, check in self._checks.items()}
+    def __init__(self, defaults: Mapping[str, str], rules: Rules) -> None:
+        self._rules = rules
+        self._columns = {field: (place, read) for place, (field, read) in enumerate(_READ.items())}
         self._values: list[Any] = [None] * len(FIELDS)
-        for field in REQUIRED:
-            self._values[self._places[field]] = _MISSING
-        for field, value in defaults.items():
-            self._values[self._places[field]] = self._checked(field, value)
         #: The fields that every row must have, since there is no default.
         self.required = [field for field in REQUIRED if field not in defaults]
-        self._required = [self._places[field] for field in self.required]
+        #: Whether every row must say how long its token is good.
+        self.requires_lifetime = _DURATION not in defaults and _EXPIRES_AT not in defaults
+        for field in self.required:
+            self._values[self._columns[field][0]] = _MISSING
+        self._duration_place, self._end_place = self._columns[_DURATION][0], self._columns[_EXPIRES_AT][0]
+        self._values[self._duration_place] = self._values[self._end_place] = _MISSING
+        for field, value in defaults.items():
+            place, read = self._columns[field]
+            try:
+                self._values[place] = read(value, rules)
+            except ValueError as error:
+                raise RowProblem(str(error), field=field) from None
+        if _DURATION in defaults and _EXPIRES_AT in defaults:
+            raise RowProblem("must not be given beside a duration", field=_EXPIRES_AT)
+        self._required = [self._columns[field][0] for field in self.required]
 
     def order(self, given: Iterable[tuple[str, Any]]) -> Order:
         """The order that a row's fields describe; what is empty counts as not there, other names are passed over.
@@ -78,65 +88,31 @@ class RowReader:
             RowProblem: names the first field that is wrong.
         """
         values = self._values.copy()
+        columns, rules = self._columns, self._rules
         for field, value in given:
-            column = self._columns.get(field)
+            column = columns.get(field)
             if column is not None and value is not None and value != "":
-                place, check = column
+                place, read = column
                 try:
-                    values[place] = check(value)
+                    values[place] = read(value, rules)
                 except ValueError as error:
                     raise RowProblem(str(error), field=field) from None
         for place in self._required:
             if values[place] is _MISSING:
                 raise RowProblem("is missing", field=FIELDS[place])
-        return Order._make(values)
+        return Order(Terms._make(values[:_TERMS]), self._lifetime(values), values[-1])
 
-    def _checked(self, field: str, value: Any) -> Any:
-        try:
-            return self._checks[field](value)
-        except ValueError as error:
-            raise RowProblem(str(error), field=field) from None
-
-
-def _base_url(value: Any, *, plain_http: bool) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    return orders.check_base_url(value, plain_http=plain_http)
-
-
-def _identifier(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    if not is_identifier(value):
-        raise ValueError(_IDENTIFIER)
-    return value
-
-
-def _duration(value: Any) -> timedelta | None:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError("must be seconds or an ISO 8601 duration such as PT24H")
-    return orders.parse_duration(str(value))
-
-
-def _max_uses(value: Any) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 10:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError("must be a whole number")
-    return orders.check_max_uses(value)
-
-
-def _not_before(value: Any) -> datetime:
-    if not isinstance(value, str):
-        raise ValueError("must be text")
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError("must be a time such as 2026-12-01T08:00:00Z") from None
-    return orders.check_moment(moment)
-
-
-def _attributes(value: Any) -> str | None:
-    if not isinstance(value, dict):
-        raise ValueError("must be a JSON object")
-    return orders.pack_attributes(value)
+    def _lifetime(self, values: list[Any]) -> Any:
+        duration, end = values[self._duration_place], values[self._end_place]
+        if end is _MISSING:
+            if duration is _MISSING:
+                raise RowProblem("is missing", field=_DURATION)
+            return duration
+        if duration is _MISSING:
+            return end
+        # Both: the row's own word goes before the list's.
+        if duration is self._values[self._duration_place]:
+            return end
+        if end is self._values[self._end_place]:
+            return duration
+        raise RowProblem("must not be given beside a duration", field=_EXPIRES_AT)

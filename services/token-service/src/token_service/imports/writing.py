@@ -19,13 +19,14 @@ from token_service.imports.rows import RowProblem
 from token_service.keys.material import TokenKey
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
+from token_service.time_zones import TimeZones
 from token_service.tokens import store as token_store
-from token_service.tokens.content import mac_text_after, mac_text_before
+from token_service.tokens.content import VERSION, mac_text_after, mac_text_before
 from token_service.tokens.domain import Token, TokenId
 from token_service.tokens.format import Plain, expiry_minute_of
 from token_service.tokens.issuing import Placements
-from token_service.tokens.orders import Order
-from token_service.tokens.store import CopyLine, Placement
+from token_service.tokens.store import Placement
+from token_service.tokens.terms import Order, Terms
 from token_service.transactions import driver_transaction
 
 _NEVER_VALID: Final = "never_valid"
@@ -40,12 +41,10 @@ class _Common(NamedTuple):
     """What rows have in common that differ in number, customer and reference alone: made once for all of them."""
 
     campaign_id: str
-    issued_at: datetime
     expires_at: datetime | None
     minute: int
     mac_after: str
-    line: CopyLine
-    problem: RowProblem | None
+    copy_after: str
 
 
 #: A plain tuple, since there are millions of them.
@@ -59,6 +58,7 @@ class RowWriters:
     database: Database
     ring: KeyRing
     sequences: Sequences
+    zones: TimeZones
 
     def of(self, tenant: str) -> "RowWriter":
         return RowWriter(self, tenant)
@@ -72,6 +72,7 @@ class RowWriter:
         self._ring = parts.ring
         self._sequences = parts.sequences
         self._tenant = tenant
+        self._zone = parts.zones.of(tenant)
         self._placements = Placements()
 
     async def write(self, orders: Sequence[Order]) -> list[Outcome]:
@@ -84,16 +85,16 @@ class RowWriter:
         key, numbers = await self._sequences.take(self._tenant, len(orders))
         outcomes: dict[int, Outcome] = {}
         async with driver_transaction(self._database) as connection:
-            commons, placements = await self._commons(connection, key, orders)
-            rows = list(zip(orders, numbers, commons, strict=True))
-            for place, common in enumerate(commons):
-                if common.problem is not None:
-                    outcomes[place] = common.problem
-            repeated = await self._claim_references(connection, key, rows, outcomes)
-            fresh = rows
-            if outcomes or repeated:
-                fresh = [row for place, row in enumerate(rows) if place not in outcomes and place not in repeated]
-            await self._copy(connection, key, fresh)
+            now, commons, placements = await self._commons(connection, key, orders)
+            rows: list[tuple[int, _Row]] = []
+            for place, (order, number, common) in enumerate(zip(orders, numbers, commons, strict=True)):
+                if isinstance(common, RowProblem):
+                    outcomes[place] = common
+                else:
+                    rows.append((place, (order, number, common)))
+            repeated = await self._claim_references(connection, key, rows)
+            fresh = [row for place, row in rows if place not in repeated]
+            await self._copy(connection, key, now, fresh)
             if repeated:
                 await self._repeat(connection, orders, repeated, outcomes)
         self._placements.keep(placements)
@@ -106,69 +107,61 @@ class RowWriter:
 
     async def _commons(
         self, connection: asyncpg.Connection, key: TokenKey, orders: Sequence[Order]
-    ) -> tuple[list[_Common], dict[Placement, int]]:
-        """What each has in common with others; and what was placed, to be kept after the commit."""
-        # All fields but the customer, the second one, and the reference, the last one.
-        shared = [order[:1] + order[2:-1] for order in orders]
+    ) -> tuple[datetime, list[_Common | RowProblem], dict[Placement, int]]:
+        """The present moment; what each has in common with others; what was placed, to be kept after the commit."""
+        # All but the customer, the first of the terms, and the reference.
+        shared = [(terms[1:], lifetime) for terms, lifetime, _ in orders]
         examples = dict(zip(shared, orders, strict=True))
-        placement_of = {
-            each: Placement(self._tenant, order.campaign_id, order.base_url) for each, order in examples.items()
-        }
+        placement_of = {each: _placement(self._tenant, order.terms) for each, order in examples.items()}
         placements = await self._placements.of(connection, set(placement_of.values()))
         now = await token_store.read_clock(connection)
         commons = {
             each: self._common(order, key, placements[placement_of[each]], now) for each, order in examples.items()
         }
-        return [commons[each] for each in shared], placements
+        return now, [commons[each] for each in shared], placements
 
-    def _common(self, order: Order, key: TokenKey, placement: int, now: datetime) -> _Common:
-        base_url, _, campaign_id, duration, product_id, attributes, max_uses, not_before, _ = order
-        expires_at = None if duration is None else now + duration
-        more = (product_id, attributes, not_before, max_uses)
+    def _common(self, order: Order, key: TokenKey, placement: int, now: datetime) -> _Common | RowProblem:
+        try:
+            content = order.content(now, self._zone)
+        except ValueError as error:
+            return RowProblem(f"would never be good: {error}", code=_NEVER_VALID)
         return _Common(
-            campaign_id,
-            now,
-            expires_at,
-            expiry_minute_of(expires_at),
-            mac_text_after(campaign_id, base_url, now, expires_at, *more),
-            CopyLine.of(now, expires_at, placement, key.number, self._tenant, *more),
-            _never_valid(not_before, expires_at),
+            order.terms.campaign_id,
+            content.expires_at,
+            expiry_minute_of(content.expires_at),
+            mac_text_after(content),
+            token_store.copy_line_after(
+                token_store.common_of(TokenId(self._tenant, key.number, 0), content, placement)
+            ),
         )
 
-    async def _copy(self, connection: asyncpg.Connection, key: TokenKey, rows: Sequence[_Row]) -> None:
+    async def _copy(self, connection: asyncpg.Connection, key: TokenKey, now: datetime, rows: Sequence[_Row]) -> None:
         """The rows, and what is counted of them."""
         if not rows:
             return
-        mac, before = key.mac, mac_text_before(self._tenant, key.number)
-        await token_store.copy_tokens(
-            connection,
-            [
-                common.line.row(
-                    number,
-                    order.customer_id,
-                    mac(f"{before}{number}\n{order.customer_id}{common.mac_after}".encode()),
-                )
-                for order, number, common in rows
-            ],
-        )
-        hour = hour_of(rows[0][2].issued_at)
+        mac, before, line = key.mac, mac_text_before(self._tenant, key.number), token_store.copy_line
+        lines = []
+        for order, number, common in rows:
+            customer_id = order.terms[0]
+            authenticated = VERSION + mac(f"{before}{number}\n{customer_id}{common.mac_after}".encode())
+            lines.append(line(number, customer_id, authenticated, common.copy_after))
+        await token_store.copy_tokens(connection, lines)
+        hour = hour_of(now)
         issued = Counter([common.campaign_id for _, _, common in rows])
         counts = {CampaignCount(self._tenant, name, hour, "issued", ""): count for name, count in issued.items()}
         await add_campaign_counts(connection, counts)
 
     async def _claim_references(
-        self, connection: asyncpg.Connection, key: TokenKey, rows: Sequence[_Row], outcomes: dict[int, Outcome]
+        self, connection: asyncpg.Connection, key: TokenKey, rows: Sequence[tuple[int, _Row]]
     ) -> frozenset[int]:
         """The places of rows whose reference has a token already; all others have it from now on."""
-        named = [
-            (place, row) for place, row in enumerate(rows) if row[0].reference is not None and place not in outcomes
-        ]
+        named = [(place, row) for place, row in rows if row[0].reference is not None]
         if not named:
             return frozenset()
         claimed = await store.claim_references(
             connection,
             [
-                (self._tenant, order.campaign_id, order.reference, number, common.expires_at, key.number)
+                (self._tenant, order.terms.campaign_id, order.reference, number, common.expires_at, key.number)
                 for _, (order, number, common) in named
             ],
         )
@@ -182,16 +175,20 @@ class RowWriter:
         outcomes: dict[int, Outcome],
     ) -> None:
         """The tokens that these references have, where the rows are the same."""
-        references = {place: (orders[place].campaign_id, orders[place].reference or "") for place in repeated}
+        references = {place: (orders[place].terms.campaign_id, orders[place].reference or "") for place in repeated}
         ids = await store.read_references(connection, self._tenant, set(references.values()))
         _, found = await token_store.read_tokens(connection, set(ids.values()))
         for place, reference in references.items():
             token_id = ids.get(reference)
             row = None if token_id is None else found.get(token_id)
-            minted = None if row is None or not _is_same(row.token, orders[place]) else self._mint_again(row.token)
+            minted = None if row is None or not self._is_same(row.token, orders[place]) else self._mint_again(row.token)
             outcomes[place] = minted or RowProblem(
                 "was used for another token of this campaign", code="reference_reused", field="reference"
             )
+
+    def _is_same(self, token: Token, order: Order) -> bool:
+        """Whether a row asks for what a token is; times are counted from its own issuing."""
+        return order.content(token.content.issued_at, self._zone) == token.content
 
     def _mint_again(self, token: Token) -> Minted | None:
         token_id: TokenId = token.id
@@ -202,12 +199,5 @@ class RowWriter:
         return key.mint(Plain(token_id.sequence, expiry_minute_of(expires_at))), expires_at
 
 
-def _never_valid(not_before: datetime | None, expires_at: datetime | None) -> RowProblem | None:
-    if not_before is None or expires_at is None or not_before < expires_at:
-        return None
-    return RowProblem("must lie before the token expires", code=_NEVER_VALID, field="not_before")
-
-
-def _is_same(token: Token, order: Order) -> bool:
-    """Whether a row asks for what a token is; times are counted from its own issuing."""
-    return order.content(token.content.issued_at) == token.content
+def _placement(tenant: str, terms: Terms) -> Placement:
+    return Placement(tenant, terms.campaign_id, terms.base_url)

@@ -95,7 +95,7 @@ class LandingService:
 
     async def _landing_of(self, token: Token) -> Landing:
         async with self._database.transaction() as connection:
-            campaign = await store.read_campaign(connection, token.id.tenant, token.content.campaign_id)
+            campaign = await store.read_campaign(connection, token.id.tenant, token.terms.campaign_id)
         if campaign is None or campaign.landing is None:
             raise LandingNotFound
         return campaign.landing

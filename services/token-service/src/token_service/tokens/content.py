@@ -1,45 +1,89 @@
-"""How a row is authenticated: one text of all that its token encodes."""
+"""How a row is authenticated: one text of all that its token encodes, under a version.
 
+A row keeps the version with its MAC, and each version's text stays as it is for ever. Version 2 names each value and
+leaves out what is not there: a new term changes no text of a row that has none, and needs no new version.
+"""
+
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
-from token_service.tokens.domain import Content, TokenId
+from token_service.tokens.domain import TokenId
+from token_service.tokens.terms import Content
 
 _MICROSECONDS: Final = 1_000_000
+#: The version that new rows get, as it stands before their MAC.
+VERSION: Final = b"\x02"
+_MAC_BYTES: Final = 16
 
 
 def mac_text(token_id: TokenId, content: Content) -> bytes:
-    """What a row's MAC is made of: every column but those that change with use and revocation.
+    """What a new row's MAC is made of: every value but those that change with use and revocation.
 
-    No value has a line break, and there is always the same number of lines: no two contents give the same text.
+    No value has a line break, no name has `=`, and the first line is empty, as it is in no text of version 1: no two
+    contents give the same text.
     """
     tenant, key_number, sequence = token_id
-    after = mac_text_after(*content[1:])
-    return f"{mac_text_before(tenant, key_number)}{sequence}\n{content.customer_id}{after}".encode()
+    return (
+        f"{mac_text_before(tenant, key_number)}{sequence}\n{content.terms.customer_id}{mac_text_after(content)}"
+    ).encode()
 
 
 def mac_text_before(tenant: str, key_number: int) -> str:
     """What stands before a token's number and customer."""
-    return f"{tenant}\n{key_number}\n"
+    return f"\n2\n{tenant}\n{key_number}\n"
 
 
-def mac_text_after(
-    campaign_id: str,
-    base_url: str,
-    issued_at: datetime,
-    expires_at: datetime | None,
-    product_id: str | None,
-    attributes: str | None,
-    not_before: datetime | None,
-    max_uses: int | None,
-) -> str:
+def mac_text_after(content: Content) -> str:
     """What stands behind them; the same for thousands of rows of an import, which makes it once."""
-    return (
-        f"\n{campaign_id}\n{base_url}\n{_microseconds(issued_at)}\n"
-        f"{'' if expires_at is None else _microseconds(expires_at)}\n{product_id or ''}\n{attributes or ''}\n"
-        f"{'' if not_before is None else _microseconds(not_before)}\n{max_uses or ''}"
-    )
+    named = _named(content)
+    del named["customer_id"]
+    return "".join(f"\n{name}={_text(value)}" for name, value in named.items() if value is not None)
+
+
+def versioned(mac: bytes) -> bytes:
+    """A MAC over `mac_text` as the row keeps it."""
+    return VERSION + mac
+
+
+def is_authentic(kept: bytes, token_id: TokenId, content: Content, is_mac: Callable[[bytes, bytes], bool]) -> bool:
+    """Whether a row is as it was written.
+
+    Args:
+        kept: the version and the MAC; those of version 1 are the MAC alone.
+        is_mac: whether these bytes are the MAC of this text.
+    """
+    if len(kept) == _MAC_BYTES:
+        text = _text_of_version_1(token_id, content)
+        return text is not None and is_mac(kept, text)
+    return kept[:1] == VERSION and is_mac(kept[1:], mac_text(token_id, content))
+
+
+_VERSION_1: Final = (
+    *("customer_id", "campaign_id", "base_url", "issued_at", "expires_at", "product_id", "attributes", "not_before"),
+    "max_uses",
+)
+
+
+def _text_of_version_1(token_id: TokenId, content: Content) -> bytes | None:
+    """As rows were authenticated that keep no version; None for a row that says more than they could."""
+    named = _named(content)
+    if any(value is not None for name, value in named.items() if name not in _VERSION_1):
+        return None
+    values = ("" if named[name] is None else _text(named[name]) for name in _VERSION_1)
+    return "\n".join([*map(str, token_id), *values]).encode()
+
+
+def _named(content: Content) -> dict[str, Any]:
+    """Every value under its name, in an order that does not depend on the declaration's."""
+    named = {**content.terms._asdict(), **content._asdict()}
+    del named["terms"]
+    return dict(sorted(named.items()))
+
+
+def _text(value: Any) -> str:
+    return str(_microseconds(value)) if isinstance(value, datetime) else str(value)
 
 
 @lru_cache(maxsize=1024)

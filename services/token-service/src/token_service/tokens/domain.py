@@ -1,4 +1,4 @@
-"""Tokens and the decision over a use. Pure: standard library and shared.errors only."""
+"""Tokens and the decision over a use. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from shared.errors import Conflict, Forbidden, Malformed, NotFound, Refusal
 from shared.times import iso
+
+from token_service.tokens.terms import Content, Terms
 
 
 class MalformedToken(Malformed):
@@ -81,24 +83,6 @@ class TokenId(NamedTuple):
     sequence: int
 
 
-class Content(NamedTuple):
-    """What a token encodes; never changes.
-
-    Attributes:
-        attributes: a JSON object as text, or None.
-    """
-
-    customer_id: str
-    campaign_id: str
-    base_url: str
-    issued_at: datetime
-    expires_at: datetime | None
-    product_id: str | None = None
-    attributes: str | None = None
-    not_before: datetime | None = None
-    max_uses: int | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Uses:
     """How often a token was verified, by whom, and when. `total` counts everybody."""
@@ -140,7 +124,11 @@ class Token:
     @property
     def is_limited(self) -> bool:
         """Whether uses are a quota, and so written before the answer, and not only counted."""
-        return self.content.max_uses is not None
+        return self.terms.max_uses is not None
+
+    @property
+    def terms(self) -> Terms:
+        return self.content.terms
 
     def with_uses(self, more: Uses) -> "Token":
         return replace(self, uses=self.uses.add(more))
@@ -153,8 +141,9 @@ def refusal_of(token: Token, now: datetime) -> Refusal | None:
         return TokenExpired()
     if token.revoked_at is not None:
         return TokenRevoked()
-    if content.not_before is not None and now < content.not_before:
-        return TokenNotYetValid(content.not_before)
-    if content.max_uses is not None and token.uses.total >= content.max_uses:
+    terms = content.terms
+    if terms.not_before is not None and now < terms.not_before:
+        return TokenNotYetValid(terms.not_before)
+    if terms.max_uses is not None and token.uses.total >= terms.max_uses:
         return TokenUsedUp()
     return None

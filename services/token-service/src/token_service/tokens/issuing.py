@@ -17,12 +17,14 @@ from shared.group_commit import GroupCommit
 from token_service.counting.store import CampaignCount, add_campaign_counts, hour_of
 from token_service.keys.material import TokenKey
 from token_service.keys.sequences import Sequences
+from token_service.time_zones import TimeZones
 from token_service.tokens import store
-from token_service.tokens.content import mac_text
-from token_service.tokens.domain import Content, TokenId
+from token_service.tokens.content import mac_text, versioned
+from token_service.tokens.domain import TokenId
 from token_service.tokens.format import Plain, expiry_minute_of
-from token_service.tokens.orders import Order, url_link
+from token_service.tokens.orders import url_link
 from token_service.tokens.store import Placement
+from token_service.tokens.terms import Content, Order
 from token_service.transactions import driver_transaction
 
 _PLACEMENTS: Final = 50_000
@@ -46,7 +48,7 @@ class Issued:
 
     @property
     def url_link(self) -> str:
-        return url_link(self.content.base_url, self.token)
+        return url_link(self.content.terms.base_url, self.token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +83,12 @@ class Placements:
 class Issuing:
     """One a process."""
 
-    def __init__(self, database: Database, sequences: Sequences, *, lanes: int = 2, batch_size: int = 256) -> None:
+    def __init__(
+        self, database: Database, sequences: Sequences, zones: TimeZones, *, lanes: int = 2, batch_size: int = 256
+    ) -> None:
         self._database = database
         self._sequences = sequences
+        self._zones = zones
         self._placements = Placements()
         self._line = GroupCommit[Numbered, Issued](
             self._write_line, name="tokens_issue", lanes=lanes, batch_size=batch_size
@@ -154,17 +159,19 @@ class Issuing:
         records: list[tuple[Any, ...]] = []
         for each in numbered:
             try:
-                content = each.order.content(now)
+                content = each.order.content(now, self._zones.of(each.tenant))
             except ValueError as error:
                 results.append(NeverValid(f"The token would never be good: {error}."))
                 continue
             token_id = TokenId(each.tenant, each.key.number, each.sequence)
-            mac = each.key.mac(mac_text(token_id, content))
+            mac = versioned(each.key.mac(mac_text(token_id, content)))
             records.append(store.record_of(token_id, content, placements[_placement(each)], mac))
             results.append(Issued(each.key.mint(Plain(each.sequence, expiry_minute_of(content.expires_at))), content))
         hour = hour_of(now)
         issued = [each for each, result in zip(numbered, results, strict=True) if isinstance(result, Issued)]
-        counts = Counter(CampaignCount(each.tenant, each.order.campaign_id, hour, "issued", "") for each in issued)
+        counts = Counter(
+            CampaignCount(each.tenant, each.order.terms.campaign_id, hour, "issued", "") for each in issued
+        )
         if len(records) < _MANY:
             await store.insert_tokens(connection, records, counts)
         else:
@@ -175,5 +182,5 @@ class Issuing:
 
 
 def _placement(numbered: Numbered) -> Placement:
-    order = numbered.order
-    return Placement(numbered.tenant, order.campaign_id, order.base_url)
+    terms = numbered.order.terms
+    return Placement(numbered.tenant, terms.campaign_id, terms.base_url)

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from token_service.tokens.domain import Token, TokenNotYetValid
 from token_service.tokens.issuing import Issued, Issuing
-from token_service.tokens.orders import Order
 from token_service.tokens.store import Placement
+from token_service.tokens.terms import Order
 from token_service.tokens.verifying import Verifying, Visit
 from token_service.transactions import driver_of
 

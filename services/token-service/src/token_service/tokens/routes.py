@@ -144,7 +144,7 @@ async def _link(request: Request, route: str) -> str:
     text = request.path_params["token"]
     verifying: Verifying = request.app.state.verifying
     token = await verifying.look(caller.tenant, text, _visit(request, caller))
-    return url_link(token.content.base_url, text)
+    return url_link(token.terms.base_url, text)
 
 
 def _visit(request: Request, caller: Caller, body: schemas.VisitBody | None = None) -> Visit:

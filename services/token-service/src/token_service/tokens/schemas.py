@@ -1,27 +1,28 @@
 """What goes over the wire."""
 
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import orjson
 from pydantic import (
-    AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     IPvAnyAddress,
+    PlainValidator,
     ValidationInfo,
+    WithJsonSchema,
+    create_model,
 )
-from shared.identifiers import Identifier
 from shared.times import iso
 from starlette.requests import Request
 
-from token_service.tokens import orders
 from token_service.tokens.domain import Token
 from token_service.tokens.issuing import Issued
-from token_service.tokens.orders import Order, url_link
+from token_service.tokens.lifetimes import SCHEMA as DURATION_SCHEMA
+from token_service.tokens.lifetimes import read_duration
+from token_service.tokens.orders import url_link
+from token_service.tokens.terms import MOMENT, REQUIRED, TERMS, Order, Rules, Terms, read_moment
 
 _EXAMPLE: Final[dict[str, Any]] = {
     "base_url": "https://mystore.example/promotions",
@@ -32,53 +33,68 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "attributes": {"discount": 50, "segment": "gold"},
     "max_uses": 1,
 }
+_OPTIONAL: Final = frozenset(TERMS) - frozenset(REQUIRED)
+#: `expires_at` was given and is refused already.
+_MISREAD: Final = object()
+_LIFETIME: Final[Any] = [{"required": ["duration"]}, {"required": ["expires_at"]}]
 
 
-def _read_duration(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, (int, str)):
-        raise ValueError("must be seconds or an ISO 8601 duration such as PT24H")
-    return orders.parse_duration(str(value))
+def _rules(info: ValidationInfo) -> Rules:
+    return Rules(plain_http=bool((info.context or {}).get("plain_http")))
 
 
-def _check_base_url(value: str, info: ValidationInfo) -> str:
-    context = info.context or {}
-    return orders.check_base_url(value, plain_http=bool(context.get("plain_http")))
+def _read(name: str, read: Callable[[Any, Rules], Any], schema: Mapping[str, Any]) -> Any:
+    """A field of JSON that is read as a row of a target list is."""
+
+    def validate(value: Any, info: ValidationInfo) -> Any:
+        return None if value is None and name in _OPTIONAL else read(value, _rules(info))
+
+    described = dict(schema) if name not in _OPTIONAL else {"anyOf": [dict(schema), {"type": "null"}]}
+    return Annotated[Any, PlainValidator(validate), WithJsonSchema(described)]
 
 
-def _pack_attributes(value: dict[str, Any]) -> dict[str, Any]:
-    orders.pack_attributes(value)
-    return value
+def _duration_unless_end(value: Any, info: ValidationInfo) -> Any:
+    """An order says either how long its token is good, or until when."""
+    if value == "" and info.data.get("expires_at", _MISREAD) is not None:
+        return None
+    if value != "" and info.data.get("expires_at") is not None:
+        raise ValueError("must not be given beside expires_at")
+    return read_duration(value)
 
 
-class OrderBody(BaseModel):
-    """A token to issue; everything but `base_url` comes back with each verification."""
+class _OrderBody(BaseModel):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE], "oneOf": _LIFETIME})
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
-
-    base_url: Annotated[
-        str,
-        Field(strict=True, min_length=1, max_length=orders.MAX_BASE_URL_CHARACTERS),
-        AfterValidator(_check_base_url),
+    expires_at: Annotated[
+        Any, PlainValidator(lambda value, info: read_moment(value, _rules(info))), WithJsonSchema(dict(MOMENT))
+    ] = None
+    #: Behind `expires_at`, which it looks at.
+    duration: Annotated[
+        Any,
+        PlainValidator(_duration_unless_end),
+        WithJsonSchema(dict(DURATION_SCHEMA)),
+        Field(default_factory=str, validate_default=True),
     ]
-    customer_id: Identifier
-    campaign_id: Identifier
-    duration: Annotated[timedelta | None, BeforeValidator(_read_duration)]
-    product_id: Identifier | None = None
-    attributes: Annotated[dict[str, Any] | None, AfterValidator(lambda value: value and _pack_attributes(value))] = None
-    max_uses: Annotated[int, Field(strict=True, ge=1, le=orders.MAX_USES)] | None = None
-    not_before: Annotated[AwareDatetime, AfterValidator(orders.check_moment)] | None = None
 
     def order(self) -> Order:
-        return Order(
-            self.base_url,
-            self.customer_id,
-            self.campaign_id,
-            self.duration,
-            self.product_id,
-            orders.pack_attributes(self.attributes or {}),
-            self.max_uses,
-            self.not_before,
-        )
+        lifetime = self.duration if self.expires_at is None else self.expires_at
+        return Order(Terms._make(getattr(self, name) for name in TERMS), lifetime)
+
+
+if TYPE_CHECKING:
+
+    class OrderBody(_OrderBody): ...
+
+else:
+    OrderBody = create_model(
+        "OrderBody",
+        __base__=_OrderBody,
+        __doc__="A token to issue; everything but `base_url` comes back with each verification.",
+        **{
+            name: (_read(name, term.read, term.schema), None if name in _OPTIONAL else ...)
+            for name, term in TERMS.items()
+        },
+    )
 
 
 class VisitBody(BaseModel):
@@ -122,12 +138,12 @@ def stats_body(text: str, token: Token, refusals: dict[str, int]) -> dict[str, A
     content, uses = token.content, token.uses
     return {
         "token": text,
-        "customer_id": content.customer_id,
-        "campaign_id": content.campaign_id,
+        "customer_id": content.terms.customer_id,
+        "campaign_id": content.terms.campaign_id,
         "issued_at": iso(content.issued_at),
         "expires_at": _iso(content.expires_at),
         "revoked_at": _iso(token.revoked_at),
-        "max_uses": content.max_uses,
+        "max_uses": content.terms.max_uses,
         "issued": 1,
         "verified": uses.total,
         "verified_by": {"person": uses.by_people, "bot": uses.by_bots, "scanner": uses.by_scanners},
@@ -147,15 +163,16 @@ def token_body(text: str, token: Token) -> dict[str, Any]:
     content = token.content
     return {
         "token": text,
-        "url_link": url_link(content.base_url, text),
-        "base_url": content.base_url,
-        "customer_id": content.customer_id,
-        "campaign_id": content.campaign_id,
-        "product_id": content.product_id,
-        "attributes": orjson.Fragment(content.attributes or "{}"),
+        "url_link": url_link(content.terms.base_url, text),
         "issued_at": iso(content.issued_at),
-        "not_before": _iso(content.not_before),
         "expires_at": _iso(content.expires_at),
-        "max_uses": content.max_uses,
+        **{name: term.shown(value) for (name, term), value in zip(TERMS.items(), content.terms, strict=True)},
         "uses": token.uses.total,
     }
+
+
+#: What `token_body` says of the terms, as JSON Schema.
+TERMS_SCHEMA: Final[dict[str, Any]] = {
+    name: dict(term.schema) if name in REQUIRED else {"anyOf": [dict(term.schema), {"type": "null"}]}
+    for name, term in TERMS.items()
+}

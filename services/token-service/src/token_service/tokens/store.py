@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from token_service.counting.store import CampaignCount
-from token_service.tokens.domain import Content, Token, TokenId, Uses
+from token_service.tokens.domain import Token, TokenId, Uses
+from token_service.tokens.terms import COLUMNS, TERMS, Content, Terms
 
 
 class Placement(NamedTuple):
@@ -28,9 +29,9 @@ class Found:
     mac: bytes
 
 
+_PLACED: Final = ", ".join(f"{'t' if name in COLUMNS else 'p'}.{name}" for name in TERMS)
 _COLUMNS = (
-    "t.tenant, t.key_number, t.sequence, t.customer_id, p.campaign_id, p.base_url, t.issued_at, t.expires_at,"
-    " t.product_id, t.attributes, t.not_before, t.max_uses,"
+    f"t.tenant, t.key_number, t.sequence, {_PLACED}, t.issued_at, t.expires_at,"
     " t.uses, coalesce(t.uses_by_bots, 0), coalesce(t.uses_by_scanners, 0), t.first_used_at, t.last_used_at,"
     " coalesce(t.revoked_at, CASE WHEN t.issued_at <= c.revoked_at THEN c.revoked_at END), t.mac"
 )
@@ -91,30 +92,32 @@ SELECT tenant, campaign_id, base_url, number
   JOIN token_service.placements USING (tenant, campaign_id, base_url)
 """
 
-TOKEN_COLUMNS = (
-    "sequence",
-    "issued_at",
-    "expires_at",
-    "placement",
-    "key_number",
-    "tenant",
-    "customer_id",
-    "mac",
-    "product_id",
-    "attributes",
-    "not_before",
-    "max_uses",
+#: Column → type of what is written of a new token. The first three differ from row to row of an import.
+TOKEN_COLUMNS: Final[Mapping[str, str]] = {
+    "sequence": "bigint",
+    "customer_id": "text",
+    "mac": "bytea",
+    "tenant": "text",
+    "key_number": "smallint",
+    "placement": "integer",
+    "issued_at": "timestamptz",
+    "expires_at": "timestamptz",
+    **{name: column for name, column in COLUMNS.items() if name != "customer_id"},
+}
+_NEW: Final = ", ".join(f"${place}::{column}[]" for place, column in enumerate(TOKEN_COLUMNS.values(), start=1))
+_COUNT_COLUMNS: Final = ("text", "text", "timestamptz", "text", "text", "bigint")
+_COUNTED: Final = ", ".join(
+    f"${place}::{column}[]" for place, column in enumerate(_COUNT_COLUMNS, start=len(TOKEN_COLUMNS) + 1)
 )
 _INSERT_TOKENS = f"""
 WITH counted AS (
   INSERT INTO token_service.campaign_counts AS kept (tenant, campaign_id, hour, event, detail, count)
-  SELECT * FROM unnest($13::text[], $14::text[], $15::timestamptz[], $16::text[], $17::text[], $18::bigint[])
+  SELECT * FROM unnest({_COUNTED})
    ORDER BY 1, 2, 3, 4, 5
       ON CONFLICT (tenant, campaign_id, hour, event, detail) DO UPDATE SET count = kept.count + excluded.count
 )
 INSERT INTO token_service.tokens ({", ".join(TOKEN_COLUMNS)})
-SELECT * FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::integer[], $5::smallint[], $6::text[],
-                     $7::text[], $8::bytea[], $9::text[], $10::text[], $11::timestamptz[], $12::integer[])
+SELECT * FROM unnest({_NEW})
 """  # noqa: S608 — constants
 
 
@@ -151,51 +154,31 @@ async def insert_tokens(
     await connection.execute(_INSERT_TOKENS, *_columns(records, len(TOKEN_COLUMNS)), *_columns(counted, 6))
 
 
-class CopyLine(NamedTuple):
-    """What COPY reads of rows that differ in nothing but their number, their customer and with these their MAC.
+def copied(record: tuple[Any, ...]) -> str:
+    """A single row for COPY, as `record_of` makes it."""
+    sequence, customer_id, mac, *others = record
+    return copy_line(sequence, customer_id, mac, copy_line_after(others))
+
+
+def copy_line_after(values: Iterable[Any]) -> str:
+    """What COPY reads behind number, customer and MAC; made once for rows that differ in nothing else.
 
     As text: the driver's own way, value by value in binary, took a fifth of an import's time.
     """
-
-    before: str
-    after: str
-
-    @classmethod
-    def of(
-        cls,
-        issued_at: datetime,
-        expires_at: datetime | None,
-        placement: int,
-        key_number: int,
-        tenant: str,
-        product_id: str | None,
-        attributes: str | None,
-        not_before: datetime | None,
-        max_uses: int | None,
-    ) -> "CopyLine":
-        return cls(
-            f"\t{_moment(issued_at)}\t{_moment(expires_at)}\t{placement}\t{key_number}\t{_text(tenant)}\t",
-            f"\t{_text(product_id)}\t{_text(attributes)}\t{_moment(not_before)}"
-            f"\t{_NULL if max_uses is None else max_uses}\n",
-        )
-
-    def row(self, sequence: int, customer_id: str, mac: bytes) -> str:
-        return f"{sequence}{self.before}{_text(customer_id)}\t\\\\x{mac.hex()}{self.after}"
+    return "".join(f"\t{_copied(value)}" for value in values) + "\n"
 
 
-def copied(record: tuple[Any, ...]) -> str:
-    """A single row for COPY, as `record_of` makes it."""
-    sequence, issued_at, expires_at, placement, key_number, tenant, customer_id, mac, *more = record
-    line = CopyLine.of(issued_at, expires_at, placement, key_number, tenant, *more)
-    return line.row(sequence, customer_id, mac)
+def copy_line(sequence: int, customer_id: str, mac: bytes, after: str) -> str:
+    """A row for COPY."""
+    return f"{sequence}\t{_text(customer_id)}\t\\\\x{mac.hex()}{after}"
 
 
 async def copy_tokens(connection: asyncpg.Connection, rows: Iterable[str]) -> None:
-    """Many at once, as `CopyLine` makes them: COPY costs a fraction of INSERT."""
+    """Many at once, as `copy_line` makes them: COPY costs a fraction of INSERT."""
     await connection.copy_to_table(
         "tokens",
         schema_name="token_service",
-        columns=TOKEN_COLUMNS,
+        columns=list(TOKEN_COLUMNS),
         source=_in_one("".join(rows).encode()),
         format="text",
     )
@@ -211,34 +194,38 @@ _NULL: Final = "\\N"
 _ESCAPED: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def _text(value: str | None) -> str:
+def _copied(value: Any) -> str:
     if value is None:
         return _NULL
+    if isinstance(value, datetime):
+        return _moment(value)
+    return _text(value) if isinstance(value, str) else str(value)
+
+
+def _text(value: str) -> str:
     return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPED)
 
 
 @lru_cache(maxsize=1024)
-def _moment(value: datetime | None) -> str:
-    return _NULL if value is None else value.isoformat()
+def _moment(value: datetime) -> str:
+    return value.isoformat()
 
 
 def record_of(token_id: TokenId, content: Content, placement: int, mac: bytes) -> tuple[Any, ...]:
     """The values of `TOKEN_COLUMNS`."""
-    tenant, key_number, sequence = token_id
-    customer_id, _, _, issued_at, expires_at, product_id, attributes, not_before, max_uses = content
+    return (token_id.sequence, content.terms.customer_id, mac, *common_of(token_id, content, placement))
+
+
+def common_of(token_id: TokenId, content: Content, placement: int) -> tuple[Any, ...]:
+    """Those behind number, customer and MAC."""
+    terms = content.terms._asdict()
     return (
-        sequence,
-        issued_at,
-        expires_at,
+        token_id.tenant,
+        token_id.key_number,
         placement,
-        key_number,
-        tenant,
-        customer_id,
-        mac,
-        product_id,
-        attributes,
-        not_before,
-        max_uses,
+        content.issued_at,
+        content.expires_at,
+        *[terms[name] for name in COLUMNS if name != "customer_id"],
     )
 
 
@@ -264,11 +251,12 @@ def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
+_TERMS_END: Final = 3 + len(TERMS)
+_CONTENT_END: Final = _TERMS_END + 2
+_USES_END: Final = _CONTENT_END + 5
+
+
 def _found(row: Any) -> Found:
-    token = Token(
-        TokenId(row[0], row[1], row[2]),
-        Content(*row[3:12]),
-        Uses(*row[12:17]),
-        row[17],
-    )
-    return Found(token, row[18])
+    content = Content(Terms._make(row[3:_TERMS_END]), *row[_TERMS_END:_CONTENT_END])
+    revoked_at, mac = row[_USES_END:]
+    return Found(Token(TokenId(row[0], row[1], row[2]), content, Uses(*row[_CONTENT_END:_USES_END]), revoked_at), mac)

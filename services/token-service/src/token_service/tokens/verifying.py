@@ -21,7 +21,7 @@ from token_service.counting.tally import Tally
 from token_service.guesses import Guesses
 from token_service.keys.ring import KeyRing
 from token_service.tokens import store
-from token_service.tokens.content import mac_text
+from token_service.tokens.content import is_authentic
 from token_service.tokens.domain import (
     CallerKind,
     InvalidSignature,
@@ -251,7 +251,7 @@ class Verifying:
             return Answered(question, None, TokenNotFound(), now)
         token = found.token
         key = self._ring.key(token.id.tenant, token.id.key_number)
-        if key is None or not key.is_mac(found.mac, mac_text(token.id, token.content)):
+        if key is None or not is_authentic(found.mac, token.id, token.content, key.is_mac):
             _tampered.inc()
             _log.error("row was edited", tenant=token.id.tenant, key=token.id.key_number, sequence=token.id.sequence)
             return Answered(question, None, InvalidSignature(log="the row's MAC does not fit"), now)
