@@ -33,7 +33,10 @@ FIELDS: Final = tuple(_READ)
 #: What may be given for a whole list.
 DEFAULTS: Final = (*(name for name, term in TERMS.items() if term.is_of_list), _DURATION, _EXPIRES_AT)
 _TERMS: Final = len(TERMS)
+_DURATION_PLACE, _END_PLACE = FIELDS.index(_DURATION), FIELDS.index(_EXPIRES_AT)
 _MISSING: Final = object()
+#: What `_make` does, without its checks: there are millions of rows.
+_new_tuple: Final = tuple.__new__
 
 
 class RowProblem(Exception):
@@ -69,8 +72,7 @@ class RowReader:
         self.requires_lifetime = _DURATION not in defaults and _EXPIRES_AT not in defaults
         for field in self.required:
             self._values[self._columns[field][0]] = _MISSING
-        self._duration_place, self._end_place = self._columns[_DURATION][0], self._columns[_EXPIRES_AT][0]
-        self._values[self._duration_place] = self._values[self._end_place] = _MISSING
+        self._values[_DURATION_PLACE] = self._values[_END_PLACE] = _MISSING
         for field, value in defaults.items():
             place, read = self._columns[field]
             try:
@@ -79,6 +81,8 @@ class RowReader:
                 raise RowProblem(str(error), field=field) from None
         if _DURATION in defaults and _EXPIRES_AT in defaults:
             raise RowProblem("must not be given beside a duration", field=_EXPIRES_AT)
+        self._duration, self._end = self._values[_DURATION_PLACE], self._values[_END_PLACE]
+        self._lifetime = self._duration if self._end is _MISSING else self._end
         self._required = [self._columns[field][0] for field in self.required]
 
     def order(self, given: Iterable[tuple[str, Any]]) -> Order:
@@ -100,19 +104,17 @@ class RowReader:
         for place in self._required:
             if values[place] is _MISSING:
                 raise RowProblem("is missing", field=FIELDS[place])
-        return Order(Terms._make(values[:_TERMS]), self._lifetime(values), values[-1])
+        # Without a word of its own, which is the common case, a row has the list's.
+        is_default = values[_DURATION_PLACE] is self._duration and values[_END_PLACE] is self._end
+        lifetime = self._lifetime if is_default else self._lifetime_of(values)
+        if lifetime is _MISSING:
+            raise RowProblem("is missing", field=_DURATION)
+        return _new_tuple(Order, (_new_tuple(Terms, values[:_TERMS]), lifetime, values[-1]))
 
-    def _lifetime(self, values: list[Any]) -> Any:
-        duration, end = values[self._duration_place], values[self._end_place]
-        if end is _MISSING:
-            if duration is _MISSING:
-                raise RowProblem("is missing", field=_DURATION)
+    def _lifetime_of(self, values: list[Any]) -> Any:
+        duration, end = values[_DURATION_PLACE], values[_END_PLACE]
+        if end is self._end:
             return duration
-        if duration is _MISSING:
+        if duration is self._duration:
             return end
-        # Both: the row's own word goes before the list's.
-        if duration is self._values[self._duration_place]:
-            return end
-        if end is self._values[self._end_place]:
-            return duration
         raise RowProblem("must not be given beside a duration", field=_EXPIRES_AT)

@@ -45,6 +45,7 @@ class _Common(NamedTuple):
     minute: int
     mac_after: str
     copy_after: str
+    problem: RowProblem | None = None
 
 
 #: A plain tuple, since there are millions of them.
@@ -86,14 +87,14 @@ class RowWriter:
         outcomes: dict[int, Outcome] = {}
         async with driver_transaction(self._database) as connection:
             now, commons, placements = await self._commons(connection, key, orders)
-            rows: list[tuple[int, _Row]] = []
-            for place, (order, number, common) in enumerate(zip(orders, numbers, commons, strict=True)):
-                if isinstance(common, RowProblem):
-                    outcomes[place] = common
-                else:
-                    rows.append((place, (order, number, common)))
-            repeated = await self._claim_references(connection, key, rows)
-            fresh = [row for place, row in rows if place not in repeated]
+            rows = list(zip(orders, numbers, commons, strict=True))
+            for place, common in enumerate(commons):
+                if common.problem is not None:
+                    outcomes[place] = common.problem
+            repeated = await self._claim_references(connection, key, rows, outcomes)
+            fresh = rows
+            if outcomes or repeated:
+                fresh = [row for place, row in enumerate(rows) if place not in outcomes and place not in repeated]
             await self._copy(connection, key, now, fresh)
             if repeated:
                 await self._repeat(connection, orders, repeated, outcomes)
@@ -107,7 +108,7 @@ class RowWriter:
 
     async def _commons(
         self, connection: asyncpg.Connection, key: TokenKey, orders: Sequence[Order]
-    ) -> tuple[datetime, list[_Common | RowProblem], dict[Placement, int]]:
+    ) -> tuple[datetime, list[_Common], dict[Placement, int]]:
         """The present moment; what each has in common with others; what was placed, to be kept after the commit."""
         # All but the customer, the first of the terms, and the reference.
         shared = [(terms[1:], lifetime) for terms, lifetime, _ in orders]
@@ -120,11 +121,13 @@ class RowWriter:
         }
         return now, [commons[each] for each in shared], placements
 
-    def _common(self, order: Order, key: TokenKey, placement: int, now: datetime) -> _Common | RowProblem:
+    def _common(self, order: Order, key: TokenKey, placement: int, now: datetime) -> _Common:
         try:
             content = order.content(now, self._zone)
         except ValueError as error:
-            return RowProblem(f"would never be good: {error}", code=_NEVER_VALID)
+            return _Common(
+                order.terms.campaign_id, None, 0, "", "", RowProblem(f"would never be good: {error}", code=_NEVER_VALID)
+            )
         return _Common(
             order.terms.campaign_id,
             content.expires_at,
@@ -152,10 +155,12 @@ class RowWriter:
         await add_campaign_counts(connection, counts)
 
     async def _claim_references(
-        self, connection: asyncpg.Connection, key: TokenKey, rows: Sequence[tuple[int, _Row]]
+        self, connection: asyncpg.Connection, key: TokenKey, rows: Sequence[_Row], outcomes: dict[int, Outcome]
     ) -> frozenset[int]:
         """The places of rows whose reference has a token already; all others have it from now on."""
-        named = [(place, row) for place, row in rows if row[0].reference is not None]
+        named = [
+            (place, row) for place, row in enumerate(rows) if row[0].reference is not None and place not in outcomes
+        ]
         if not named:
             return frozenset()
         claimed = await store.claim_references(
