@@ -54,7 +54,8 @@ class Settings(ServiceSettings):
         300.0, gt=0, description="The pause between two rounds of purging tokens and rotating keys."
     )
     time_zone: ZoneInfo = Field(
-        ZoneInfo("UTC"), description="The time zone in which a duration's months and years are counted: `Europe/Berlin`."
+        ZoneInfo("UTC"),
+        description="The time zone in which a duration's months and years are counted: `Europe/Berlin`.",
     )
     tenant_time_zones: TenantZones = Field(
         {}, description="Tenants with a time zone of their own: `demo=Europe/Berlin,other=America/New_York`."

@@ -3,7 +3,6 @@
 Pure. `tokens.terms` says which rule is for which term. Each raises ValueError with a sentence for the sender.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
