@@ -8,6 +8,7 @@ import httpx
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import PUBLIC_URL
+from shared.bounded import Bounded
 from shared.callers import Caller, Callers, InsufficientScope
 from shared.errors import Refusal, Unauthenticated, Unavailable
 from shared.jwks import ASK_AGAIN_SECONDS, FRESH_SECONDS, STALE_SECONDS, TenantKeys
@@ -382,7 +383,7 @@ async def test_a_tenant_that_lost_its_authority_is_refused(callers: Callers, iss
 async def test_made_up_tenants_drive_no_real_one_out(
     callers: Callers, issuer: Issuer, keys: TenantKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jwks, "_TENANTS", 20)
+    monkeypatch.setattr(keys, "_missed", Bounded(20))
     key = issuer.add_key("demo", "k1")
     await ask(callers, key.sign(claims(), "at+jwt"))
     for number in range(50):

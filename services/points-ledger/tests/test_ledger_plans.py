@@ -1,52 +1,23 @@
 """What the planner does with the hot statements on a database that is as young as can be: it has no statistics yet."""
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-from local_platform.embedded_postgres import EmbeddedPostgres
-from platform_testing.databases import new_database
+from platform_testing.databases import MigratedDatabase
+from platform_testing.plans import as_sent, connected, indexes_of
 from points_ledger import queries, store
-from shared.db import Database
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-@pytest.fixture(scope="module")
-def young_url(postgres: EmbeddedPostgres) -> str:
-    return new_database(postgres, "points_ledger", "ledger_young")
+@pytest.fixture
+def young_url(young_database: MigratedDatabase) -> str:
+    return young_database("points_ledger")
 
 
 @pytest.fixture
 async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(young_url)
-    try:
+    async with connected(young_url) as connection:
         yield connection
-    finally:
-        await connection.close()
-
-
-async def indexes_of(connection: asyncpg.Connection, statement: str) -> dict[str, str]:
-    """index → its condition, in the plan that a connection of the ledger keeps; fails where a table is read whole."""
-    count = max((int(number) for number in re.findall(r"\$(\d+)", statement)), default=0)
-    async with connection.transaction():
-        for setting in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"):
-            await connection.execute(f"SET LOCAL {setting} = off")
-        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        await connection.execute(f"PREPARE hot AS {statement}")
-        rows = await connection.fetch(f"EXPLAIN EXECUTE hot ({', '.join(['NULL'] * count)})")
-        await connection.execute("DEALLOCATE hot")
-    lines = [row[0] for row in rows]
-    plan = "\n".join(lines)
-    assert "Seq Scan" not in plan, plan
-    found = {}
-    for line, condition in zip(lines, [*lines[1:], ""], strict=True):
-        if name := re.search(r"Index (?:Only )?Scan using (\w+)", line):
-            assert "Index Cond:" in condition, plan
-            found[name[1]] = condition
-    return found
 
 
 @pytest.mark.parametrize(
@@ -88,21 +59,6 @@ async def test_each_row_is_looked_up_by_its_whole_key(
     assert found.keys() == looked_up_by.keys()
     for index, columns in looked_up_by.items():
         assert all(f"{column} " in found[index] for column in columns), found[index]
-
-
-async def as_sent(url: str, query: Callable[[AsyncConnection], Awaitable[object]]) -> str:
-    """The statement that a query is to the driver."""
-    database = Database(url)
-    sent: list[str] = []
-
-    def keep(_connection: Any, _cursor: Any, statement: str, *_: object) -> None:
-        sent.append(statement)
-
-    async with database.transaction() as connection:
-        event.listen(database.engine.sync_engine, "before_cursor_execute", keep)
-        await query(connection)
-    await database.dispose()
-    return sent[0]
 
 
 async def test_a_balance_is_read_with_the_held_rows_of_its_account_alone(

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
@@ -23,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.types import Scope
 
 from shared import jwt
-from shared.bounded import keep
+from shared.bounded import Bounded
 from shared.calling import ServiceClient
 from shared.dependencies import provided
 from shared.errors import Forbidden, Unauthenticated, Unavailable
@@ -165,9 +164,9 @@ class Callers:
         self._clock = clock
         # Keyed by a digest, under a key of this process, of the whole header: no secret lies around in the cache.
         self._digest_key = os.urandom(32)
-        self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
-        # Refused until; apart from the others, so that a flood of wrong secrets drives no good one out.
-        self._refused: OrderedDict[bytes, float] = OrderedDict()
+        self._remembered: Bounded[bytes, _Remembered] = Bounded(_REMEMBERED)
+        # Apart from the others, so that a flood of wrong secrets drives no good one out.
+        self._refused: Bounded[bytes, bool] = Bounded(_REMEMBERED, seconds=_REFUSED_SECONDS, clock=clock)
         self._asking: dict[bytes, asyncio.Task[_Remembered | None]] = {}
         self._turns = asyncio.Semaphore(_ASKED_AT_ONCE)
         self._is_silent = False
@@ -196,7 +195,7 @@ class Callers:
         digest = hashlib.blake2b(header, key=self._digest_key, digest_size=32).digest()
         now = self._clock()
         found = self._remembered.get(digest)
-        if found is None and self._refused.get(digest, now) > now:
+        if found is None and digest in self._refused:
             raise _wrong_credentials()
         if found is None or now - found.asked_at >= FRESH_SECONDS:
             found = await self._look_up(digest, _split_basic(credentials), found)
@@ -271,15 +270,15 @@ class Callers:
             return stale
         self._is_silent = False
         if client is None:
-            self._remembered.pop(digest, None)
-            keep(self._refused, digest, self._clock() + _REFUSED_SECONDS, at_most=_REMEMBERED)
+            self._remembered.pop(digest)
+            self._refused.keep(digest, True)
             return None
         # A third party's secret opens nothing but the tenant authority, where it is given the access token that the
         # tenant has consented to.
         scopes = client.scopes if client.kind == "first_party" else frozenset()
         caller = Caller(client.client_id, client.tenant, scopes, client.kind, client.vendor_id)
         found = _Remembered(client, caller, asked_at)
-        keep(self._remembered, digest, found, at_most=_REMEMBERED)
+        self._remembered.keep(digest, found)
         return found
 
     async def _bearer(self, credentials: bytes) -> Caller:

@@ -4,7 +4,6 @@ import asyncio
 import functools
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +11,7 @@ from typing import Final
 import httpx
 import structlog
 
-from shared.bounded import keep
+from shared.bounded import Bounded
 from shared.errors import Unavailable
 from shared.jwt import KeySet, Rejected
 
@@ -64,9 +63,9 @@ class TenantKeys:
     ) -> None:
         self._http = httpx.AsyncClient(base_url=issuer_url, transport=transport, timeout=2.0, trust_env=False)
         self._clock = clock
-        self._fetched: OrderedDict[str, _Fetched] = OrderedDict()
+        self._fetched: Bounded[str, _Fetched] = Bounded(_TENANTS)
         # Apart from the others, so that tokens of made-up tenants drive no real one out.
-        self._missed: OrderedDict[str, _Missed] = OrderedDict()
+        self._missed: Bounded[str, _Missed] = Bounded(_TENANTS)
         self._fetching: dict[str, asyncio.Task[KeySet]] = {}
 
     async def of(self, tenant: str, kid: str) -> KeySet:
@@ -124,7 +123,7 @@ class TenantKeys:
                 raise ValueError("no object")
             # A 404 of another kind is a wrong address, and no word on the tenant.
             if answer.status_code == httpx.codes.NOT_FOUND and body.get("code") == "tenant_not_found":
-                self._fetched.pop(tenant, None)
+                self._fetched.pop(tenant)
                 raise self._miss(tenant, _Missed(self._clock() + ASK_AGAIN_SECONDS, has_no_authority=True))
             answer.raise_for_status()
             keys = KeySet.from_jwks(body)
@@ -133,9 +132,9 @@ class TenantKeys:
             if found is not None:
                 return found.keys
             raise self._miss(tenant, _Missed(self._clock() + _PAUSE_SECONDS, has_no_authority=False)) from None
-        keep(self._fetched, tenant, _Fetched(keys, asked_at, asked_at), at_most=_TENANTS)
+        self._fetched.keep(tenant, _Fetched(keys, asked_at, asked_at))
         return keys
 
     def _miss(self, tenant: str, missed: _Missed) -> Exception:
-        keep(self._missed, tenant, missed, at_most=_TENANTS)
+        self._missed.keep(tenant, missed)
         return missed.refuse()

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared import errors
 from shared.body_limit import BodyLimit
+from shared.chores import Chores
 from shared.hot_routes import HotRoute, HotRoutes, HotTable
 from shared.logs import configure_logging, request_lines
 from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
@@ -84,6 +85,7 @@ def create_service_app(
     readiness: Mapping[str, ReadinessCheck],
     render: Renderer = problem_response,
     hot_routes: HotRoutes | None = None,
+    chores: Chores | None = None,
     version: str = "1.0.0",
 ) -> FastAPI:
     """An application with everything that is the same in all four services.
@@ -92,6 +94,8 @@ def create_service_app(
         readiness: name → check; `/readyz` answers 503 and names those that raise.
         render: how refusals are answered; by path or by what the caller accepts.
         hot_routes: routes that go past the framework; they are not in OpenAPI by themselves.
+        chores: its periodic work; `/readyz` tells how fresh each is. A late chore makes nothing unready: requests
+            do not depend on it, and a restart would only take its place in line.
     """
     app = ServiceApp(
         title=title,
@@ -111,7 +115,7 @@ def create_service_app(
     app.add_exception_handler(errors.Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    _add_operations(app, readiness)
+    _add_operations(app, readiness, chores)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestFrame, render=render)
     app.add_hot_routes(hot_routes or {}, max_body_bytes=settings.max_body_bytes, render=render)
@@ -206,7 +210,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     return response
 
 
-def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck]) -> None:
+def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck], chores: Chores | None) -> None:
     @app.get("/healthz", tags=["operations"], summary="Is the process alive?")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
@@ -219,8 +223,9 @@ def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck]) -> No
             for name, result in zip(readiness, results, strict=True)
         }
         ready = all(outcome == "ok" for outcome in checks.values())
+        details: dict[str, Any] = {} if chores is None else {"chores": chores.freshness()}
         return JSONResponse(
-            {"status": "ready" if ready else "not ready", "checks": checks},
+            {"status": "ready" if ready else "not ready", "checks": checks} | details,
             status_code=200 if ready else 503,
             headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"}),
         )

@@ -1,9 +1,10 @@
 """Databases as the real migrations build them."""
 
+import asyncio
 import secrets
 from collections.abc import Callable
 
-from local_platform.embedded_postgres import EmbeddedPostgres
+from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.migrating import upgrade
 
 #: package → URL of its database
@@ -20,5 +21,6 @@ def new_database(server: EmbeddedPostgres, package: str, name: str | None = None
     name = name or package
     server.create_role_and_database(name, password)
     url = server.url(name, name, password)
-    upgrade(url, package)
+    # In a thread of its own: the migrations make an event loop, and the test may run in one already.
+    in_own_loop(asyncio.to_thread(upgrade, url, package))
     return url

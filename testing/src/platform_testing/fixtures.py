@@ -59,6 +59,19 @@ def migrated_database(postgres: EmbeddedPostgres) -> MigratedDatabase:
 
 
 @pytest.fixture(scope="session")
+def young_database(postgres: EmbeddedPostgres) -> MigratedDatabase:
+    """The same, of a database that nothing has been written to: its planner has no statistics."""
+    urls: dict[str, str] = {}
+
+    def of(package: str) -> str:
+        if package not in urls:
+            urls[package] = new_database(postgres, package, f"{package}_young")
+        return urls[package]
+
+    return of
+
+
+@pytest.fixture(scope="session")
 def service_keys() -> ServiceKeys:
     return ServiceKeys()
 
