@@ -277,6 +277,17 @@ async def test_many_at_once_after_a_day_act_once_more(answers: Answers, database
     assert await effects_of(database, tenant) == 2
 
 
+async def test_old_answers_are_deleted_slice_by_slice(
+    answers: Answers, database: Database, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await answers.forget_old()
+    for number in range(5):
+        await answers.once(tenant, f"c-{number}", key(), acting(tenant, CREATED))
+    await make_older(database, tenant, "25 hours")
+    monkeypatch.setattr("shared.idempotency.FORGOTTEN_AT_ONCE", 2)
+    assert [await answers.forget_old() for _ in range(4)] == [2, 2, 1, 0]
+
+
 async def test_what_is_old_is_deleted_and_nothing_else(answers: Answers, database: Database, tenant: str) -> None:
     await answers.forget_old()
     await answers.once(tenant, "old", key(), acting(tenant, CREATED))

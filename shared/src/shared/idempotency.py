@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from shared.chores import Chore
 from shared.db import Database
 from shared.errors import Conflict, Malformed, Refusal, TooManyRequests, Unavailable
 from shared.problems import headers_of, problem_body, status_of
@@ -28,6 +29,8 @@ from shared.sealing import Sealer
 Transaction: TypeAlias = AsyncConnection
 
 KEPT_FOR: Final = timedelta(hours=24)
+#: So that forgetting never holds up those who ask.
+FORGOTTEN_AT_ONCE: Final = 5000
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -207,12 +210,17 @@ class Answers:
         except Refusal as refusal:
             return await self._keep_refusal(tenant, client_id, key, refusal)
 
+    def forgetting(self, every_seconds: float) -> Chore:
+        """The chore that forgets what is older than 24 h."""
+        return Chore("forget kept answers", self.forget_old, every_seconds=every_seconds, full_slice=FORGOTTEN_AT_ONCE)
+
     async def forget_old(self) -> int:
-        """Deletes what is older than 24 h; returns how many."""
+        """Deletes up to `FORGOTTEN_AT_ONCE` answers that are older than 24 h; returns how many."""
+        table = self._table
+        key = (table.c.tenant, table.c.client_id, table.c.key)
+        old = sa.select(*key).where(table.c.created_at < sa.func.now() - KEPT_FOR).limit(FORGOTTEN_AT_ONCE)
         async with self._database.transaction() as connection:
-            result = await connection.execute(
-                sa.delete(self._table).where(self._table.c.created_at < sa.func.now() - KEPT_FOR)
-            )
+            result = await connection.execute(sa.delete(table).where(sa.tuple_(*key).in_(old)))
             return result.rowcount
 
     async def _keep_refusal(self, tenant: str, client_id: str, key: RequestKey, refusal: Refusal) -> Answer:

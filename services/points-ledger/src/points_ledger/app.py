@@ -1,6 +1,5 @@
 """Builds the ledger. Nothing else does, and nothing runs at import."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -8,6 +7,7 @@ import httpx
 from fastapi import FastAPI, Request
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
+from shared.chores import Chore, Chores
 from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
@@ -27,7 +27,7 @@ from points_ledger.eai.routes import router as eai_router
 from points_ledger.ledger import Ledger
 from points_ledger.service import PointsService
 from points_ledger.settings import Settings
-from points_ledger.sweeper import sweep_forever
+from points_ledger.sweeper import SLICE, sweep
 from points_ledger.tables import idempotent_answers
 
 
@@ -48,23 +48,31 @@ def create_app(
     onboarding = ServiceClient(settings.onboarding_url, audience="partner-onboarding", service_tokens=service_tokens)
     keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
 
+    chores = Chores()
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
         app.state.service = PointsService(database, ledger, hold_seconds=settings.hold_seconds)
         answers = Answers(database, idempotent_answers)
-        sweeping = asyncio.create_task(sweep_forever(database, ledger, answers, settings.sweep_seconds))
-        try:
-            yield
-        finally:
-            sweeping.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sweeping
+        async with contextlib.AsyncExitStack() as closing:
+            closing.push_async_callback(database.dispose)
+            closing.push_async_callback(keys.aclose)
+            closing.push_async_callback(onboarding.aclose)
             # What was accepted is written before the connections go.
-            await ledger.close()
-            await onboarding.aclose()
-            await keys.aclose()
-            await database.dispose()
+            closing.push_async_callback(ledger.close)
+            await closing.enter_async_context(
+                chores.running(
+                    Chore(
+                        "release expired holds",
+                        lambda: sweep(database, ledger),
+                        every_seconds=settings.sweep_seconds,
+                        full_slice=SLICE,
+                    ),
+                    answers.forgetting(settings.sweep_seconds),
+                )
+            )
+            yield
 
     app = create_service_app(
         settings,
@@ -73,6 +81,7 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": lambda: check_is_current(database, "points_ledger")},
         render=_render,
+        chores=chores,
         hot_routes={("POST", PATH): change_points},
     )
     callers = app.state.callers = Callers(

@@ -1,13 +1,13 @@
 """Builds the service: the only place that does."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import httpx
 from fastapi import FastAPI, Request, Response
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
+from shared.chores import Chore, Chores
 from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
@@ -47,7 +47,6 @@ from sso_issuer.register_client import RegisterClient
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
-from sso_issuer.upkeep import keep_up
 from sso_issuer.vendors.routes import internal_router
 from sso_issuer.vendors.routes import router as vendors_router
 from sso_issuer.vendors.service import Vendors
@@ -112,24 +111,29 @@ def create_app(
         lifetime_seconds=settings.access_token_seconds,
     )
 
+    chores = Chores()
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        chores = (keys.advance_due, keys.report_ages, answers.forget_old, authority.forget_expired)
-        upkeep = asyncio.create_task(keep_up(chores, settings.upkeep_seconds))
-        try:
-            yield
-        finally:
-            upkeep.cancel()
-            with suppress(asyncio.CancelledError):
-                await upkeep
+        every = settings.upkeep_seconds
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(database.dispose)
+            closing.push_async_callback(onboarding.aclose)
+            closing.push_async_callback(ledger.aclose)
+            closing.push_async_callback(tenant_keys.aclose)
+            closing.callback(signer.close)
             # What was accepted is written before the connections go.
-            await redirects.close()
-            await audit.close()
-            signer.close()
-            await tenant_keys.aclose()
-            await ledger.aclose()
-            await onboarding.aclose()
-            await database.dispose()
+            closing.push_async_callback(audit.close)
+            closing.push_async_callback(redirects.close)
+            await closing.enter_async_context(
+                chores.running(
+                    Chore("advance keys", keys.advance_due, every_seconds=every),
+                    Chore("report ages of keys", keys.report_ages, every_seconds=every),
+                    answers.forgetting(every),
+                    Chore("forget ended tokens", authority.forget_expired, every_seconds=every),
+                )
+            )
+            yield
 
     app = create_service_app(
         settings,
@@ -137,6 +141,7 @@ def create_app(
         description="Signs the tokens that carry a signed-in user to a rewards vendor, and keeps their keys.",
         lifespan=lifespan,
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": keys.check_can_sign},
+        chores=chores,
         render=_render,
     )
     proxies: ProxyTrust = app.state.proxies

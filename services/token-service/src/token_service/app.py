@@ -1,14 +1,14 @@
 """Builds the service: the only place that does, and nothing runs at import."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI, Request
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
+from shared.chores import Chore, Chores
 from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
@@ -27,7 +27,7 @@ from token_service.campaigns.routes import router as campaigns_router
 from token_service.campaigns.service import CampaignService
 from token_service.counting.tally import Tally
 from token_service.guesses import Guesses
-from token_service.housekeeping import Housekeeping, refresh_keys_forever
+from token_service.housekeeping import Housekeeping
 from token_service.imports.routes import router as imports_router
 from token_service.imports.writing import RowWriters
 from token_service.keys.ring import KeyRing
@@ -82,9 +82,11 @@ def create_app(
         database, ring, answers, rotate_after=settings.rotate_after, retention=settings.retention
     )
 
+    chores = Chores()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tally = Tally(database, flush_seconds=settings.count_flush_seconds)
+        tally = Tally(database)
         sequences = Sequences(database, ring)
         issuing = Issuing(database, sequences, zones, lanes=settings.lanes, batch_size=settings.batch)
         verifying = Verifying(database, ring, tally, guesses, lanes=settings.lanes, batch_size=settings.batch)
@@ -96,23 +98,22 @@ def create_app(
         app.state.tokens = TokenService(database, verifying, tally)
         app.state.campaigns = CampaignService(database, tally)
         app.state.landing = LandingService(database, verifying, app.state.once, tally)
-        counting = asyncio.create_task(tally.flush_until_closed())
-        now_and_then = [
-            asyncio.create_task(housekeeping.keep_house_forever(settings.housekeeping_seconds)),
-            asyncio.create_task(refresh_keys_forever(ring, settings.key_refresh_seconds)),
-        ]
-        try:
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(database.dispose)
+            closing.push_async_callback(tenant_keys.aclose)
+            closing.push_async_callback(onboarding.aclose)
+            # What was accepted is written, and then what was counted with it, before the connections go.
+            closing.push_async_callback(tally.close)
+            closing.push_async_callback(verifying.close)
+            closing.push_async_callback(issuing.close)
+            await closing.enter_async_context(
+                chores.running(
+                    Chore("write counts", tally.flush, every_seconds=settings.count_flush_seconds),
+                    Chore("read keys", ring.refresh, every_seconds=settings.key_refresh_seconds),
+                    *housekeeping.chores(settings.housekeeping_seconds),
+                )
+            )
             yield
-        finally:
-            await _cancel(now_and_then)
-            # What was accepted is written, and what was counted, before the connections go.
-            await issuing.close()
-            await verifying.close()
-            await tally.close()
-            await counting
-            await onboarding.aclose()
-            await tenant_keys.aclose()
-            await database.dispose()
 
     app = create_service_app(
         settings,
@@ -120,6 +121,7 @@ def create_app(
         description="Unique, verifiable campaign tokens: issued, verified, used up exactly, and counted.",
         lifespan=lifespan,
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": ring.check_opens},
+        chores=chores,
         render=_render,
         hot_routes=token_routes.hot_routes(),
     )
@@ -144,13 +146,6 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(campaigns_router)
     app.router.routes.extend([*token_routes.routes(), *campaign_pages.routes(), *landing_routes.routes()])
     token_openapi.describe(app)
-
-
-async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _render(refusal: Refusal, request: Request) -> Response:

@@ -3,16 +3,13 @@
 Nothing depends on it being on time, and several replicas may do it at once: whoever comes second finds nothing.
 """
 
-import asyncio
-import random
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
 import structlog
 from prometheus_client import Counter, Gauge
+from shared.chores import Chore
 from shared.db import Database
-from shared.errors import Unavailable
 from shared.idempotency import Answers
 
 from token_service.keys import store as key_store
@@ -46,6 +43,15 @@ class Housekeeping:
         self._rotate_after = rotate_after
         self._retention = retention
 
+    def chores(self, pause_seconds: float) -> tuple[Chore, ...]:
+        """What the process does each `pause_seconds`; an error in one of them holds up none of the others."""
+        return (
+            Chore("tell ages of keys", self.tell_ages, every_seconds=pause_seconds),
+            self._answers.forgetting(pause_seconds),
+            Chore("purge tokens", self.purge, every_seconds=pause_seconds, full_slice=_PURGED_AT_ONCE),
+            Chore("relieve and retire keys", self.move_keys, every_seconds=pause_seconds),
+        )
+
     async def keep_house(self) -> None:
         """All of it, once.
 
@@ -53,11 +59,36 @@ class Housekeeping:
             Unavailable: the database cannot be asked.
         """
         await self._answers.forget_old()
+        while await self.purge() >= _PURGED_AT_ONCE:
+            pass
+        await self.move_keys()
+
+    async def purge(self) -> int:
+        """Deletes a slice of each tenant's tokens that are past their retention; returns the size of the largest.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
+        async with self._database.transaction() as connection:
+            _, keys = await key_store.read_clock_and_all(connection)
+        most = 0
+        for tenant in {row.tenant: row for row in keys}:
+            async with self._database.transaction() as connection:
+                purged = await purging.purge(connection, tenant, self._retention, _PURGED_AT_ONCE)
+            _purged.inc(purged)
+            most = max(most, purged)
+        return most
+
+    async def move_keys(self) -> None:
+        """Adds a successor to keys that have signed for long enough, and retires those whose tokens are all purged.
+
+        Raises:
+            Unavailable: the database cannot be asked.
+        """
         async with self._database.transaction() as connection:
             now, keys = await key_store.read_clock_and_all(connection)
         newest = {row.tenant: row for row in keys}
-        for tenant, row in newest.items():
-            await self._purge(tenant)
+        for row in newest.values():
             if now - row.signs_from > self._rotate_after or row.next_sequence > _TIRED:
                 await self._ring.relieve(row)
         for row in keys:
@@ -76,42 +107,10 @@ class Housekeeping:
         signing = {row.tenant: row for row in keys if row.signs_from <= now}  # of each tenant the last one
         _age.set(max(((now - row.signs_from).total_seconds() for row in signing.values()), default=0.0))
 
-    async def _purge(self, tenant: str) -> None:
-        while True:
-            async with self._database.transaction() as connection:
-                purged = await purging.purge(connection, tenant, self._retention, _PURGED_AT_ONCE)
-            _purged.inc(purged)
-            if purged < _PURGED_AT_ONCE:
-                return
-
     async def _retire(self, row: KeyRow) -> None:
         async with self._database.transaction() as connection:
             if await key_store.retire(connection, row.tenant, row.number):
                 _log.info("key retired", tenant=row.tenant, number=row.number)
-
-    async def keep_house_forever(self, pause_seconds: float) -> None:
-        while True:
-            await _unless_unavailable(self.tell_ages)
-            # Jitter, so that replicas do not come at the same moment.
-            await asyncio.sleep(pause_seconds * random.uniform(0.8, 1.2))  # noqa: S311 — not a secret
-            await _unless_unavailable(self.keep_house)
-
-
-async def _unless_unavailable(chore: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await chore()
-    except Unavailable as error:
-        _log.warning("housekeeping put off", why=error.log)
-
-
-async def refresh_keys_forever(ring: KeyRing, pause_seconds: float) -> None:
-    """Reads the keys that other processes have made."""
-    while True:
-        await asyncio.sleep(pause_seconds)
-        try:
-            await ring.refresh()
-        except Unavailable as error:
-            _log.warning("keys not read", why=error.log)
 
 
 def _successor(row: KeyRow, keys: list[KeyRow]) -> KeyRow | None:

@@ -14,8 +14,8 @@ from datetime import datetime
 from typing import Final
 
 import asyncpg
+import stamina
 import structlog
-from prometheus_client import Counter as Metric
 from prometheus_client import Gauge
 from shared.db import Database, OutcomeUnknown, is_passing
 from shared.errors import Unavailable
@@ -26,10 +26,11 @@ from token_service.tokens import store as token_store
 from token_service.tokens.domain import CallerKind, Token, TokenId, Uses, one_use
 
 _MOST_WAITING: Final = 200_000
-_LAST_ATTEMPTS: Final = 5
 _log = structlog.get_logger("tally")
 _pending = Gauge("tokens_counts_pending", "Different counts that wait to be written.")
-_failed = Metric("tokens_count_flush_failures", "Flushes of counts that will be tried again.")
+_at_the_end = stamina.AsyncRetryingCaller(attempts=5, timeout=None, wait_initial=0.2, wait_max=2.0, wait_jitter=0.1).on(
+    Exception
+)
 
 
 @dataclass(slots=True)
@@ -54,14 +55,12 @@ class _Counts:
 class Tally:
     """One a process."""
 
-    def __init__(self, database: Database, *, flush_seconds: float) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._flush_seconds = flush_seconds
         self._waiting = _Counts()
         # What was written last is remembered until the next time: a row that was read just before does not have it.
         self._written: dict[TokenId, Uses] = {}
         self._flushing = asyncio.Lock()
-        self._closing = asyncio.Event()
         _pending.set_function(lambda: len(self._waiting))
 
     def used(self, token: Token, kind: CallerKind, at: datetime) -> None:
@@ -143,33 +142,18 @@ class Tally:
                     raise Unavailable(log=f"counts: {error!r}") from error
                 raise
 
-    async def flush_until_closed(self) -> None:
-        while not await self._is_closing_within(self._flush_seconds):
-            try:
-                await self.flush()
-            # A count that cannot be written must not end the counting; it is seen by metric and log.
-            except Exception as error:
-                _failed.inc()
-                _log.warning("counts put off", why=repr(error), counts=len(self._waiting))
-
     async def close(self) -> None:
-        """Lets a flush under way end, and writes what is left."""
-        self._closing.set()
-        for attempt in range(1, _LAST_ATTEMPTS + 1):
-            try:
-                return await self.flush()
-            except Unavailable as error:
-                if attempt == _LAST_ATTEMPTS:
-                    _log.error("counts lost at shutdown", why=error.log, counts=len(self._waiting))
-                await asyncio.sleep(0.1 * 2**attempt)
-        return None
+        """Lets a flush under way end, and writes what is left.
 
-    async def _is_closing_within(self, seconds: float) -> bool:
+        Raises:
+            Unavailable: the database does not take it, also after several attempts.
+        """
         try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+            # Whatever the error was: this is the last chance of these counts.
+            await _at_the_end(self.flush)
+        except Exception as error:
+            _log.error("counts lost at shutdown", why=repr(error), counts=len(self._waiting))
+            raise
 
     def _count(self, tenant: str, campaign_id: str, event: str, detail: str, at: datetime) -> None:
         self._waiting.campaigns[CampaignCount(tenant, campaign_id, hour_of(at), event, detail)] += 1
