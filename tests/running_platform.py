@@ -15,15 +15,16 @@ from typing import Any
 
 import httpx
 import psutil
+from local_platform import services
 from local_platform.ports import Ports, busy_ports
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 #: Far longer than anything here takes on a busy machine: what is waited for is a condition, not this.
 PATIENCE_SECONDS = 120.0
 POLL_SECONDS = 0.05
-SERVICES = ("points-ledger", "sso-issuer", "partner-onboarding", "token-service")
+SERVICES = tuple(service.name for service in services.SERVICES)
 #: Settings of services that a developer's shell may hold would reach the platform that is tested.
-PREFIXES = ("LEDGER_", "ISSUER_", "ONBOARDING_", "TOKENS_", "SHOP_", "GATEWAY_")
+PREFIXES = (*(service.prefix for service in services.SERVICES), "SHOP_", "GATEWAY_")
 
 
 @dataclass(frozen=True)

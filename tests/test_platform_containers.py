@@ -10,16 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
+from local_platform import services
 
 from .running_platform import REPOSITORY, SERVICES
 from .test_platform_repository import settings_of
 
-PREFIXES = {
-    "points-ledger": "LEDGER_",
-    "sso-issuer": "ISSUER_",
-    "partner-onboarding": "ONBOARDING_",
-    "token-service": "TOKENS_",
-}
+PREFIXES = {service.name: service.prefix for service in services.SERVICES}
 #: Names of metrics are made of these and nothing else in the dashboards is.
 METRIC = re.compile(r"\b(?:http|ledger|group_commit|issuer|onboarding|tokens)_[a-z_]+\b")
 SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
@@ -83,6 +79,16 @@ def test_a_service_is_told_what_it_must_know_and_nothing_that_it_does_not_read(
         told = set(container["environment"]) | {secret.upper() for secret in secrets_of(container)}
         assert told - known == {f"{prefix}SECRETS_DIR"}
         assert required - told == set()
+
+
+def test_each_service_finds_the_others_where_the_list_says(compose: dict[str, Any]) -> None:
+    for service in services.SERVICES:
+        told = compose["services"][service.name]["environment"]
+        for other in services.asked_by(service):
+            url = f"http://{other.name}:{8000 + other.offset}"
+            assert told[f"{service.prefix}{other.address_variable}"] == url
+        port = f"{service.name}:{8000 + service.offset}"
+        assert compose["services"]["gateway"]["environment"][service.gateway_variable] == port
 
 
 @pytest.mark.parametrize("service", SERVICES)

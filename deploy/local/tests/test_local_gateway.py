@@ -106,7 +106,7 @@ def services(ports: Ports) -> Iterator[None]:
 def gateway(ports: Ports, services: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("gateway")
     log = directory / "gateway.log"
-    process = launch(gateway_command(), gateway_environment(ports, directory), log)
+    process = launch(gateway_command(directory), gateway_environment(ports, directory), log)
     gateway = Gateway(ports, log, certificate_authority(directory))
     for path in ("/eai/", "/sso/", "/login"):
         _wait_for(gateway, path, process)
@@ -132,6 +132,11 @@ def _wait_for(gateway: Gateway, path: str, process: subprocess.Popen[bytes]) -> 
         ("points-ledger", "/eai/v1/points/order%2F1"),
         ("points-ledger", "/v1/accounts/demo-ada/credits"),
         ("points-ledger", "/v1/credits/import"),
+        ("points-ledger", "/v1/vendors/a-shop"),
+        ("points-ledger", "/v1/holds?user_id=x"),
+        ("points-ledger", "/events/v1/points"),
+        ("points-ledger", "/tenants/demo/receipts/jwks.json"),
+        ("sso-issuer", "/events/v1/redirects/endpoints"),
         ("sso-issuer", "/sso/v1/redirects"),
         ("sso-issuer", "/.well-known/jwks.json"),
         ("sso-issuer", "/tenants/demo/oauth/token"),
@@ -181,6 +186,11 @@ def test_a_path_leads_to_its_service_as_it_came(gateway: Gateway, service: str, 
         "/openapi.json",
         "/eai/../metrics",
         "/v1/nobody",
+        "/v1/accountsandmore",
+        "/events/v1/nobody",
+        "//eai/v1/points",
+        "//evil.example/login",
+        "/%2Fevil.example/login",
         "/favicon.ico",
     ],
 )
@@ -231,6 +241,36 @@ def test_nobody_passes_for_another_address_or_request(gateway: Gateway) -> None:
     assert not {"forwarded", "x-real-ip"} & set(headers)
 
 
+@pytest.mark.parametrize(
+    ("path", "gets_them"),
+    [
+        ("/account", True),
+        ("/v1/consents/x", True),
+        ("/sso/v1/redeem/shop", True),
+        ("/sso/v1/redirects", False),
+        ("/v1/users/ada", False),
+        ("/eai/v1/points", False),
+        ("/tenants/demo/oauth/token", False),
+    ],
+)
+def test_cookies_go_only_where_there_are_pages(gateway: Gateway, path: str, gets_them: bool) -> None:
+    headers = json.loads(gateway.get(path, headers={"Cookie": "session=s"}).text.splitlines()[0])["headers"]
+    assert ("cookie" in headers) is gets_them
+
+
+async def test_of_two_request_ids_none_is_believed(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ports.gateway)
+    twice = "X-Request-Id: me-1\r\nX-Request-Id: me-2\r\n"
+    writer.write(f"GET /eai/ HTTP/1.1\r\nHost: localhost\r\n{twice}Connection: close\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    seen = json.loads(next(line for line in answer.splitlines() if line.startswith(b"{")))["headers"]["x-request-id"]
+    assert seen
+    assert "me-" not in seen
+
+
 def test_https_is_served_by_an_authority_of_its_own(gateway: Gateway) -> None:
     verify = ssl.create_default_context(cafile=gateway.authority)
     with httpx.Client(verify=verify, trust_env=False) as client:
@@ -246,7 +286,7 @@ def test_where_plain_http_is_for_nothing_else_it_leads_to_https(tmp_path: Path) 
         "GATEWAY_HTTPS_PORT": str(ports.gateway_tls),
     }
     gateway = Gateway(ports, tmp_path / "gateway.log", certificate_authority(tmp_path))
-    process = launch(gateway_command(), environment, gateway.log)
+    process = launch(gateway_command(tmp_path), environment, gateway.log)
     try:
         _wait_for(gateway, "/healthz", process)
         for path in ("/", "/login?next=%2Faccount", "/internal/clients/check", "/metrics"):

@@ -6,12 +6,11 @@ import secrets
 from collections.abc import Mapping
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from local_platform.services import SERVICES
 from pydantic import SecretStr
 from shared.callers import Client
 from shared.errors import Unavailable
 from shared.service_tokens import ServiceTokens
-
-SERVICES = ("points-ledger", "sso-issuer", "partner-onboarding", "token-service")
 
 
 class FakeRegister:
@@ -54,7 +53,7 @@ class ServiceKeys:
     """A key pair for each service, as settings take them."""
 
     def __init__(self) -> None:
-        self._private = {name: _private_jwk(name) for name in SERVICES}
+        self._private = {service.name: _private_jwk(service.name) for service in SERVICES}
         public = [{key: value for key, value in jwk.items() if key != "d"} for jwk in self._private.values()]
         self.peers = json.dumps({"keys": public})
 

@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|browser`."""
+"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|browser|routes`."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from local_platform.compose import ComposeFailed, NoDocker
 from local_platform.console import Terminal
 from local_platform.containers import Containers, GatewayDoesNotAnswer, state_of_containers
 from local_platform.embedded_postgres import PostgresStartError, end_with_present_parent
-from local_platform.gateway import transport_to
+from local_platform.gateway import CADDYFILE, transport_to, with_present_routes
 from local_platform.handshake_journey import HandshakeJourney
 from local_platform.integration_journey import IntegrationJourney
 from local_platform.journey import Journey, JourneyFailed
@@ -117,6 +117,12 @@ def demo(state_dir: StateDir = Path(".run")) -> None:
         terminal.complain(f"make demo: {error}")
         raise typer.Exit(1) from None
     terminal.title("All of it came out as it must.")
+
+
+@app.command()
+def routes() -> None:
+    """Writes the gateway's routes anew, from the list of services."""
+    CADDYFILE.write_text(with_present_routes(CADDYFILE.read_text()))
 
 
 @app.command()

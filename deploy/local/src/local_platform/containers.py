@@ -17,11 +17,12 @@ from local_platform.commands import commands
 from local_platform.compose import Compose, in_container
 from local_platform.console import Terminal
 from local_platform.demonstration import Demonstration, describe, make_demonstration, write_demo_json
-from local_platform.environments import SERVICES, SHOP, Environments
+from local_platform.environments import Environments
 from local_platform.gateway import certificate_authority, transport_to
 from local_platform.journey import Journey
 from local_platform.ports import Ports
 from local_platform.seeding import Seeding
+from local_platform.services import SERVICES, SHOP
 from local_platform.state_directory import StateDirectory, write_private
 
 #: Who the containers run as when root starts them: never root.

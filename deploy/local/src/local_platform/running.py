@@ -10,12 +10,13 @@ from local_platform.commands import Commands, commands
 from local_platform.console import Terminal
 from local_platform.demonstration import describe, make_demonstration, write_demo_json
 from local_platform.embedded_postgres import EmbeddedPostgres
-from local_platform.environments import SERVICES, Environments, Service
+from local_platform.environments import Environments
 from local_platform.journey import Journey
 from local_platform.ports import Ports, busy_ports
 from local_platform.processes import Supervisor
 from local_platform.programs import Programs
 from local_platform.seeding import Seeding
+from local_platform.services import SERVICES, Service
 from local_platform.state_directory import StateDirectory
 
 LEFTOVERS_SECONDS = 8.0
