@@ -5,15 +5,15 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 import pytest
 import yaml
 from local_platform import services
+from pydantic.fields import FieldInfo
 
 from .running_platform import REPOSITORY, SERVICES
-from .test_platform_repository import settings_of
 
 PREFIXES = {service.name: service.prefix for service in services.SERVICES}
 #: Names of metrics are made of these and nothing else in the dashboards is.
@@ -32,31 +32,10 @@ def dockerfile() -> str:
     return (REPOSITORY / "deploy" / "Dockerfile").read_text()
 
 
-def settings_source(service: str) -> Path:
-    return REPOSITORY / "services" / service / "src" / service.replace("-", "_") / "settings.py"
-
-
-def port_of(service: str) -> str:
-    """The default of its port."""
-    (port,) = re.findall(r"\n    port: int = Field\((\d+)", settings_source(service).read_text())
-    return str(port)
-
-
-def required_settings(source: Path, name: str) -> set[str]:
-    """The fields without a default: `Field(..., …)`, or nothing at all."""
-    (settings,) = [node for node in ast.parse(source.read_text()).body if getattr(node, "name", "") == name]
-    assert isinstance(settings, ast.ClassDef)
-    return {
-        field.target.id
-        for field in settings.body
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and (field.value is None or (isinstance(field.value, ast.Call) and _begins_with_dots(field.value)))
-    }
-
-
-def _begins_with_dots(call: ast.Call) -> bool:
-    return bool(call.args) and isinstance(call.args[0], ast.Constant) and call.args[0].value is ...
+def settings_of(service: str) -> dict[str, FieldInfo]:
+    """setting → what its class says of it."""
+    found: dict[str, FieldInfo] = import_module(f"{service.replace('-', '_')}.settings").Settings.model_fields
+    return found
 
 
 def secrets_of(container: dict[str, Any]) -> set[str]:
@@ -68,12 +47,9 @@ def secrets_of(container: dict[str, Any]) -> set[str]:
 def test_a_service_is_told_what_it_must_know_and_nothing_that_it_does_not_read(
     compose: dict[str, Any], service: str
 ) -> None:
-    common = REPOSITORY / "shared" / "src" / "shared" / "settings.py"
-    prefix, own = PREFIXES[service], settings_source(service)
-    known = {prefix + name.upper() for name in (*settings_of(common, "ServiceSettings"), *settings_of(own))}
-    required = required_settings(common, "ServiceSettings") | required_settings(own, "Settings")
-    # Its port has a default in its own class.
-    required = {prefix + name.upper() for name in required - {"port"}}
+    prefix, fields = PREFIXES[service], settings_of(service)
+    known = {prefix + name.upper() for name in fields}
+    required = {prefix + name.upper() for name, field in fields.items() if field.is_required()}
     for name in (service, f"{service}-migrate"):
         container = compose["services"][name]
         told = set(container["environment"]) | {secret.upper() for secret in secrets_of(container)}
@@ -142,7 +118,7 @@ def test_each_service_has_its_image(compose: dict[str, Any], dockerfile: str, se
     assert built["dockerfile"] == "deploy/Dockerfile"
     (stage,) = re.findall(rf"^FROM runtime AS {service}\n(.*?)\n\n", dockerfile, re.MULTILINE | re.DOTALL)
     prefix, package = PREFIXES[service], service.replace("-", "_")
-    port = port_of(service)
+    port = settings_of(service)["port"].default
     assert f"ENV {prefix}HOST=0.0.0.0" in stage
     assert f"EXPOSE {port}" in stage
     assert f'CMD ["python", "-I", "/opt/is-alive.py", "{prefix}PORT", "{port}"]' in stage
@@ -190,7 +166,7 @@ def test_the_images_are_built_with_the_uv_that_everybody_has(dockerfile: str) ->
 def test_prometheus_asks_every_service_at_its_port() -> None:
     configured = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "prometheus.yml").read_text())
     asked = {job["job_name"]: job["static_configs"][0]["targets"] for job in configured["scrape_configs"]}
-    assert asked == {service: [f"{service}:{port_of(service)}"] for service in SERVICES}
+    assert asked == {service: [f"{service}:{settings_of(service)['port'].default}"] for service in SERVICES}
 
 
 def test_the_dashboards_ask_for_figures_that_there_are() -> None:
