@@ -1,1 +1,1 @@
-"""What the four services really share: the frame of a service, never a rule of one of them."""
+"""The code that all four services share: the frame of a service, but no rule of any one of them."""

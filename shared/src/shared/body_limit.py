@@ -1,8 +1,8 @@
-"""Bodies are no longer than agreed, and one that is longer is refused like everything else.
+"""Refuses a body that is too long, in the same form as every other refusal.
 
-FastAPI's `max_body_size` for a whole application answers a declared length outside of the frame: in plain text,
-without a request id, and as an error that nobody had thought of. For a single route that takes more (an import), it
-is the way to say so, and is heeded here.
+FastAPI's own `max_body_size` for an application answers a declared length outside of the frame: in plain text and
+without a request id. A single route that takes more, such as an import, declares its limit with `max_body_size`; this
+middleware respects it.
 """
 
 from starlette.exceptions import HTTPException
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimit:
-    """Lets a body be read up to `max_body_bytes`, or as far as the route's own limit goes."""
+    """Limits a body to `max_body_bytes`, or to the route's own limit."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
@@ -26,11 +26,11 @@ class BodyLimit:
         async def receive_limited() -> Message:
             nonlocal taken
             limit = scope.get(MAX_BODY_SIZE_SCOPE_KEY, self._max_body_bytes)
-            # Of a body that says by itself that it is too long, nothing is read.
+            # A body that declares too great a length is refused before any of it is read.
             message = await receive() if declared <= limit else None
             taken += len(message.get("body", b"")) if message else 0
             if message is None or taken > limit:
-                # The one exception that FastAPI does not turn into something else while it reads a body.
+                # FastAPI passes only this exception on unchanged while it reads a body.
                 raise HTTPException(413)
             return message
 
@@ -39,7 +39,7 @@ class BodyLimit:
 
 def _declared_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
-        # Of more digits than that, the server has made no request.
+        # The server itself has refused a length with more digits.
         if name == b"content-length" and value.isdigit() and len(value) < 20:
             return int(value)
     return 0

@@ -73,7 +73,7 @@ class Bounded(Generic[K, V]):
 
 
 def keep(remembered: OrderedDict[K, V], key: K, value: V, *, at_most: int) -> None:
-    """Remembers `value`, and forgets what has not been kept anew for the longest time."""
+    """Stores `value`; if the mapping is full, drops the entry that was stored longest ago."""
     remembered[key] = value
     remembered.move_to_end(key)
     while len(remembered) > at_most:

@@ -1,8 +1,8 @@
-"""Who calls: `Basic` through the register of clients, `Bearer` by the issuer's keys.
+"""Authentication of callers: `Basic` through the register of clients, `Bearer` by the issuer's keys.
 
-A Basic secret is checked by partner-onboarding and the answer remembered: good for `FRESH_SECONDS`, so that a
-revoked secret stops working within 5 s; and, while the register cannot be asked, for `STALE_SECONDS`, so that
-its being down for a minute stops nobody. A Bearer token is checked offline.
+partner-onboarding checks a Basic secret. A service remembers the answer for `FRESH_SECONDS`, so that a revoked secret
+stops working within 5 s. While the register does not answer, it remembers for `STALE_SECONDS`, so that a minute without
+the register stops no known caller. A Bearer token is checked offline.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ from shared.service_tokens import ServiceTokens
 
 FRESH_SECONDS: Final = 3.0
 STALE_SECONDS: Final = 180.0
-#: While the register does not answer, one request in so long asks whether it is back.
+#: While the register does not answer, one request in this period (seconds) asks whether it is back.
 _PAUSE_SECONDS: Final = 1.0
 _REFUSED_SECONDS: Final = 1.0
 _REMEMBERED: Final = 10_000
-#: Credentials of which nothing is known: so many are asked about at the same time, and so many wait for that.
+#: For unknown credentials: how many are asked about at once, and how many more wait for their turn.
 _ASKED_AT_ONCE: Final = 32
 _WAITING: Final = 1000
 
@@ -51,7 +51,7 @@ class IpNotAllowed(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What the register says of a client whose secret is right."""
+    """A client whose secret is right, as the register describes it."""
 
     client_id: str
     tenant: str
@@ -63,7 +63,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls and what it may do. `subject` is the designated user of an access token, else None."""
+    """An authenticated caller and its scopes. `subject` is the designated user of an access token, else None."""
 
     client_id: str
     tenant: str
@@ -74,7 +74,7 @@ class Caller:
 
     @property
     def vendor(self) -> str:
-        """The name under which this caller's transactions are kept."""
+        """The vendor that this caller's transactions belong to: its `vendor_id`, or the client itself."""
         return self.vendor_id or self.client_id
 
     def need(self, *any_of: str) -> None:
@@ -87,7 +87,7 @@ class Register(Protocol):
     """The register of clients."""
 
     async def check(self, client_id: str, client_secret: str) -> Client | None:
-        """The client, or None when id and secret do not fit.
+        """The client, or None if id and secret do not match.
 
         Raises:
             Unavailable: the register cannot be asked.
@@ -111,7 +111,7 @@ class _RegisteredClient(BaseModel):
 
 
 class HttpRegister:
-    """The register as the other services reach it: partner-onboarding's internal interface."""
+    """The register over HTTP: the internal interface of partner-onboarding."""
 
     def __init__(self, partner_onboarding: ServiceClient) -> None:
         self._service = partner_onboarding
@@ -119,7 +119,7 @@ class HttpRegister:
     async def check(self, client_id: str, client_secret: str) -> Client | None:
         asked = {"client_id": client_id, "client_secret": client_secret}
         found = await self._service.find_by(
-            # Malformed is what is longer than any that the register gives out.
+            # The register calls an id or secret malformed if it is longer than any that it gives out.
             _RegisteredClient,
             "/internal/clients/check",
             asked,
@@ -139,11 +139,11 @@ class _Remembered:
 
 
 class Callers:
-    """Finds out who calls. One a process; `create_app` provides it to the routes.
+    """Authenticates callers. There is one in a process; `create_app` provides it to the routes.
 
     Args:
-        register: where Basic secrets are checked.
-        keys: the tenants' public keys, for access tokens; None where Bearer is not taken.
+        register: checks Basic secrets.
+        keys: the tenants' public keys, for access tokens; None if the service accepts no Bearer.
         public_url: the cloud API URL: audience of access tokens, and root of the tenant authorities.
         clock: seconds, monotonic; handed in by tests.
     """
@@ -162,7 +162,7 @@ class Callers:
         self._public_url = public_url
         self._proxies = proxies
         self._clock = clock
-        # Keyed by a digest, under a key of this process, of the whole header: no secret lies around in the cache.
+        # The key is a keyed digest of the whole header, so that the cache holds no secret.
         self._digest_key = os.urandom(32)
         self._remembered: Bounded[bytes, _Remembered] = Bounded(_REMEMBERED)
         # Apart from the others, so that a flood of wrong secrets drives no good one out.
@@ -178,7 +178,7 @@ class Callers:
         Raises:
             Unauthenticated: no credentials, wrong ones, or a token that is not good.
             IpNotAllowed: right credentials from an address that is not on the client's list.
-            Unavailable: nothing is remembered of them and the register cannot be asked.
+            Unavailable: the register does not answer, and the service remembers nothing about the credentials.
         """
         header = _authorization_of(scope)
         scheme, _, credentials = header.partition(b" ")
@@ -210,7 +210,7 @@ class Callers:
     async def _look_up(
         self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None
     ) -> _Remembered | None:
-        """What the register says; while it is silent, what it said, and nobody who is known waits for it."""
+        """The register's answer; while it is silent, its last answer, without waiting."""
         now = self._clock()
         if stale is not None and now - stale.asked_at >= STALE_SECONDS:
             stale = None
@@ -225,13 +225,13 @@ class Callers:
         asking = self._ask_once(digest, credentials, stale, at_once=stale is not None or breaks_silence)
         if was_silent and stale is not None:
             return stale
-        # Shielded: one caller that hangs up must not take the answer from the others.
+        # Shielded: if one caller hangs up, the others still get the answer.
         return await asyncio.shield(asking)
 
     def _ask_once(
         self, digest: bytes, credentials: tuple[str, str], stale: _Remembered | None, *, at_once: bool
     ) -> "asyncio.Task[_Remembered | None]":
-        """Asks the register, once for all who wait for the same answer; a stranger in turn, unless `at_once`."""
+        """Asks the register once for all who wait for the answer. Strangers wait for a turn, unless `at_once`."""
         asking = self._asking.get(digest)
         if asking is None:
             if not at_once and len(self._asking) >= _WAITING:
@@ -245,7 +245,7 @@ class Callers:
     def _asked(self, digest: bytes, asking: "asyncio.Task[_Remembered | None]") -> None:
         del self._asking[digest]
         if not asking.cancelled():
-            # Taken note of, since all who waited may have gone.
+            # Mark the exception as retrieved: all requests that waited for it may be gone.
             asking.exception()
 
     async def _ask_in_turn(
@@ -273,8 +273,8 @@ class Callers:
             self._remembered.pop(digest)
             self._refused.keep(digest, True)
             return None
-        # A third party's secret opens nothing but the tenant authority, where it is given the access token that the
-        # tenant has consented to.
+        # A third party's secret is good at the tenant authority only, which gives it the access token that the tenant
+        # consented to.
         scopes = client.scopes if client.kind == "first_party" else frozenset()
         caller = Caller(client.client_id, client.tenant, scopes, client.kind, client.vendor_id)
         found = _Remembered(client, caller, asked_at)
@@ -340,7 +340,7 @@ _DOCUMENTED = (
 
 
 def require(*any_of: str) -> Any:
-    """A dependency that gives the `Caller`, who has one of the scopes: `caller: Caller = require("points:read")`."""
+    """A dependency: the `Caller`, with one of these scopes. `caller: Caller = require("points:read")`."""
 
     async def caller(request: Request) -> Caller:
         found = await provided(request.app, Callers).authenticate(request.scope)
@@ -351,7 +351,7 @@ def require(*any_of: str) -> Any:
 
 
 def document_credentials() -> list[Any]:
-    """Router dependencies that write both schemes into OpenAPI; they check nothing, `require` does."""
+    """Router dependencies that document both schemes in OpenAPI. They check nothing; `require` does."""
 
     async def documented(_basic: Annotated[Any, _DOCUMENTED[0]], _bearer: Annotated[Any, _DOCUMENTED[1]]) -> None:
         return
@@ -360,7 +360,7 @@ def document_credentials() -> list[Any]:
 
 
 def require_service(*names: str) -> Any:
-    """A dependency for `/internal` paths that gives the calling service's name, one of `names`."""
+    """A dependency for `/internal` paths: the name of the calling service, one of `names`."""
 
     async def service(request: Request) -> str:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -1,4 +1,4 @@
-"""Calls to another of the platform's services: time-outs, a service token, the request's id, and plain trouble.
+"""Calls to another service of the platform, with time-out, service token and request id.
 
     path = f"/internal/tenants/{tenant}/accounts/{named(user_id)}"
     account = await ledger.find(Account, path, absent="account_not_found")
@@ -7,7 +7,7 @@
 
 An answer is read into a pydantic model that names the fields which this service needs, and no more.
 
-Never call from inside a database transaction: the other side may take its time, or wait for us.
+Never call from inside a database transaction: the other service may be slow, or wait for this one.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ class _Problem(BaseModel):
     code: str
 
 
-#: With jitter, so that callers do not come back all at once.
+#: With jitter, so that callers do not all return at the same moment.
 _twice = stamina.AsyncRetryingCaller(attempts=2, timeout=None, wait_initial=0.02, wait_max=0.1, wait_jitter=0.08).on(
     _Passing
 )
@@ -50,7 +50,7 @@ def named(identifier: str) -> str:
 
 
 class ServiceClient:
-    """Speaks to one other service.
+    """A client for one other service.
 
     Args:
         base_url: its internal address.
@@ -79,7 +79,7 @@ class ServiceClient:
         )
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> httpx.Response:
-        """An answer below 500; tried once more after a passing trouble.
+        """The answer, if its status is below 500. A transient failure is retried once.
 
         Raises:
             Unavailable: the service does not answer, or not with sense.
@@ -87,11 +87,11 @@ class ServiceClient:
         return await self._call("GET", path, may_repeat=True, params=params)
 
     async def ask(self, path: str, json: Mapping[str, Any]) -> httpx.Response:
-        """A POST that only asks (a secret has no place in a URL) and may therefore be tried again like a GET."""
+        """A POST that only asks, since a secret must not stand in a URL. Retried like a GET."""
         return await self._call("POST", path, may_repeat=True, json=json)
 
     async def post(self, path: str, json: Mapping[str, Any], *, idempotency_key: str | None = None) -> httpx.Response:
-        """A POST that changes something: tried once, unless a key makes the repetition safe."""
+        """A POST that changes something. Retried only if an idempotency key makes that safe."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         return await self._call("POST", path, may_repeat=idempotency_key is not None, json=json, headers=headers)
 
@@ -174,7 +174,7 @@ class ServiceClient:
             try:
                 answer = await self._http.request(method, path, headers=sent, **arguments)
             except httpx.TimeoutException:
-                # The time of this request is used up; a second wait would only hold its caller longer.
+                # The time-out is used up; a second attempt would only delay the caller.
                 raise
             except httpx.RequestError as error:
                 raise _Passing(repr(error)) from error

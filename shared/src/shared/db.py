@@ -1,4 +1,4 @@
-"""The way to PostgreSQL: SQLAlchemy's pool, a few connections beside it, and trouble with them said as `Unavailable`.
+"""Access to PostgreSQL: SQLAlchemy's pool and a few raw connections. Failures of the connection become `Unavailable`.
 
 Portable on purpose: no session state is set, and with `database_statement_cache=0` it works behind PgBouncer in
 transaction mode (measured: with caches, 528 of 720 transactions failed there; without, none).
@@ -19,7 +19,7 @@ from shared.errors import Refusal, Unavailable
 from shared.raw_connections import RawConnections
 from shared.settings import ServiceSettings
 
-#: Trying again may help; nothing of the transaction was kept.
+#: SQLSTATEs after which nothing was committed and a retry may succeed.
 _PASSING_SQLSTATES = frozenset(
     {
         "40001",  # serialization failure
@@ -38,22 +38,22 @@ _CONNECTION_ERRORS = (
     OSError,
     asyncio.TimeoutError,
     asyncpg.InterfaceError,
-    # The driver's word for a server that speaks unasked, as each of its processes does when one has crashed.
+    # asyncpg's message when the server sends something unasked, as all its processes do when one of them crashed.
     asyncpg.InternalClientError,
     InterfaceError,
     PoolTimeout,
 )
 
 
-#: For the lines of group commit, each of which has two lanes; beside the ordinary pool.
+#: Raw connections, for the lanes of group commit; beside the ordinary pool.
 _RAW_CONNECTIONS = 8
-#: How long the server waits for the next statement of a raw transaction before it takes its locks away.
+#: How long the server waits for the next statement of a raw transaction before it ends it and frees its locks.
 IDLE_SECONDS = 5
-#: It takes no time, unless the server never got to know that the statement before it was given up.
+#: Usually immediate, unless the server does not know that the previous statement was cancelled.
 _ROLLBACK_SECONDS = 2
-#: In one message, and for this transaction only: nothing stays on a connection that others may be given.
-#: The hot statements look a few rows up by their keys. While a table is young the planner has no statistics of it,
-#: would rather read all of it, and keeps to that plan for as long as the connection lasts.
+#: One message, and for this transaction only: nothing remains on the connection for its next user.
+#: The hot statements look a few rows up by their keys. Without statistics of a young table, the planner would scan it,
+#: and the connection would keep that plan.
 _BEGIN = (
     f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL enable_seqscan = off;"
     " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
@@ -61,7 +61,7 @@ _BEGIN = (
 
 
 class OutcomeUnknown(Unavailable):
-    """The connection was lost while committing: the transaction may or may not have been kept."""
+    """The connection was lost during COMMIT: the transaction may or may not be committed."""
 
     code = "outcome_unknown"
 
@@ -72,26 +72,26 @@ class OutcomeUnknown(Unavailable):
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """The SQLSTATE of a driver error, also when SQLAlchemy has wrapped it."""
+    """The SQLSTATE of a driver error, also if SQLAlchemy wrapped it."""
     inner = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(inner, "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
 def _is_refusal(error: BaseException) -> bool:
-    """Whether the server itself says that it has not committed.
+    """Whether the server itself reports that it did not commit.
 
-    A connection that breaks has a SQLSTATE too (asyncpg gives 08003, PgBouncer 08P01 or 57P01), and tells nothing.
+    A broken connection has a SQLSTATE too (asyncpg gives 08003, PgBouncer 08P01 or 57P01), which says nothing about
+    that.
     """
     state = sqlstate_of(error)
     return state is not None and not state.startswith(("08", "57P"))
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same transaction may succeed when tried again.
+    """Whether a retry of the same transaction may succeed.
 
-    A lost race for a new row (unique violation) is not in here: only the caller knows whether a second look
-    would find the winner's row.
+    A unique violation is not included: only the caller knows whether a retry would find the winner's row.
     """
     if _is_outdated_plan(error):
         return True
@@ -104,9 +104,9 @@ def is_passing(error: BaseException) -> bool:
 
 
 def _is_outdated_plan(error: BaseException) -> bool:
-    """Whether a migration changed a column under a prepared statement, which this connection has forgotten by now.
+    """Whether a migration changed a column under a prepared statement. asyncpg has dropped the statement by then.
 
-    Its SQLSTATE (0A000) does not tell: that is also what the server says of all that it cannot do.
+    Its SQLSTATE (0A000) is not enough: the server uses it for every unsupported feature.
     """
     inner = error.orig if isinstance(error, DBAPIError) else error
     outdated = asyncpg.InvalidCachedStatementError
@@ -116,13 +116,13 @@ def _is_outdated_plan(error: BaseException) -> bool:
 class Database:
     """A service's own database.
 
-    `transaction()` is what use cases use; `raw_transaction()` lends a connection of asyncpg's own for the few
-    statements where SQLAlchemy's share of the time counts.
+    Use cases use `transaction()`. `raw_transaction()` gives a plain asyncpg connection, for the few statements where
+    SQLAlchemy's overhead counts.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200, wait_seconds: float = 5.0) -> None:
         self.engine = _create_engine(url, pool_size, statement_cache, wait_seconds)
-        # Beside SQLAlchemy's, which would take as long as the statements of a batch.
+        # Plain asyncpg: SQLAlchemy would take as long as the statements of a batch.
         self._raw = RawConnections(
             url, _connection_settings(statement_cache), at_most=_RAW_CONNECTIONS, wait_seconds=wait_seconds
         )
@@ -142,7 +142,7 @@ class Database:
 
         Raises:
             OutcomeUnknown: the connection was lost while committing.
-            Unavailable: the database cannot be reached or asks to come again.
+            Unavailable: the database cannot be reached, or the failure is transient.
         """
         committing = False
         try:
@@ -166,10 +166,10 @@ class Database:
 
     @asynccontextmanager
     async def raw_transaction(self) -> AsyncIterator[asyncpg.Connection]:
-        """The same with asyncpg's own connection; errors come as they are, but for a lost commit.
+        """The same on a plain asyncpg connection. Driver errors pass unchanged, except for a lost COMMIT.
 
-        It does not outlive a process that stops in the middle of it (frozen, or cut off from the database) by more
-        than `IDLE_SECONDS`: its locks would stop all other processes.
+        If the process freezes or loses the database in the middle, the server ends the transaction after
+        `IDLE_SECONDS`: its locks would block all other processes.
 
         Raises:
             OutcomeUnknown: the connection was lost while committing.
@@ -182,18 +182,17 @@ class Database:
                 try:
                     await driver.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
                 except BaseException as error:
-                    # Also when this task is cancelled once more: the connection must not be handed on with the
-                    # transaction still open.
+                    # Even if this task is cancelled again, the connection must not go back with an open transaction.
                     driver.terminate()
                     if not isinstance(error, (*_CONNECTION_ERRORS, asyncpg.PostgresError)):
                         raise
                 raise
             try:
                 if await driver.execute("COMMIT") != "COMMIT":
-                    # What the server says of a transaction in which something failed, whoever has overlooked it.
+                    # The server answers COMMIT with ROLLBACK if a statement of the transaction failed.
                     raise asyncpg.InFailedSQLTransactionError("the transaction had failed, and was rolled back")
             except BaseException as error:
-                # Whatever state the connection is in, it is not one to hand on.
+                # The state of the connection is unknown, so nobody else may get it.
                 driver.terminate()
                 if isinstance(error, Exception) and not _is_refusal(error):
                     raise OutcomeUnknown from error
@@ -201,21 +200,21 @@ class Database:
 
     @asynccontextmanager
     async def raw_statement(self) -> AsyncIterator[asyncpg.Connection]:
-        """asyncpg's own connection without a transaction, for a single statement: it is one by itself.
+        """A plain asyncpg connection without BEGIN, for a single statement, which is a transaction by itself.
 
-        One way to the server instead of three. Should the answer be lost, nobody knows whether it was kept: it is for
-        what may be done again. Errors come as they are.
+        One round trip instead of three. If the answer is lost, the outcome is unknown, so use it for what may be
+        repeated. Driver errors pass unchanged.
         """
         async with self._raw.lend() as driver:
             try:
                 yield driver
             except BaseException:
-                # Whatever state the connection is in, it is not one to hand on.
+                # The state of the connection is unknown, so nobody else may get it.
                 driver.terminate()
                 raise
 
     async def ping(self) -> None:
-        """Raises Unavailable when the database does not answer."""
+        """Raises Unavailable if the database does not answer."""
         async with self.transaction() as connection:
             await connection.execute(text("SELECT 1"))
 
@@ -239,9 +238,9 @@ def _create_engine(url: str, pool_size: int, statement_cache: int, wait_seconds:
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=wait_seconds,
-        # A restarted database leaves dead connections in the pool: look before use, not fail after.
+        # A restarted database leaves dead connections in the pool: test each before use.
         pool_pre_ping=True,
-        # An error would quote the statement's values, names and sealed secrets among them, into the log.
+        # Otherwise an error would write the statement's values, such as names and sealed secrets, into the log.
         hide_parameters=True,
         connect_args=_connection_settings(statement_cache) | {"prepared_statement_cache_size": statement_cache},
     )
@@ -250,13 +249,13 @@ def _create_engine(url: str, pool_size: int, statement_cache: int, wait_seconds:
 
 
 def _refuse_closed(connection: Any, _record: Any, _fairy: Any) -> None:
-    """Without asking the server: the driver has seen the end of the connection, so the others are old as well."""
+    """Refuses a closed connection without asking the server. The pool then replaces all older connections too."""
     if connection.driver_connection.is_closed():
         raise InvalidatePoolError
 
 
 async def _roll_back_quietly(transaction: Any) -> None:
-    """A rollback that fails because the connection is gone has happened on the server by itself."""
+    """Rolls back. If the connection is gone, the server has rolled back by itself."""
     try:
         await transaction.rollback()
     except (*_CONNECTION_ERRORS, asyncpg.PostgresError, DBAPIError):

@@ -1,4 +1,4 @@
-"""What a route works with: `create_app` builds it once, a route asks for it by its type.
+"""The parts that routes work with: `create_app` builds each once, and a route asks for it by its type.
 
     provide(app, service)                              # in create_app, the only place that builds things
 
@@ -7,7 +7,7 @@
     @router.get("/accounts/{user_id}")
     async def balance(service: Service, user_id: Identifier) -> BalanceBody: ...
 
-Tests build the app with the same `create_app`. A part that nobody provided is a fault of the program.
+Tests build the app with the same `create_app`. A missing part is a programming error.
 """
 
 from typing import Any, TypeVar

@@ -1,12 +1,12 @@
-"""Refusals: why a request is not carried out, in words for the caller and a code for its program.
+"""Refusals: why a request is not carried out, in words for people and a code for programs.
 
-A service names each of its refusals by a class below one of the kinds here:
+A service defines each of its refusals as a subclass of one of the kinds here:
 
     class InsufficientPoints(Malformed):
         code = "insufficient_points"
 
-The class carries the stable `code`; status and body are made in one place, `shared.problems`. What the caller
-may read (`message`, `members`) is kept apart from what only the log gets (`log`).
+The class carries the stable `code`; `shared.problems` makes status and body. The caller reads `message` and `members`;
+only the log gets `log`.
 """
 
 from typing import Any, ClassVar
@@ -18,9 +18,9 @@ class Refusal(Exception):
     Args:
         message: one sentence for the person who reads the answer.
         code: overrides the class's stable code.
-        log: what the operator should know and the caller must not.
-        retry_after_seconds: when asking again makes sense; sent as `Retry-After`.
-        members: further fields of the answer, such as the present state of what was named.
+        log: a note for the operator that the caller must not see.
+        retry_after_seconds: when a retry makes sense; sent as `Retry-After`.
+        members: further fields of the answer, such as the present state of a transaction.
     """
 
     code: ClassVar[str] = "refused"
@@ -43,13 +43,13 @@ class Refusal(Exception):
 
 
 class Malformed(Refusal):
-    """The input is not what the operation takes, whatever the state of things."""
+    """The input itself is wrong, whatever the state of the data."""
 
     code = "malformed_request"
 
 
 class Unauthenticated(Refusal):
-    """Nobody known asks: credentials are missing, wrong or expired."""
+    """The caller is unknown: credentials are missing, wrong or expired."""
 
     code = "invalid_credentials"
 
@@ -61,7 +61,7 @@ class Forbidden(Refusal):
 
 
 class NotFound(Refusal):
-    """It does not exist, or not for this caller: both look the same on purpose."""
+    """It does not exist, or not for this caller; both look the same on purpose."""
 
     code = "not_found"
 
@@ -79,7 +79,7 @@ class Conflict(Refusal):
 
 
 class Gone(Refusal):
-    """It was there, and will not come back."""
+    """It existed and will not come back."""
 
     code = "gone"
 
@@ -97,7 +97,7 @@ class UnsupportedMediaType(Refusal):
 
 
 class TooManyRequests(Refusal):
-    """The caller asks more often than agreed."""
+    """The caller exceeded a rate limit."""
 
     code = "too_many_requests"
 
@@ -106,7 +106,7 @@ class TooManyRequests(Refusal):
 
 
 class Unavailable(Refusal):
-    """Not now: something that the operation needs cannot be reached. Asking again is right."""
+    """Something that the operation needs cannot be reached. A retry is right."""
 
     code = "temporarily_unavailable"
 
@@ -121,7 +121,7 @@ class Unavailable(Refusal):
 
 
 class Unexpected(Refusal):
-    """Something that nobody had thought of; the answer says nothing of the inside."""
+    """An unexpected error; the answer tells nothing about the inside."""
 
     code = "internal_error"
 

@@ -1,21 +1,21 @@
-"""Group commit: what waits together is written together, in one transaction, and only then answered.
+"""Group commit: all waiting commands are written in one transaction, and answered after its COMMIT.
 
     request ──submit──► line (bounded) ──► lane 1: lock, read, decide, write, COMMIT ──► answers
     request ──submit──►                └─► lane 2: the same, overlapping lane 1's fsync
 
-A lane takes its share of all who wait or are being served, up to `batch_size`: with two lanes half of them, so that
-this process reads and decides for one half while the database writes the other. The more wait, the less each costs:
-under load one fsync carries hundreds of commands, and a hot account is as cheap as a cold one. A caller that hangs up
-does not cut the transaction short, since the lane and not the request owns it.
+A lane takes its share of all commands that wait or are under way, up to `batch_size`. With two lanes that is half of
+them: the process reads and decides for one half while the database writes the other. The more commands wait, the less
+each costs: under load one fsync carries hundreds, and a hot account is as cheap as a cold one. If a caller hangs up,
+the transaction goes on, since the lane owns it and not the request.
 
-What holds:
-- a batch that fails is retried whole while the trouble is a passing one (`is_passing`), then each command is
-  refused with `Unavailable`;
-- a batch that fails for another reason is split in halves, so that one bad command harms no other;
-- a commit whose answer was lost is never repeated: its commands end as `OutcomeUnknown`;
-- the line is bounded: a full one refuses at once instead of growing, and nobody stands in it for longer than
-  `patience_seconds`, however long a database that does not answer holds up those before;
-- `close()` takes no more and finishes what waits.
+Guarantees:
+- a batch that fails with a transient error (`is_passing`) is retried whole; in the end each command is refused with
+  `Unavailable`;
+- a batch that fails for another reason is split in halves, so that one bad command does not harm the others;
+- a COMMIT whose answer was lost is never repeated: its commands end as `OutcomeUnknown`;
+- the line is bounded: a full line refuses at once, and no command waits in it for longer than `patience_seconds`, even
+  if the database hangs;
+- `close()` accepts no more commands and finishes those that wait.
 """
 
 import asyncio
@@ -47,18 +47,18 @@ _retries = Counter("group_commit_retries", "Batches tried again after a passing 
 
 
 class GroupCommit(Generic[C, R]):
-    """A line of commands before one writer.
+    """A queue of commands in front of one writer.
 
     Args:
         write: writes a batch in one transaction and returns a result for each command, in order. A result that
             is an exception is raised to that command's caller alone. It must be safe to call again with the
             same commands after it raised anything but `OutcomeUnknown`.
         name: label of the metrics.
-        lanes: transactions under way at the same time.
-        batch_size: commands in one transaction at most.
-        line_length: commands that may wait; more are refused with `Unavailable`.
-        attempts: how often a batch is tried while the trouble is a passing one.
-        patience_seconds: after which no new attempt is begun, and nothing that has waited for so long.
+        lanes: how many transactions run at the same time.
+        batch_size: the most commands in one transaction.
+        line_length: how many commands may wait; more are refused with `Unavailable`.
+        attempts: how often a batch is tried while its error is transient.
+        patience_seconds: after this time in line a command is refused, and no new attempt begins.
         clock: seconds, monotonic; handed in by tests.
     """
 
@@ -84,7 +84,7 @@ class GroupCommit(Generic[C, R]):
         self._line: deque[tuple[C, asyncio.Future[R], float]] = deque()
         self._lanes = self._free_lanes = lanes
         self._under_way = 0
-        # How many there were, waiting or being served, when the last batches were taken.
+        # How many commands were waiting or under way when the last batches were taken.
         self._crowds: deque[int] = deque([0], maxlen=_CROWDS)
         self._running: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -97,8 +97,8 @@ class GroupCommit(Generic[C, R]):
         """Waits until `command` is durably written and returns its result.
 
         Raises:
-            Unavailable: the line is full or closing, or the database did not take the batch in time; nothing
-                of the command was kept, unless it is `OutcomeUnknown`.
+            Unavailable: the line is full or closing, or the database did not take the batch in time. Nothing was
+            committed, unless it is `OutcomeUnknown`.
         """
         if self._closed or len(self._line) >= self._line_length:
             raise Unavailable("Too many requests are waiting. Please try again shortly.", log=f"{self._name}: full")
@@ -112,7 +112,7 @@ class GroupCommit(Generic[C, R]):
         return await answer
 
     async def close(self) -> None:
-        """Takes no more commands and returns when those in line are written."""
+        """Accepts no more commands and returns when those in line are written."""
         self._closed = True
         while self._running:
             await asyncio.wait(set(self._running))
@@ -133,11 +133,10 @@ class GroupCommit(Generic[C, R]):
             self._free_lanes += 1
 
     async def _until_a_share_waits(self) -> None:
-        """Waits for a lane's share, as long as turns of the loop bring more, and one turn longer.
+        """Waits for a lane's share, as long as each turn of the event loop brings more, and one turn longer.
 
-        After a batch all its callers come back at the same time: a lane that went with the first of them would make
-        the others wait for the next batch, and one that waited for the callers of both lanes would leave this process
-        with nothing to do meanwhile.
+        After a batch all its callers return at the same time. If a lane left with the first of them, the others would
+        wait for the next batch; if it waited for the callers of both lanes, the process would idle.
         """
         waiting, is_last_turn = 0, False
         while len(self._line) < self._share():
@@ -150,11 +149,11 @@ class GroupCommit(Generic[C, R]):
                 is_last_turn = True
 
     def _share(self) -> int:
-        """How many a lane takes at most: as many as each would have of the largest crowd of late."""
+        """The most that a lane takes: its part of the largest recent crowd."""
         return min(self._batch_size, -(-max(self._crowds) // self._lanes))
 
     def _next_batch(self) -> list[tuple[C, asyncio.Future[R]]]:
-        """Those at the head of the line, but for whoever has hung up or waited too long: nothing was begun for them."""
+        """The commands at the head of the line, without those whose caller hung up or that waited too long."""
         too_long_ago = self._clock() - self._patience_seconds
         self._crowds.append(len(self._line) + self._under_way)
         batch = []
@@ -166,15 +165,15 @@ class GroupCommit(Generic[C, R]):
         return batch
 
     async def _carry_or_refuse(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
-        """Whatever happens to the lane, nobody waits for ever."""
+        """Carries a batch out. Whatever happens, every caller gets a result."""
         try:
             await self._carry(batch)
-        # Not the writing, which `_carry` answers for, but a fault in its results: the line must still move.
+        # `_carry` handles failures of writing. This is a fault in its results, and the line must go on.
         except Exception as error:
             _log.exception("batch not answered", line=self._name, commands=len(batch))
             _refuse(batch, error)
         except BaseException:
-            # The process ends while this was under way: it may have been written, or not.
+            # The process ends during the write, whose outcome is therefore unknown.
             _refuse(batch, OutcomeUnknown())
             raise
 
@@ -189,7 +188,7 @@ class GroupCommit(Generic[C, R]):
             except Refusal as error:
                 if attempt == self._attempts or self._clock() > until or not isinstance(error, Unavailable):
                     return _refuse(batch, error)
-            # Anything may be raised by a driver: what is not passing is isolated by halving, never swallowed.
+            # A driver may raise anything. Errors that are not transient are isolated by halving and never swallowed.
             except Exception as error:
                 if not is_passing(error):
                     return await self._halve(batch, error)

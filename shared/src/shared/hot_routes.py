@@ -1,4 +1,4 @@
-"""A short way for the few routes where the framework would take longer than the work.
+"""A shorter path for the few routes where the framework would take longer than the work.
 
 A FastAPI request passes eleven layers before its route; measured on the ledger's commit they took 40 % of the
 time. A hot route gets the frame (ids, log, metrics), a bounded body, and refusals rendered: nothing else.
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.errors import PayloadTooLarge, Refusal
 from shared.problems import Renderer
 
-#: Takes the request and its whole body; returns what answers it (an `Answer`, or a response of the framework).
+#: Takes the request and its whole body; returns an `Answer` or a response of the framework.
 HotEndpoint = Callable[[Request, bytes], Awaitable[ASGIApp]]
 #: (method, path) → endpoint. A path is exact, or has one segment that is a parameter: `/v1/tokens/{token}/verify`.
 HotRoutes = dict[tuple[str, str], HotEndpoint]
@@ -45,7 +45,7 @@ class HotRoute:
             scope["state"]["log"] = {"refusal": refusal.stable_code, "why": refusal.log}
             response = self._render(refusal, request)
         except ClientDisconnect:
-            # Nobody is there to be answered, and nothing was begun.
+            # The caller is gone, and nothing was begun.
             return
         await response(scope, receive, send)
 
@@ -53,7 +53,7 @@ class HotRoute:
         declared = header_of(scope, b"content-length") or ""
         if declared.isdecimal() and int(declared) > self._max_body_bytes:
             raise PayloadTooLarge("The request body is too long.")
-        # Joined once: adding chunk to chunk would copy a body that comes in crumbs over and over.
+        # Joined once: appending each chunk would copy a body of many small chunks again and again.
         chunks: list[bytes] = []
         length = 0
         while True:
@@ -84,7 +84,7 @@ class HotTable:
         self._templates = [_template(*key, app) for key, app in apps.items() if "{" in key[1]]
 
     def find(self, scope: Scope) -> ASGIApp | None:
-        """The route, and its parameter in the scope; None when the request is for another."""
+        """The hot route of a request, with its parameter in the scope; None if it has none."""
         method, path = scope["method"], scope["path"]
         exact = self._exact.get((method, path))
         if exact is not None:

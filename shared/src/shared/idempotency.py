@@ -1,7 +1,7 @@
-"""`Idempotency-Key` (IETF httpapi draft): the same question within 24 h gets the first answer again.
+"""`Idempotency-Key` (IETF httpapi draft): the same request within 24 h gets the first answer again.
 
-The answer is kept in the service's own table, in the same transaction as the effect, so that there is never one
-without the other. Final refusals are kept too; 429 and 5xx are not, since asking again is then the point.
+The service stores the answer in a table of its own, in the same transaction as the effect, so that neither exists
+without the other. It stores final refusals too, but not 429 and 5xx, after which a caller should retry.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from shared.errors import Conflict, Malformed, Refusal, TooManyRequests, Unavail
 from shared.problems import headers_of, problem_body, status_of
 from shared.sealing import Sealer
 
-#: What an act is handed, for routes to pass on to a use case: they never speak SQL themselves.
+#: The connection that an act gets. Routes only pass it on to a use case, since they speak no SQL.
 Transaction: TypeAlias = AsyncConnection
 
 KEPT_FOR: Final = timedelta(hours=24)
@@ -51,7 +51,7 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as it goes over the wire, and as it is kept."""
+    """An answer as it is sent and stored."""
 
     status: int
     body: bytes
@@ -61,22 +61,22 @@ class Answer:
 
     @classmethod
     def of(cls, status: int, body: Any, **headers: str) -> "Answer":
-        """An answer of a JSON body; `headers` with underscores for hyphens."""
+        """An answer with a JSON body; in `headers`, underscores stand for hyphens."""
         return cls(status, orjson.dumps(body), {name.replace("_", "-"): value for name, value in headers.items()})
 
     @classmethod
     def of_refusal(cls, refusal: Refusal) -> "Answer":
-        """A refusal as a problem body, without the id of any one request."""
+        """A refusal as a problem body, without a request id."""
         body = orjson.dumps(problem_body(refusal, None))
         return cls(status_of(refusal), body, headers_of(refusal), "application/problem+json")
 
     def to_bytes(self) -> bytes:
-        """As it is kept."""
+        """The stored form."""
         return orjson.dumps([self.status, self.headers, self.media_type, self.body.decode()])
 
     @classmethod
     def replay(cls, kept: bytes) -> "Answer":
-        """A kept answer, given again."""
+        """A stored answer, marked as replayed."""
         status, headers, media_type, body = orjson.loads(kept)
         return cls(status, body.encode(), headers, media_type, replayed=True)
 
@@ -86,7 +86,7 @@ class Answer:
         return Response(self.body, self.status, headers, self.media_type)
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        """For a hot route: goes over the wire as it is, without the framework's own object for it."""
+        """Sends the answer from a hot route, without a response object of the framework."""
         headers = [
             (b"content-length", b"%d" % len(self.body)),
             (b"content-type", self.media_type.encode("latin-1")),
@@ -111,7 +111,7 @@ def parse_key(header: str) -> str:
 
 
 def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> bytes:
-    """A digest of all that makes two requests the same."""
+    """A digest of everything in which two equal requests agree."""
     digest = hashlib.blake2b(digest_size=32)
     for part in (method.encode(), path.encode(), query, body):
         digest.update(len(part).to_bytes(8, "big"))
@@ -138,7 +138,7 @@ IdempotencyKey = Annotated[RequestKey | None, Depends(_request_key)]
 
 
 def define_answers_table(metadata: sa.MetaData) -> sa.Table:
-    """The table in which a service keeps its answers; each has its own."""
+    """The table in which a service stores its answers; each service has its own."""
     return sa.Table(
         "idempotent_answers",
         metadata,
@@ -153,10 +153,10 @@ def define_answers_table(metadata: sa.MetaData) -> sa.Table:
 
 
 class Answers:
-    """Keeps and finds a service's answers.
+    """Stores and finds a service's answers.
 
     Args:
-        sealer: for services whose answers carry secrets or tokens.
+        sealer: for a service whose answers contain secrets or tokens.
     """
 
     def __init__(self, database: Database, table: sa.Table, sealer: Sealer | None = None) -> None:
@@ -165,7 +165,7 @@ class Answers:
         self._sealer = sealer
 
     async def recall(self, tenant: str, client_id: str, key: RequestKey | None) -> Answer | None:
-        """The first answer, where there is one: ask before calling other services.
+        """The first answer, if there is one. Ask for it before you call other services.
 
         Raises:
             IdempotencyKeyReused: the key came with another request before.
@@ -182,10 +182,10 @@ class Answers:
         key: RequestKey | None,
         act: Callable[[Transaction], Awaitable[Answer]],
     ) -> Answer:
-        """Runs `act` in a transaction and keeps its answer there, or gives the first answer again.
+        """Runs `act` in a transaction and stores its answer there, or returns the first answer again.
 
-        Two calls at once with one key: the second waits for the first one's transaction and gets its answer.
-        A refusal rolls back what `act` did and is then kept by itself.
+        If two calls come at once with one key, the second waits for the first one's transaction and gets its answer. A
+        refusal rolls back what `act` did and is then stored by itself.
 
         Raises:
             IdempotencyKeyReused: the key came with another request before.
@@ -196,7 +196,7 @@ class Answers:
                 return await act(connection)
         try:
             async with self._database.transaction() as connection:
-                # The row is taken before the act, so that a second call waits here instead of acting too.
+                # The row is inserted before the act, so that a second call waits here instead of acting too.
                 if not await self._claim(connection, tenant, client_id, key):
                     found = await self._find(connection, tenant, client_id, key)
                     if found is None:

@@ -1,4 +1,4 @@
-"""Identifiers that others choose: user ids, transaction ids, references."""
+"""Identifiers that callers choose: user ids, transaction ids, references."""
 
 import unicodedata
 from typing import Annotated

@@ -16,14 +16,14 @@ from shared.errors import Unavailable
 from shared.jwt import KeySet, Rejected
 
 FRESH_SECONDS: Final = 300.0
-#: While the issuer cannot be asked, keys that were good serve on: they only ever grow older, not wrong.
+#: While the issuer does not answer, the keys that it last published remain in use for so long (seconds).
 STALE_SECONDS: Final = 3600.0
-#: An unknown kid asks the issuer again at most so often a tenant.
+#: The shortest time (seconds) between two questions to the issuer for an unknown kid of one tenant.
 ASK_AGAIN_SECONDS: Final = 5.0
-#: Keys that cannot be fetched are asked for again after that.
+#: After this time (seconds) keys that could not be fetched are asked for again.
 _PAUSE_SECONDS: Final = 1.0
 _TENANTS: Final = 1000
-#: Anybody can name tenants that are not: so many of them are asked about at the same time.
+#: A stranger can name tenants that do not exist: so many unknown ones are asked about at once.
 _FETCHES: Final = 32
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _log = structlog.get_logger("jwks")
@@ -39,7 +39,7 @@ class _Fetched:
 @dataclass(frozen=True, slots=True)
 class _Missed:
     until: float
-    #: The issuer says so; otherwise it could not be asked.
+    #: The issuer itself answered that there is no such authority.
     has_no_authority: bool
 
     def refuse(self) -> Exception:
@@ -64,16 +64,16 @@ class TenantKeys:
         self._http = httpx.AsyncClient(base_url=issuer_url, transport=transport, timeout=2.0, trust_env=False)
         self._clock = clock
         self._fetched: Bounded[str, _Fetched] = Bounded(_TENANTS)
-        # Apart from the others, so that tokens of made-up tenants drive no real one out.
+        # A cache of its own, so that made-up tenants displace no real one.
         self._missed: Bounded[str, _Missed] = Bounded(_TENANTS)
         self._fetching: dict[str, asyncio.Task[KeySet]] = {}
 
     async def of(self, tenant: str, kid: str) -> KeySet:
-        """The tenant's keys; asked anew when they are old or do not know `kid`.
+        """The tenant's keys; fetched again if they are old or lack `kid`.
 
         Raises:
             Rejected: the tenant has no authority.
-            Unavailable: the issuer cannot be asked, and nothing or only very old keys are remembered.
+            Unavailable: the issuer does not answer, and the service remembers no keys or only very old ones.
         """
         if not _TENANT.fullmatch(tenant):
             raise _Missed(0.0, has_no_authority=True).refuse()
@@ -91,14 +91,14 @@ class TenantKeys:
             missed = self._missed.get(tenant)
             if missed is not None and now < missed.until:
                 raise missed.refuse()
-        # Shielded: one caller that hangs up must not take the keys from the others.
+        # Shielded: if one caller hangs up, the others still get the keys.
         return await asyncio.shield(self._fetch_once(tenant, found))
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
     def _fetch_once(self, tenant: str, found: _Fetched | None) -> "asyncio.Task[KeySet]":
-        """Asks the issuer, once for all who wait for the same tenant."""
+        """Asks the issuer once for all requests that wait for the same tenant."""
         fetching = self._fetching.get(tenant)
         if fetching is None:
             if found is None and len(self._fetching) >= _FETCHES:
@@ -111,7 +111,7 @@ class TenantKeys:
     def _fetch_ended(self, tenant: str, fetching: "asyncio.Task[KeySet]") -> None:
         del self._fetching[tenant]
         if not fetching.cancelled():
-            # Taken note of, since all who waited may have gone.
+            # Mark the exception as retrieved: all requests that waited for it may be gone.
             fetching.exception()
 
     async def _fetch(self, tenant: str, found: _Fetched | None) -> KeySet:
@@ -121,7 +121,7 @@ class TenantKeys:
             body = answer.json()
             if not isinstance(body, dict):
                 raise ValueError("no object")
-            # A 404 of another kind is a wrong address, and no word on the tenant.
+            # Another 404 means a wrong address and says nothing about the tenant.
             if answer.status_code == httpx.codes.NOT_FOUND and body.get("code") == "tenant_not_found":
                 self._fetched.pop(tenant)
                 raise self._miss(tenant, _Missed(self._clock() + ASK_AGAIN_SECONDS, has_no_authority=True))

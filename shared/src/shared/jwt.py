@@ -1,4 +1,4 @@
-"""JWT on a short leash: python-jose checks the signature, everything else is checked here.
+"""JWT: python-jose checks the signature, this module checks everything else.
 
 python-jose 3.5 was found to accept a token forged with HS256 under an RSA public key when algorithms are mixed, a
 missing `aud`, an `iat` in the future, unknown `crit`, a `kid` that is not in the set, and an empty HMAC secret.
@@ -28,7 +28,7 @@ _KEY_OF_ALGORITHM: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 ALGORITHMS: Final = frozenset(_KEY_OF_ALGORITHM)
 MIN_SECRET_BYTES: Final = 32
 MIN_RSA_BITS: Final = 2048
-#: Clocks of two well-kept machines differ by less.
+#: The clocks of two well-kept machines differ by less (seconds).
 LEEWAY_SECONDS: Final = 5
 MAX_TOKEN_CHARACTERS: Final = 8192
 #: The last second that a `datetime` can tell.
@@ -36,7 +36,7 @@ _END_OF_TIME: Final = 253_402_300_799
 
 
 class Rejected(Exception):
-    """A token is not good; `reason` is a stable code that may be shown to whoever sent it."""
+    """A token is refused. `reason` is a stable code that the sender may see."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Rejected(Exception):
 
 
 class UnusableKey(ValueError):
-    """A key that must not be used: too short, of another type, or of an algorithm that is not allowed."""
+    """A key must not be used: it is too short, of another type, or for an algorithm that is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class VerificationKey:
     @classmethod
     def from_secret(cls, kid: str, secret: bytes) -> "VerificationKey":
         """An HS256 secret of at least 32 bytes."""
-        # As a JWK: given as text, python-jose refuses secrets that happen to look like another format.
+        # As a JWK, since python-jose refuses a text that happens to look like another format.
         jwk = {"kty": "oct", "kid": kid, "alg": "HS256", "k": _base64url(secret)}
         return cls(kid, "HS256", _construct(jwk))
 
@@ -82,7 +82,7 @@ class KeySet:
     """Verification keys by exact kid.
 
     Args:
-        kid_optional: where there is one key only, a token need not name it (as many clients that sign do not).
+        kid_optional: if there is one key only, a token need not name it; many clients do not.
     """
 
     def __init__(self, keys: Iterable[VerificationKey], *, kid_optional: bool = False) -> None:
@@ -91,7 +91,7 @@ class KeySet:
 
     @classmethod
     def from_jwks(cls, jwks: Mapping[str, Any], *, kid_optional: bool = False) -> "KeySet":
-        """The usable keys of a JWKS; keys of other algorithms are somebody else's business.
+        """The usable keys of a JWKS. Keys of other algorithms are ignored.
 
         Raises:
             UnusableKey: it is no JWKS at all.
@@ -101,7 +101,7 @@ class KeySet:
             raise UnusableKey("a JWKS has a list of keys")
         keys = []
         for jwk in entries:
-            # One that is odd must not take the good ones along.
+            # One odd key must not make the good ones unusable.
             with suppress(UnusableKey):
                 keys.append(VerificationKey.from_jwk(jwk if isinstance(jwk, dict) else {}))
         return cls(keys, kid_optional=kid_optional)
@@ -129,7 +129,7 @@ class SigningKey:
 
     @classmethod
     def from_jwk(cls, jwk: Mapping[str, Any]) -> "SigningKey":
-        """From a private JWK with `kid` and `alg`. Construct once and keep: it costs as much as 100 signatures.
+        """From a private JWK with `kid` and `alg`. Build it once and keep it: that costs as much as 100 signatures.
 
         Raises:
             UnusableKey: as it says.
@@ -148,7 +148,7 @@ class SigningKey:
 
 
 def _construct(jwk: Mapping[str, Any]) -> Key:
-    """The key of a JWK that says all it must and is strong enough.
+    """The key of a complete JWK that is strong enough.
 
     Raises:
         UnusableKey: as it says; the message does not repeat the key.
@@ -167,7 +167,7 @@ def _construct(jwk: Mapping[str, Any]) -> Key:
         key = jose_jwk.construct(dict(jwk), algorithm)
     except (JOSEError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnusableKey(f"key {kid}: cannot be read") from error
-    # Of the number itself, since leading zeros would make a short one look long.
+    # Measure the number itself: leading zeros would make a short one look long.
     if algorithm == "RS256" and key.prepared_key.key_size < MIN_RSA_BITS:
         raise UnusableKey(f"key {kid}: RSA keys have at least {MIN_RSA_BITS} bits")
     if algorithm == "HS256" and len(key.prepared_key) < MIN_SECRET_BYTES:
@@ -176,7 +176,7 @@ def _construct(jwk: Mapping[str, Any]) -> Key:
 
 
 def unverified_header(token: str) -> dict[str, Any]:
-    """The header of a token of which nothing is known yet; good for choosing a key, for nothing else.
+    """The header of an unverified token. Use it only to choose a key.
 
     Raises:
         Rejected: `malformed_token`.
@@ -185,7 +185,7 @@ def unverified_header(token: str) -> dict[str, Any]:
 
 
 def unverified_claims(token: str) -> dict[str, Any]:
-    """The claims of a token of which nothing is known yet; good for choosing a key set, for nothing else.
+    """The claims of an unverified token. Use them only to choose a key set.
 
     Raises:
         Rejected: `malformed_token`.
@@ -203,7 +203,7 @@ def verify(
     now: float | None = None,
     leeway_seconds: int = LEEWAY_SECONDS,
 ) -> dict[str, Any]:
-    """The claims of a token that is good in every respect.
+    """The claims of a token, if it passes every check.
 
     Args:
         typ: the only accepted `typ` of the header, compared without regard to case (RFC 7515, 4.1.9); of several,
@@ -229,7 +229,7 @@ def verify(
     given = header.get("typ", "")
     if not isinstance(given, str) or given.lower() not in {one.lower() for one in accepted}:
         raise Rejected("wrong_type", f"The token is not of the type {' or '.join(sorted(filter(None, accepted)))}.")
-    # The key itself and not `jws.verify`, which reads the header again in its own way, and fails on a deep one.
+    # Not `jws.verify`: it parses the header again in its own way and fails on a deeply nested one.
     if not key.key.verify(token.rpartition(".")[0].encode(), signature):
         raise Rejected("invalid_signature", "invalid signature")
     claims = _json_object(encoded_claims)
@@ -260,10 +260,10 @@ def _is_time(value: Any) -> bool:
 
 
 def _segments(token: str) -> tuple[bytes, bytes, bytes]:
-    """Header, claims and signature, each written in the one way that RFC 7515 knows.
+    """Header, claims and signature, each in the one spelling of RFC 7515.
 
-    python's base64 passes over characters that it does not know and over bits that are left, so that one signature
-    could be written in many ways, and a token that was used up or revoked would come back looking new.
+    Python's base64 ignores unknown characters and spare bits. One signature would then have many spellings, and a token
+    that was used up or revoked would look new.
     """
     if len(token) > MAX_TOKEN_CHARACTERS or token.count(".") != 2:
         raise Rejected("malformed_token", "This is not a token.")

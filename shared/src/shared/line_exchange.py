@@ -1,8 +1,8 @@
-"""Lines in, lines out, of any number, in constant memory: for imports that are answered row by row.
+"""Streams any number of lines in and out in constant memory, for imports that are answered row by row.
 
-The answers go through a file instead of straight to the caller. Many clients send all of a request before they
-read anything; if the server waited for them to read, both would wait for ever. So reading never waits for the
-caller to read, and what has been written is sent as fast as it is taken.
+The answers go through a file. Many clients send the whole request before they read anything; if the server waited for
+them to read, both would wait for ever. So the server always goes on reading, and sends from the file as fast as the
+caller takes it.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ MAX_LINE_BYTES: Final = 16_384
 
 
 class LineTooLong(ValueError):
-    """A line goes beyond `MAX_LINE_BYTES`; what follows cannot be told apart any more."""
+    """A line is longer than `MAX_LINE_BYTES`, so the lines after it cannot be told apart."""
 
 
 async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -43,7 +43,7 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 async def through_a_file(produced: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes; `produced` runs on whether or not they are taken."""
+    """The same bytes. `produced` goes on whether or not the caller takes them."""
     with tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES) as spool:
         exchange = _Exchange(spool)
         producing = asyncio.create_task(exchange.fill(produced))
@@ -60,8 +60,7 @@ async def through_a_file(produced: AsyncIterator[bytes]) -> AsyncIterator[bytes]
 class LinesResponse(Response):
     """Sends `produced` through a file as it comes.
 
-    Starlette's own streaming response listens for the caller's going away meanwhile, and would so take away the
-    rest of the request from whoever reads it.
+    Starlette's own streaming response listens for a disconnect, and would thereby consume the rest of the request.
     """
 
     # FastAPI describes a route by the default of `status_code`, and cannot describe one without it.
@@ -78,7 +77,7 @@ class LinesResponse(Response):
 
 
 class _Exchange:
-    """Written at its end, read from where reading stopped."""
+    """A file that is written at its end and read from where reading stopped."""
 
     def __init__(self, spool: "tempfile.SpooledTemporaryFile[bytes] | BinaryIO") -> None:
         self._spool = spool

@@ -1,6 +1,6 @@
-"""Structured logs, one JSON object a line, without secrets.
+"""Structured logs: one JSON object for each line, without secrets.
 
-Nothing that looks like a JWT and no field that carries a secret leaves the process, whoever logged it.
+Whatever code logs, nothing that looks like a JWT and no field with a secret leaves the process.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
-#: By its end, so that `new_password` and `X-Session` are found as well.
+#: Compared with the end of a name, so that `new_password` and `X-Session` match too.
 _SECRET_FIELD = re.compile(
     r"(^|[_-])(authorization|cookie|passw(or)?d|pepper|secret|session|token|private_key|service_key"
     r"|authorization_code|register_code|key_encryption_keys)$",
@@ -28,16 +28,16 @@ _JWT = re.compile(r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 _CREDENTIALS = re.compile(r"\b(Basic|Bearer) +[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE)
 _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 _PLAIN: Final = frozenset({int, float, bool, type(None), datetime, date, UUID})
-#: Lines of requests that are written together.
+#: How many lines of requests are written together.
 _TOGETHER_SECONDS: Final = 0.005
-#: The deeper rest of what is logged is left out, not searched.
+#: Anything nested deeper is left out of the log.
 _MAX_DEPTH: Final = 6
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Takes secrets out of an event, by the name of the field and by the look of the text, however deep they lie."""
+    """Removes secrets from an event, by the name of the field and by the form of the text, at any depth."""
     for name, value in event.items():
-        # Names with an underscore before them are structlog's own, on their way to the renderer.
+        # Names that begin with an underscore are structlog's own.
         if type(value) not in _PLAIN and not name.startswith("_"):
             event[name] = _redacted(name, value, _MAX_DEPTH)
     return event
@@ -54,7 +54,7 @@ def _redacted(name: str, value: Any, depth: int) -> Any:
         return {key: _redacted(str(key), inner, depth - 1) for key, inner in value.items()}
     if depth and isinstance(value, list | tuple | set | frozenset):
         return [_redacted("", inner, depth - 1) for inner in value]
-    # Written here and not by the renderer, which comes after the last look at it.
+    # Formatted here, since the renderer runs after the last search for secrets.
     return without_secrets(repr(value)) if depth else "…"
 
 
@@ -64,8 +64,8 @@ def _is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """`text` with JWTs, credentials and passwords in URLs blotted out."""
-    # Looking for a substring first: most texts hold none of these, and there is one for each request.
+    """`text` without JWTs, credentials, and passwords in URLs."""
+    # Search for a substring first: most texts hold no secret, and there is one text for each request.
     if "eyJ" in text:
         text = _JWT.sub("[token]", text)
     lower = text.lower()
@@ -75,11 +75,11 @@ def without_secrets(text: str) -> str:
 
 
 class RequestLines:
-    """Writes the line that each request leaves.
+    """Writes one line for each request.
 
-    There is one for every request: through the stages of all the others it took an eighth of a commit of points, and
-    written one by one still a twentieth more than those of a few milliseconds together. (A process that is killed takes
-    so many with it.) Until `configure_logging` it goes the others' way.
+    Through structlog's stages such a line took an eighth of a commit of points; written one by one, it took a twentieth
+    more than in groups of a few milliseconds. (A process that is killed loses one group.) Until `configure_logging`
+    runs, lines go through structlog.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class RequestLines:
         self._output = sys.stdout.buffer
 
     def write(self, line: dict[str, Any], more: Mapping[str, Any]) -> None:
-        """`line` has texts without spaces and numbers; `more`, from wherever it comes, is searched for secrets."""
+        """`line` holds numbers and texts without spaces; `more` may come from anywhere and is searched for secrets."""
         if self._service is None:
             self._log.info("request", **line, **more)
             return
@@ -105,7 +105,7 @@ class RequestLines:
             try:
                 asyncio.get_running_loop().call_later(_TOGETHER_SECONDS, self.flush)
             except RuntimeError:
-                # Nothing runs that would write it later.
+                # No event loop runs that could write it later.
                 self.flush()
 
     def flush(self) -> None:
@@ -121,8 +121,8 @@ class RequestLines:
         line.update(event="request", level="info", service=self._service)
         written = _dumps(line)
         if b"eyJ" in written:
-            # What the caller calls its request may be its token. Looked for in the values: as JSON, the e may belong
-            # to an escaped character.
+            # A caller may send a token as its request id. The values are searched before they become JSON, where the
+            # `e` of `eyJ` may belong to an escape.
             written = _dumps({name: _redacted(name, value, _MAX_DEPTH) for name, value in line.items()})
         return written + b"\n"
 
@@ -131,7 +131,7 @@ request_lines: Final = RequestLines()
 
 
 def configure_logging(service: str, level: str) -> None:
-    """Sends structlog and the standard library's logging through the same renderer to standard output."""
+    """Sends the logs of structlog and of the standard library through one renderer to standard output."""
     request_lines.configure(service, level)
     stages: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -160,7 +160,7 @@ def configure_logging(service: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # httpx tells every URL it calls at INFO.
+    # httpx logs every URL at INFO.
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -169,5 +169,5 @@ def _dumps(event: Any, **_: Any) -> bytes:
     try:
         return orjson.dumps(event, default=repr, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
     except TypeError:
-        # Half a surrogate pair, or a number of more than 64 bits: no line is worth failing the request it tells of.
+        # A lone surrogate, or a number of more than 64 bits. A log line must not make its request fail.
         return json.dumps(event, default=repr).encode()

@@ -1,4 +1,4 @@
-"""Migrations of a service's own schema: one way for the command line, the tests and containers.
+"""Migrations of a service's own schema, for the command line, the tests and containers.
 
 A service's `migrations/env.py` is two lines: it calls `run_migrations(metadata)`. Two replicas that start at once
 take turns (a lock that ends with the transaction), and no migration waits long for a lock that requests need.
@@ -22,12 +22,12 @@ _LOCK_TIMEOUT = "5s"
 
 
 def upgrade(database_url: str, package: str, revision: str = "head") -> None:
-    """Brings the schema of `package` to `revision`. Not to be called from a running event loop."""
+    """Brings the schema of `package` to `revision`. Do not call it from a running event loop."""
     command.upgrade(_config(package, database_url), revision)
 
 
 def downgrade(database_url: str, package: str, revision: str) -> None:
-    """Takes the schema of `package` back to `revision` (`base` for nothing)."""
+    """Takes the schema of `package` back to `revision`; `base` removes everything."""
     command.downgrade(_config(package, database_url), revision)
 
 
@@ -74,7 +74,7 @@ async def _run_online(metadata: sa.MetaData, schema: str) -> None:
 
 
 def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
-    # Ends with the transaction, unlike a session's advisory lock, which PgBouncer could not follow.
+    # The lock ends with the transaction. A session's advisory lock would not work behind PgBouncer.
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"migrate {schema}"))))
     connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
     connection.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
@@ -91,9 +91,9 @@ def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
 
 
 def differences(connection: sa.Connection, metadata: sa.MetaData) -> list[object]:
-    """What the migrated database and `metadata` disagree in; empty when the migrations are complete."""
-    # A role of the schema's own name has it as its default ("$user" leads the search path), and Alembic would
-    # look for the schema's tables among those that name none.
+    """The differences between the migrated database and `metadata`; empty if the migrations are complete."""
+    # For a role with the schema's name, "$user" makes the schema the default, and Alembic would take its tables for
+    # tables without a schema.
     connection.execute(sa.text("SET LOCAL search_path TO public"))
     connection.dialect.default_schema_name = "public"
     migration_context = MigrationContext.configure(

@@ -1,4 +1,4 @@
-"""From a refusal to an answer: kind → status → body (RFC 9457, `application/problem+json`)."""
+"""Turns a refusal into an answer: kind → status → body (RFC 9457, `application/problem+json`)."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
     errors.Unavailable: 503,
 }
 
-#: How a refusal becomes an answer; problem bodies but where a source document has a shape of its own.
+#: Turns a refusal into an answer: a problem body, unless a source document has a form of its own.
 Renderer = Callable[[errors.Refusal, Request], Response]
 
 #: Both schemes that every API takes (RFC 9110 allows several challenges in one field).
@@ -55,7 +55,7 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
 
 
 def status_of(refusal: errors.Refusal) -> int:
-    """The HTTP status of a refusal's kind (400 for one without)."""
+    """The HTTP status of a refusal's kind, 400 by default."""
     return _status_of(type(refusal))  # type: ignore[arg-type]  # every class can be hashed
 
 
@@ -65,7 +65,7 @@ def _status_of(refused: type[errors.Refusal]) -> int:
 
 
 def headers_of(refusal: errors.Refusal) -> dict[str, str]:
-    """The headers that belong to a refusal, whatever the body looks like."""
+    """The headers of a refusal, whatever the form of its body."""
     headers = {"Cache-Control": "no-store"}
     if isinstance(refusal, errors.Unauthenticated):
         headers["WWW-Authenticate"] = CHALLENGE

@@ -1,8 +1,8 @@
-"""Who really calls, when a gateway stands in between.
+"""The caller's address behind a gateway.
 
-`X-Forwarded-For` can be written by anyone. It is believed only from configured networks and read from the right:
-the last address that is not one of our own proxies is the caller. (uvicorn's `forwarded_allow_ips="*"` was
-measured to return the spoofed, leftmost one.)
+Anyone can write `X-Forwarded-For`. The service trusts it only from configured networks and reads it from the right: the
+last address that is not one of its own proxies is the caller's. (uvicorn's `forwarded_allow_ips="*"` returns the
+spoofed, leftmost one.)
 """
 
 from collections.abc import Sequence
@@ -28,12 +28,13 @@ class ProxyTrust:
         hops = [part.strip() for part in _header(scope, b"x-forwarded-for").split(",") if part.strip()]
         for hop in reversed(hops):
             if not self._is_trusted(hop):
-                # Whatever stands here was written by a proxy of ours; should it be no address, none is known.
+                # A proxy of ours wrote this. If it is no address, the caller's is unknown.
                 return hop if _parse(hop) is not None else None
         return hops[0] if hops else peer
 
     def client_network(self, scope: Scope) -> str | None:
-        """Whom to count against: the caller's address, of IPv6 the first 64 bits, behind which all are one's own."""
+        """The network that limits count: the caller's IPv4 address, or the first 64 bits of an IPv6 one, which one
+        caller has to itself."""
         address = self.client_address(scope)
         parsed = None if address is None else _parse(address)
         return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address
@@ -58,7 +59,7 @@ def is_within(address: str, networks: Sequence[IpNetwork]) -> bool:
 
 @lru_cache(maxsize=4096)
 def parse_networks(networks: tuple[str, ...]) -> tuple[IpNetwork, ...]:
-    """The networks of an allow-list; raises ValueError for one that is none."""
+    """The networks of an allow-list. Raises ValueError for a text that is none."""
     return tuple(ip_network(network) for network in networks)
 
 

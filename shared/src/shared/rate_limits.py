@@ -1,4 +1,4 @@
-"""How often somebody may ask within a window, counted in memory or, over several replicas, in Redis or Valkey."""
+"""Rate limits, counted in memory or, for several replicas, in Redis or Valkey."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ T = TypeVar("T")
 Limiter = FixedWindowRateLimiter | SlidingWindowCounterRateLimiter
 
 _SCHEMES: Final = ("memory://", "redis://", "rediss://", "valkey://", "valkeys://")
-#: Those who ask wait for a count at most so long, and after that not at all for a while.
+#: The longest wait for a shared count, and for how long after it the shared counts are not asked (seconds).
 _PATIENCE_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 5.0
 _log = structlog.get_logger("rate_limits")
@@ -35,13 +35,13 @@ def _is_store_of_counts(value: SecretStr) -> SecretStr:
     return value
 
 
-#: For a setting: where requests are counted. Secret, since it may hold a password.
+#: The type of the setting that names the store of counters. Secret, since it may hold a password.
 CountsUrl = Annotated[SecretStr, AfterValidator(_is_store_of_counts)]
 
 
 class Counts:
-    """Where is counted. While Redis or Valkey do not answer, each replica counts by itself: nobody has to wait for
-    them, and nobody is let in as often as he likes.
+    """A store of counters. While Redis or Valkey does not answer, each replica counts by itself, so that no caller
+    waits for it and none is unlimited.
 
     Args:
         storage: shared by the replicas; in memory by default, so that limits multiply by their number.
@@ -55,7 +55,7 @@ class Counts:
 
     @classmethod
     def at(cls, url: SecretStr) -> "Counts":
-        """Counts at a setting's address."""
+        """The store at a setting's address."""
         address = url.get_secret_value()
         if address == "memory://":
             return cls()
@@ -64,13 +64,13 @@ class Counts:
         return cls(storage)
 
     async def ask(self, question: Callable[[Storage], Awaitable[T]]) -> T:
-        """The answer of the shared counts, or of our own where those are away."""
+        """The answer of the shared store, or of the local one if it does not answer."""
         if self.shared is not self.own and self._clock() >= self._ask_again_at:
             try:
-                # Not left to the client, which tries several times by itself and takes seconds over it.
+                # The client by itself would retry for seconds.
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     return await question(self.shared)
-            # Whatever the client of Redis or Valkey raises: those who ask are not to suffer from it.
+            # Whatever the client of Redis or Valkey raises, the request must not fail by it.
             except Exception as trouble:
                 self._ask_again_at = self._clock() + _PAUSE_SECONDS
                 _log.warning("the shared counts do not answer; this replica counts by itself", error=repr(trouble))
@@ -78,11 +78,11 @@ class Counts:
 
 
 class RateLimit:
-    """So many times within a window for each name.
+    """A number of times within a window, for each name.
 
     Args:
-        purpose: counts of different purposes are kept apart.
-        sliding: the window ends at each moment, and not at fixed ones about which twice as many fit; that costs more.
+        purpose: keeps counters of different limits apart.
+        sliding: the window ends now. A fixed one is cheaper, but lets twice the number pass around its end.
     """
 
     def __init__(self, counts: Counts, times: int, seconds: int, purpose: str, *, sliding: bool = False) -> None:
@@ -100,7 +100,7 @@ class RateLimit:
         await self._refuse_unless(lambda limiter: limiter.hit(self._limit, *name), name)
 
     async def check(self, *name: str) -> None:
-        """Counts nothing: for what is counted only when it fails.
+        """Counts nothing. For acts that count only if they fail.
 
         Raises:
             TooManyRequests: with when to come again.
@@ -108,11 +108,11 @@ class RateLimit:
         await self._refuse_unless(lambda limiter: limiter.test(self._limit, *name), name)
 
     async def note(self, *name: str) -> None:
-        """Counts once more, and lets whoever it is be refused at the next check."""
+        """Counts once more. Only a later `check` refuses."""
         await self._counts.ask(lambda storage: self._limiters[storage].hit(self._limit, *name))
 
     async def forget(self, *name: str) -> None:
-        """Begins again at none."""
+        """Sets the counter to zero."""
         await self._counts.ask(lambda storage: self._limiters[storage].clear(self._limit, *name))
 
     async def _refuse_unless(self, question: Callable[[Limiter], Awaitable[bool]], name: tuple[str, ...]) -> None:

@@ -1,8 +1,7 @@
-"""asyncpg's own connections, for the lines of group commit: each is lent to one transaction at a time.
+"""Plain asyncpg connections for the lanes of group commit, each lent to one transaction at a time.
 
-asyncpg has a pool of its own. Lending a connection by it took this process twice as long as BEGIN and COMMIT together,
-since it watches over what is done with each, and resets it; what is lent here is either clean when it comes back, or
-has been ended by its borrower.
+asyncpg's own pool watches and resets each connection, which took twice as long as BEGIN and COMMIT together. Here a
+borrower returns a connection clean, or closes it.
 """
 
 import asyncio
@@ -14,11 +13,11 @@ import asyncpg
 
 
 class RawConnections:
-    """Opened when they are needed, and kept.
+    """Opens connections when they are needed, and keeps them.
 
     Args:
-        settings: what `asyncpg.connect` is told.
-        at_most: so many are lent at the same time.
+        settings: arguments of `asyncpg.connect`.
+        at_most: how many are lent at the same time.
         wait_seconds: how long a borrower waits for its turn.
     """
 
@@ -32,10 +31,10 @@ class RawConnections:
 
     @asynccontextmanager
     async def lend(self) -> AsyncIterator[asyncpg.Connection]:
-        """One that no one else has. Whoever does not leave it clean must end it.
+        """A connection for the caller alone, who must close it if it is not clean at the end.
 
         Raises:
-            TimeoutError: none got free in time; or whatever `asyncpg.connect` raises.
+            TimeoutError: none became free in time. Also what `asyncpg.connect` raises.
         """
         if self._turns.locked():
             async with asyncio.timeout(self._wait_seconds):
@@ -55,13 +54,13 @@ class RawConnections:
             self._turns.release()
 
     def end(self) -> None:
-        """Ends those that nobody has, and each that is lent when it comes back. What a service does last."""
+        """Closes idle connections now, and lent ones when they return. A service calls it last."""
         self._has_ended = True
         while self._kept:
             self._kept.pop().terminate()
 
     def _open_one(self) -> asyncpg.Connection | None:
-        """The one that came back last; a restarted database has ended them all."""
+        """The connection that returned last. After a restart of the database all are closed."""
         while self._kept:
             connection: asyncpg.Connection = self._kept.pop()
             if not connection.is_closed():

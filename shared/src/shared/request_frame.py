@@ -1,4 +1,4 @@
-"""The frame around every request: id, trace, log line, metrics, and the answer to what nobody expected.
+"""The frame around every request: id, trace, log line, metrics, and the answer to unexpected errors.
 
 One plain ASGI middleware instead of a stack of them, since each costs about as much as a small route.
 """
@@ -22,10 +22,10 @@ from shared.problems import Renderer
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
-#: Not worth a log line: asked for every few seconds by machines.
+#: Paths without a log line: machines ask for them every few seconds.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
-#: In log and metrics, for who was gone before there was an answer: no fault of ours, and no 5xx.
+#: The status in log and metrics if the caller was gone before the answer. It is no 5xx, since nothing failed here.
 _HUNG_UP = 499
 
 _log = structlog.get_logger("requests")
@@ -40,7 +40,7 @@ _unexpected = Counter("http_unexpected_errors", "Requests that ended in an error
 
 
 class _UnderWay:
-    """Counted without the metric's lock, which two threads would need and one event loop does not."""
+    """Counts without the metric's lock, which one event loop does not need."""
 
     requests = 0
 
@@ -50,7 +50,7 @@ _in_flight.set_function(lambda: _under_way.requests)
 
 
 class RequestContext(NamedTuple):
-    """What goes along with calls to other services."""
+    """The context that calls to other services carry on."""
 
     request_id: str
     traceparent: str
@@ -95,7 +95,7 @@ class RequestFrame:
         _under_way.requests += 1
         try:
             await self._app(scope, receive, send_framed)
-        # The last place where an unexpected error can be turned into an answer that says nothing of the inside.
+        # The last place that can turn an unexpected error into an answer without inside details.
         except Exception:
             _unexpected.inc()
             _log.exception("unexpected error", request_id=context.request_id, route=_route_of(scope))
@@ -126,7 +126,7 @@ def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) 
             "traceparent": context.traceparent,
             "client_id": getattr(caller, "client_id", None),
             "tenant": getattr(caller, "tenant", None),
-            # The designated user in whose name a third party calls with an access token.
+            # The designated user of an access token.
             "subject": getattr(caller, "subject", None),
         },
         state.get("log", {}),

@@ -1,4 +1,4 @@
-"""The frame of a service: an application with problem bodies, health, metrics and logs, and how it is served."""
+"""The frame of a service: an application with problem bodies, health, metrics and logs, and the server around it."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 _READINESS_SECONDS = 3.0
 _IDLE_SECONDS = 30
-#: Container objects more than there were after the last look for garbage.
+#: How many new container objects start a garbage collection.
 _GARBAGE_THRESHOLD = 50_000
 _KIND_OF_STATUS: Mapping[int, type[errors.Refusal]] = {
     400: errors.Malformed,
@@ -53,7 +53,7 @@ _MESSAGE_OF_STATUS: Mapping[int, str] = {
 
 
 class ServiceApp(FastAPI):
-    """FastAPI with a short way for hot routes."""
+    """FastAPI with a shorter path for hot routes."""
 
     _hot: HotTable
 
@@ -88,7 +88,7 @@ def create_service_app(
     chores: Chores | None = None,
     version: str = "1.0.0",
 ) -> FastAPI:
-    """An application with everything that is the same in all four services.
+    """An application with everything that all four services have.
 
     Args:
         readiness: name → check; `/readyz` answers 503 and names those that raise.
@@ -103,7 +103,7 @@ def create_service_app(
         version=version,
         lifespan=lifespan,
         redoc_url=None,
-        # It would send the caller, with its credentials, to the address inside the gateway: plain http.
+        # A redirect would send the caller, with its credentials, to the plain-http address behind the gateway.
         redirect_slashes=False,
         # Validation is refused with 400 here; FastAPI would document a 422 that is never sent.
         responses={"4XX": problem_documentation("Refused"), "5XX": problem_documentation("Failed")},
@@ -124,7 +124,7 @@ def create_service_app(
 
 
 def problem_documentation(description: str) -> dict[str, Any]:
-    """How a refusal looks, for OpenAPI."""
+    """The form of a refusal, for OpenAPI."""
     return {
         "description": description,
         "content": {"application/problem+json": {"schema": dict(PROBLEM_SCHEMA)}},
@@ -132,13 +132,13 @@ def problem_documentation(description: str) -> dict[str, Any]:
 
 
 def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
-    """Serves until SIGTERM or SIGINT: takes no more then, ends what runs, and returns."""
+    """Serves until SIGTERM or SIGINT, then accepts no more requests, finishes those that run, and returns."""
     configure_logging(service, settings.log_level)
-    # uvicorn raises the signal again when all is done. As it is, SIGTERM would then end the process with 143, as if it
-    # had not come to its end; as Ctrl-C, uvicorn takes it and returns.
+    # uvicorn raises the signal again at the end. SIGTERM would then end the process with status 143, as if it had been
+    # killed; as Ctrl-C it lets uvicorn return.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What has been loaded by now lives as long as the process; and what a batch or an import makes by the thousand dies
-    # with it. With the interpreter's own thresholds, looking through it all took an eighth of an import's time.
+    # All that is loaded by now lives as long as the process, and the thousands of objects of a batch die with it. With
+    # the default thresholds, garbage collection took an eighth of an import.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)
@@ -149,15 +149,15 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
             port=settings.port,
             loop="uvloop",
             http=WholeAnswers,
-            # Nothing here speaks it, and it would be handed the connection.
+            # No service speaks websockets, and uvicorn would hand over the connection.
             ws="none",
             access_log=False,
             log_config=None,
             proxy_headers=False,
             server_header=False,
             backlog=2048,
-            # Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s): whoever closes first must
-            # not be the one who is sent a request at that moment.
+            # Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s), so that a server never
+            # closes one on which a request is under way.
             timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
@@ -166,13 +166,13 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
 
 
 def refusal_of_validation(error: RequestValidationError, content_type: str | None) -> errors.Refusal:
-    """What FastAPI found wrong with an input, as a refusal that names the fields and never repeats the values."""
+    """FastAPI's validation error as a refusal that names the fields and never repeats their values."""
     details = error.errors()
     if any(detail["type"] == "json_invalid" for detail in details):
         return errors.Malformed("The body is not JSON.", code="malformed_json")
     media_type = (content_type or "").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or media_type.endswith("+json")
-    # A body of another type reaches the validation unread, as one value, and fails as a whole.
+    # FastAPI does not parse a body of another type; it fails as one value.
     if not is_json and any(detail["loc"] == ("body",) and detail["type"] != "missing" for detail in details):
         return errors.UnsupportedMediaType("The body must be application/json.")
     named = [
@@ -236,7 +236,7 @@ def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck], chore
 
 
 async def _in_time(check: ReadinessCheck) -> None:
-    """One that hangs is named like one that fails, before whoever asks has given up."""
+    """A check that hangs counts as failed before the asker gives up."""
     async with asyncio.timeout(_READINESS_SECONDS):
         await check()
 
@@ -264,7 +264,7 @@ def extend_openapi(app: FastAPI, extend: Callable[[dict[str, Any]], None]) -> No
 
 
 def _drop_422(schema: dict[str, Any]) -> None:
-    """OpenAPI says what is sent; a 422 never is."""
+    """Removes 422 from OpenAPI, since the service never sends it."""
     for path in schema.get("paths", {}).values():
         for operation in path.values():
             if isinstance(operation, dict):

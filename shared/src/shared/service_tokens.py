@@ -1,7 +1,7 @@
-"""Who speaks between services: a JWT of at most 60 s, `typ: svc+jwt`, `iss` the caller, `aud` the callee.
+"""Service tokens: a JWT of at most 60 s, `typ: svc+jwt`, `iss` the caller, `aud` the callee.
 
-Every service signs with a key of its own and knows the public keys of its peers, so that a service that falls
-into wrong hands cannot speak as another.
+Every service signs with its own key and knows its peers' public keys, so that a captured service cannot speak as
+another.
 """
 
 import time
@@ -46,10 +46,10 @@ class ServiceTokens:
         self._minted: dict[str, _Minted] = {}
 
     def mint(self, audience: str) -> str:
-        """A token for `audience` that is good for at least half its life; one is used for many calls."""
+        """A token for `audience` with at least half its life left; many calls share one."""
         now = self._clock()
         minted = self._minted.get(audience)
-        # Nor one from the future: after a clock was set back it would be kept until long after it has expired.
+        # Not one from the future either: after a clock was set back, it would be kept until long after its end.
         if minted is None or not 0 <= now - minted.at < LIFETIME_SECONDS / 2:
             claims = {"iss": self.name, "aud": audience, "iat": int(now), "exp": int(now) + LIFETIME_SECONDS}
             minted = _Minted(self._signing_key.sign(claims, TYP), now)

@@ -17,10 +17,10 @@ Timestamp = Annotated[AwareDatetime, PlainSerializer(iso, return_type=str, when_
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same instant in UTC.
+    """The instant in UTC.
 
     Raises:
-        ValueError: the calendar does not go so far there (the year 1 begins earlier in the east).
+        ValueError: UTC has no such date (the year 1 begins earlier in the east).
     """
     try:
         return moment.astimezone(UTC)
@@ -28,5 +28,5 @@ def in_utc(moment: datetime) -> datetime:
         raise ValueError("must lie between the years 1 and 9999 in UTC") from None
 
 
-#: An instant that a caller names: with its offset from UTC, and one that every database has.
+#: An instant that a caller names, with an offset from UTC and within the range of the database.
 Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]

@@ -1,8 +1,7 @@
-"""An answer's head and body in one write.
+"""Sends head and body of an answer in one write.
 
-uvicorn writes them one after the other, and its event loop sends what it is given at once: two system calls here, two
-packets on the way, two wake-ups at the other end. For the short answers of these services that was a thirtieth of all
-a commit of points takes.
+uvicorn writes them one after the other, and the event loop sends each at once: two system calls, two packets, two
+wake-ups at the other end. For the short answers here that was a thirtieth of a commit of points.
 """
 
 import asyncio
@@ -14,15 +13,15 @@ _HEAD: Final = b"HTTP/1.1 "
 
 
 class WholeAnswers(HttpToolsProtocol):
-    """uvicorn's protocol on a transport that joins them."""
+    """uvicorn's protocol on a transport that joins the two."""
 
-    # Narrower than asyncio's, as uvicorn's own is: what is served are streams, never datagrams or pipes.
+    # The type is narrower than asyncio's, like uvicorn's own: the server handles streams only.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joining = JoiningTransport(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joining))
 
     def eof_received(self) -> None:
-        # After this the event loop closes the connection beneath, and nobody is asked once more.
+        # After this the event loop closes the connection without a further call.
         self._joining.send_head()
         super().eof_received()
 
@@ -32,16 +31,16 @@ class WholeAnswers(HttpToolsProtocol):
 
 
 class JoiningTransport:
-    """Keeps a head back until the body is written, but no longer than to the event loop's next turn.
+    """Holds a head back until the body is written, or until the event loop's next turn.
 
-    An answer that is sent as it comes into being so still begins at once, and one without a body is complete.
+    A streamed answer therefore still begins at once, and one without a body is complete.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
         self._head = b""
-        # All else that is asked of a connection, straight from the one beneath.
+        # Everything else comes from the transport beneath.
         self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
@@ -62,11 +61,11 @@ class JoiningTransport:
         self._transport.close()
 
     def send_head(self) -> None:
-        """Sends what is kept back, without waiting for more."""
+        """Sends the head now."""
         if self._head:
             head, self._head = self._head, b""
             self._transport.write(head)
 
     def forget_head(self) -> None:
-        """There is nobody left to be sent it."""
+        """Drops the head: the caller is gone."""
         self._head = b""
