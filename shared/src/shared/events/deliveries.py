@@ -1,0 +1,236 @@
+"""Deliveries: every event that an endpoint wants becomes one, and stays to be looked at and to be sent again.
+
+`spread` makes them, endpoint by endpoint, behind the endpoint's position. `dispatching` sends them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Row, delete, func, literal, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db import Database
+from shared.events import endpoints as endpoint_rows
+from shared.events import feed
+from shared.events.domain import (
+    KEPT_FOR,
+    Delivery,
+    DeliveryState,
+    Endpoint,
+    EndpointDisabled,
+    EndpointNotFound,
+    Event,
+    EventNotFound,
+    NewEvent,
+    Outcome,
+    Reader,
+    Topic,
+)
+from shared.events.endpoints import Endpoints
+from shared.events.sending import Sender
+from shared.events.tables import EventTables
+from shared.paging import Listing, Number, Page
+
+#: Events that `spread` takes for one endpoint in one transaction.
+EVENTS_AT_ONCE: Final = 500
+_ENDPOINTS_AT_ONCE: Final = 100
+_DELETED_AT_ONCE: Final = 10_000
+
+
+class DeliveryPlace(NamedTuple):
+    """Where a page of deliveries ends: they are listed newest event first."""
+
+    number: Number
+
+
+DELIVERIES: Final = Listing("event-deliveries", DeliveryPlace)
+
+
+class Deliveries:
+    """The deliveries of a topic. One a process."""
+
+    def __init__(
+        self, database: Database, tables: EventTables, topic: Topic, endpoints: Endpoints, sender: Sender
+    ) -> None:
+        self._database = database
+        self._tables = tables
+        self._topic = topic
+        self._endpoints = endpoints
+        self._sender = sender
+
+    async def spread(self) -> int:
+        """Makes deliveries of what is new; returns how many events were looked at for the busiest endpoint."""
+        columns, positions = self._tables.endpoints.c, self._tables.positions.c
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(
+                select(columns.tenant, columns.endpoint_id)
+                .join(self._tables.positions, positions.tenant == columns.tenant)
+                .where(columns.enabled, columns.position < positions.last_number)
+                .limit(_ENDPOINTS_AT_ONCE)
+            )
+            behind = [(row.tenant, row.endpoint_id) for row in rows]
+        return max([await self._spread_to(tenant, endpoint_id) for tenant, endpoint_id in behind], default=0)
+
+    async def test(self, reader: Reader, endpoint_id: str) -> Outcome:
+        """Sends `endpoint.test` at once and says what came back.
+
+        Raises:
+            EndpointNotFound
+        """
+        endpoint = await self._endpoints.get(reader, endpoint_id)
+        async with self._database.transaction() as connection:
+            now = (await connection.execute(select(func.now()))).scalar_one()
+            secrets = await self._endpoints.secrets_of(connection, endpoint, now)
+        new = NewEvent("endpoint.test", {"endpoint_id": endpoint_id}, endpoint.owner)
+        return await self._sender.send(
+            endpoint.url, secrets, Event(0, new.event_id, new.type, new.owner, now, new.data)
+        )
+
+    async def page(
+        self, reader: Reader, endpoint_id: str, *, state: DeliveryState | None, cursor: str | None, limit: int
+    ) -> Page[Delivery]:
+        """The endpoint's deliveries, newest event first.
+
+        Raises:
+            EndpointNotFound, InvalidCursor
+        """
+        await self._endpoints.get(reader, endpoint_id)
+        pages = DELIVERIES.of(reader.tenant, self._topic.name, endpoint_id, state=state)
+        place = pages.place(cursor)
+        deliveries = self._tables.deliveries
+        query = select(deliveries).where(deliveries.c.tenant == reader.tenant, deliveries.c.endpoint_id == endpoint_id)
+        if state is not None:
+            query = query.where(deliveries.c.state == state)
+        if place is not None:
+            query = query.where(deliveries.c.number < place.number)
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(query.order_by(deliveries.c.number.desc()).limit(limit + 1))
+            found = [delivery_of(row) for row in rows]
+        return pages.cut(found, limit, lambda delivery: DeliveryPlace(delivery.number))
+
+    async def replay(
+        self, reader: Reader, endpoint_id: str, *, event_id: str | None = None, since: datetime | None = None
+    ) -> int:
+        """Sends one event again, or all of the endpoint's since an instant; returns how many will be sent.
+
+        Raises:
+            EndpointNotFound
+            EndpointDisabled: enable it first.
+            EventNotFound: the endpoint's client sees no such event.
+        """
+        async with self._database.transaction() as connection:
+            endpoint = await endpoint_rows.locked(connection, self._tables, reader.tenant, endpoint_id)
+            if endpoint is None or endpoint.client_id != reader.client_id:
+                raise EndpointNotFound("You have no such endpoint.")
+            if not endpoint.enabled:
+                raise EndpointDisabled("This endpoint is disabled. Enable it before you send events again.")
+            if event_id is not None:
+                found = await feed.event_of(connection, self._tables, endpoint.reader, event_id)
+                if found is None:
+                    raise EventNotFound("There is no such event, or it is older than 30 days.")
+                return await self._add(connection, endpoint, [found])
+            return await self._replay_since(connection, endpoint, since)
+
+    async def forget_old(self) -> int:
+        """Deletes deliveries whose events are gone, in slices; returns how many."""
+        deliveries = self._tables.deliveries
+        async with self._database.transaction() as connection:
+            old = (
+                select(deliveries.c.tenant, deliveries.c.endpoint_id, deliveries.c.number)
+                .where(deliveries.c.state != "waiting", deliveries.c.attempted_at < func.now() - KEPT_FOR)
+                .limit(_DELETED_AT_ONCE)
+                .subquery()
+            )
+            result = await connection.execute(
+                delete(deliveries).where(
+                    deliveries.c.tenant == old.c.tenant,
+                    deliveries.c.endpoint_id == old.c.endpoint_id,
+                    deliveries.c.number == old.c.number,
+                )
+            )
+            return result.rowcount
+
+    async def _spread_to(self, tenant: str, endpoint_id: str) -> int:
+        async with self._database.transaction() as connection:
+            endpoint = await endpoint_rows.locked(connection, self._tables, tenant, endpoint_id)
+            if endpoint is None or not endpoint.enabled:
+                return 0
+            # Read first: an event that is numbered after this look must not be passed over.
+            last = await feed.last_number(connection, self._tables, tenant)
+            events = await feed.events_behind(
+                connection, self._tables, tenant, endpoint.owner, endpoint.types, endpoint.position, EVENTS_AT_ONCE
+            )
+            await self._add(connection, endpoint, events)
+            if len(events) == EVENTS_AT_ONCE:
+                last = events[-1].number
+            elif events:
+                last = max(last, events[-1].number)
+            await endpoint_rows.change(connection, self._tables, endpoint, position=last)
+        return len(events)
+
+    async def _replay_since(self, connection: AsyncConnection, endpoint: Endpoint, since: datetime | None) -> int:
+        events = self._tables.events
+        conditions = [events.c.tenant == endpoint.tenant, events.c.number <= endpoint.position]
+        if since is not None:
+            conditions.append(events.c.happened_at >= since)
+        if endpoint.owner is not None:
+            conditions.append(events.c.owner == endpoint.owner)
+        if endpoint.types:
+            conditions.append(events.c.type.in_(endpoint.types))
+        rows = select(
+            events.c.tenant,
+            literal(endpoint.endpoint_id).label("endpoint_id"),
+            events.c.number,
+            events.c.event_id,
+            events.c.type,
+            func.now().label("next_attempt_at"),
+        ).where(*conditions)
+        statement = upsert(self._tables.deliveries).from_select(
+            ["tenant", "endpoint_id", "number", "event_id", "type", "next_attempt_at"], rows
+        )
+        result = await connection.execute(self._again(statement))
+        return result.rowcount
+
+    async def _add(self, connection: AsyncConnection, endpoint: Endpoint, events: Sequence[Event]) -> int:
+        if not events:
+            return 0
+        rows = [
+            {
+                "tenant": endpoint.tenant,
+                "endpoint_id": endpoint.endpoint_id,
+                "number": event.number,
+                "event_id": event.event_id,
+                "type": event.type,
+                "next_attempt_at": func.now(),
+            }
+            for event in events
+        ]
+        await connection.execute(self._again(upsert(self._tables.deliveries).values(rows)))
+        return len(rows)
+
+    def _again(self, statement: Any) -> Any:
+        """An event that was delivered or given up before waits again, from its first attempt on."""
+        columns = self._tables.deliveries.c
+        return statement.on_conflict_do_update(
+            index_elements=[columns.tenant, columns.endpoint_id, columns.number],
+            set_={"state": "waiting", "attempts": 0, "next_attempt_at": func.now()},
+        )
+
+
+def delivery_of(row: Row[Any]) -> Delivery:
+    """A delivery out of its row."""
+    return Delivery(
+        tenant=row.tenant,
+        endpoint_id=row.endpoint_id,
+        number=row.number,
+        event_id=row.event_id,
+        type=row.type,
+        state=row.state,
+        attempts=row.attempts,
+        status=row.status,
+        error=row.error,
+        attempted_at=row.attempted_at,
+        next_attempt_at=row.next_attempt_at,
+    )

@@ -1,0 +1,235 @@
+"""What an event is, who sees which, and when a delivery is tried again.
+
+Source of the rules: the contract's section on events; delivery follows Standard Webhooks.
+"""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from shared.callers import Caller, InsufficientScope
+from shared.errors import Conflict, Malformed, NotFound
+
+#: How long a service hands out an event.
+KEPT_FOR: Final = timedelta(days=30)
+#: The pauses after each failed attempt; the tenth failure is the last.
+PAUSES: Final = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 60, 300, 1800, 7200, 21_600, 43_200, 86_400, 86_400)
+)
+#: An endpoint that does nothing but fail for so long is disabled.
+DISABLED_AFTER: Final = timedelta(days=5)
+#: Sent by hand or by the service itself, in every topic.
+OWN_TYPES: Final = ("endpoint.test", "endpoint.disabled")
+#: Endpoints of one client in one topic.
+MOST_ENDPOINTS: Final = 20
+
+DeliveryState = Literal["waiting", "delivered", "failed"]
+
+
+class EndpointNotFound(NotFound):
+    """The caller has no such endpoint."""
+
+    code = "endpoint_not_found"
+
+
+class EventNotFound(NotFound):
+    """The caller sees no such event, or it is older than 30 days."""
+
+    code = "event_not_found"
+
+
+class TooManyEndpoints(Conflict):
+    """The caller has as many endpoints as a client may have."""
+
+    code = "too_many_endpoints"
+
+
+class EndpointDisabled(Conflict):
+    """Nothing is sent to an endpoint that is disabled."""
+
+    code = "endpoint_disabled"
+
+
+class UnknownEventType(Malformed):
+    """The topic has no events of this type."""
+
+    code = "unknown_event_type"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """Something that happened, as a use case records it.
+
+    Args:
+        type: such as `points.held`.
+        data: what callers read; JSON.
+        owner: the vendor, partner or client whose event it is; None for the platform alone.
+        happened_at: None stands for the time at which it is recorded.
+    """
+
+    type: str
+    data: Mapping[str, Any]
+    owner: str | None = None
+    happened_at: datetime | None = None
+    event_id: str = field(default_factory=lambda: f"evt_{secrets.token_hex(12)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event with its place in the order of its tenant and topic."""
+
+    number: int
+    event_id: str
+    type: str
+    owner: str | None
+    happened_at: datetime
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A caller, and what it sees: all events of its tenant, or those of one owner."""
+
+    tenant: str
+    client_id: str
+    owner: str | None
+
+    def sees(self, owner: str | None) -> bool:
+        """Whether an event of this owner is for this reader."""
+        return self.owner is None or self.owner == owner
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Those who may read a topic.
+
+    Args:
+        scopes: any of which lets a caller in.
+        owner: gives the owner whose events the caller sees; None for all of the tenant.
+        kind: lets in clients of this kind, whatever their scopes are.
+    """
+
+    scopes: tuple[str, ...] = ()
+    owner: Callable[[Caller], str] | None = None
+    kind: str | None = None
+
+    def has(self, caller: Caller) -> bool:
+        return not caller.scopes.isdisjoint(self.scopes) or (self.kind is not None and caller.kind == self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A service's part of what happens.
+
+    Args:
+        name: `points`, `redirects`, `links` or `tokens`.
+        types: all types of events that it has.
+        audiences: who may read; the first that a caller belongs to holds, so the widest comes first.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    audiences: tuple[Audience, ...]
+
+    def reader(self, caller: Caller) -> Reader:
+        """What the caller sees.
+
+        Raises:
+            InsufficientScope: the caller is none of those who may read.
+        """
+        for audience in self.audiences:
+            if audience.has(caller):
+                owner = None if audience.owner is None else audience.owner(caller)
+                return Reader(caller.tenant, caller.client_id, owner)
+        scopes = sorted({scope for audience in self.audiences for scope in audience.scopes})
+        raise InsufficientScope(f"This needs the scope {' or '.join(scopes)}.")
+
+    def check_types(self, types: Sequence[str]) -> tuple[str, ...]:
+        """The types in one spelling: sorted, each once.
+
+        Raises:
+            UnknownEventType: names the first that the topic does not have.
+        """
+        for name in types:
+            if name not in self.types and name not in OWN_TYPES:
+                raise UnknownEventType(f"There are no events of the type {name!r} here.", types=list(self.types))
+        return tuple(sorted(set(types)))
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a client wants events to be sent.
+
+    `types` is empty for all types. `failing_since` is None after a delivery that worked.
+    """
+
+    tenant: str
+    endpoint_id: str
+    client_id: str
+    owner: str | None
+    url: str
+    types: tuple[str, ...]
+    description: str
+    enabled: bool
+    disabled_because: str | None
+    position: int
+    failing_since: datetime | None
+    created_at: datetime
+
+    @property
+    def reader(self) -> Reader:
+        """What the endpoint is sent is what its client sees."""
+        return Reader(self.tenant, self.client_id, self.owner)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event on its way to an endpoint."""
+
+    tenant: str
+    endpoint_id: str
+    number: int
+    event_id: str
+    type: str
+    state: DeliveryState
+    attempts: int
+    status: int | None
+    error: str | None
+    attempted_at: datetime | None
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one attempt.
+
+    Args:
+        status: the HTTP status; None when there was no answer.
+        error: why there was none, in a word.
+    """
+
+    status: int | None
+    error: str | None
+    milliseconds: int
+
+    @property
+    def is_delivered(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def is_gone(self) -> bool:
+        """The receiver says that it wants no more (410)."""
+        return self.status == 410
+
+
+def pause_after(attempts: int, jitter: float) -> timedelta | None:
+    """How long to wait after so many attempts that failed; None when that was the last.
+
+    Args:
+        jitter: 0 to 1; lengthens the pause by up to a tenth, so that failed deliveries do not come back all at once.
+    """
+    if attempts > len(PAUSES):
+        return None
+    return PAUSES[attempts - 1] * (1 + jitter / 10)

@@ -1,0 +1,43 @@
+"""Recording events: in the transaction that makes them true, one row for all of them.
+
+The order of a tenant's rows is that of `batch`. Two transactions that change the same thing lock it, so that the later
+one takes its `batch` after the earlier one has committed: events of one transaction id never change places.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.events.domain import NewEvent
+from shared.events.tables import EventTables
+from shared.times import iso
+
+
+async def record(connection: AsyncConnection, tables: EventTables, tenant: str, events: Sequence[NewEvent]) -> None:
+    """Records `events` in the transaction of `connection`."""
+    if events:
+        await connection.execute(insert(tables.outbox).values(tenant=tenant, events=rows_of(events)))
+
+
+def rows_of(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
+    """What a row of the outbox holds of each event."""
+    now = datetime.now(UTC)
+    return [
+        {
+            "id": event.event_id,
+            "type": event.type,
+            "owner": event.owner,
+            "at": iso(event.happened_at or now),
+            "data": dict(event.data),
+        }
+        for event in events
+    ]
+
+
+def json_of(events: Sequence[NewEvent]) -> str:
+    """The same as text, for a statement that goes past SQLAlchemy."""
+    return orjson.dumps(rows_of(events)).decode()

@@ -1,0 +1,103 @@
+"""One attempt to hand an event over, after Standard Webhooks."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import httpx
+import orjson
+from standardwebhooks import Webhook
+
+from shared.errors import Refusal
+from shared.events.destinations import Destinations
+from shared.events.domain import Event, Outcome
+from shared.times import iso
+
+#: A receiver that has not answered by then counts as silent.
+ATTEMPT_SECONDS: Final = 10.0
+#: What is read of an answer's body; nobody looks at it.
+_READ_BYTES: Final = 1024
+
+
+class Sender:
+    """Sends events over the network. One a process.
+
+    Args:
+        transport: handed in by tests.
+        attempt_seconds: the bound on a whole attempt.
+    """
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+    ) -> None:
+        self._destinations = destinations
+        self._attempt_seconds = attempt_seconds
+        self._http = httpx.AsyncClient(
+            transport=transport,
+            timeout=attempt_seconds,
+            # A connection is used once: the next delivery looks at the name's addresses again.
+            limits=httpx.Limits(max_connections=200, max_keepalive_connections=0),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def send(self, url: str, secrets: Sequence[str], event: Event) -> Outcome:
+        """One attempt. Every failure is an outcome; none is raised."""
+        began = time.perf_counter()
+        status, error = None, None
+        try:
+            async with asyncio.timeout(self._attempt_seconds):
+                status = await self._post(url, secrets, event)
+        except TimeoutError:
+            error = "timeout"
+        except Refusal as refusal:
+            error = refusal.stable_code
+        except httpx.HTTPError as trouble:
+            error = type(trouble).__name__
+        except OSError:
+            error = "unknown_host"
+        return Outcome(status, error, round((time.perf_counter() - began) * 1000))
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def _post(self, url: str, secrets: Sequence[str], event: Event) -> int:
+        target = await self._destinations.target(url)
+        body = orjson.dumps(body_of(event)).decode()
+        now = datetime.now(UTC)
+        request = self._http.build_request(
+            "POST",
+            target.url,
+            content=body,
+            headers={
+                "Host": target.authority,
+                "Content-Type": "application/json",
+                "User-Agent": "points-platform-events/1",
+                "webhook-id": event.event_id,
+                "webhook-timestamp": str(int(now.timestamp())),
+                "webhook-signature": " ".join(Webhook(secret).sign(event.event_id, now, body) for secret in secrets),
+            },
+            # The certificate must be of the name, although the connection goes to a number.
+            extensions={"sni_hostname": target.host},
+        )
+        response = await self._http.send(request, stream=True)
+        try:
+            read = 0
+            async for piece in response.aiter_raw():
+                read += len(piece)
+                if read >= _READ_BYTES:
+                    break
+        finally:
+            await response.aclose()
+        return response.status_code
+
+
+def body_of(event: Event) -> dict[str, Any]:
+    """An event as callers and receivers see it."""
+    return {"id": event.event_id, "type": event.type, "timestamp": iso(event.happened_at), "data": dict(event.data)}

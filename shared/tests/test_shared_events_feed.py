@@ -1,0 +1,141 @@
+"""The list of events: whoever follows it misses none and sees none twice, whatever commits late."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+from shared.db import Database
+from shared.errors import Malformed
+from shared.events import outbox
+from shared.events.domain import NewEvent
+from shared.paging import InvalidCursor
+
+from .events_world import TABLES, Receiver, World, build, held, metadata
+
+
+@pytest.fixture(scope="session")
+async def database(shared_url: str) -> AsyncIterator[Database]:
+    database = Database(shared_url, pool_size=20)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def world(database: Database, tenant: str) -> AsyncIterator[World]:
+    receiver = Receiver()
+    events = build(database, receiver)
+    yield World(database, events, receiver, tenant)
+    await events.close()
+
+
+async def test_a_reader_who_follows_misses_none_and_sees_none_twice_while_many_write_and_commit_late(
+    world: World, database: Database
+) -> None:
+    other = build(database, Receiver())
+    writers, each = 8, 15
+    done = asyncio.Event()
+
+    async def write(writer: int) -> None:
+        for turn in range(each):
+            async with database.transaction() as connection:
+                event = NewEvent("points.held", {"writer": writer, "turn": turn}, f"vendor-{writer % 2}")
+                await outbox.record(connection, TABLES, world.tenant, [event])
+                # The later the commit, the more lies behind a number that others have passed.
+                await asyncio.sleep(random.uniform(0, 0.02))  # noqa: S311 — not a secret
+
+    async def number() -> None:
+        feeds = [world.events.feed, other.feed]
+        while not done.is_set():
+            await asyncio.gather(*(feed.number_recorded() for feed in feeds))
+            await asyncio.sleep(0)
+
+    async def follow() -> list[tuple[int, int]]:
+        seen: list[tuple[int, int]] = []
+        after = None
+        while len(seen) < writers * each:
+            page = await world.events.feed.read(world.platform, after=after, types=(), limit=7)
+            after = page.next_after
+            seen += [(event.data["writer"], event.data["turn"]) for event in page.events]
+            await asyncio.sleep(0)
+        # Nothing comes after the last, and nothing comes again.
+        assert (await world.events.feed.read(world.platform, after=after, types=(), limit=7)).events == []
+        return seen
+
+    numbering = asyncio.create_task(number())
+    following = asyncio.create_task(follow())
+    await asyncio.gather(*(write(writer) for writer in range(writers)))
+    async with asyncio.timeout(30):
+        seen = await following
+    done.set()
+    await numbering
+    assert sorted(seen) == [(writer, turn) for writer in range(writers) for turn in range(each)]
+    for writer in range(writers):
+        assert [turn for one, turn in seen if one == writer] == list(range(each))
+    await other.close()
+
+
+async def test_a_transaction_that_stays_open_hides_nothing_of_others(world: World, database: Database) -> None:
+    async with database.transaction() as connection:
+        await outbox.record(connection, TABLES, world.tenant, [held("late")])
+        await world.happen(held("early"))
+        await world.events.feed.number_recorded()
+        page = await world.events.feed.read(world.platform, after=None, types=(), limit=10)
+        assert [event.owner for event in page.events] == ["early"]
+    await world.events.feed.number_recorded()
+    rest = await world.events.feed.read(world.platform, after=page.next_after, types=(), limit=10)
+    assert [event.owner for event in rest.events] == ["late"]
+
+
+async def test_what_was_rolled_back_never_happened(world: World, database: Database) -> None:
+    async def fail() -> None:
+        async with database.transaction() as connection:
+            await outbox.record(connection, TABLES, world.tenant, [held("never")])
+            raise Malformed("no")
+
+    with pytest.raises(Malformed):
+        await fail()
+    await world.events.feed.number_recorded()
+    assert (await world.events.feed.read(world.platform, after=None, types=(), limit=10)).events == []
+
+
+async def test_a_vendor_sees_its_own_events_and_the_platform_all(world: World) -> None:
+    await world.happen(held("a"), held("b"), NewEvent("points.confirmed", {}, None))
+    await world.events.feed.number_recorded()
+
+    async def seen(reader: object, *types: str) -> list[str | None]:
+        page = await world.events.feed.read(reader, after=None, types=types, limit=10)  # type: ignore[arg-type]
+        return [event.owner for event in page.events]
+
+    assert await seen(world.vendor("a")) == ["a"]
+    assert await seen(world.platform) == ["a", "b", None]
+    assert await seen(world.platform, "points.confirmed") == [None]
+    assert await seen(world.vendor("c")) == []
+
+
+async def test_next_after_is_never_null_and_an_event_s_id_leads_on_as_well(world: World) -> None:
+    empty = await world.events.feed.read(world.platform, after=None, types=(), limit=10)
+    assert empty.next_after == "0"
+    await world.happen(held("a"), held("a"))
+    await world.events.feed.number_recorded()
+    page = await world.events.feed.read(world.platform, after=empty.next_after, types=(), limit=1)
+    by_id = await world.events.feed.read(world.platform, after=page.events[0].event_id, types=(), limit=10)
+    by_number = await world.events.feed.read(world.platform, after=page.next_after, types=(), limit=10)
+    assert by_id == by_number
+    assert len(by_id.events) == 1
+
+
+@pytest.mark.parametrize("after", ["", "x", "-1", "1.5", "9" * 19, "٣", "evt_unknown", "1 "])
+async def test_a_made_up_place_is_refused(world: World, after: str) -> None:
+    with pytest.raises(InvalidCursor):
+        await world.events.feed.read(world.platform, after=after, types=(), limit=10)
+
+
+async def test_another_vendor_s_event_leads_nowhere(world: World) -> None:
+    await world.happen(held("a"))
+    await world.events.feed.number_recorded()
+    event = (await world.events.feed.read(world.platform, after=None, types=(), limit=1)).events[0]
+    with pytest.raises(InvalidCursor):
+        await world.events.feed.read(world.vendor("b"), after=event.event_id, types=(), limit=10)
