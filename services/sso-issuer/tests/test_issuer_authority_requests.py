@@ -109,7 +109,7 @@ async def test_a_person_sees_a_page_and_twice_the_same_parameter_is_refused(worl
     page = await _authorize(world, _asked("nobody"), **{"Accept": "text/html", "Accept-Language": "de"})
     assert page.status_code == 400
     assert page.headers["content-type"].startswith("text/html")
-    assert "Das hat nicht geklappt" in page.text
+    assert "Ungültige Anfrage" in page.text
     doubled = [*_asked(client_id).items(), ("redirect_uri", "https://evil.example/")]
     assert _error(await _authorize(world, doubled)) == "invalid_request"
 

@@ -20,6 +20,7 @@ from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
+from shared.web.pages import Pages
 
 from sso_issuer.authority.attempt_limits import AttemptLimits
 from sso_issuer.authority.audit import Audit
@@ -40,7 +41,8 @@ from sso_issuer.redemptions.routes import router as redemptions_router
 from sso_issuer.redemptions.service import Redemptions
 from sso_issuer.redirects.browser import render_refusal
 from sso_issuer.redirects.browser import router as browser_router
-from sso_issuer.redirects.pages import Pages
+from sso_issuer.redirects.pages import PACKAGE as PAGES_PACKAGE
+from sso_issuer.redirects.pages import STATIC_PATH, RedirectPages
 from sso_issuer.redirects.routes import router as redirects_router
 from sso_issuer.redirects.service import Redirects
 from sso_issuer.register_client import RegisterClient
@@ -158,6 +160,8 @@ def create_app(
     authentication = ClientAuthentication(
         database, register, clients, proxies, longest_assertion_seconds=settings.longest_assertion_seconds
     )
+    pages = Pages(PAGES_PACKAGE, settings, proxies, static_path=STATIC_PATH)
+    app.router.routes.append(pages.static.route())
     provide(
         app,
         Callers(register, keys=tenant_keys, public_url=settings.public_url, proxies=proxies),
@@ -168,7 +172,8 @@ def create_app(
         onboarding,
         redirects,
         Redemptions(database, answers, vendors, ledger, public_url=settings.public_url),
-        Pages(),
+        pages,
+        RedirectPages(pages),
         authorities,
         authority,
         ConsentRequests(clients),

@@ -14,6 +14,7 @@ class Session(BaseModel):
     tenant: Tenant
     user_id: str
     allowed_origins: frozenset[str]
+    roles: frozenset[str] = frozenset()
 
 
 class _Profile(BaseModel):

@@ -5,14 +5,15 @@ from datetime import timedelta
 from pydantic import Field, SecretStr, field_validator
 from shared.rate_limits import CountsUrl
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import PORT_MEANING, InternalUrl, ServiceSettings, settings_config
+from shared.settings import PORT_MEANING, InternalUrl, settings_config
+from shared.web.settings import PageSettings
 
 from sso_issuer.authority.domain import LONGEST_ACCESS_TOKEN_SECONDS
 from sso_issuer.keys.domain import PUBLISHED_AHEAD
 
 
-class Settings(ServiceSettings):
-    """The settings of sso-issuer beside those that all services have."""
+class Settings(PageSettings):
+    """The settings of sso-issuer beside those that all services with pages have."""
 
     model_config = settings_config("ISSUER_")
 

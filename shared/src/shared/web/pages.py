@@ -30,7 +30,6 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Vary": "Accept, Accept-Language, Cookie",
-    "X-Content-Type-Options": "nosniff",
 }
 _POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 _OWN_TERMS: Final = "/register/terms"

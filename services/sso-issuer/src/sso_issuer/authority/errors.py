@@ -8,10 +8,11 @@ import orjson
 from shared.dependencies import provided
 from shared.errors import Refusal, TooManyRequests, Unauthenticated, Unavailable, Unexpected
 from shared.problems import headers_of, request_id_of, status_of
+from shared.web.accept import wants_page
+from shared.web.pages import Pages
+from shared.web.refusals import refusal_page
 from starlette.requests import Request
 from starlette.responses import Response
-
-from sso_issuer.redirects.pages import Pages, language_of
 
 #: The codes of RFC 6749 and 7009; whatever else is refused goes by the one that says least.
 _ERRORS: Final = frozenset(
@@ -43,9 +44,8 @@ def oauth_refusal(refusal: Refusal, request: Request) -> Response:
 
     A person whose browser is on its way to the consent gets a page.
     """
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-        language = language_of(request.headers.get("accept-language"))
-        return provided(request.app, Pages).refused(refusal, request_id_of(request), language)
+    if request.method == "GET" and wants_page(request):
+        return refusal_page(provided(request.app, Pages), refusal, request)
     body = {
         "error": error_of(refusal),
         "error_description": description_of(refusal),

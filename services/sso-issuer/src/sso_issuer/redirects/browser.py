@@ -11,12 +11,17 @@ from shared.errors import Refusal, Unauthenticated
 from shared.idempotency import IdempotencyKey
 from shared.identifiers import Identifier
 from shared.problems import problem_response
+from shared.web.accept import wants_json
 from shared.web.addresses import origin_of
+from shared.web.cookies import SESSION
 from shared.web.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of
+from shared.web.pages import Pages
+from shared.web.refusals import page_or_problem
+from shared.web.visitors import Visitor, welcome
 
 from sso_issuer.onboarding_client import OnboardingClient, Session
 from sso_issuer.redirects.domain import Asker
-from sso_issuer.redirects.pages import Pages, language_of, weight_of
+from sso_issuer.redirects.pages import RedirectPages
 from sso_issuer.redirects.routes import answer_of
 from sso_issuer.redirects.schemas import RedirectBody
 from sso_issuer.redirects.service import Redirects
@@ -27,10 +32,8 @@ router = APIRouter(prefix="/sso/v1/redeem", tags=["redirects"])
 
 VendorId = Annotated[Identifier, Path()]
 Onboarding = Annotated[OnboardingClient, needs(OnboardingClient)]
-PagesPart = Annotated[Pages, needs(Pages)]
+PagesPart = Annotated[RedirectPages, needs(RedirectPages)]
 
-SESSION_COOKIE: Final = "session"
-LANGUAGE_COOKIE: Final = "lang"
 _SESSION = re.compile(r"[\x21-\x7e]{1,512}")
 _ALLOWED_METHODS: Final = "GET, POST, OPTIONS"
 _ALLOWED_HEADERS: Final = "Accept, Content-Type, Idempotency-Key, X-Request-Id, traceparent"
@@ -66,7 +69,7 @@ async def redeem(
 ) -> Response:
     async def send(session: Session) -> Response:
         asker = Asker(tenant=session.tenant, client_id=None, request_id=request.state.request_id)
-        if _wants_json(request):
+        if wants_json(request):
             # No client id contains a colon (Basic ends it there): a user's keys and a client's never meet.
             owner = f"user:{session.user_id}"
             answer = await redirects.issue_once(
@@ -77,7 +80,7 @@ async def redeem(
         if redirect.delivery is Delivery.QUERY:
             # Not RedirectResponse: it would spell the vendor's own query anew.
             return Response(status_code=303, headers={"Location": redirect.url})
-        return pages.post(redirect, _language(request))
+        return pages.post(request, redirect)
 
     return await _with_session(request, onboarding, vendor_id, send)
 
@@ -94,7 +97,7 @@ async def ask_to_redeem(
 
     async def ask(session: Session) -> Response:
         vendor = await vendors.find(session.tenant, vendor_id)
-        return pages.ask(vendor_id, vendor.agreement.name, _language(request))
+        return pages.ask(request, vendor_id, vendor.agreement.name)
 
     return await _with_session(request, onboarding, vendor_id, ask)
 
@@ -127,7 +130,7 @@ async def _with_session(
             cors = _cors_headers(request)
         if session is not None:
             response = await use(session)
-        elif _wants_json(request):
+        elif wants_json(request):
             response = _refused(request, NotSignedIn())
         else:
             response = _to_sign_in(request, vendor_id)
@@ -152,8 +155,10 @@ async def _admit(request: Request, onboarding: OnboardingClient) -> tuple[Sessio
     origin = foreign_origin_of(request) if request.method == "POST" else None
     if origin == OPAQUE:
         raise CrossSiteRequest
-    cookie = request.cookies.get(SESSION_COOKIE, "")
+    cookie = provided(request.app, Pages).cookies.read(request, SESSION) or ""
     session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
+    if session is not None:
+        welcome(request, Visitor(session.roles))
     if origin is not None:
         if session is None:
             # Only to say `not signed in` to a front end instead of nothing at all.
@@ -190,30 +195,11 @@ def render_refusal(refusal: Refusal, request: Request) -> Response:
 
 
 def _refused(request: Request, refusal: Refusal) -> Response:
-    if _weight(request, "text/html") > 0 and not _wants_json(request):
-        return provided(request.app, Pages).refused(refusal, request.state.request_id, _language(request))
-    response = problem_response(refusal, request)
+    pages = provided(request.app, Pages)
+    response = page_or_problem(pages, refusal, request)
     if isinstance(refusal, Unauthenticated):
         # The usual challenge names Basic, for which browsers would open a window of their own.
-        response.headers["WWW-Authenticate"] = f'Cookie realm="points platform", cookie-name="{SESSION_COOKIE}"'
+        response.headers["WWW-Authenticate"] = (
+            f'Cookie realm="points platform", cookie-name="{pages.cookies.name(request, SESSION)}"'
+        )
     return response
-
-
-def _wants_json(request: Request) -> bool:
-    """Whether JSON is asked for by name, and not less than a page."""
-    json = _weight(request, "application/json")
-    return json > 0 and json >= _weight(request, "text/html")
-
-
-def _weight(request: Request, media_type: str) -> float:
-    """How much a media type is wanted that `Accept` names; 0 where it does not."""
-    for part in request.headers.get("accept", "").split(","):
-        name, _, parameters = part.partition(";")
-        if name.strip().lower() == media_type:
-            return weight_of(parameters)
-    return 0.0
-
-
-def _language(request: Request) -> str:
-    """What was chosen on the platform's pages, whose cookie comes along; else what the browser asks for."""
-    return language_of(request.cookies.get(LANGUAGE_COOKIE) or request.headers.get("accept-language"))
