@@ -11,6 +11,7 @@ from platform_testing.serving import running
 from shared.errors import Unavailable
 from shared.sealing import Sealer, parse_key_encryption_keys
 from token_service.app import create_app
+from token_service.clock import DatabaseClock
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 
@@ -72,7 +73,7 @@ async def test_keys_that_could_not_be_read_for_long_prove_no_forgery(
     now = [0.0]
     settings = make_settings()
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
-    ring = KeyRing(house.database, sealer, ahead=timedelta(seconds=15), clock=lambda: now[0])
+    ring = KeyRing(house.database, sealer, DatabaseClock(), ahead=timedelta(seconds=15), seconds=lambda: now[0])
     await house.issue()
     await ring.signing_key(tenant)
     await house.app.state.ring.rotate(tenant, immediately=True)

@@ -25,6 +25,7 @@ from starlette.responses import Response
 from token_service.campaigns import pages as campaign_pages
 from token_service.campaigns.routes import router as campaigns_router
 from token_service.campaigns.service import CampaignService
+from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
 from token_service.guesses import Guesses
 from token_service.housekeeping import Housekeeping
@@ -72,7 +73,8 @@ def create_app(
         transport=onboarding_transport,
     )
     tenant_keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
-    ring = KeyRing(database, sealer, ahead=timedelta(seconds=settings.key_ahead_seconds))
+    clock = DatabaseClock()
+    ring = KeyRing(database, sealer, clock, ahead=timedelta(seconds=settings.key_ahead_seconds))
     zones = TimeZones(settings.time_zone, settings.tenant_time_zones)
     answers = Answers(database, idempotent_answers, sealer)
     guesses = Guesses(
@@ -89,7 +91,7 @@ def create_app(
         tally = Tally(database)
         sequences = Sequences(database, ring)
         issuing = Issuing(database, sequences, zones, lanes=settings.lanes, batch_size=settings.batch)
-        verifying = Verifying(database, ring, tally, guesses, lanes=settings.lanes, batch_size=settings.batch)
+        verifying = Verifying(database, ring, tally, guesses, clock, lanes=settings.lanes, batch_size=settings.batch)
         app.state.tally = tally
         app.state.issuing = issuing
         app.state.verifying = verifying
@@ -97,7 +99,7 @@ def create_app(
         app.state.once = Once(answers, issuing, verifying)
         app.state.tokens = TokenService(database, verifying, tally)
         app.state.campaigns = CampaignService(database, tally)
-        app.state.landing = LandingService(database, verifying, app.state.once, tally)
+        app.state.landing = LandingService(database, verifying, app.state.once, tally, clock)
         async with AsyncExitStack() as closing:
             closing.push_async_callback(database.dispose)
             closing.push_async_callback(tenant_keys.aclose)

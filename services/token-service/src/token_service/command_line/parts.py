@@ -10,6 +10,7 @@ from shared.errors import Malformed
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.settings import Mode
 
+from token_service.clock import DatabaseClock
 from token_service.imports.writing import RowWriters
 from token_service.keys import store
 from token_service.keys.ring import KeyRing
@@ -61,7 +62,7 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
     """The parts, and the end of their connections."""
     database = Database.of(settings)
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
-    ring = KeyRing(database, sealer, ahead=timedelta(seconds=settings.key_ahead_seconds))
+    ring = KeyRing(database, sealer, DatabaseClock(), ahead=timedelta(seconds=settings.key_ahead_seconds))
     zones = TimeZones(settings.time_zone, settings.tenant_time_zones)
     writers = RowWriters(database, ring, Sequences(database, ring), zones)
     try:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -18,6 +18,7 @@ from shared.errors import Unavailable
 from shared.sealing import CannotOpen, Sealer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from token_service.clock import DatabaseClock
 from token_service.keys import store
 from token_service.keys.material import TokenKey, new_secret
 from token_service.keys.store import KeyRow
@@ -48,24 +49,27 @@ class KeyRing:
     """One a process.
 
     Args:
+        clock: of the database, which says whether a key's time to sign has come.
         ahead: how long a new key is known before it signs.
-        clock: seconds, monotonic; handed in by tests.
+        seconds: a clock that is never set; handed in by tests.
     """
 
     def __init__(
         self,
         database: Database,
         sealer: Sealer,
+        clock: DatabaseClock,
         *,
         ahead: timedelta,
-        clock: Callable[[], float] = time.monotonic,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._sealer = sealer
         self._ahead = ahead
         self._clock = clock
+        self._seconds = seconds
         self._tenants: dict[str, TenantKeys] = {}
-        self._read_at = clock()
+        self._read_at = seconds()
         self._refreshing = asyncio.Lock()
 
     async def read_token(self, tenant: str, block: bytes) -> tuple[int, Plain] | None:
@@ -101,9 +105,9 @@ class KeyRing:
             found = await self._add_first(tenant)
         if len(found.keys) == 1:
             return found.keys[0]
-        now = datetime.now(UTC)
+        now = self._clock.now()
         for key, row in zip(found.keys, found.rows, strict=True):
-            if row.signs_from <= now:
+            if now is not None and row.signs_from <= now:
                 return key
         return found.keys[-1]
 
@@ -133,9 +137,10 @@ class KeyRing:
             Unavailable: the database cannot be asked.
         """
         async with self._refreshing:
-            began = self._clock()
+            began = self._seconds()
             age = timedelta(seconds=began - self._read_at + _OVERLAP_SECONDS)
             async with self._database.transaction() as connection:
+                self._clock.hear(await store.read_clock(connection))
                 changed = await store.tenants_changed_within(connection, age)
                 rows = {
                     tenant: await store.read_of(connection, tenant) for tenant in changed if tenant in self._tenants
@@ -153,6 +158,7 @@ class KeyRing:
 
     async def _load(self, tenant: str) -> TenantKeys:
         async with self._database.transaction() as connection:
+            self._clock.hear(await store.read_clock(connection))
             rows = await store.read_of(connection, tenant)
         return self._keep(tenant, rows)
 
@@ -185,7 +191,7 @@ class KeyRing:
             raise Unavailable(log=f"key {row.tenant}/{row.number}: {error}") from None
 
     def _is_stale(self) -> bool:
-        return self._clock() - self._read_at > max(self._ahead.total_seconds(), _LEAST_STALE_SECONDS)
+        return self._seconds() - self._read_at > max(self._ahead.total_seconds(), _LEAST_STALE_SECONDS)
 
 
 def _context(tenant: str, number: int) -> str:

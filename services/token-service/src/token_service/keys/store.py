@@ -33,9 +33,15 @@ async def read_of(connection: AsyncConnection, tenant: str) -> list[KeyRow]:
     return [KeyRow(*row) for row in await connection.execute(statement)]
 
 
+async def read_clock(connection: AsyncConnection) -> datetime:
+    """The database's present moment."""
+    now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    return now
+
+
 async def read_clock_and_all(connection: AsyncConnection) -> tuple[datetime, list[KeyRow]]:
     """The database's present moment and every tenant's keys, the newest last."""
-    now = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    now = await read_clock(connection)
     statement = sa.select(*_columns()).order_by(keys.c.tenant, keys.c.number)
     return now, [KeyRow(*row) for row in await connection.execute(statement)]
 

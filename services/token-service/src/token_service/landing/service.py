@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 from shared.db import Database
@@ -13,6 +12,7 @@ from shared.idempotency import Answer, RequestKey
 from token_service.campaigns import store
 from token_service.campaigns.domain import Landing
 from token_service.campaigns.service import LandingNotFound
+from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
 from token_service.tokens.domain import Token
 from token_service.tokens.once import Once
@@ -28,7 +28,7 @@ class LandingService:
     """One a process.
 
     Args:
-        clock: seconds, monotonic; handed in by tests.
+        seconds: a clock that is never set; handed in by tests.
     """
 
     def __init__(
@@ -37,14 +37,16 @@ class LandingService:
         verifying: Verifying,
         once: Once,
         tally: Tally,
+        clock: DatabaseClock,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._verifying = verifying
         self._once = once
         self._tally = tally
         self._clock = clock
+        self._seconds = seconds
         self._tenants: list[str] = []
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
@@ -59,7 +61,7 @@ class LandingService:
         token = await self._verifying.look(tenant, text, visit, count_refusal=is_counted)
         landing = await self._landing_of(token)
         if is_counted:
-            self._tally.opened(token, visit.kind, datetime.now(UTC))
+            self._tally.opened(token, visit.kind, self._clock.about_now())
         return landing
 
     async def go(self, text: str, visit: Visit, visit_id: str | None) -> Answer:
@@ -85,12 +87,12 @@ class LandingService:
         return await self._once.verify(_OWNER, tenant, text, visit, key, shape)
 
     async def _tenants_with_landing(self) -> list[str]:
-        if self._clock() - self._read_at > _REMEMBER_SECONDS:
+        if self._seconds() - self._read_at > _REMEMBER_SECONDS:
             async with self._reading:
-                if self._clock() - self._read_at > _REMEMBER_SECONDS:
+                if self._seconds() - self._read_at > _REMEMBER_SECONDS:
                     async with self._database.transaction() as connection:
                         self._tenants = await store.tenants_with_landing(connection)
-                    self._read_at = self._clock()
+                    self._read_at = self._seconds()
         return self._tenants
 
     async def _landing_of(self, token: Token) -> Landing:

@@ -7,7 +7,7 @@ A use of a token with a quota is written before the answer. Uses of all others a
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn
 
 import asyncpg
@@ -17,6 +17,7 @@ from shared.db import Database
 from shared.errors import Refusal
 from shared.group_commit import GroupCommit
 
+from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
 from token_service.guesses import Guesses
 from token_service.keys.ring import KeyRing
@@ -93,6 +94,7 @@ class Verifying:
         ring: KeyRing,
         tally: Tally,
         guesses: Guesses,
+        clock: DatabaseClock,
         *,
         lanes: int = 2,
         batch_size: int = 256,
@@ -101,6 +103,7 @@ class Verifying:
         self._ring = ring
         self._tally = tally
         self._guesses = guesses
+        self._clock = clock
         self._line = GroupCommit[Question, Token](
             self._answer_line, name="tokens_verify", lanes=lanes, batch_size=batch_size
         )
@@ -169,8 +172,9 @@ class Verifying:
         return token if token.is_limited else replace(token, uses=self._tally.with_unseen(token))
 
     def check_minute(self, question: Question) -> Question:
-        """Raises TokenExpired where the token itself says so."""
-        if has_expired(question.expiry_minute, datetime.now(UTC)):
+        """Raises TokenExpired where the token itself says so, by the time that the database told last."""
+        now = self._clock.now()
+        if now is not None and has_expired(question.expiry_minute, now):
             self._refuse(question.id.tenant, TokenExpired(), question.id, is_counted=question.is_counted)
         return question
 
@@ -186,6 +190,7 @@ class Verifying:
     async def answer_within(self, connection: asyncpg.Connection, questions: Sequence[Question]) -> list[Answered]:
         """Decides, and writes what is used up, within the caller's transaction."""
         now, found = await store.read_tokens(connection, {question.id for question in questions})
+        self._clock.hear(now)
         return await self._decide(connection, questions, now, found, _limited(questions, now, found))
 
     def settle(self, answered: Answered) -> Token | Refusal:
@@ -211,6 +216,7 @@ class Verifying:
     async def _answer_line(self, questions: Sequence[Question]) -> Sequence[Token | Exception]:
         async with self._database.raw_statement() as connection:
             now, found = await store.read_tokens(connection, {question.id for question in questions})
+        self._clock.hear(now)
         limited = _limited(questions, now, found)
         if limited:
             async with self._database.raw_transaction() as connection:
@@ -260,7 +266,7 @@ class Verifying:
     def _refuse(self, tenant: str, refusal: Refusal, token_id: TokenId | None = None, *, is_counted: bool) -> NoReturn:
         if is_counted:
             _refused.labels(refusal.stable_code).inc()
-            self._tally.refused(tenant, refusal.stable_code, datetime.now(UTC), token_id)
+            self._tally.refused(tenant, refusal.stable_code, self._clock.about_now(), token_id)
         raise refusal
 
 
