@@ -1,13 +1,14 @@
 """Who asks too often is told when to come again, wherever the counts are kept, and also while those are away."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import pytest
 from limits.aio.storage import MemoryStorage
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from shared.errors import TooManyRequests
-from shared.rate_limits import Counts, CountsUrl, RateLimit
+from shared.rate_limits import BoundedMemory, Counts, CountsUrl, RateLimit
 
 
 class Away(MemoryStorage):
@@ -54,6 +55,45 @@ async def test_what_is_counted_only_when_it_fails(sliding: bool) -> None:
         await limit.check("erika")
     await limit.forget("erika")
     await limit.check("erika")
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+async def test_names_that_somebody_makes_up_take_bounded_memory(sliding: bool) -> None:
+    memory = BoundedMemory(at_most=1000)
+    limit = RateLimit(Counts(memory), 3, 60, "requests", sliding=sliding)
+    await limit.note("erika")
+    for number in range(20_000):
+        await limit.note(f"made up {number}")
+        if number % 200 == 0:
+            with contextlib.suppress(TooManyRequests):
+                await limit.count("erika")
+    assert await memory.reset() == 1000
+    # Beside the counts it keeps nothing: no lock, no time, no event of a name.
+    assert not memory.locks
+    assert not memory.expirations
+    assert not memory.events
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+async def test_who_is_counted_again_and_again_is_not_forgotten_for_those_who_are_made_up(sliding: bool) -> None:
+    limit = RateLimit(Counts(BoundedMemory(at_most=1000)), 3, 60, "requests", sliding=sliding)
+    for number in range(3):
+        await limit.count("erika")
+        for other in range(900):
+            await limit.note(f"made up {number} {other}")
+    with pytest.raises(TooManyRequests):
+        await limit.count("erika")
+
+
+async def test_a_window_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_000_000.0
+    monkeypatch.setattr("time.time", lambda: now)
+    limit = RateLimit(Counts(), 1, 60, "requests")
+    await limit.count("erika")
+    with pytest.raises(TooManyRequests):
+        await limit.count("erika")
+    now += 60
+    await limit.count("erika")
 
 
 async def test_while_the_shared_counts_are_away_each_replica_counts_by_itself() -> None:

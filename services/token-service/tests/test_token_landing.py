@@ -124,7 +124,8 @@ async def test_a_visitor_who_tries_many_links_is_slowed_down(
         answers = [await opened(strict, flipped(token, bit)) for bit in range(4)]
         assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
         assert int(answers[-1].headers["retry-after"]) >= 1
-        assert (await opened(strict, token)).status_code == 429
+        # Somebody else may come from the same address, and has a link that is good.
+        assert (await opened(strict, token)).status_code == 200
 
 
 async def test_forged_links_ask_no_database(hosted: House) -> None:

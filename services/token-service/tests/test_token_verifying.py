@@ -264,7 +264,7 @@ async def test_bad_signatures_are_slowed_down_and_good_tokens_are_not(
         assert "tokens_bad_signatures_total" in metrics
 
 
-async def test_a_visitor_who_guesses_is_shut_out_and_no_other(
+async def test_a_visitor_who_guesses_is_slowed_down_and_shuts_nobody_out(
     make_settings: MakeSettings, register: FakeRegister, campaign: dict[str, str], tenant: str
 ) -> None:
     app = create_app(make_settings(bad_signatures_per_address=3), register=register)
@@ -274,5 +274,7 @@ async def test_a_visitor_who_guesses_is_shut_out_and_no_other(
         guesser, other = {"address": "203.0.113.7"}, {"address": "2001:db8::1"}
         answers = [await house.verify(flipped(token, bit), guesser) for bit in range(5)]
         assert [answer.status_code for answer in answers] == [403] * 3 + [429] * 2
-        assert refusal(await house.verify(token, guesser)) == (429, "too_many_bad_signatures")
+        # The same address may be that of a whole network, in which others have good links.
+        assert (await house.verify(token, guesser)).status_code == 200
+        assert refusal(await house.verify(flipped(token, 9), other)) == (403, "invalid_signature")
         assert (await house.verify(token, other)).status_code == 200

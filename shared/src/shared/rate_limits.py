@@ -14,6 +14,7 @@ from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRa
 from limits.storage import storage_from_string
 from pydantic import AfterValidator, SecretStr
 
+from shared.bounded import Bounded
 from shared.errors import TooManyRequests
 
 T = TypeVar("T")
@@ -23,6 +24,8 @@ _SCHEMES: Final = ("memory://", "redis://", "rediss://", "valkey://", "valkeys:/
 #: The longest wait for a shared count, and for how long after it the shared counts are not asked (seconds).
 _PATIENCE_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 5.0
+#: Names that one process counts by itself: some 30 MB of them.
+_NAMES: Final = 100_000
 _log = structlog.get_logger("rate_limits")
 
 
@@ -39,6 +42,49 @@ def _is_store_of_counts(value: SecretStr) -> SecretStr:
 CountsUrl = Annotated[SecretStr, AfterValidator(_is_store_of_counts)]
 
 
+class BoundedMemory(MemoryStorage):
+    """Counts in this process, of at most so many names: strangers make names up, and each takes memory.
+
+    The library's own storage grows by every name for as long as the window lasts, and looks all of them through again
+    and again. Here the name that was counted longest ago is forgotten first, and nothing is looked through.
+    """
+
+    def __init__(self, at_most: int = _NAMES) -> None:
+        super().__init__()
+        self._counts: Bounded[str, tuple[int, float]] = Bounded(at_most)
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        count, until = self._present(key) or (0, time.time() + expiry)
+        self._counts.keep(key, (count + amount, until))
+        return count + amount
+
+    async def decr(self, key: str, amount: int = 1) -> int:
+        count, until = self._present(key) or (0, 0.0)
+        if count:
+            self._counts.keep(key, (max(count - amount, 0), until))
+        return max(count - amount, 0)
+
+    async def get(self, key: str) -> int:
+        count, _ = self._present(key) or (0, 0.0)
+        return count
+
+    async def get_expiry(self, key: str) -> float:
+        _, until = self._present(key) or (0, time.time())
+        return until
+
+    async def clear(self, key: str) -> None:
+        self._counts.pop(key)
+
+    async def reset(self) -> int:
+        names = len(self._counts)
+        self._counts.clear()
+        return names
+
+    def _present(self, key: str) -> tuple[int, float] | None:
+        found = self._counts.get(key)
+        return found if found is not None and found[1] > time.time() else None
+
+
 class Counts:
     """A store of counters. While Redis or Valkey does not answer, each replica counts by itself, so that no caller
     waits for it and none is unlimited.
@@ -48,7 +94,7 @@ class Counts:
     """
 
     def __init__(self, storage: Storage | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.own: Storage = MemoryStorage()
+        self.own: Storage = BoundedMemory()
         self.shared = storage or self.own
         self._clock = clock
         self._ask_again_at = 0.0

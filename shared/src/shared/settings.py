@@ -29,6 +29,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared.rate_limits import CountsUrl
+
 IpNetwork = IPv4Network | IPv6Network
 
 #: The mark of every secret that the local platform makes for a demonstration.
@@ -100,6 +102,10 @@ class ServiceSettings(BaseSettings):
     trusted_proxies: Annotated[tuple[IpNetwork, ...], *CommaSeparated] = Field(
         (),
         description="Networks whose `X-Forwarded-For` the service believes: `10.0.0.0/8,127.0.0.1/32`.",
+    )
+    rate_limit_url: CountsUrl = Field(
+        SecretStr("memory://"),
+        description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="The longest body of an ordinary request.")
     shutdown_seconds: int = Field(20, ge=1, description="How long running requests may take to end after SIGTERM.")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from shared.rate_limits import CountsUrl
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import PORT_MEANING, InternalUrl, Mode, ServiceSettings, settings_config
 
@@ -49,10 +48,6 @@ class Settings(ServiceSettings):
     wrong_passwords_window_seconds: int = Field(900, ge=1, description="The window in which wrong passwords count.")
     integration_requests_per_address: int = Field(
         20, ge=1, description="How many integration requests one network may submit in an hour before 429."
-    )
-    rate_limit_url: CountsUrl = Field(
-        SecretStr("memory://"),
-        description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
     )
     partner_maintenance: bool = Field(
         False, description="The maintenance switch: partners, and people whom partners send, get 503."

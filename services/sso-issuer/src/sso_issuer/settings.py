@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
-from shared.rate_limits import CountsUrl
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import PORT_MEANING, InternalUrl, settings_config
 from shared.web.settings import PageSettings
@@ -45,10 +44,6 @@ class Settings(PageSettings):
     )
     refused_codes_per_client: int = Field(
         30, ge=1, description="How many wrong codes one client may bring in a minute before it gets 429."
-    )
-    rate_limit_url: CountsUrl = Field(
-        SecretStr("memory://"),
-        description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
     )
     upkeep_seconds: float = Field(
         30, gt=0, le=3600, description="How often the service looks for keys to rotate and records to forget."

@@ -16,6 +16,7 @@ from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
 from shared.problems import problem_response
+from shared.rate_limits import Counts
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
@@ -78,7 +79,9 @@ def create_app(
     zones = TimeZones(settings.time_zone, settings.tenant_time_zones)
     answers = Answers(database, idempotent_answers, sealer)
     guesses = Guesses(
-        per_credential=settings.bad_signatures_per_credential, per_address=settings.bad_signatures_per_address
+        Counts.at(settings.rate_limit_url),
+        per_credential=settings.bad_signatures_per_credential,
+        per_address=settings.bad_signatures_per_address,
     )
     housekeeping = Housekeeping(
         database, ring, answers, rotate_after=settings.rotate_after, retention=settings.retention

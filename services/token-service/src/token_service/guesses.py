@@ -1,29 +1,28 @@
 """The defence against guessing: only bad signatures cost anything, and whoever makes many is slowed down.
 
-Two budgets of a minute each:
-- by address of the visitor, where it is known (the hosted page, or passed along by a back end): when it is used
-  up, nothing is deciphered for this address any more;
-- by credential: when it is used up, bad signatures are answered with 429; good tokens still pass, since otherwise
-  anybody could close a campaign for everybody by calling its site with made-up links.
+Each bad signature is charged to two budgets of a minute, that of the address it came from and that of the credential.
+When one is used up, bad signatures are answered with 429 until the minute is over. A good token always passes, since
+it is deciphered first: else anybody could shut others out, by made-up links to a campaign's site, or from behind the
+same network address.
 
-In memory and by process: N replicas allow N budgets, which changes nothing in the arithmetic (2⁻⁶⁴ a guess).
+The chance of a guess is 2⁻⁶⁴; the budgets hold back the work, and show an attack.
 """
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable
+import asyncio
 from typing import Final
 
 import structlog
 from prometheus_client import Counter
+from shared.bounded import Bounded
 from shared.errors import TooManyRequests
+from shared.rate_limits import Counts, RateLimit
 
-WINDOW_SECONDS: Final = 60
-#: Addresses and credentials that are remembered; the one charged longest ago is forgotten first.
-_REMEMBERED: Final = 100_000
+_WINDOW_SECONDS: Final = 60
 _log = structlog.get_logger("guesses")
 _bad = Counter("tokens_bad_signatures", "Tokens that no key of the tenant has made. Alarm on a rise.")
-_exhausted = Counter("tokens_guess_budgets_exhausted", "Budgets used up within a minute. Alarm on any.", ["budget"])
+_exhausted = Counter(
+    "tokens_guess_budgets_exhausted", "Bad signatures beyond the budget of a minute. Alarm on any.", ["budget"]
+)
 
 
 class TooManyBadSignatures(TooManyRequests):
@@ -35,58 +34,20 @@ class TooManyBadSignatures(TooManyRequests):
         )
 
 
-class _Budget:
-    """So many charges a key and window; bounded in memory."""
-
-    def __init__(self, name: str, limit: int, clock: Callable[[], float]) -> None:
-        self._name = name
-        self._limit = limit
-        self._clock = clock
-        self._charged: OrderedDict[str, tuple[int, int]] = OrderedDict()
-
-    def charge(self, key: str) -> None:
-        """Raises TooManyBadSignatures when it is used up."""
-        window = int(self._clock() // WINDOW_SECONDS)
-        since, count = self._charged.get(key, (window, 0))
-        count = count + 1 if since == window else 1
-        self._charged[key] = (window, count)
-        self._charged.move_to_end(key)
-        while len(self._charged) > _REMEMBERED:
-            self._charged.popitem(last=False)
-        if count == self._limit + 1:
-            _exhausted.labels(self._name).inc()
-            _log.warning("guess budget used up", budget=self._name, whose=key)
-        if count > self._limit:
-            raise TooManyBadSignatures(self._seconds_left())
-
-    def check(self, key: str) -> None:
-        """Raises TooManyBadSignatures when it is used up."""
-        since, count = self._charged.get(key, (0, 0))
-        if count > self._limit and since == int(self._clock() // WINDOW_SECONDS):
-            raise TooManyBadSignatures(self._seconds_left())
-
-    def _seconds_left(self) -> int:
-        return int(WINDOW_SECONDS - self._clock() % WINDOW_SECONDS) + 1
-
-
 class Guesses:
     """One a process.
 
     Args:
         per_credential, per_address: bad signatures within a minute.
-        clock: seconds; handed in by tests.
     """
 
-    def __init__(self, *, per_credential: int, per_address: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._credentials = _Budget("credential", per_credential, clock)
-        self._addresses = _Budget("address", per_address, clock)
+    def __init__(self, counts: Counts, *, per_credential: int, per_address: int) -> None:
+        self._credentials = RateLimit(counts, per_credential, _WINDOW_SECONDS, "bad-signatures-credential")
+        self._addresses = RateLimit(counts, per_address, _WINDOW_SECONDS, "bad-signatures-address")
+        # An attack is one line in the log and not a million.
+        self._logged: Bounded[tuple[str, str], bool] = Bounded(10_000, seconds=_WINDOW_SECONDS)
 
-    def check(self, visitor: str | None) -> None:
-        """Before a token is deciphered. Raises TooManyBadSignatures when the visitor's budget is used up."""
-        if visitor is not None:
-            self._addresses.check(visitor)
-
-    def charge(self, *, credential: str | None, visitor: str | None, caller: str | None) -> None:
+    async def charge(self, *, credential: str | None, visitor: str | None, caller: str | None) -> None:
         """After a bad signature.
 
         Args:
@@ -99,7 +60,22 @@ class Guesses:
         """
         _bad.inc()
         address = visitor or (f"caller {caller}" if caller is not None else None)
-        if address is not None:
-            self._addresses.charge(address)
-        if credential is not None:
-            self._credentials.charge(credential)
+        waits = await asyncio.gather(
+            self._charge("address", self._addresses, address), self._charge("credential", self._credentials, credential)
+        )
+        if any(waits):
+            raise TooManyBadSignatures(max(waits))
+
+    async def _charge(self, budget: str, limit: RateLimit, name: str | None) -> int:
+        """For how many seconds bad signatures are refused from now on; 0 while the budget lasts."""
+        if name is None:
+            return 0
+        try:
+            await limit.count(name)
+        except TooManyRequests as refusal:
+            _exhausted.labels(budget).inc()
+            if (budget, name) not in self._logged:
+                self._logged.keep((budget, name), True)
+                _log.warning("guess budget used up", budget=budget, whose=name)
+            return refusal.retry_after_seconds or 1
+        return 0

@@ -133,10 +133,9 @@ class Verifying:
         """
         if not is_token(text):
             self._refuse(tenant, MalformedToken(), is_counted=count_refusal)
-        self._guesses.check(visit.visitor)
         read = await self._ring.read_token(tenant, bytes.fromhex(text))
         if read is None:
-            self.charge(visit, tenant)
+            await self.charge(visit, tenant)
             self._refuse(tenant, InvalidSignature(), is_counted=count_refusal)
         number, plain = read
         kind = None if only_look else visit.kind
@@ -150,10 +149,9 @@ class Verifying:
         """
         if not is_token(text):
             raise MalformedToken
-        self._guesses.check(visit.visitor)
         found = await self._ring.identify(tenants, bytes.fromhex(text))
         if found is None:
-            self.charge(visit)
+            await self.charge(visit)
             raise InvalidSignature
         return found[0]
 
@@ -178,10 +176,10 @@ class Verifying:
             self._refuse(question.id.tenant, TokenExpired(), question.id, is_counted=question.is_counted)
         return question
 
-    def charge(self, visit: Visit, tenant: str | None = None) -> None:
+    async def charge(self, visit: Visit, tenant: str | None = None) -> None:
         """After a bad signature. Raises TooManyBadSignatures when the budget is used up."""
         credential = None if visit.client_id is None else f"{tenant}/{visit.client_id}"
-        self._guesses.charge(credential=credential, visitor=visit.visitor, caller=visit.caller)
+        await self._guesses.charge(credential=credential, visitor=visit.visitor, caller=visit.caller)
 
     async def close(self) -> None:
         """Takes no more and finishes what waits."""
