@@ -1,1 +1,1 @@
-"""The system of record of points: what users own, what vendors hold of it, and every entry that changed it."""
+"""The system of record of points: accounts, holds of vendors, and the entries that changed each account."""

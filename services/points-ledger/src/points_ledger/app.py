@@ -59,7 +59,7 @@ def create_app(
             closing.push_async_callback(database.dispose)
             closing.push_async_callback(keys.aclose)
             closing.push_async_callback(onboarding.aclose)
-            # What was accepted is written before the connections go.
+            # Write all accepted commands before the connections close.
             closing.push_async_callback(ledger.close)
             await closing.enter_async_context(
                 chores.running(
@@ -99,7 +99,7 @@ def create_app(
 
 
 def _render(refusal: Refusal, request: Request) -> Response:
-    """EAI keeps the shape of its source document; everything else answers with problem bodies."""
+    """EAI keeps the form of its source document; everything else answers with problem bodies."""
     if request.scope["path"].startswith("/eai/"):
         return failed_response(refusal, request)
     return problem_response(refusal, request)

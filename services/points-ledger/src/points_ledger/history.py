@@ -1,6 +1,6 @@
-"""Reads of what has been: statements, balances of the past, a vendor's transactions page by page.
+"""Reads of the past: statements, past balances, and a vendor's transactions page by page.
 
-Cursors are gap-safe: a page never skips a row that was committed later than its neighbours.
+Cursors are gap-safe: a page never skips a row that commits later than its neighbours.
 """
 
 import base64
@@ -23,7 +23,7 @@ from points_ledger.tables import ONE_OF_A_PAGE, accounts, entries, transactions
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page of transactions ended."""
+    """The end of a page of transactions."""
 
     created_at: datetime
     transaction_id: str
@@ -46,7 +46,7 @@ class Place:
 
 
 def entry_cursor(number: int) -> str:
-    """Where a page of entries ended."""
+    """The end of a page of entries."""
     return _encode(number)
 
 
@@ -61,7 +61,7 @@ def entry_number(cursor: str) -> int:
 async def read_entries(
     connection: AsyncConnection, tenant: str, user_id: str, *, before: int | None, limit: int
 ) -> list[Entry]:
-    """Newest first. Numbers have no gaps and rise in the order of commits, since each is given under a lock."""
+    """Newest first. Numbers have no gaps and rise in the order of commits, since each is assigned under a lock."""
     columns = entries.c
     statement = (
         sa.select(entries)
@@ -76,7 +76,7 @@ async def read_entries(
 
 
 async def read_balance_at(connection: AsyncConnection, tenant: str, user_id: str, at: datetime) -> Balance | None:
-    """As of a past instant; zero before the first entry, None without the account."""
+    """The balance at a past instant: zero before the first entry, None if there is no account."""
     total = (
         sa.select(entries.c.balance)
         .where(entries.c.tenant == tenant, entries.c.user_id == user_id, entries.c.created_at <= at)
@@ -118,7 +118,7 @@ async def read_balance_at(connection: AsyncConnection, tenant: str, user_id: str
 _activity = sa.table(
     "pg_stat_activity", sa.column("xact_start"), sa.column("datname"), sa.column("pid"), schema="pg_catalog"
 )
-#: When the oldest open transaction of the database began; our own one's beginning if it is alone.
+#: The beginning of the oldest open transaction of the database, or of this one if there is no other.
 _HORIZON: Final = sa.select(sa.func.least(sa.func.now(), sa.func.min(_activity.c.xact_start))).where(
     _activity.c.datname == sa.func.current_database(), _activity.c.pid != sa.func.pg_backend_pid()
 )
@@ -134,17 +134,17 @@ async def read_transactions(
     after: Place | None,
     limit: int,
 ) -> list[Transaction]:
-    """Oldest first. Only up to the start of the oldest transaction that is still open in the database.
+    """Oldest first, and only up to the beginning of the oldest open transaction of the database.
 
-    A row's time is taken within its transaction, and so after that one's start: nothing that is committed later
-    can come to stand before what a page has shown.
+    A row's time is taken within its transaction, and so after its beginning. A row that commits later can therefore not
+    appear before the end of a page.
     """
     columns = transactions.c
     moment = sa.func.clock_timestamp()
-    # In a statement of its own, before the one that reads: what is not open any more at this moment, that one sees.
-    # Within one statement, a transaction could be committed after its snapshot and before the look at who is open.
+    # In a separate statement before the read, which then sees every transaction that is no longer open. In one
+    # statement, a transaction could commit after the snapshot and before the list of open transactions is taken.
     horizon: datetime = (await connection.execute(_HORIZON)).scalar_one()
-    # A hold that has run out reads as expired, whether or not that has been written down.
+    # An expired hold reads as expired, whether or not its row says so yet.
     state_now = sa.case(
         (sa.and_(columns.state == State.HELD.value, columns.expires_at <= moment), State.EXPIRED.value),
         else_=columns.state,

@@ -1,4 +1,4 @@
-"""How long vendors' holds last: asked for with every commit, changed hardly ever, and so remembered briefly."""
+"""Hold times of vendors. Every commit needs one and they rarely change, so they are remembered briefly."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ _REMEMBERED: Final = 10_000
 
 
 class HoldTimes:
-    """One a process; another process's change is seen after `REMEMBER_SECONDS`."""
+    """One in a process. It sees another process's change after `REMEMBER_SECONDS`."""
 
     def __init__(self, database: Database, *, default_seconds: int) -> None:
         self._database = database
@@ -24,21 +24,21 @@ class HoldTimes:
         self._asking: dict[tuple[str, str], asyncio.Task[timedelta]] = {}
 
     async def of(self, tenant: str, vendor_id: str) -> timedelta:
-        """The vendor's own, or else the default."""
+        """The vendor's own hold time, or the default."""
         key = (tenant, vendor_id)
         known = self._known.get(key)
         if known is not None and time.monotonic() - known[0] < REMEMBER_SECONDS:
             return known[1]
         asking = self._asking.get(key)
         if asking is None:
-            # Once for all who wait: a thousand commits at once would take all connections with the same question.
+            # One read for all that wait: a thousand commits at once would take all connections for the same question.
             asking = self._asking[key] = asyncio.create_task(self._ask(key))
             asking.add_done_callback(lambda _: self._asking.pop(key, None))
-        # Shielded: one caller that hangs up must not take the answer from the others.
+        # Shielded: if one caller hangs up, the others still get the answer.
         return await asyncio.shield(asking)
 
     async def set(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
-        """For holds from now on; those that are open keep their end."""
+        """Applies to new holds; open ones keep their end."""
         async with self._database.transaction() as connection:
             await queries.set_hold_seconds(connection, tenant, vendor_id, hold_seconds)
         self._remember((tenant, vendor_id), time.monotonic(), timedelta(seconds=hold_seconds))
@@ -50,7 +50,7 @@ class HoldTimes:
         hold = timedelta(seconds=seconds or self._default_seconds)
         known = self._known.get(key)
         if known is not None and known[0] > asked_at:
-            # Set anew while this was on its way.
+            # The hold time was set while this read was under way.
             return known[1]
         self._remember(key, asked_at, hold)
         return hold

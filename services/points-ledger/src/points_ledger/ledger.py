@@ -1,8 +1,8 @@
-"""The one writer of points: commands wait in line, and a lane carries out all that wait in one transaction.
+"""The one writer of points: commands wait in line, and a lane carries out all waiting ones in one transaction.
 
     submit → line → lock accounts → read → decide one by one → write all → COMMIT → answer each
 
-Rules are in `domain`, statements in `store`; what is here is the order of things.
+`domain` has the rules, `store` the statements; this module has the order of the steps.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,16 +23,16 @@ from points_ledger.domain.transactions import Refund, State, Transaction, releas
 from points_ledger.store import AccountKey, AnswerKey, EntryKey, KeptAnswer, TransactionKey
 
 Outcome = Transaction | Entry | Account | Refusal
-#: Turns what was decided into what goes over the wire; `repeated` tells an earlier outcome from a new one.
+#: Turns an outcome into an answer. The flag says whether the outcome repeats an earlier one.
 Shape = Callable[[Outcome, bool], Answer]
 
 
 class LostRace(Unavailable):
-    """Another process wrote the same new row first: a second look finds it."""
+    """Another process inserted the same row first. A retry finds it."""
 
 
 class Order(NamedTuple):
-    """A command, how its outcome is told, and under which idempotency key."""
+    """A command, the function that makes its answer, and its idempotency key."""
 
     command: Command
     shape: Shape
@@ -41,23 +41,23 @@ class Order(NamedTuple):
 
 
 class Ledger:
-    """Carries out commands. One a process."""
+    """Carries out commands. One in a process."""
 
     def __init__(self, database: Database, *, lanes: int = 2, batch_size: int = 256) -> None:
         self._database = database
         self._line = GroupCommit[Order, Answer](self._write, name="ledger", lanes=lanes, batch_size=batch_size)
 
     async def carry_out(self, order: Order) -> Answer:
-        """Answers when the command's effect, or its refusal, is durably written.
+        """Returns when the command's effect, or its refusal, is durably written.
 
         Raises:
             IdempotencyKeyReused: the key came with another request before.
-            Unavailable: nothing was kept (or, as OutcomeUnknown, the answer of the database was lost).
+            Unavailable: nothing was committed. As OutcomeUnknown: the database's answer to COMMIT was lost.
         """
         return await self._line.submit(order)
 
     async def close(self) -> None:
-        """Takes no more and finishes what waits."""
+        """Accepts no more commands and finishes those that wait."""
         await self._line.close()
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Answer | Exception]:
@@ -73,7 +73,7 @@ class Ledger:
 
 
 class _Rows(NamedTuple):
-    """Those that an order is about, by their keys."""
+    """The keys of the rows that an order concerns."""
 
     account: AccountKey
     transaction: TransactionKey | None
@@ -94,7 +94,7 @@ def _rows_of(order: Order) -> _Rows:
 
 @dataclass(slots=True)
 class _Batch:
-    """What a transaction has read, and what becomes of it command by command."""
+    """The rows that a transaction read, and their changes command by command."""
 
     now: datetime
     accounts: dict[AccountKey, Account]
@@ -110,10 +110,10 @@ class _Batch:
     repeated_answers: set[AnswerKey] = field(default_factory=set)
 
     def release_expired(self) -> None:
-        """Gives expired holds back to their accounts, before any command is decided.
+        """Returns the points of expired holds to their accounts, before any command is decided.
 
-        A transaction whose owner is not locked here belongs to a command that names another user; it is only
-        looked at, as what it is by now.
+        If a transaction's owner is not locked here, the command names another user. Then the transaction is only read,
+        in its present state.
         """
         for key, transaction in self.transactions.items():
             owner = AccountKey(transaction.tenant, transaction.user_id)
@@ -128,7 +128,7 @@ class _Batch:
                 self.changed_transactions.add(key)
 
     def carry_out(self, order: Order, rows: _Rows) -> Answer | Exception:
-        """The answer to one command, after all those before it in the batch."""
+        """The answer to one command, which sees the effects of those before it in the batch."""
         if rows.answer is None or order.key is None:
             return self._decide(order, rows)
         kept = self.answers.get(rows.answer)
@@ -160,11 +160,11 @@ class _Batch:
             self.transactions[rows.transaction] = decision.transaction
             (self.new_transactions if found.transaction is None else self.changed_transactions).add(rows.transaction)
         elif rows.transaction is not None and found.transaction is not None:
-            # An answer that only repeats what was found is written too: after a COMMIT that was cut short while it
-            # waited for a synchronous standby the row is visible here, and would be lost with this machine.
+            # A repeat is written too. If a COMMIT was cut short while it waited for a synchronous standby, its row is
+            # visible here and would be lost with this machine.
             self.repeated_transactions.add(rows.transaction)
         if decision.repeated and isinstance(decision.outcome, Entry):
-            # Entries cannot be written again; their account is, as it stands.
+            # Entries cannot be written again, so their account is.
             self.changed_accounts.add(rows.account)
         if decision.entry is not None:
             entry = decision.entry
@@ -178,14 +178,14 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[_Rows]) -> _B
     now, transactions = await store.read_transactions(
         connection,
         {rows.transaction for rows in orders if rows.transaction is not None},
-        # What nothing is held of, nothing can have run out of.
+        # Only accounts with held points can have expired holds.
         [key for key, account in accounts.items() if account.held],
     )
     if any(
         t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts
         for t in transactions.values()
     ):
-        # Only an account can have a transaction that ever asked for points, and there was none to lock.
+        # A transaction with points has an account, yet there was none to lock: it was opened meanwhile.
         raise LostRace(log="an account was opened between two looks")
     entry_keys = {rows.entry for rows in orders if rows.entry is not None}
     answer_keys = {rows.answer for rows in orders if rows.answer is not None}

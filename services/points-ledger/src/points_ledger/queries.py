@@ -15,7 +15,7 @@ from points_ledger.tables import HELD, ONE_TO_SWEEP, accounts, transactions, ven
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """An account as of a moment; what has expired by then is available."""
+    """An account at one moment; points of holds that expired by then are available."""
 
     account: Account
     as_of: datetime
@@ -23,21 +23,21 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class OpenHolds:
-    """Of all tenants together, those included that have run out and wait to be released."""
+    """Open holds of all tenants, with expired ones that are not released yet."""
 
     points: int
-    #: Age of the oldest; 0 without any.
+    #: The age of the oldest, 0 if there is none.
     oldest_seconds: float
 
 
 async def read_clock(connection: AsyncConnection) -> datetime:
-    """The present moment; time is the database's."""
+    """The database's clock."""
     now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
     return now
 
 
 async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -> bool:
-    """Whether it was opened now; False if it was there."""
+    """Whether the account was opened now; False if it existed."""
     statement = (
         postgresql.insert(accounts)
         .values(tenant=tenant, user_id=user_id, available=0, held=0, entries=0, opened_at=sa.func.now())
@@ -46,7 +46,7 @@ async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -
     )
     if (await connection.execute(statement)).first() is not None:
         return True
-    # A lock is a write: as every repeated answer, this one waits for the durability of the first.
+    # A lock is a write: like every repeat, this one waits until the first answer is durable.
     columns = accounts.c
     there = sa.select(columns.user_id).where(columns.tenant == tenant, columns.user_id == user_id)
     await connection.execute(there.with_for_update(key_share=True))
@@ -54,7 +54,7 @@ async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -
 
 
 async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:
-    """One statement, and so one snapshot: the account and its expired holds cannot be of different moments."""
+    """One statement, and so one snapshot of the account and its expired holds."""
     moment = sa.select(sa.func.clock_timestamp().label("now")).cte("moment")
     expired = (
         sa.select(sa.func.coalesce(sa.func.sum(transactions.c.points), 0))
@@ -83,7 +83,7 @@ async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -
 async def read_transaction(
     connection: AsyncConnection, tenant: str, vendor_id: str, transaction_id: str
 ) -> Transaction | None:
-    """As it is at this moment: a hold that has run out reads as expired."""
+    """The transaction at this moment; an expired hold reads as expired."""
     columns = transactions.c
     row = (
         await connection.execute(
@@ -96,7 +96,7 @@ async def read_transaction(
 
 
 async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> dict[tuple[str, str], int]:
-    """(tenant, user_id) of accounts with holds that have run out → how many of the `limit` oldest are theirs."""
+    """Account → how many of the `limit` oldest expired holds belong to it."""
     columns = transactions.c
     due = (
         sa.select(columns.tenant, columns.user_id)
@@ -111,7 +111,7 @@ async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> d
 
 
 async def open_holds(connection: AsyncConnection) -> OpenHolds:
-    """Reads the open holds and nothing else: as many rows as there are of them."""
+    """Reads every row that is held, and no others."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(transactions.c.created_at))
     statement = sa.select(
         sa.func.coalesce(sa.func.sum(transactions.c.points), 0).label("points"),
@@ -138,7 +138,7 @@ async def read_hold_seconds(connection: AsyncConnection, tenant: str, vendor_id:
 
 
 def transaction_columns() -> list[sa.Column[Any]]:
-    """In the order of `Transaction`'s fields."""
+    """The columns in the order of `Transaction`'s fields."""
     return [column for column in transactions.columns if column.name != "touched_at"]
 
 

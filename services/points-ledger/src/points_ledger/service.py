@@ -1,4 +1,4 @@
-"""The use cases of the ledger: what vendors and the platform may ask for, in their words."""
+"""The use cases of the ledger, for vendors and for the platform."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,7 @@ from points_ledger.queries import Balance
 
 @dataclass(frozen=True, slots=True)
 class TransactionsPage:
-    """`next_cursor` is None where nothing follows yet; from `resume_cursor` on a vendor asks again another day."""
+    """`next_cursor` is None if nothing follows yet; a vendor continues another day from `resume_cursor`."""
 
     transactions: list[Transaction]
     next_cursor: str | None
@@ -34,7 +34,7 @@ class TransactionsPage:
 
 
 class PointsService:
-    """One a process. The writing use cases answer when their effect is durable."""
+    """One in a process. A writing use case returns when its effect is durable."""
 
     def __init__(self, database: Database, ledger: Ledger, *, hold_seconds: int) -> None:
         self._database = database
@@ -67,14 +67,14 @@ class PointsService:
         shape: Shape,
         key: RequestKey | None,
     ) -> Answer:
-        """Phase 2: what was held is deducted, or `points` of it and the rest released."""
+        """Phase 2: deducts all held points, or `points` of them and releases the rest."""
         command = Confirm(caller.tenant, caller.vendor, transaction_id, user_id, points)
         return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
 
     async def roll_back_points(
         self, caller: Caller, *, user_id: str, transaction_id: str, shape: Shape, key: RequestKey | None
     ) -> Answer:
-        """Phase 2: what was held is released."""
+        """Phase 2: releases the held points."""
         command = Rollback(caller.tenant, caller.vendor, transaction_id, user_id)
         return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
 
@@ -89,7 +89,7 @@ class PointsService:
         shape: Shape,
         key: RequestKey | None,
     ) -> Answer:
-        """After a confirm: points are given back."""
+        """Gives points back after a confirm."""
         command = Refund(caller.tenant, caller.vendor, transaction_id, user_id, refund_id, points)
         return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
 
@@ -121,7 +121,7 @@ class PointsService:
         shape: Shape,
         key: RequestKey | None,
     ) -> Answer:
-        """Credits (`points` > 0) or debits (`points` < 0) an account, once a reference."""
+        """Credits (`points` > 0) or debits (`points` < 0) an account, once for each reference."""
         command = Post(caller.tenant, user_id, points, reference, reason)
         return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
 
@@ -157,7 +157,7 @@ class PointsService:
             if await queries.read_balance(connection, tenant, user_id) is None:
                 raise InvalidUser("There is no such account.", code="account_not_found")
             found = await history.read_entries(connection, tenant, user_id, before=before, limit=limit)
-        # The first entry of an account has the number 1: nothing can come after it.
+        # Entry number 1 is the oldest of an account, so no page follows it.
         is_last = len(found) < limit or found[-1].number == 1
         return found, None if is_last else history.entry_cursor(found[-1].number)
 
@@ -176,5 +176,5 @@ class PointsService:
         return TransactionsPage(shown, next_cursor=cursor if len(found) > limit else None, resume_cursor=cursor)
 
     async def set_hold_time(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
-        """For holds from now on; those that are open keep their end."""
+        """Applies to new holds; open ones keep their end."""
         await self._hold_times.set(tenant, vendor_id, hold_seconds)

@@ -1,7 +1,7 @@
 """Every SQL statement of the ledger. Connection first; returns domain types.
 
-The hot statements take whole batches as JSON and run on asyncpg's own connection. Locks are always
-taken on accounts first, in the order of (tenant, user_id), so that no two batches can deadlock.
+The hot statements take whole batches as JSON and run on a plain asyncpg connection. They lock accounts first, in the
+order of (tenant, user_id), so that two batches cannot deadlock.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,12 +59,12 @@ SELECT a.tenant, a.user_id, a.available, a.held, a.entries
    FOR NO KEY UPDATE OF a
 """
 
-# After the locks, and in a statement of its own: it sees all that earlier holders of the locks have committed, and
-# the clock that decides over expiry is read when nobody else can touch these accounts any more. A row that is named and
-# has expired as well comes twice, as the same.
+# A separate statement after the locks: it sees everything that earlier holders of the locks committed, and it reads the
+# clock that decides expiry when nobody else can change these accounts. A row that is both named and expired comes
+# twice.
 #
-# LATERAL with OFFSET: each row asked for is looked up by its index. Left to itself, and as long as it has no
-# statistics of a young table, the planner reads all holds of all accounts instead, and goes on with that plan.
+# LATERAL with OFFSET makes PostgreSQL look up each row by its index. Otherwise, without statistics of a young table,
+# the planner reads all holds of all accounts and keeps that plan.
 _READ_TRANSACTIONS = f"""
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT moment.now, found.*
@@ -102,8 +102,8 @@ SELECT tenant, client_id, key, fingerprint, answer
  WHERE created_at >= now() - interval '24 hours'
 """
 
-# All that a batch changes, in one statement: each one more would cost as much as deciding over ten commands. None of
-# the four looks at what another writes, and the rows of accounts and transactions are locked or new.
+# All changes of a batch in one statement: each further one would cost as much as ten decisions. None of the four parts
+# reads what another writes, and the rows of accounts and transactions are locked or new.
 _WRITE_CHANGES = """
 WITH kept_accounts AS (
   UPDATE points_ledger.accounts a
@@ -146,7 +146,7 @@ UPDATE points_ledger.transactions t
  WHERE t.tenant = free.tenant AND t.vendor_id = free.vendor_id AND t.transaction_id = free.transaction_id
 """
 
-# An answer past its 24 h gives way to the new one; a younger one of another batch makes the count fall short.
+# An answer older than 24 h is replaced. A younger one, written by another batch, makes the count too small.
 _WRITE_ANSWERS = """
 INSERT INTO points_ledger.idempotent_answers AS kept (tenant, client_id, key, fingerprint, answer)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[]) ORDER BY 1, 2, 3
@@ -155,8 +155,7 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[
  WHERE kept.created_at < now() - interval '24 hours'
 """
 
-# Writes the row as it is: the replay then waits for the same durability as the first answer did. It waits for no
-# other batch, as above.
+# Writes the row unchanged, so that the replay waits until the first answer is durable. It waits for no other batch.
 _TOUCH_ANSWERS = """
 UPDATE points_ledger.idempotent_answers kept
    SET fingerprint = kept.fingerprint
@@ -177,7 +176,7 @@ async def lock_accounts(connection: asyncpg.Connection, keys: Iterable[AccountKe
 async def read_transactions(
     connection: asyncpg.Connection, keys: Iterable[TransactionKey], owners: Iterable[AccountKey]
 ) -> tuple[datetime, dict[TransactionKey, Transaction]]:
-    """The database's present moment, the transactions named, and those of `owners` whose hold has run out."""
+    """The database's clock, the named transactions, and the expired holds of `owners`."""
     rows = await connection.fetch(_READ_TRANSACTIONS, _rows(keys), _rows(owners))
     found = (_transaction(row[1:]) for row in map(tuple, rows) if row[1] is not None)
     return rows[0][0], {_key_of(t): t for t in found}
@@ -204,8 +203,8 @@ async def write_changes(
     changed_transactions: Sequence[Transaction],
     new_entries: Sequence[Entry],
 ) -> None:
-    """Raises asyncpg.UniqueViolationError when another batch was faster with one of the new rows."""
-    # Two batches with the same new ids wait for each other in one order only.
+    """Raises asyncpg.UniqueViolationError if another batch inserted one of the new rows first."""
+    # Sorted, so that two batches with the same new ids cannot deadlock.
     await connection.execute(
         _WRITE_CHANGES,
         _rows(accounts),
@@ -220,7 +219,7 @@ async def touch_transactions(connection: asyncpg.Connection, keys: Iterable[Tran
 
 
 async def write_answers(connection: asyncpg.Connection, answers: Mapping[AnswerKey, KeptAnswer]) -> bool:
-    """False when another batch was faster with one of the keys."""
+    """False if another batch stored an answer for one of the keys first."""
     rows = [(*key, *kept) for key, kept in answers.items()]
     columns = (list(column) for column in zip(*rows, strict=True))
     status: str = await connection.execute(_WRITE_ANSWERS, *columns)
@@ -232,15 +231,15 @@ async def touch_answers(connection: asyncpg.Connection, keys: Iterable[AnswerKey
 
 
 def _rows(found: Iterable[Any]) -> str:
-    """Named tuples, whose fields are called as the columns, for `json_to_recordset`: a parameter for a table.
+    """JSON for `json_to_recordset`, from named tuples whose fields are named like the columns.
 
-    An array for each column took the driver twice as long.
+    One array for each column took the driver twice as long.
     """
     return orjson.dumps([row._asdict() for row in found]).decode()
 
 
 def _changes(transactions: Iterable[Transaction]) -> str:
-    """The same for what of a transaction can change, and its key."""
+    """The same for a transaction's key and the columns that can change."""
     return orjson.dumps(
         [
             {

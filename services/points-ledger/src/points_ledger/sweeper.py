@@ -1,4 +1,4 @@
-"""Tidies up after holds that have run out. Nothing depends on it: expiry is decided at the moment of use."""
+"""Tidies up expired holds. Nothing depends on it: expiry is decided at the moment of use."""
 
 import asyncio
 from typing import Final
@@ -21,7 +21,7 @@ _swept = Counter("ledger_swept_accounts", "Accounts in which the sweeper release
 
 
 async def sweep(database: Database, ledger: Ledger) -> int:
-    """Releases holds that have run out; returns how many it found. Several replicas may do so at once."""
+    """Releases expired holds and returns their number. Several replicas may sweep at once."""
     async with database.transaction() as connection:
         holds = await queries.open_holds(connection)
         due = await queries.users_with_expired_holds(connection, SLICE)

@@ -1,4 +1,5 @@
-"""Columns and what the database itself refuses. The tenant leads every key, so that tenants can be moved apart."""
+"""Tables and the constraints that the database enforces. The tenant leads every key, so that tenants can be moved
+apart."""
 
 from typing import Final
 
@@ -25,11 +26,11 @@ def _time(name: str, *, nullable: bool = True) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 
-# What every row fulfils, and only one query says: its index is then for that query alone. While a table is young the
-# planner has no statistics, finds all indexes equally good, and would look a transaction up among all of its vendor's.
+# A condition that every row meets and only one query states, so that only that query can use the index. Without
+# statistics of a young table, the planner finds all indexes equally good and would read all transactions of a vendor.
 ONE_OF_A_PAGE: Final = sa.text("created_at > '-infinity'")
 ONE_TO_SWEEP: Final = sa.text("state = 'held' AND points > 0")
-# As a text, in queries too: with a parameter in its place, a plan that is kept cannot use an index of held rows alone.
+# A literal, also in queries: with a parameter instead, a cached plan cannot use a partial index.
 HELD: Final = sa.text("state = 'held'")
 
 accounts = sa.Table(
@@ -73,7 +74,7 @@ transactions = sa.Table(
     sa.CheckConstraint("refunded BETWEEN 0 AND deducted", name="refunded"),
     sa.CheckConstraint("(state = 'held') = (ended_at IS NULL)", name="ended"),
     sa.CheckConstraint("(state IN ('rejected', 'cancelled')) = (expires_at IS NULL)", name="expires"),
-    # Finds the holds of an account that have run out.
+    # Finds the expired holds of an account.
     sa.Index(
         "transactions_held_by_user_idx",
         "tenant",
@@ -90,7 +91,7 @@ transactions = sa.Table(
         "transaction_id",
         postgresql_where=ONE_OF_A_PAGE,
     ),
-    # Holds of all accounts that have run out, for the sweeper.
+    # Finds expired holds of all accounts, for the sweeper.
     sa.Index("transactions_held_by_expiry_idx", "expires_at", postgresql_where=ONE_TO_SWEEP),
 )
 

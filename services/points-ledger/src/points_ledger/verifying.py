@@ -1,6 +1,6 @@
 """`python -m points_ledger verify`: recomputes every balance from the entries and holds, while the service runs.
 
-Everything is read in one snapshot, so that nothing that happens meanwhile can look like a difference.
+It reads one snapshot, so that concurrent writes cannot look like a difference.
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ _DIFFERENCES = sa.text(
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How much was looked at, and the first account that differs, in words."""
+    """How many rows were checked, and a description of the first account that differs."""
 
     accounts: int
     entries: int
@@ -65,7 +65,7 @@ class Verified:
 
 
 async def verify(database_url: str) -> Verified:
-    """Looks at everything once; takes as long as reading it does, and locks nothing."""
+    """Reads everything once and locks nothing."""
     engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
     try:
         async with engine.connect() as connection:

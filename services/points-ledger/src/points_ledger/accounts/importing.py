@@ -1,7 +1,7 @@
-"""`POST /v1/credits/import`: a file of credits, answered line by line, in constant memory.
+"""`POST /v1/credits/import`: a stream of credits, answered line by line, in constant memory.
 
-A line is a credit like any other: the same reference again changes nothing, so an import that was cut short is
-simply sent again.
+A line is a credit like any other: the same reference again changes nothing, so a caller simply repeats an import that
+broke off.
 """
 
 import asyncio
@@ -23,20 +23,20 @@ from points_ledger.domain.accounts import Entry
 from points_ledger.ledger import Outcome
 from points_ledger.service import PointsService
 
-#: Credits that wait to be written at the same time; enough to fill the batches of the line.
+#: How many credits may wait at the same time; enough to fill the batches of the line.
 _AHEAD: Final = 512
 
 
 class CreditLine(PostBody):
-    """One line: a credit and whose it is."""
+    """One line: a credit and its account."""
 
     user_id: Identifier
 
 
 async def import_credits(service: PointsService, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """One outcome for each line that is not empty, in the order of the lines.
+    """The outcome of each line that is not empty, in the order of the lines.
 
-    Of two lines with the same account and reference the first is booked, and the second repeats it or differs.
+    If two lines have the same account and reference, the first is booked; the second repeats it or is refused.
     """
     under_way: deque[asyncio.Task[bytes]] = deque()
     named: dict[tuple[str, str], asyncio.Task[bytes]] = {}
@@ -62,7 +62,7 @@ def _begin(
     line: bytes,
     named: dict[tuple[str, str], asyncio.Task[bytes]],
 ) -> asyncio.Task[bytes]:
-    """Begins with a line, behind the one under way with the same account and reference, which `named` tells."""
+    """Begins a line. If one with the same account and reference is under way (`named`), it waits for that."""
     try:
         body = CreditLine.model_validate_json(line)
     except ValidationError as error:

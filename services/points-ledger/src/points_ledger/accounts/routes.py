@@ -34,7 +34,7 @@ internal = APIRouter(prefix="/internal", include_in_schema=False)
 async def open_account(
     request: Request, response: Response, user_id: Identifier, caller: Caller = require(ADMIN)
 ) -> schemas.BalanceBody:
-    """201 when it is new, 200 when it was there."""
+    """201 if the account is new, 200 if it existed."""
     balance, opened = await _service(request).open_account(caller.tenant, user_id)
     response.status_code = 201 if opened else 200
     return schemas.BalanceBody.of(balance)
@@ -44,7 +44,7 @@ async def open_account(
 async def balance(
     request: Request, user_id: Identifier, at: Instant | None = None, caller: Caller = require(*READ)
 ) -> schemas.BalanceBody:
-    """What may be spent, what is held for vendors, and their sum: at this moment, or at a past one (`at`)."""
+    """Available and held points and their sum, now or at a past instant (`at`)."""
     if at is not None:
         return schemas.BalanceBody.of(await _service(request).balance_at(caller.tenant, user_id, at))
     return schemas.BalanceBody.of(await _service(request).balance_of(caller.tenant, user_id))
@@ -77,7 +77,7 @@ async def credit(
     key: IdempotencyKey,
     caller: Caller = require(ADMIN),
 ) -> Response:
-    """Again with the same reference: the same entry; with other points: refused."""
+    """The same reference again gives the same entry; with other points it is refused."""
     return await _post(request, user_id, body, body.points, key, caller)
 
 
@@ -95,7 +95,7 @@ async def debit(
     key: IdempotencyKey,
     caller: Caller = require(ADMIN),
 ) -> Response:
-    """Refused with `insufficient_points` where less is available; held points cannot be taken."""
+    """Refused with `insufficient_points` if fewer points are available; a debit takes no held points."""
     return await _post(request, user_id, body, -body.points, key, caller)
 
 
@@ -108,7 +108,7 @@ async def debit(
     responses={200: {"description": "One outcome for each line", "content": {NDJSON: {"schema": {"type": "string"}}}}},
 )
 async def import_credits(request: Request, caller: Caller = require(ADMIN)) -> LinesResponse:
-    """Lines of `{user_id, points, reference, reason}`, of any number; each is answered by a line of its own."""
+    """Any number of lines `{user_id, points, reference, reason}`; each gets a line as its answer."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in NDJSON_TYPES:
         raise UnsupportedMediaType(f"The body must be {NDJSON}.")
     outcomes = importing.import_credits(_service(request), caller, request.stream())
@@ -119,7 +119,7 @@ async def import_credits(request: Request, caller: Caller = require(ADMIN)) -> L
 async def set_hold_time(
     request: Request, vendor_id: Identifier, body: schemas.HoldTimeBody, caller: Caller = require(ADMIN)
 ) -> schemas.HoldTimeBody:
-    """For holds from now on."""
+    """Applies to new holds; open ones keep their end."""
     await _service(request).set_hold_time(caller.tenant, vendor_id, body.hold_seconds)
     return body
 

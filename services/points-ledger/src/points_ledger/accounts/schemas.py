@@ -1,4 +1,4 @@
-"""What goes over the wire between the platform and the ledger."""
+"""Bodies between the platform's back ends and the ledger."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from points_ledger.queries import Balance
 
 
 class PostBody(BaseModel):
-    """A credit or a debit; `reference` makes it unrepeatable within the account and the kind."""
+    """A credit or a debit. A `reference` can be used once for each account and kind."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -53,7 +53,7 @@ class HoldTimeBody(BaseModel):
 
 
 class EntryBody(BaseModel):
-    """A line of a statement; `points` signed, `balance` the total after it."""
+    """A line of a statement; `points` are signed, `balance` is the total after it."""
 
     user_id: str
     number: int
@@ -76,7 +76,7 @@ class StatementQuery(BaseModel):
 
 
 class StatementBody(BaseModel):
-    """Newest first; `next_cursor` leads to the page after this one, null on the last."""
+    """Newest first. `next_cursor` leads to the next page and is null on the last one."""
 
     entries: list[EntryBody]
     next_cursor: str | None
@@ -90,7 +90,7 @@ def entry_body(entry: Entry) -> dict[str, Any]:
         "points": entry.points,
         "balance": entry.balance,
         "vendor_id": entry.source or None,
-        # A refund's is made of two, kept apart by a character that neither can contain.
+        # A refund's reference joins transaction id and refund id by a character that neither can contain.
         "reference": entry.reference.replace("\x1f", "/"),
         "reason": entry.reason,
         "created_at": iso(entry.created_at),

@@ -1,1 +1,1 @@
-"""What is true of points, whatever they are stored in: standard library and refusals only."""
+"""The rules of points, independent of storage: they import the standard library and refusals only."""

@@ -1,4 +1,4 @@
-"""Accounts and the entries that add up to them: what the platform's credits and debits do."""
+"""Accounts and their entries: the rules of credits and debits."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 from shared.errors import Conflict, Malformed, NotFound, Refusal
 
-#: What JSON numbers carry without loss everywhere (2^53 - 1); no operation and no balance goes beyond.
+#: The largest number that JSON carries exactly everywhere (2^53 - 1), and the largest operation and balance.
 MAX_POINTS = 9_007_199_254_740_991
 
 
 class Kind(StrEnum):
-    """Of an entry: what changed the total of an account."""
+    """The kind of an entry: what changed the total of an account."""
 
     CREDIT = "credit"
     DEBIT = "debit"
@@ -24,7 +24,7 @@ class InvalidUser(NotFound):
 
 
 class InsufficientPoints(Malformed):
-    """400, as the source document has it."""
+    """A refusal with status 400, as the source document says."""
 
     code = "insufficient_points"
 
@@ -38,7 +38,7 @@ class BalanceLimit(Conflict):
 
 
 class Account(NamedTuple):
-    """`available` may be spent, `held` is promised to vendors; their sum is what the entries add up to."""
+    """`available` points may be spent, `held` ones are set aside for vendors; the entries add up to both."""
 
     tenant: str
     user_id: str
@@ -51,7 +51,7 @@ class Account(NamedTuple):
         return self.available + self.held
 
     def with_more(self, *, available: int = 0, held: int = 0, entries: int = 0) -> "Account":
-        """The same with so many more of each, or fewer where they are negative."""
+        """The account after adding both numbers, which may be negative."""
         return Account(self.tenant, self.user_id, self.available + available, self.held + held, self.entries + entries)
 
 
@@ -89,14 +89,14 @@ class Post(NamedTuple):
 
 
 class Expire(NamedTuple):
-    """Nothing but a look at the account: what has run out there is released."""
+    """Releases the expired holds of an account and changes nothing else."""
 
     tenant: str
     user_id: str
 
 
 def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account, Entry] | Refusal:
-    """The account with the credit or debit in it, or why not."""
+    """The account after the credit or debit with its entry, or the refusal."""
     if account.available + command.points < 0:
         return InsufficientPoints("insufficient points")
     if account.total + command.points > MAX_POINTS:
@@ -108,7 +108,7 @@ def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account
 def enter(
     account: Account, kind: Kind, points: int, source: str, reference: str, reason: str, now: datetime
 ) -> tuple[Account, Entry]:
-    """The account with one entry more; its balance is the account's total with the change already in it."""
+    """Adds an entry to an account that has the change already; the entry's balance is the account's total."""
     account = account.with_more(entries=1)
     entry = Entry(
         account.tenant, account.user_id, account.entries, kind, points, account.total, source, reference, reason, now

@@ -1,8 +1,8 @@
-"""The rules of points: pure decisions over what was read under lock. No I/O, no clock of its own.
+"""The rules of points: pure decisions on rows that were read under lock. No I/O and no clock.
 
-Source of the state machine: the integration document for rewards vendors (two-phase commit with rollback) and
-the state table of the contract; every cell of that table is one line in `_decide_commit`, `_decide_confirm`,
-`_decide_rollback` or `_decide_refund`.
+The state machine comes from the integration document for rewards vendors (two-phase commit with rollback) and the state
+table of the contract. Every cell of that table is one line in `_decide_commit`, `_decide_confirm`, `_decide_rollback`
+or `_decide_refund`.
 """
 
 from datetime import datetime
@@ -47,7 +47,7 @@ Command = TransactionCommand | Post | Expire
 
 
 class Found(NamedTuple):
-    """What a command is decided on: all of it read under the account's lock, expired holds released."""
+    """The rows that a command is decided on, read under the account's lock, with expired holds released."""
 
     account: Account | None
     transaction: Transaction | None = None
@@ -55,7 +55,7 @@ class Found(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What follows: the new rows (None = as found) and what the caller is told."""
+    """The outcome for the caller, and the new rows; None means unchanged."""
 
     outcome: Transaction | Entry | Account | Refusal
     account: Account | None = None
@@ -66,7 +66,7 @@ class Decision(NamedTuple):
 
 
 def decide(command: Command, found: Found, now: datetime) -> Decision:
-    """What becomes of one command. The account's expired holds must have been released before."""
+    """Decides one command. The caller must have released the account's expired holds."""
     match command:
         case Commit():
             return _decide_commit(command, found, now)
@@ -102,7 +102,7 @@ def _decide_commit(command: Commit, found: Found, now: datetime) -> Decision:
         case State.EXPIRED:
             return Decision(HoldExpired("the hold of this transaction has expired", **_present(transaction)))
         case State.REJECTED:
-            # Final, even after a top-up: a late duplicate must never hold points after the shop has said no.
+            # Final, even after a top-up: a late duplicate must never hold points after the shop said no.
             return Decision(InsufficientPoints("insufficient points", **_present(transaction)))
         case State.ROLLED_BACK | State.CANCELLED:
             return Decision(TransactionRolledBack("the transaction was rolled back", **_present(transaction)))
@@ -176,7 +176,7 @@ def _deduct(command: Confirm, transaction: Transaction, account: Account | None,
 def _decide_rollback(command: Rollback, found: Found, now: datetime) -> Decision:
     transaction = found.transaction
     if transaction is None:
-        # Remembered, so that the commit which this rollback has overtaken cannot strand points when it arrives.
+        # The id is remembered, so that the commit which this rollback overtook holds no points when it arrives.
         cancelled = Transaction(
             tenant=command.tenant,
             vendor_id=command.vendor_id,
@@ -250,7 +250,7 @@ def _decide_post(command: Post, found: Found, now: datetime) -> Decision:
 
 
 def _owner(account: Account | None) -> Account:
-    """Points are only ever held of an account that exists; anything else is a fault of ours, not of the caller."""
+    """The account of a hold always exists; a missing one is a programming error."""
     if account is None:
         raise LookupError("a transaction with points has no account")
     return account

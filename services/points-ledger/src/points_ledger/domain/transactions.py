@@ -1,4 +1,4 @@
-"""A vendor's transaction: its states, what may be asked of it, and why that may be refused."""
+"""A vendor's transaction: its states, commands and refusals."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,7 +10,7 @@ from points_ledger.domain.accounts import Account, Kind
 
 
 class State(StrEnum):
-    """Of a vendor's transaction. Only `held` ever changes."""
+    """The state of a vendor's transaction. Only `held` can change."""
 
     HELD = "held"
     CONFIRMED = "confirmed"
@@ -57,7 +57,7 @@ class RefundTooLarge(Conflict):
 
 
 class Transaction(NamedTuple):
-    """One redemption at one vendor. `expires_at` and `ended_at` as the state has them."""
+    """One redemption at one vendor. The state decides whether `expires_at` and `ended_at` are set."""
 
     tenant: str
     vendor_id: str
@@ -73,7 +73,7 @@ class Transaction(NamedTuple):
     ended_at: datetime | None
 
     def as_of(self, now: datetime) -> "Transaction":
-        """The same, expired if its time has run out: whether or not anybody has written that down yet."""
+        """The transaction at `now`: expired if its hold has ended, whether or not a row says so yet."""
         if self.state is State.HELD and self.expires_at is not None and self.expires_at <= now:
             return self._replace(state=State.EXPIRED, ended_at=self.expires_at)
         return self
@@ -92,7 +92,7 @@ class Commit(NamedTuple):
 
 
 class Confirm(NamedTuple):
-    """Phase 2: deduct what is held, or `points` of it and release the rest."""
+    """Phase 2: deduct all held points, or only `points` of them and release the rest."""
 
     tenant: str
     vendor_id: str
@@ -102,7 +102,7 @@ class Confirm(NamedTuple):
 
 
 class Rollback(NamedTuple):
-    """Phase 2: release what is held."""
+    """Phase 2: release the held points."""
 
     tenant: str
     vendor_id: str
@@ -130,7 +130,7 @@ class Refund(NamedTuple):
 
     @property
     def reference(self) -> str:
-        # A transaction id cannot hold a control character, so no two pairs read alike.
+        # A transaction id contains no control character, so different pairs give different texts.
         return f"{self.transaction_id}\x1f{self.refund_id}"
 
 
@@ -138,7 +138,7 @@ TransactionCommand = Commit | Confirm | Rollback | Refund
 
 
 def release_expired(account: Account, hold: Transaction, now: datetime) -> tuple[Account, Transaction]:
-    """Gives the points of a hold that has run out back to its account; both unchanged if it has not."""
+    """Returns the points of an expired hold to its account. If the hold is not expired, both stay unchanged."""
     seen = hold.as_of(now)
     if hold.state is not State.HELD or seen.state is State.HELD:
         return account, hold

@@ -37,7 +37,8 @@ async def list_transactions(
     page: Annotated[schemas.TransactionsQuery, Query()],
     caller: Caller = require(SCOPE),
 ) -> JSONResponse:
-    """For reconciliation: oldest first. `next_cursor` leads on until it is null; `resume_cursor` is for another day."""
+    """For reconciliation, oldest first. Follow `next_cursor` until it is null; continue another day from
+    `resume_cursor`."""
     service: PointsService = request.app.state.service
     found = await service.transactions_of(
         caller, state=page.state, since=page.since, cursor=page.cursor, limit=page.limit
@@ -54,7 +55,7 @@ async def list_transactions(
 
 @router.get("/{transactionid:path}", summary="Where a transaction stands")
 async def find_transaction(request: Request, transactionid: str, caller: Caller = require(SCOPE)) -> JSONResponse:
-    """For a vendor that has lost an answer: state, points and every time stamp."""
+    """State, points and every time stamp, for a vendor that lost an answer."""
     if not is_identifier(transactionid):
         raise Malformed(f"a transactionid has 1 to {MAX_IDENTIFIER_CHARACTERS} printable characters")
     service: PointsService = request.app.state.service
@@ -73,7 +74,7 @@ async def change_points(request: Request, body: bytes) -> Answer:
     key = header_of(scope, b"idempotency-key")
     request_key = None
     if key is not None:
-        # By the operation's name, not by the query: ?commit, ?commit= and ?commit=1 are the same request.
+        # The fingerprint uses the operation's name, since ?commit, ?commit= and ?commit=1 are the same request.
         request_key = RequestKey(parse_key(key), fingerprint_of("POST", PATH, name.encode(), body))
     return await OPERATIONS[name](_Call(scope["app"].state.service, caller, body, request_key))
 

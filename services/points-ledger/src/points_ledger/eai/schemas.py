@@ -1,6 +1,6 @@
-"""What goes over the wire between a vendor and the ledger; names as in the source document.
+"""Bodies between vendors and the ledger, with the names of the source document.
 
-The document spells its fields in lower case; the camel spelling, in which vendors also write them, is taken too.
+The document spells fields in lower case. The ledger accepts camel case too, since vendors also use it.
 """
 
 from typing import Annotated, Any
@@ -30,7 +30,7 @@ class CommitBody(_OfTransaction):
 
 
 class ConfirmBody(_OfTransaction):
-    #: Left out, all that is held is deducted. Null is not the same as left out, and refused.
+    #: If it is left out, all held points are deducted. Null is refused.
     pointstodeduct: Points = Field(MAX_POINTS, validation_alias=AliasChoices("pointstodeduct", "pointsToDeduct"))
 
     @property
@@ -48,7 +48,7 @@ class RefundBody(_OfTransaction):
 
 
 def success_body(transaction: Transaction, message: str, points: int) -> dict[str, Any]:
-    """The source's success shape, and beside it where the transaction stands."""
+    """The success body of the source document, with the state of the transaction."""
     body: dict[str, Any] = {
         "status": "success",
         "message": message,
@@ -62,7 +62,7 @@ def success_body(transaction: Transaction, message: str, points: int) -> dict[st
 
 
 class TransactionsQuery(BaseModel):
-    """Which transactions: in this state now, created since, after a cursor."""
+    """Selects transactions by present state, time of creation and cursor."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -78,9 +78,9 @@ def transaction_body(transaction: Transaction) -> dict[str, Any]:
 
 
 def transaction_fields(transaction: Transaction) -> dict[str, Any]:
-    """All that a vendor may know of a transaction; only the times that have come."""
+    """All that a vendor may know of a transaction. Times that have not come yet are left out."""
     state = transaction.state
-    # A rejected or cancelled transaction never held anything, whatever was asked for.
+    # A rejected or cancelled transaction never held points.
     was_held = state not in {State.REJECTED, State.CANCELLED}
     body: dict[str, Any] = {
         "transactionid": transaction.transaction_id,
