@@ -14,29 +14,46 @@ from platform_testing.serving import PUBLIC_URL, running
 from shared.callers import Caller, Callers, require
 from shared.dependencies import provide
 from shared.errors import Conflict
-from shared.hot_routes import HotRoute
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute, HotRouteApp
+from shared.idempotency import Answer
 from shared.problems import problem_response
 from shared.proxies import ProxyTrust
 from shared.request_frame import RequestFrame, current_request
 from shared.service_app import create_service_app
 from shared.settings import ServiceSettings
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from .conftest import Lifespan
 from .scopes import scope_of
 
+JSON = {"Content-Type": "application/json"}
 SECRET = "hush-hush-9f3a"
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-async def hot(request: Request, body: bytes) -> Response:
-    if body == b"refuse":
+async def hot(call: HotCall[list[str]]) -> Answer:
+    if call.body == ["refuse"]:
         raise Conflict("No.", code="hot_refusal", log="why it was refused")
-    if body == b"fail":
+    if call.body == ["fail"]:
         raise RuntimeError(SECRET)
-    request.scope["state"]["route"] = "/hot?commit"
-    return Response(body)
+    return Answer.of(200, len("".join(call.body)))
+
+
+async def let_in(_request: Request) -> Caller:
+    return Caller("anybody", "demo", frozenset())
+
+
+HOT = HotRoute(
+    method="POST",
+    path="/hot",
+    name="hot",
+    tag="things",
+    summary="Hot",
+    scopes=(),
+    authorize=let_in,
+    operations={"commit": HotOperation(hot, body=list[str], answers={200: Answered("Done", int)})},
+)
 
 
 @pytest.fixture
@@ -47,7 +64,7 @@ def app(settings: ServiceSettings, lifespan: Lifespan, register: FakeRegister) -
         description="",
         lifespan=lifespan,
         readiness={},
-        hot_routes={("POST", "/hot"): hot},
+        hot_routes=[HOT],
     )
     provide(app, Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([])))
 
@@ -188,7 +205,7 @@ async def test_the_log_names_the_caller_and_the_refusal(
     headers = register.add("demo", "points:read", client_id="shop")
     await client.get("/who", headers=headers)
     await client.get("/who")
-    await client.post("/hot", content=b"refuse")
+    await client.post("/hot?commit", json=["refuse"])
     known, unknown, refused = log.requests()
     assert (known["client_id"], known["tenant"]) == ("shop", "demo")
     assert (unknown["client_id"], unknown["tenant"]) == (None, None)
@@ -205,11 +222,11 @@ async def test_what_machines_ask_all_the_time_is_not_logged(client: httpx.AsyncC
 # ——— errors that nobody had thought of ———
 
 
-@pytest.mark.parametrize(("method", "path", "body"), [("GET", "/bugs/1", b""), ("POST", "/hot", b"fail")])
+@pytest.mark.parametrize(("method", "path", "body"), [("GET", "/bugs/1", b""), ("POST", "/hot?commit", b'["fail"]')])
 async def test_a_bug_is_answered_with_nothing_but_the_request_id_and_logged_with_all(
     client: httpx.AsyncClient, log: Log, method: str, path: str, body: bytes
 ) -> None:
-    answer = await client.request(method, path, content=body, headers={"X-Request-Id": "find-me"})
+    answer = await client.request(method, path, content=body, headers={"X-Request-Id": "find-me", **JSON})
     assert answer.status_code == 500
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["X-Request-Id"] == answer.json()["request_id"] == "find-me"
@@ -249,10 +266,11 @@ async def test_who_hangs_up_is_no_failure_of_ours(log: Log) -> None:
     async def send(_message: Message) -> None:
         raise AssertionError("nobody is there to be answered")
 
-    route = HotRoute(hot, path="/hot", max_body_bytes=1024, render=problem_response)
-    await RequestFrame(route, problem_response)(scope_of(), receive, send)
+    route = HotRouteApp(HOT, max_body_bytes=1024, render=problem_response)
+    scope = scope_of(JSON) | {"method": "POST", "path": "/hot", "query_string": b"commit"}
+    await RequestFrame(route, problem_response)(scope, receive, send)
     (line,) = log.requests()
-    assert (line["route"], line["status"]) == ("/hot", 499)
+    assert (line["route"], line["status"]) == ("/hot?commit", 499)
 
 
 async def test_a_request_that_is_cancelled_is_counted_and_forgotten(log: Log) -> None:
@@ -290,11 +308,11 @@ async def test_what_is_no_http_passes_through() -> None:
 
 async def test_a_hot_route_gets_its_whole_body_and_names_itself(client: httpx.AsyncClient, log: Log) -> None:
     async def crumbs() -> AsyncIterator[bytes]:
-        for _ in range(1024):
-            yield b"x"
+        for piece in b'["' + b"x" * 1020 + b'"]':
+            yield bytes([piece])
 
-    answer = await client.post("/hot", content=crumbs())
-    assert answer.content == b"x" * 1024
+    answer = await client.post("/hot?commit", content=crumbs(), headers=JSON)
+    assert answer.json() == 1020
     assert answer.headers["X-Request-Id"]
     assert log.requests()[0]["route"] == "/hot?commit"
 
@@ -305,10 +323,13 @@ async def test_a_hot_route_takes_no_longer_body_than_the_others(client: httpx.As
             yield b"x" * 100
 
     for content in (b"x" * 1025, pieces()):
-        answer = await client.post("/hot", content=content)
+        answer = await client.post("/hot?commit", content=content, headers=JSON)
         assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
 
 
 async def test_a_hot_route_is_of_one_method_and_one_path(client: httpx.AsyncClient) -> None:
-    for method, path in (("GET", "/hot"), ("PUT", "/hot"), ("POST", "/hot/"), ("POST", "/HOT"), ("POST", "//hot")):
-        assert (await client.request(method, path)).status_code == 404
+    for path in ("/hot/", "/HOT", "//hot"):
+        assert (await client.post(path)).status_code == 404
+    for method in ("GET", "PUT"):
+        answer = await client.request(method, "/hot")
+        assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")

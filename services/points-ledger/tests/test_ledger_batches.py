@@ -8,12 +8,11 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import orjson
 import pytest
-from points_ledger.domain.accounts import Account, Entry, Expire, Post
+from points_ledger.domain.accounts import Expire, Post
 from points_ledger.domain.decisions import Command
-from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback, Transaction
-from points_ledger.ledger import Ledger, Order
+from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback
+from points_ledger.ledger import Ledger, Order, Settled
 from shared.db import Database
-from shared.errors import Refusal
 from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
 
 from .adding_up import what_does_not_add_up
@@ -33,8 +32,8 @@ async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
     await database.dispose()
 
 
-def told_over_the_wire(outcome: Transaction | Entry | Account | Refusal, _repeated: bool) -> Answer:
-    is_told = told(outcome)
+def told_over_the_wire(settled: Settled) -> Answer:
+    is_told = told(settled.outcome)
     return Answer.of(200, [is_told.code, is_told.state, is_told.points, is_told.field])
 
 

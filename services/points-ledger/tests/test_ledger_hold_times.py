@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from points_ledger import hold_times, queries
-from points_ledger.hold_times import HoldTimes
+from points_ledger.vendors import hold_times, queries
+from points_ledger.vendors.hold_times import HoldTimes
 from shared.db import Database
 from shared.errors import Unavailable
 from sqlalchemy.ext.asyncio import AsyncConnection

@@ -13,7 +13,7 @@ from local_platform.embedded_postgres import EmbeddedPostgres
 from points_ledger import store
 from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import Commit, Confirm, State, Transaction
-from points_ledger.ledger import Ledger, Order, Outcome
+from points_ledger.ledger import Ledger, Order, Settled
 from points_ledger.store import AccountKey, AnswerKey, KeptAnswer
 from shared.db import Database
 from shared.errors import Refusal
@@ -60,7 +60,8 @@ async def write(
     )
 
 
-def told(outcome: Outcome, _repeated: bool) -> Answer:
+def told(settled: Settled) -> Answer:
+    outcome = settled.outcome
     return Answer.of(200, outcome.stable_code if isinstance(outcome, Refusal) else "")
 
 

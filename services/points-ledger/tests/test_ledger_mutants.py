@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from points_ledger import store
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback, State
-from points_ledger.ledger import Ledger, Order, Outcome
+from points_ledger.ledger import Ledger, Order, Settled
 from shared.db import Database
 from shared.errors import Refusal
 from shared.idempotency import Answer
@@ -119,8 +119,8 @@ async def what_a_race_breaks(ledgers: list[Ledger], rows: asyncpg.Connection, te
         "INSERT INTO points_ledger.entries VALUES ($1, 'ann', 1, 'credit', 1000, 1000, '', 'r', '', now())", tenant
     )
 
-    def told(outcome: Outcome, _repeated: bool) -> Answer:
-        return Answer(400 if isinstance(outcome, Refusal) else 200, b"")
+    def told(settled: Settled) -> Answer:
+        return Answer(400 if isinstance(settled.outcome, Refusal) else 200, b"")
 
     commits = (Commit(tenant, "shop", f"t-{n}", "ann", 30, "a mug", timedelta(days=1)) for n in range(100))
     answers = await asyncio.gather(

@@ -6,7 +6,8 @@ import asyncpg
 import pytest
 from platform_testing.databases import MigratedDatabase
 from platform_testing.plans import as_sent, connected, indexes_of
-from points_ledger import queries, store
+from points_ledger import store
+from points_ledger.accounts import queries
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from asyncpg.transaction import Transaction
-from points_ledger import history
+from points_ledger.eai import queries
 from shared.db import Database
 
 INSERT = """
@@ -35,17 +35,17 @@ class Reader:
     def __init__(self, database: Database, tenant: str) -> None:
         self._database = database
         self._tenant = tenant
-        self._place: history.Place | None = None
+        self._place: queries.TransactionPlace | None = None
         self.seen: list[str] = []
 
     async def read(self) -> None:
         async with self._database.transaction() as connection:
-            page = await history.read_transactions(
+            page = await queries.read_transactions(
                 connection, self._tenant, "shop", state=None, since=None, after=self._place, limit=1000
             )
         if page:
             self.seen += [transaction.transaction_id for transaction in page]
-            self._place = history.Place(page[-1].created_at, page[-1].transaction_id)
+            self._place = queries.TransactionPlace(page[-1].created_at, page[-1].transaction_id)
 
 
 async def test_what_is_committed_while_a_page_is_read_is_on_the_next_one(

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
-from points_ledger import queries
 from points_ledger.app import create_app
+from points_ledger.holds import queries
 from points_ledger.settings import Settings
 from sqlalchemy.exc import ProgrammingError
 

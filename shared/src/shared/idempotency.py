@@ -41,6 +41,13 @@ class IdempotencyKeyReused(Conflict):
         super().__init__("This Idempotency-Key was used for another request. Choose a new key for a new request.")
 
 
+class MalformedKey(Malformed):
+    code = "malformed_idempotency_key"
+
+    def __init__(self) -> None:
+        super().__init__("An Idempotency-Key has 1 to 255 visible ASCII characters.")
+
+
 @dataclass(frozen=True, slots=True)
 class RequestKey:
     """A caller's key and a digest of what it was sent with."""
@@ -102,11 +109,11 @@ def parse_key(header: str) -> str:
     """The key, with or without the quotation marks of a structured field.
 
     Raises:
-        Malformed: not 1 to 255 visible ASCII characters.
+        MalformedKey: not 1 to 255 visible ASCII characters.
     """
     key = header[1:-1] if len(header) > 1 and header[0] == header[-1] == '"' else header
     if not _KEY.fullmatch(key):
-        raise Malformed("An Idempotency-Key has 1 to 255 visible ASCII characters.", code="malformed_idempotency_key")
+        raise MalformedKey
     return key
 
 
@@ -122,7 +129,11 @@ def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> bytes:
 async def _request_key(
     request: Request,
     idempotency_key: Annotated[
-        str | None, Header(description="Repeat a call with the same key and get the first answer again.")
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            description="Repeat a call with the same key and get the first answer again.",
+        ),
     ] = None,
 ) -> RequestKey | None:
     if idempotency_key is None:

@@ -1,7 +1,7 @@
 """Turns a refusal into an answer: kind → status → body (RFC 9457, `application/problem+json`)."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -53,10 +53,18 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
     },
 }
 
+#: Writes refusals of one status into OpenAPI: (what it means, the codes that it comes with) → a response object.
+DocumentRefusals = Callable[[str, list[str]], dict[str, Any]]
+
 
 def status_of(refusal: errors.Refusal) -> int:
     """The HTTP status of a refusal's kind, 400 by default."""
-    return _status_of(type(refusal))  # type: ignore[arg-type]  # every class can be hashed
+    return status_of_class(type(refusal))
+
+
+def status_of_class(refused: type[errors.Refusal]) -> int:
+    """The same of all refusals of a class."""
+    return _status_of(refused)  # type: ignore[arg-type]  # every class can be hashed
 
 
 @functools.cache
@@ -103,3 +111,35 @@ def problem_response(refusal: errors.Refusal, request: Request) -> Response:
         headers=headers_of(refusal),
         media_type="application/problem+json",
     )
+
+
+def problem_documentation(description: str) -> dict[str, Any]:
+    """How a refusal looks, for OpenAPI."""
+    return document_problems(description, [])
+
+
+def document_problems(description: str, codes: list[str]) -> dict[str, Any]:
+    """How refusals with these codes look, for OpenAPI; with any code if there are none."""
+    schema = dict(PROBLEM_SCHEMA)
+    if codes:
+        code = {**schema["properties"]["code"], "examples": codes}
+        schema["properties"] = {**schema["properties"], "code": code}
+    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def document_refusals(
+    refusals: Iterable[type[errors.Refusal]],
+    document: DocumentRefusals = document_problems,
+    *,
+    malformed: Iterable[str] = (),
+) -> dict[int | str, dict[str, Any]]:
+    """status → response object of OpenAPI, with the codes of these refusals, and with those of `malformed` input."""
+    codes: dict[int, set[str]] = {}
+    for refused in refusals:
+        codes.setdefault(status_of_class(refused), set()).add(refused.code)
+    for code in malformed:
+        codes.setdefault(400, set()).add(code)
+    return {
+        status: document("Refused: " + ", ".join(f"`{code}`" for code in sorted(named)), sorted(named))
+        for status, named in sorted(codes.items())
+    }

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -19,9 +19,11 @@ from starlette.types import Receive, Scope, Send
 from shared import errors
 from shared.body_limit import BodyLimit
 from shared.chores import Chores
-from shared.hot_routes import HotRoute, HotRoutes, HotTable
+from shared.hot_openapi import add_to_router
+from shared.hot_routes import HotRoute, HotRouteApp, HotTable
 from shared.logs import configure_logging, request_lines
-from shared.problems import PROBLEM_SCHEMA, Renderer, problem_response
+from shared.malformed import MalformedJson, refusal_of_details
+from shared.problems import Renderer, problem_documentation, problem_response
 from shared.proxies import ProxyTrust
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
@@ -57,15 +59,14 @@ class ServiceApp(FastAPI):
 
     _hot: HotTable
 
-    def add_hot_routes(self, routes: HotRoutes, *, max_body_bytes: int, render: Renderer) -> None:
-        self._hot = HotTable(
-            {
-                (method, path): RequestFrame(
-                    HotRoute(endpoint, path=path, max_body_bytes=max_body_bytes, render=render), render
-                )
-                for (method, path), endpoint in routes.items()
-            }
-        )
+    def add_hot_routes(self, routes: Sequence[HotRoute], *, max_body_bytes: int, render: Renderer) -> None:
+        apps = {
+            (route.method, route.path): HotRouteApp(route, max_body_bytes=max_body_bytes, render=render)
+            for route in routes
+        }
+        self._hot = HotTable({place: RequestFrame(app, render) for place, app in apps.items()})
+        for route in routes:
+            add_to_router(route, apps[route.method, route.path], self.router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hot = self._hot.find(scope) if scope["type"] == "http" else None
@@ -84,7 +85,7 @@ def create_service_app(
     lifespan: Lifespan,
     readiness: Mapping[str, ReadinessCheck],
     render: Renderer = problem_response,
-    hot_routes: HotRoutes | None = None,
+    hot_routes: Sequence[HotRoute] = (),
     chores: Chores | None = None,
     version: str = "1.0.0",
 ) -> FastAPI:
@@ -93,7 +94,7 @@ def create_service_app(
     Args:
         readiness: name → check; `/readyz` answers 503 and names those that raise.
         render: how refusals are answered; by path or by what the caller accepts.
-        hot_routes: routes that go past the framework; they are not in OpenAPI by themselves.
+        hot_routes: routes that go past the framework.
         chores: its periodic work; `/readyz` tells how fresh each is. A late chore makes nothing unready: requests
             do not depend on it, and a restart would only take its place in line.
     """
@@ -118,17 +119,9 @@ def create_service_app(
     _add_operations(app, readiness, chores)
     app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
     app.add_middleware(RequestFrame, render=render)
-    app.add_hot_routes(hot_routes or {}, max_body_bytes=settings.max_body_bytes, render=render)
+    app.add_hot_routes(hot_routes, max_body_bytes=settings.max_body_bytes, render=render)
     extend_openapi(app, _drop_422)
     return app
-
-
-def problem_documentation(description: str) -> dict[str, Any]:
-    """The form of a refusal, for OpenAPI."""
-    return {
-        "description": description,
-        "content": {"application/problem+json": {"schema": dict(PROBLEM_SCHEMA)}},
-    }
 
 
 def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
@@ -169,20 +162,13 @@ def refusal_of_validation(error: RequestValidationError, content_type: str | Non
     """FastAPI's validation error as a refusal that names the fields and never repeats their values."""
     details = error.errors()
     if any(detail["type"] == "json_invalid" for detail in details):
-        return errors.Malformed("The body is not JSON.", code="malformed_json")
+        return MalformedJson()
     media_type = (content_type or "").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or media_type.endswith("+json")
     # FastAPI does not parse a body of another type; it fails as one value.
     if not is_json and any(detail["loc"] == ("body",) and detail["type"] != "missing" for detail in details):
         return errors.UnsupportedMediaType("The body must be application/json.")
-    named = [
-        {
-            "field": ".".join(str(part) for part in detail["loc"][1:]) or str(detail["loc"][0]),
-            "message": detail["msg"],
-        }
-        for detail in details
-    ]
-    return errors.Malformed(f"The input is not valid: {named[0]['field']}: {named[0]['message']}", errors=named[:20])
+    return refusal_of_details([(detail["loc"][1:] or detail["loc"][:1], detail["msg"]) for detail in details])
 
 
 async def _answer_refusal(request: Request, error: Exception) -> Response:

@@ -28,7 +28,7 @@ from partner_onboarding.handshake.pages.confirmation import confirmation_routes
 from partner_onboarding.handshake.pages.documents import PATH_OF, document_routes
 from partner_onboarding.handshake.pages.registration import RegistrationPages, registration_routes
 from partner_onboarding.handshake.pages.unlinking import unlinking_routes
-from partner_onboarding.handshake.partners.routes import init_hot_route, partner_routes
+from partner_onboarding.handshake.partners.routes import INIT_REGISTER_HANDSHAKE, partner_routes
 from partner_onboarding.pages.failures import page_or_problem
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.pages.static_files import static_routes
@@ -139,13 +139,12 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": check_database},
         render=page_or_problem(pages),
-        hot_routes=init_hot_route(handshake.handshakes, handshake.access),
+        hot_routes=[INIT_REGISTER_HANDSHAKE],
     )
     callers = app.state.callers = Callers(
         OwnRegister(register.clients), keys=keys, public_url=settings.public_url, proxies=app.state.proxies
     )
-    provide(app, callers, service_tokens)
-    app.state.partner_access = handshake.access
+    provide(app, callers, service_tokens, handshake.access, handshake.handshakes)
     request_limit = RateLimit(counts, settings.integration_requests_per_address, 3600, "integration-requests")
     documents = {
         "terms": settings.terms_url or PATH_OF["terms"],

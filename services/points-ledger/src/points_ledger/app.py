@@ -14,21 +14,23 @@ from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
-from shared.problems import problem_response
+from shared.problems import problem_response, request_id_of
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from starlette.responses import Response
 
 from points_ledger.accounts.routes import internal as internal_router
 from points_ledger.accounts.routes import router as accounts_router
-from points_ledger.eai import openapi as eai_openapi
-from points_ledger.eai.routes import PATH, change_points, failed_response
+from points_ledger.accounts.service import AccountService
+from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
 from points_ledger.eai.routes import router as eai_router
+from points_ledger.eai.service import TransactionService
+from points_ledger.holds.sweeper import SLICE, sweep
 from points_ledger.ledger import Ledger
-from points_ledger.service import PointsService
 from points_ledger.settings import Settings
-from points_ledger.sweeper import SLICE, sweep
 from points_ledger.tables import idempotent_answers
+from points_ledger.vendors.hold_times import HoldTimes
+from points_ledger.vendors.routes import router as vendors_router
 
 
 def create_app(
@@ -48,13 +50,13 @@ def create_app(
     onboarding = ServiceClient(settings.onboarding_url, audience="partner-onboarding", service_tokens=service_tokens)
     keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
 
+    ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
+    hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
+    answers = Answers(database, idempotent_answers)
     chores = Chores()
 
     @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
-        app.state.service = PointsService(database, ledger, hold_seconds=settings.hold_seconds)
-        answers = Answers(database, idempotent_answers)
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(database.dispose)
             closing.push_async_callback(keys.aclose)
@@ -82,24 +84,31 @@ def create_app(
         readiness={"database": lambda: check_is_current(database, "points_ledger")},
         render=_render,
         chores=chores,
-        hot_routes={("POST", PATH): change_points},
+        hot_routes=[CHANGE_POINTS],
     )
-    callers = app.state.callers = Callers(
+    callers = Callers(
         register or HttpRegister(onboarding),
         keys=keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
-    provide(app, callers, service_tokens)
+    provide(
+        app,
+        callers,
+        service_tokens,
+        AccountService(database, ledger),
+        TransactionService(database, ledger, hold_times),
+        hold_times,
+    )
     app.include_router(eai_router)
     app.include_router(accounts_router)
+    app.include_router(vendors_router)
     app.include_router(internal_router)
-    eai_openapi.describe(app)
     return app
 
 
 def _render(refusal: Refusal, request: Request) -> Response:
     """EAI keeps the form of its source document; everything else answers with problem bodies."""
     if request.scope["path"].startswith("/eai/"):
-        return failed_response(refusal, request)
+        return failed_answer(refusal, request_id_of(request)).response()
     return problem_response(refusal, request)

@@ -23,8 +23,20 @@ from points_ledger.domain.transactions import Refund, State, Transaction, releas
 from points_ledger.store import AccountKey, AnswerKey, EntryKey, KeptAnswer, TransactionKey
 
 Outcome = Transaction | Entry | Account | Refusal
-#: Turns an outcome into an answer. The flag says whether the outcome repeats an earlier one.
-Shape = Callable[[Outcome, bool], Answer]
+
+
+class Settled(NamedTuple):
+    """What became of a command."""
+
+    outcome: Outcome
+    #: Whether it tells of an earlier outcome again.
+    repeated: bool
+    #: The account that the command named, as it is after it; None where there is none.
+    account: Account | None
+
+
+#: Turns what was decided into what goes over the wire.
+Shape = Callable[[Settled], Answer]
 
 
 class LostRace(Unavailable):
@@ -150,7 +162,7 @@ class _Batch:
         )
         decision = decide(order.command, found, self.now)
         self._apply(decision, rows, found)
-        return order.shape(decision.outcome, decision.repeated)
+        return order.shape(Settled(decision.outcome, decision.repeated, self.accounts.get(rows.account)))
 
     def _apply(self, decision: Decision, rows: _Rows, found: Found) -> None:
         if decision.account is not None:

@@ -41,7 +41,6 @@ from token_service.pages.rendering import Pages
 from token_service.settings import Settings
 from token_service.tables import idempotent_answers
 from token_service.time_zones import TimeZones
-from token_service.tokens import openapi as token_openapi
 from token_service.tokens import routes as token_routes
 from token_service.tokens.issuing import Issuing
 from token_service.tokens.once import Once
@@ -87,22 +86,15 @@ def create_app(
         database, ring, answers, rotate_after=settings.rotate_after, retention=settings.retention
     )
 
+    tally = Tally(database)
+    sequences = Sequences(database, ring)
+    issuing = Issuing(database, sequences, zones, lanes=settings.lanes, batch_size=settings.batch)
+    verifying = Verifying(database, ring, tally, guesses, clock, lanes=settings.lanes, batch_size=settings.batch)
+    once = Once(answers, issuing, verifying)
     chores = Chores()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        tally = Tally(database)
-        sequences = Sequences(database, ring)
-        issuing = Issuing(database, sequences, zones, lanes=settings.lanes, batch_size=settings.batch)
-        verifying = Verifying(database, ring, tally, guesses, clock, lanes=settings.lanes, batch_size=settings.batch)
-        app.state.tally = tally
-        app.state.issuing = issuing
-        app.state.verifying = verifying
-        app.state.row_writers = RowWriters(database, ring, sequences, zones)
-        app.state.once = Once(answers, issuing, verifying)
-        app.state.tokens = TokenService(database, verifying, tally)
-        app.state.campaigns = CampaignService(database, tally)
-        app.state.landing = LandingService(database, verifying, app.state.once, tally, clock)
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
             closing.push_async_callback(database.dispose)
             closing.push_async_callback(tenant_keys.aclose)
@@ -128,15 +120,21 @@ def create_app(
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": ring.check_opens},
         chores=chores,
         render=_render,
-        hot_routes=token_routes.hot_routes(),
+        hot_routes=token_routes.hot_routes(
+            plain_http=settings.mode is Mode.DEVELOPMENT, batch_max_bytes=settings.batch_max_bytes
+        ),
     )
-    callers = app.state.callers = Callers(
+    callers = Callers(
         register or HttpRegister(onboarding),
         keys=tenant_keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
-    provide(app, callers, service_tokens)
+    provide(app, callers, service_tokens, verifying, once, TokenService(database, verifying, tally))
+    app.state.tally = tally
+    app.state.row_writers = RowWriters(database, ring, sequences, zones)
+    app.state.campaigns = CampaignService(database, tally)
+    app.state.landing = LandingService(database, verifying, once, tally, clock)
     app.state.plain_http = settings.mode is Mode.DEVELOPMENT
     app.state.pages = Pages(plain_http=app.state.plain_http)
     app.state.ring = ring
@@ -149,8 +147,8 @@ def create_app(
 def _add_routes(app: FastAPI) -> None:
     app.include_router(imports_router)
     app.include_router(campaigns_router)
-    app.router.routes.extend([*token_routes.routes(), *campaign_pages.routes(), *landing_routes.routes()])
-    token_openapi.describe(app)
+    app.include_router(token_routes.router)
+    app.router.routes.extend([*campaign_pages.routes(), *landing_routes.routes()])
 
 
 def _render(refusal: Refusal, request: Request) -> Response:

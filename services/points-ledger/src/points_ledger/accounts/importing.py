@@ -19,9 +19,9 @@ from shared.line_exchange import LineTooLong, lines_of
 from shared.problems import status_of
 
 from points_ledger.accounts.schemas import PostBody, entry_body
+from points_ledger.accounts.service import AccountService
 from points_ledger.domain.accounts import Entry
-from points_ledger.ledger import Outcome
-from points_ledger.service import PointsService
+from points_ledger.ledger import Settled
 
 #: How many credits may wait at the same time; enough to fill the batches of the line.
 _AHEAD: Final = 512
@@ -33,7 +33,7 @@ class CreditLine(PostBody):
     user_id: Identifier
 
 
-async def import_credits(service: PointsService, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def import_credits(service: AccountService, caller: Caller, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The outcome of each line that is not empty, in the order of the lines.
 
     If two lines have the same account and reference, the first is booked; the second repeats it or is refused.
@@ -56,7 +56,7 @@ async def import_credits(service: PointsService, caller: Caller, chunks: AsyncIt
 
 
 def _begin(
-    service: PointsService,
+    service: AccountService,
     caller: Caller,
     number: int,
     line: bytes,
@@ -83,7 +83,7 @@ def _begin(
 
 
 async def _credit(
-    service: PointsService, caller: Caller, number: int, body: CreditLine, before: asyncio.Task[bytes] | None
+    service: AccountService, caller: Caller, number: int, body: CreditLine, before: asyncio.Task[bytes] | None
 ) -> bytes:
     if before is not None:
         await asyncio.wait([before])
@@ -106,12 +106,13 @@ async def _told(outcome: bytes) -> bytes:
     return outcome
 
 
-def _shape(outcome: Outcome, repeated: bool) -> Answer:
+def _shape(settled: Settled) -> Answer:
+    outcome = settled.outcome
     if isinstance(outcome, Refusal):
         return Answer.of(status_of(outcome), _problem(outcome))
     if not isinstance(outcome, Entry):
         raise TypeError(f"a credit ends in an entry, not in {type(outcome).__name__}")
-    return Answer.of(200 if repeated else 201, entry_body(outcome))
+    return Answer.of(200 if settled.repeated else 201, entry_body(outcome))
 
 
 def _refused(number: int, refusal: Refusal) -> bytes:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from shared.callers import Caller, document_credentials, require, require_service
+from shared.dependencies import needs
 from shared.errors import Refusal, UnsupportedMediaType
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
@@ -12,14 +13,15 @@ from shared.line_exchange import LinesResponse
 from shared.times import Instant
 
 from points_ledger.accounts import importing, schemas
+from points_ledger.accounts.service import AccountService
 from points_ledger.domain.accounts import Entry
-from points_ledger.ledger import Outcome
-from points_ledger.service import PointsService
+from points_ledger.ledger import Settled
 
 ADMIN = "points:admin"
 NDJSON = "application/x-ndjson"
 NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl", "text/plain")
 READ = ("points:read", "points:admin")
+_Service = Annotated[AccountService, needs(AccountService)]
 
 router = APIRouter(prefix="/v1", tags=["accounts"], dependencies=document_credentials())
 internal = APIRouter(prefix="/internal", include_in_schema=False)
@@ -32,35 +34,35 @@ internal = APIRouter(prefix="/internal", include_in_schema=False)
     responses={201: {"model": schemas.BalanceBody, "description": "Opened"}},
 )
 async def open_account(
-    request: Request, response: Response, user_id: Identifier, caller: Caller = require(ADMIN)
+    service: _Service, response: Response, user_id: Identifier, caller: Caller = require(ADMIN)
 ) -> schemas.BalanceBody:
     """201 if the account is new, 200 if it existed."""
-    balance, opened = await _service(request).open_account(caller.tenant, user_id)
+    balance, opened = await service.open_account(caller.tenant, user_id)
     response.status_code = 201 if opened else 200
     return schemas.BalanceBody.of(balance)
 
 
 @router.get("/accounts/{user_id}", summary="Balance")
 async def balance(
-    request: Request, user_id: Identifier, at: Instant | None = None, caller: Caller = require(*READ)
+    service: _Service, user_id: Identifier, at: Instant | None = None, caller: Caller = require(*READ)
 ) -> schemas.BalanceBody:
     """Available and held points and their sum, now or at a past instant (`at`)."""
     if at is not None:
-        return schemas.BalanceBody.of(await _service(request).balance_at(caller.tenant, user_id, at))
-    return schemas.BalanceBody.of(await _service(request).balance_of(caller.tenant, user_id))
+        return schemas.BalanceBody.of(await service.balance_at(caller.tenant, user_id, at))
+    return schemas.BalanceBody.of(await service.balance_of(caller.tenant, user_id))
 
 
 @router.get("/accounts/{user_id}/entries", summary="Statement")
 async def statement(
-    request: Request,
+    service: _Service,
     user_id: Identifier,
     page: Annotated[schemas.StatementQuery, Query()],
     caller: Caller = require(*READ),
 ) -> schemas.StatementBody:
     """Every entry with the balance after it, newest first."""
-    found, cursor = await _service(request).statement_of(caller.tenant, user_id, cursor=page.cursor, limit=page.limit)
-    bodies = [schemas.EntryBody.model_validate(schemas.entry_body(entry)) for entry in found]
-    return schemas.StatementBody(entries=bodies, next_cursor=cursor)
+    found = await service.statement_of(caller.tenant, user_id, cursor=page.cursor, limit=page.limit)
+    bodies = [schemas.EntryBody.model_validate(schemas.entry_body(entry)) for entry in found.items]
+    return schemas.StatementBody(entries=bodies, next_cursor=found.next_cursor)
 
 
 @router.post(
@@ -71,14 +73,14 @@ async def statement(
     responses={200: {"model": schemas.EntryBody, "description": "The reference was credited before"}},
 )
 async def credit(
-    request: Request,
+    service: _Service,
     user_id: Identifier,
     body: schemas.PostBody,
     key: IdempotencyKey,
     caller: Caller = require(ADMIN),
 ) -> Response:
     """The same reference again gives the same entry; with other points it is refused."""
-    return await _post(request, user_id, body, body.points, key, caller)
+    return await _post(service, user_id, body, body.points, key, caller)
 
 
 @router.post(
@@ -89,14 +91,14 @@ async def credit(
     responses={200: {"model": schemas.EntryBody, "description": "The reference was debited before"}},
 )
 async def debit(
-    request: Request,
+    service: _Service,
     user_id: Identifier,
     body: schemas.PostBody,
     key: IdempotencyKey,
     caller: Caller = require(ADMIN),
 ) -> Response:
     """Refused with `insufficient_points` if fewer points are available; a debit takes no held points."""
-    return await _post(request, user_id, body, -body.points, key, caller)
+    return await _post(service, user_id, body, -body.points, key, caller)
 
 
 @router.post(
@@ -107,37 +109,28 @@ async def debit(
     openapi_extra={"requestBody": {"required": True, "content": {NDJSON: {"schema": {"type": "string"}}}}},
     responses={200: {"description": "One outcome for each line", "content": {NDJSON: {"schema": {"type": "string"}}}}},
 )
-async def import_credits(request: Request, caller: Caller = require(ADMIN)) -> LinesResponse:
+async def import_credits(service: _Service, request: Request, caller: Caller = require(ADMIN)) -> LinesResponse:
     """Any number of lines `{user_id, points, reference, reason}`; each gets a line as its answer."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in NDJSON_TYPES:
         raise UnsupportedMediaType(f"The body must be {NDJSON}.")
-    outcomes = importing.import_credits(_service(request), caller, request.stream())
+    outcomes = importing.import_credits(service, caller, request.stream())
     return LinesResponse(outcomes, NDJSON)
-
-
-@router.put("/vendors/{vendor_id}", summary="Set a vendor's hold time", tags=["vendors"])
-async def set_hold_time(
-    request: Request, vendor_id: Identifier, body: schemas.HoldTimeBody, caller: Caller = require(ADMIN)
-) -> schemas.HoldTimeBody:
-    """Applies to new holds; open ones keep their end."""
-    await _service(request).set_hold_time(caller.tenant, vendor_id, body.hold_seconds)
-    return body
 
 
 @internal.get("/tenants/{tenant}/accounts/{user_id}")
 async def internal_balance(
-    request: Request,
+    service: _Service,
     tenant: Tenant,
     user_id: Identifier,
     _service_name: Annotated[str, require_service("sso-issuer", "partner-onboarding")],
 ) -> schemas.BalanceBody:
-    return schemas.BalanceBody.of(await _service(request).balance_of(tenant, user_id))
+    return schemas.BalanceBody.of(await service.balance_of(tenant, user_id))
 
 
 async def _post(
-    request: Request, user_id: str, body: schemas.PostBody, points: int, key: IdempotencyKey, caller: Caller
+    service: AccountService, user_id: str, body: schemas.PostBody, points: int, key: IdempotencyKey, caller: Caller
 ) -> Response:
-    answer = await _service(request).post(
+    answer = await service.post(
         caller,
         user_id=user_id,
         points=points,
@@ -149,14 +142,9 @@ async def _post(
     return answer.response()
 
 
-def _shape(outcome: Outcome, repeated: bool) -> Answer:
-    if isinstance(outcome, Refusal):
-        return Answer.of_refusal(outcome)
-    if not isinstance(outcome, Entry):
-        raise TypeError(f"a credit or debit ends in an entry, not in {type(outcome).__name__}")
-    return Answer.of(200 if repeated else 201, schemas.entry_body(outcome))
-
-
-def _service(request: Request) -> PointsService:
-    service: PointsService = request.app.state.service
-    return service
+def _shape(settled: Settled) -> Answer:
+    if isinstance(settled.outcome, Refusal):
+        return Answer.of_refusal(settled.outcome)
+    if not isinstance(settled.outcome, Entry):
+        raise TypeError(f"a credit or debit ends in an entry, not in {type(settled.outcome).__name__}")
+    return Answer.of(200 if settled.repeated else 201, schemas.entry_body(settled.outcome))

@@ -4,10 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier, PlainText
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp, iso
 
+from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import MAX_POINTS, Entry
-from points_ledger.queries import Balance
 
 
 class PostBody(BaseModel):
@@ -44,14 +45,6 @@ class BalanceBody(BaseModel):
         )
 
 
-class HoldTimeBody(BaseModel):
-    """How long a vendor's holds last: 1 s to 7 days."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"hold_seconds": 900}]})
-
-    hold_seconds: Annotated[int, Field(strict=True, ge=1, le=604_800)]
-
-
 class EntryBody(BaseModel):
     """A line of a statement; `points` are signed, `balance` is the total after it."""
 
@@ -71,7 +64,7 @@ class StatementQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    cursor: str | None = Field(None, max_length=200)
+    cursor: Cursor = None
     limit: int = Field(50, ge=1, le=500)
 
 
@@ -79,7 +72,7 @@ class StatementBody(BaseModel):
     """Newest first. `next_cursor` leads to the next page and is null on the last one."""
 
     entries: list[EntryBody]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 def entry_body(entry: Entry) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class Commit(NamedTuple):
     user_id: str
     points: int
     description: str
-    hold: timedelta
+    #: How long; the use case says how long this vendor's holds last.
+    hold: timedelta = timedelta(minutes=15)
 
 
 class Confirm(NamedTuple):

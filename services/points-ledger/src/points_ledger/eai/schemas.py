@@ -3,11 +3,14 @@
 The document spells fields in lower case. The ledger accepts camel case too, since vendors also use it.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from shared.errors import Refusal
 from shared.identifiers import Identifier, PlainText
-from shared.times import Instant, iso
+from shared.paging import Cursor, NextCursor
+from shared.problems import status_of
+from shared.times import Instant, Timestamp, iso
 
 from points_ledger.domain.accounts import MAX_POINTS
 from points_ledger.domain.transactions import State, Transaction
@@ -15,40 +18,114 @@ from points_ledger.domain.transactions import State, Transaction
 Points = Annotated[int, Field(strict=True, gt=0, le=MAX_POINTS)]
 
 
-class _Body(BaseModel):
+class _TransactionBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class _OfTransaction(_Body):
     userid: Identifier = Field(validation_alias=AliasChoices("userid", "userId"))
     transactionid: Identifier = Field(validation_alias=AliasChoices("transactionid", "transactionId"))
 
 
-class CommitBody(_OfTransaction):
+class CommitBody(_TransactionBody):
     pointstodeduct: Points = Field(validation_alias=AliasChoices("pointstodeduct", "pointsToDeduct"))
     description: PlainText
 
 
-class ConfirmBody(_OfTransaction):
-    #: If it is left out, all held points are deducted. Null is refused.
-    pointstodeduct: Points = Field(MAX_POINTS, validation_alias=AliasChoices("pointstodeduct", "pointsToDeduct"))
+class ConfirmBody(_TransactionBody):
+    # By a factory, which OpenAPI does not show: clients that are generated from it send every default that they see.
+    pointstodeduct: Points = Field(
+        default_factory=lambda: MAX_POINTS,
+        validation_alias=AliasChoices("pointstodeduct", "pointsToDeduct"),
+        description="Left out, all that is held is deducted; with less, the rest is released. Never null.",
+    )
 
     @property
     def points(self) -> int | None:
+        """None where all that is held is meant."""
         return self.pointstodeduct if "pointstodeduct" in self.model_fields_set else None
 
 
-class RollbackBody(_OfTransaction):
+class RollbackBody(_TransactionBody):
     pass
 
 
-class RefundBody(_OfTransaction):
+class RefundBody(_TransactionBody):
     refundid: Identifier = Field(validation_alias=AliasChoices("refundid", "refundId"))
     points: Points
 
 
-def success_body(transaction: Transaction, message: str, points: int) -> dict[str, Any]:
-    """The success body of the source document, with the state of the transaction."""
+class ChangedBody(BaseModel):
+    """The source's success, and beside it where the transaction stands."""
+
+    status: Literal["success"]
+    message: str
+    transactionid: str
+    state: State
+    points: int
+    expiresat: Annotated[Timestamp | None, Field(description="While held.")] = None
+
+
+class FailedBody(BaseModel):
+    """A refusal in the shape of the source document."""
+
+    status: Literal["failed"]
+    message: str
+    code: Annotated[str, Field(description="Stable; programs decide by it.")]
+    transactionid: str | None = None
+    state: Annotated[str | None, Field(description="Where the transaction stands.")] = None
+    field: Annotated[str | None, Field(description="What is malformed, or differs from the commit.")] = None
+    request_id: Annotated[str | None, Field(description="Tell it to the operators.")] = None
+
+
+class TransactionsQuery(BaseModel):
+    """Selects transactions by present state, time of creation and cursor."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: State | None = None
+    since: Instant | None = None
+    cursor: Cursor = None
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class TransactionBody(BaseModel):
+    """All that a vendor may know of a transaction. Times that have not come yet are left out."""
+
+    transactionid: str
+    userid: str
+    state: State
+    points: Annotated[int, Field(description="Deducted, once confirmed; else what was asked for.")]
+    pointsrequested: int
+    pointsheld: int
+    pointsdeducted: int
+    pointsrefunded: int
+    description: str
+    createdat: Timestamp
+    heldat: Timestamp | None = None
+    expiresat: Timestamp | None = None
+    confirmedat: Timestamp | None = None
+    rolledbackat: Timestamp | None = None
+    expiredat: Timestamp | None = None
+    rejectedat: Timestamp | None = None
+    cancelledat: Timestamp | None = None
+
+
+class FoundTransactionBody(TransactionBody):
+    """The answer to a look-up."""
+
+    status: Literal["success"]
+
+
+class TransactionsBody(BaseModel):
+    """A page, oldest first."""
+
+    status: Literal["success"]
+    transactions: list[TransactionBody]
+    next_cursor: NextCursor
+    resume_cursor: Annotated[str | None, Field(description="From here a vendor asks again another day.")]
+
+
+def changed_body(transaction: Transaction, message: str, points: int) -> dict[str, Any]:
+    """As `ChangedBody`."""
     body: dict[str, Any] = {
         "status": "success",
         "message": message,
@@ -61,24 +138,32 @@ def success_body(transaction: Transaction, message: str, points: int) -> dict[st
     return body
 
 
-class TransactionsQuery(BaseModel):
-    """Selects transactions by present state, time of creation and cursor."""
+def failed_body(refusal: Refusal, request_id: str | None = None) -> dict[str, Any]:
+    """As `FailedBody`."""
+    body = {"status": "failed", "message": refusal.message, "code": refusal.stable_code} | refusal.members
+    errors = body.pop("errors", None)
+    if errors:
+        body["field"] = errors[0]["field"]
+    if request_id is not None and status_of(refusal) >= 500:
+        body["request_id"] = request_id
+    return body
 
-    model_config = ConfigDict(extra="forbid")
 
-    state: State | None = None
-    since: Instant | None = None
-    cursor: str | None = Field(None, max_length=1000)
-    limit: int = Field(100, ge=1, le=1000)
+def document_failures(description: str, codes: list[str]) -> dict[str, Any]:
+    """How refusals with these codes look, for OpenAPI."""
+    schema = FailedBody.model_json_schema(mode="serialization")
+    if codes:
+        schema["properties"]["code"]["examples"] = codes
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def found_body(transaction: Transaction) -> dict[str, Any]:
+    """As `FoundTransactionBody`."""
+    return {"status": "success"} | transaction_body(transaction)
 
 
 def transaction_body(transaction: Transaction) -> dict[str, Any]:
-    """The answer to a look-up."""
-    return {"status": "success"} | transaction_fields(transaction)
-
-
-def transaction_fields(transaction: Transaction) -> dict[str, Any]:
-    """All that a vendor may know of a transaction. Times that have not come yet are left out."""
+    """As `TransactionBody`."""
     state = transaction.state
     # A rejected or cancelled transaction never held points.
     was_held = state not in {State.REJECTED, State.CANCELLED}

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime
 from shared.callers import Caller, document_credentials, require
 from shared.errors import Malformed
+from shared.idempotency import Answer
 from shared.identifiers import Identifier
 from shared.web.addresses import check_address
 
 from token_service.campaigns import schemas
 from token_service.campaigns.domain import Bucket
 from token_service.campaigns.service import CampaignService
-from token_service.requests import json_response
 from token_service.tokens.orders import check_moment
 from token_service.tokens.routes import ISSUE, STATS
 
@@ -54,7 +54,8 @@ async def campaign_stats(
     """Issued, opened, verified by whom, distinct, refused by reason; in all and over time."""
     service = _service(request)
     statistics = await service.statistics(caller.tenant, campaign_id, bucket, since=since, until=until)
-    return json_response(schemas.statistics_body(statistics, await service.refused_without_campaign(caller.tenant)))
+    body = schemas.statistics_body(statistics, await service.refused_without_campaign(caller.tenant))
+    return Answer.of(200, body, Cache_Control="no-store").response()
 
 
 @router.delete(f"{_PATH}/tokens", summary="Revoke all tokens of a campaign")

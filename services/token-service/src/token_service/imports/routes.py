@@ -16,8 +16,8 @@ from token_service.imports.importing import import_rows
 from token_service.imports.lists import CsvList, NdjsonList, TargetList
 from token_service.imports.rows import DEFAULTS, RowProblem, RowReader
 from token_service.imports.writing import RowWriter, RowWriters
-from token_service.requests import code_of_field
 from token_service.tokens.routes import ISSUE
+from token_service.tokens.schemas import CODE_OF_FIELD
 from token_service.tokens.terms import Rules
 
 R = TypeVar("R")
@@ -84,7 +84,7 @@ async def import_list(
     try:
         reader = RowReader(query.defaults(), Rules(plain_http=request.app.state.plain_http))
     except RowProblem as problem:
-        raise Malformed(f"{problem.field}: {problem.message}", code=code_of_field(problem.field)) from None
+        raise Malformed(f"{problem.field}: {problem.message}", code=CODE_OF_FIELD.get(problem.field or "")) from None
     media_type, charset = _type_of(request.headers.get("content-type", ""))
     if charset not in {"utf-8", "utf8", "us-ascii"}:
         raise UnsupportedMediaType("A list must be in UTF-8.")

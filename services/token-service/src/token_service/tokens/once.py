@@ -1,4 +1,4 @@
-"""The same with an `Idempotency-Key`: effect and answer in one transaction; the answer lies there sealed."""
+"""Issuing and verifying. With a key, effect and answer are kept in one transaction, the answer sealed."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,10 +30,20 @@ class Once:
         self._issuing = issuing
         self._verifying = verifying
 
-    async def issue_all(
-        self, caller: Caller, key: RequestKey, orders: Sequence[Order], shape: Callable[[list[Issued]], Answer]
+    async def issue(
+        self, caller: Caller, key: RequestKey | None, order: Order, shape: Callable[[Issued], Answer]
     ) -> Answer:
-        """Issues all or nothing, once a key."""
+        """Issues one token."""
+        if key is None:
+            return shape(await self._issuing.issue(caller.tenant, order))
+        return await self.issue_all(caller, key, [order], lambda issued: shape(issued[0]))
+
+    async def issue_all(
+        self, caller: Caller, key: RequestKey | None, orders: Sequence[Order], shape: Callable[[list[Issued]], Answer]
+    ) -> Answer:
+        """Issues all or nothing."""
+        if key is None:
+            return shape(await self._issuing.issue_all(caller.tenant, orders))
         kept = await self._answers.recall(caller.tenant, caller.client_id, key)
         if kept is not None:
             return kept
@@ -51,9 +61,15 @@ class Once:
         return answer
 
     async def verify(
-        self, caller_id: str, tenant: str, text: str, visit: Visit, key: RequestKey, shape: Callable[[Token], Answer]
+        self,
+        caller_id: str,
+        tenant: str,
+        text: str,
+        visit: Visit,
+        key: RequestKey | None,
+        shape: Callable[[Token], Answer],
     ) -> Answer:
-        """Verifies and uses up, once a key: a lost answer can be asked for again, even after the token's end.
+        """Verifies and uses up. With a key, a lost answer can be asked for again, even after the token's end.
 
         Args:
             caller_id: whose keys these are.
@@ -61,6 +77,8 @@ class Once:
         Raises:
             Refusal: as `Verifying.verify`; what does not change any more is kept, and given again.
         """
+        if key is None:
+            return shape(await self._verifying.verify(tenant, text, visit))
         located = await self._verifying.locate(tenant, text, visit)
         kept = await self._answers.recall(tenant, caller_id, key)
         if kept is not None:

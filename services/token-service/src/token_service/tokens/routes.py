@@ -1,25 +1,31 @@
-"""`/v1/tokens`: parse, one use case, shape.
-
-Issuing and verifying are hot routes with pydantic on the raw body; the others plain Starlette routes.
-"""
+"""`/v1/tokens`: one use case each. Issuing and verifying are hot routes; the others are FastAPI's."""
 
 from typing import Annotated, Any, Final
 
-from pydantic import Field, TypeAdapter
-from shared.callers import Caller
-from shared.errors import MethodNotAllowed
-from shared.hot_routes import HotRoutes
+from fastapi import APIRouter, Path, Request
+from pydantic import Field
+from shared.callers import Caller, document_credentials, require
+from shared.dependencies import needs
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer
-from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
-from starlette.requests import Request
+from shared.problems import document_refusals
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.types import Scope
 
 from token_service.counting.kinds import kind_of
-from token_service.requests import authenticate, check_is_json, json_response, parse, request_key
+from token_service.guesses import TooManyBadSignatures
 from token_service.tokens import schemas
-from token_service.tokens.domain import Token
-from token_service.tokens.issuing import Issued, Issuing
+from token_service.tokens.domain import (
+    InvalidSignature,
+    MalformedToken,
+    Token,
+    TokenExpired,
+    TokenNotFound,
+    TokenNotYetValid,
+    TokenRevoked,
+    TokenUsedUp,
+)
+from token_service.tokens.issuing import Issued, NeverValid
 from token_service.tokens.once import Once
 from token_service.tokens.orders import url_link
 from token_service.tokens.qr import qr_png, qr_svg
@@ -31,136 +37,200 @@ VERIFY: Final = "tokens:verify"
 STATS: Final = "tokens:stats"
 MOST_IN_BATCH: Final = 10_000
 
+_EXAMPLE: Final = "2548a499367f4c2f87fd4873a97a6ff6"
+#: Read by the use case, which tells a token with a wrong form from a forged one.
+TokenText = Annotated[
+    str, Path(alias="token", description="32 lower-case hexadecimal characters.", examples=[_EXAMPLE])
+]
+_Verifying = Annotated[Verifying, needs(Verifying)]
+_Service = Annotated[TokenService, needs(TokenService)]
+_Orders = Annotated[list[schemas.OrderBody], Field(min_length=1, max_length=MOST_IN_BATCH, fail_fast=True)]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-_ORDER = TypeAdapter(schemas.OrderBody)
-_ORDERS: TypeAdapter[list[schemas.OrderBody]] = TypeAdapter(
-    Annotated[list[schemas.OrderBody], Field(min_length=1, max_length=MOST_IN_BATCH, fail_fast=True)]
-)
-_VISIT = TypeAdapter(schemas.VisitBody)
-_ONE: Final = "/v1/tokens/{token}"
+#: Of a token that is not one of ours; and of one that is not good any more, or not yet.
+_FORGED: Final = (MalformedToken, InvalidSignature, TokenNotFound, TooManyBadSignatures)
+_NOT_GOOD: Final = (TokenExpired, TokenRevoked, TokenNotYetValid, TokenUsedUp)
 
 
-def hot_routes() -> HotRoutes:
-    """Those that go past the framework, which would take longer than their work."""
-    return {("POST", "/v1/tokens"): issue, ("POST", f"{_ONE}/verify"): verify}
+# ——— hot routes ———
 
 
-def routes() -> list[Route]:
-    """In the order in which they are tried."""
+async def _issue(call: HotCall[schemas.OrderBody]) -> Answer:
+    return await call.part(Once).issue(
+        call.caller, call.key, call.body.order(), lambda issued: _created(schemas.issued_body(issued))
+    )
+
+
+async def _issue_all(call: HotCall[list[schemas.OrderBody]]) -> Answer:
+    def shape(issued: list[Issued]) -> Answer:
+        return _created([schemas.issued_body(each) for each in issued])
+
+    return await call.part(Once).issue_all(call.caller, call.key, [order.order() for order in call.body], shape)
+
+
+async def _verify(call: HotCall[schemas.VisitBody | None]) -> Answer:
+    text, caller = call.path_parameter, call.caller
+    visit = _visit(call.scope, caller, call.body)
+
+    def shape(token: Token) -> Answer:
+        return Answer.of(200, schemas.token_body(text, token), Cache_Control="no-store")
+
+    return await call.part(Once).verify(caller.client_id, caller.tenant, text, visit, call.key, shape)
+
+
+def hot_routes(*, plain_http: bool, batch_max_bytes: int) -> list[HotRoute]:
+    """Those that go past the framework, which would take longer than their work.
+
+    Args:
+        plain_http: whether a token's link may begin with http.
+        batch_max_bytes: the longest body of a batch.
+    """
+    context = {"plain_http": plain_http}
     return [
-        # Posts to these two are hot routes; here they only tell other methods what they take.
-        Route("/v1/tokens", _only_post, methods=["POST"]),
-        Route(f"{_ONE}/verify", _only_post, methods=["POST"]),
-        Route("/v1/tokens/batch", issue_batch, methods=["POST"]),
-        Route(f"{_ONE}/stats", stats, methods=["GET"]),
-        Route(f"{_ONE}/qr.svg", qr_as_svg, methods=["GET"]),
-        Route(f"{_ONE}/qr.png", qr_as_png, methods=["GET"]),
-        Route(_ONE, look, methods=["GET"]),
-        Route(_ONE, revoke, methods=["DELETE"]),
+        HotRoute(
+            method="POST",
+            path="/v1/tokens",
+            name="issue_token",
+            tag="tokens",
+            summary="Issue a token",
+            description="`duration` is seconds, an ISO 8601 duration such as `PT24H`, or `never`.",
+            scopes=(ISSUE,),
+            operations=HotOperation(
+                _issue,
+                body=schemas.OrderBody,
+                answers={201: Answered("Issued", schemas.IssuedBody)},
+                refusals=(NeverValid,),
+                example=schemas.ORDER_EXAMPLE,
+                codes=schemas.CODE_OF_FIELD,
+                context=context,
+            ),
+        ),
+        HotRoute(
+            method="POST",
+            path="/v1/tokens/batch",
+            name="issue_tokens",
+            tag="tokens",
+            summary="Issue many, all or nothing",
+            scopes=(ISSUE,),
+            operations=HotOperation(
+                _issue_all,
+                body=_Orders,
+                answers={201: Answered("Issued, in the order of the request", list[schemas.IssuedBody])},
+                refusals=(NeverValid,),
+                example=[schemas.ORDER_EXAMPLE],
+                codes=schemas.CODE_OF_FIELD,
+                context=context,
+                max_body_bytes=batch_max_bytes,
+            ),
+        ),
+        HotRoute(
+            method="POST",
+            path="/v1/tokens/{token}/verify",
+            name="verify_token",
+            tag="tokens",
+            summary="Verify a token",
+            description="The body may say who opened the link.",
+            scopes=(VERIFY,),
+            parameters={"token": TokenText},
+            operations=HotOperation(
+                _verify,
+                body=schemas.VisitBody,
+                is_body_optional=True,
+                answers={200: Answered("Good; counted, and one of its uses used up", schemas.TokenBody)},
+                refusals=(*_FORGED, *_NOT_GOOD),
+                example=schemas.VISIT_EXAMPLE,
+            ),
+        ),
     ]
 
 
-async def _only_post(_request: Request) -> Response:
-    raise MethodNotAllowed("This address takes POST.")
+def _created(body: Any) -> Answer:
+    return Answer.of(201, body, Cache_Control="no-store")
 
 
-async def issue(request: Request, body: bytes) -> Answer:
-    caller = await authenticate(request, "/v1/tokens", ISSUE)
-    check_is_json(request)
-    order = parse(_ORDER, body, schemas.context_of(request)).order()
-    key = request_key(request, body)
-    if key is not None:
-        once: Once = request.app.state.once
-        return await once.issue_all(caller, key, [order], lambda issued: _created(schemas.issued_body(issued[0])))
-    issuing: Issuing = request.app.state.issuing
-    return _created(schemas.issued_body(await issuing.issue(caller.tenant, order)))
+# ——— FastAPI's routes ———
+
+router = APIRouter(
+    prefix="/v1/tokens/{token}",
+    tags=["tokens"],
+    dependencies=document_credentials(),
+    responses=document_refusals(_FORGED),
+)
 
 
-async def issue_batch(request: Request) -> Response:
-    caller = await authenticate(request, "/v1/tokens/batch", ISSUE)
-    request.scope[MAX_BODY_SIZE_SCOPE_KEY] = request.app.state.settings.batch_max_bytes
-    body = await request.body()
-    check_is_json(request)
-    orders = [each.order() for each in parse(_ORDERS, body, schemas.context_of(request))]
-    key = request_key(request, body)
-    if key is not None:
-        once: Once = request.app.state.once
-        return (await once.issue_all(caller, key, orders, lambda issued: _created(_all(issued)))).response()
-    issuing: Issuing = request.app.state.issuing
-    return json_response(_all(await issuing.issue_all(caller.tenant, orders)), 201)
+@router.get(
+    "",
+    summary="Look at a token",
+    response_model=schemas.TokenBody,
+    responses=document_refusals([*_FORGED, *_NOT_GOOD]),
+)
+async def look_at_token(
+    request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(VERIFY)
+) -> Response:
+    """The same as verify without counting or using up."""
+    token = await verifying.look(caller.tenant, text, _visit(request.scope, caller))
+    return _json(schemas.token_body(text, token))
 
 
-async def verify(request: Request, body: bytes) -> Answer:
-    caller = await authenticate(request, f"{_ONE}/verify", VERIFY)
-    text = request.path_params["token"]
-    visit = _visit(request, caller, parse(_VISIT, body) if body.strip() else None)
-    key = request_key(request, body)
-
-    def shape(token: Token) -> Answer:
-        return Answer.of(200, schemas.token_body(text, token), **_KEPT_HEADERS)
-
-    if key is not None:
-        once: Once = request.app.state.once
-        return await once.verify(caller.client_id, caller.tenant, text, visit, key, shape)
-    verifying: Verifying = request.app.state.verifying
-    return shape(await verifying.verify(caller.tenant, text, visit))
+@router.delete("", summary="Revoke a token", response_model=schemas.RevokedTokenBody)
+async def revoke_token(
+    request: Request, text: TokenText, service: _Service, caller: Caller = require(ISSUE)
+) -> Response:
+    """At once and for good; again: the first answer."""
+    revoked_at = await service.revoke(caller.tenant, text, _visit(request.scope, caller))
+    return _json(schemas.revoked_body(text, revoked_at))
 
 
-async def look(request: Request) -> Response:
-    caller = await authenticate(request, _ONE, VERIFY)
-    text = request.path_params["token"]
-    verifying: Verifying = request.app.state.verifying
-    return json_response(schemas.token_body(text, await verifying.look(caller.tenant, text, _visit(request, caller))))
+@router.get("/stats", summary="Statistics of a token", response_model=schemas.TokenStatisticsBody)
+async def token_stats(
+    request: Request, text: TokenText, service: _Service, caller: Caller = require(STATS)
+) -> Response:
+    """What has become of it."""
+    token, refusals = await service.statistics(caller.tenant, text, _visit(request.scope, caller))
+    return _json(schemas.stats_body(text, token, refusals))
 
 
-async def revoke(request: Request) -> Response:
-    caller = await authenticate(request, _ONE, ISSUE)
-    text = request.path_params["token"]
-    service: TokenService = request.app.state.tokens
-    revoked_at = await service.revoke(caller.tenant, text, _visit(request, caller))
-    return json_response(schemas.revoked_body(text, revoked_at))
+def _picture(media_type: str, schema: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    return {200: {"description": "The code", "content": {media_type: {"schema": schema}}}}
 
 
-async def stats(request: Request) -> Response:
-    caller = await authenticate(request, f"{_ONE}/stats", STATS)
-    text = request.path_params["token"]
-    service: TokenService = request.app.state.tokens
-    token, refusals = await service.statistics(caller.tenant, text, _visit(request, caller))
-    return json_response(schemas.stats_body(text, token, refusals))
-
-
-async def qr_as_svg(request: Request) -> Response:
-    link = await _link(request, f"{_ONE}/qr.svg")
+@router.get(
+    "/qr.svg",
+    summary="The link as a QR code (SVG)",
+    response_class=Response,
+    responses=_picture("image/svg+xml", {"type": "string"}),
+)
+async def token_qr_svg(
+    request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(ISSUE, VERIFY)
+) -> Response:
+    link = await _link(request, text, verifying, caller)
     return Response(qr_svg(link), headers=_NO_STORE, media_type="image/svg+xml")
 
 
-async def qr_as_png(request: Request) -> Response:
-    link = await _link(request, f"{_ONE}/qr.png")
+@router.get(
+    "/qr.png",
+    summary="The link as a QR code (PNG)",
+    response_class=Response,
+    responses=_picture("image/png", {"type": "string", "format": "binary"}),
+)
+async def token_qr_png(
+    request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(ISSUE, VERIFY)
+) -> Response:
+    link = await _link(request, text, verifying, caller)
     return Response(qr_png(link), headers=_NO_STORE, media_type="image/png")
 
 
-async def _link(request: Request, route: str) -> str:
-    caller = await authenticate(request, route, ISSUE, VERIFY)
-    text = request.path_params["token"]
-    verifying: Verifying = request.app.state.verifying
-    token = await verifying.look(caller.tenant, text, _visit(request, caller))
-    return url_link(token.terms.base_url, text)
+async def _link(request: Request, text: str, verifying: Verifying, caller: Caller) -> str:
+    token = await verifying.look(caller.tenant, text, _visit(request.scope, caller))
+    return url_link(token.content.terms.base_url, text)
 
 
-def _visit(request: Request, caller: Caller, body: schemas.VisitBody | None = None) -> Visit:
-    address = request.app.state.proxies.client_address(request.scope)
+def _visit(scope: Scope, caller: Caller, body: schemas.VisitBody | None = None) -> Visit:
+    address = scope["app"].state.proxies.client_address(scope)
     if body is None:
         return Visit(caller=address, client_id=caller.client_id)
     kind = kind_of(body.user_agent, body.method, body.purpose)
     return Visit(kind, None if body.address is None else str(body.address), address, caller.client_id)
 
 
-_KEPT_HEADERS: Final = {"Cache_Control": "no-store"}
-
-
-def _created(body: Any) -> Answer:
-    return Answer.of(201, body, **_KEPT_HEADERS)
-
-
-def _all(issued: list[Issued]) -> list[dict[str, Any]]:
-    return [schemas.issued_body(each) for each in issued]
+def _json(body: Any) -> Response:
+    return Answer.of(200, body, Cache_Control="no-store").response()

@@ -14,8 +14,7 @@ from pydantic import (
     WithJsonSchema,
     create_model,
 )
-from shared.times import iso
-from starlette.requests import Request
+from shared.times import Timestamp, iso
 
 from token_service.tokens.domain import Token
 from token_service.tokens.issuing import Issued
@@ -24,7 +23,7 @@ from token_service.tokens.lifetimes import read_duration
 from token_service.tokens.orders import url_link
 from token_service.tokens.terms import MOMENT, REQUIRED, TERMS, Order, Rules, Terms, read_moment
 
-_EXAMPLE: Final[dict[str, Any]] = {
+ORDER_EXAMPLE: Final[dict[str, Any]] = {
     "base_url": "https://mystore.example/promotions",
     "customer_id": "customer-1",
     "campaign_id": "spring-sale",
@@ -32,6 +31,17 @@ _EXAMPLE: Final[dict[str, Any]] = {
     "product_id": "housing",
     "attributes": {"discount": 50, "segment": "gold"},
     "max_uses": 1,
+}
+VISIT_EXAMPLE: Final[dict[str, Any]] = {
+    "user_agent": "Mozilla/5.0 (X11; Linux x86_64)",
+    "method": "GET",
+    "address": "203.0.113.9",
+}
+#: Fields whose malformation has a stable code of its own.
+CODE_OF_FIELD: Final[Mapping[str, str]] = {
+    "base_url": "malformed_base_url",
+    "duration": "malformed_duration",
+    "destination_url": "malformed_destination_url",
 }
 _OPTIONAL: Final = frozenset(TERMS) - frozenset(REQUIRED)
 #: `expires_at` was given and is refused already.
@@ -63,7 +73,7 @@ def _duration_unless_end(value: Any, info: ValidationInfo) -> Any:
 
 
 class _OrderBody(BaseModel):
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE], "oneOf": _LIFETIME})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [ORDER_EXAMPLE], "oneOf": _LIFETIME})
 
     expires_at: Annotated[
         Any, PlainValidator(lambda value, info: read_moment(value, _rules(info))), WithJsonSchema(dict(MOMENT))
@@ -102,9 +112,7 @@ class VisitBody(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={
-            "examples": [{"user_agent": "Mozilla/5.0 (X11; Linux x86_64)", "method": "GET", "address": "203.0.113.9"}]
-        },
+        json_schema_extra={"examples": [VISIT_EXAMPLE]},
     )
 
     user_agent: Annotated[str, Field(strict=True, max_length=4096)] | None = None
@@ -115,9 +123,57 @@ class VisitBody(BaseModel):
     address: IPvAnyAddress | None = None
 
 
-def context_of(request: Request) -> dict[str, bool]:
-    """What the rules need to know of this service."""
-    return {"plain_http": request.app.state.plain_http}
+class IssuedBody(BaseModel):
+    """A token, and the link with it."""
+
+    token: Annotated[str, Field(pattern="^[0-9a-f]{32}$", examples=["2548a499367f4c2f87fd4873a97a6ff6"])]
+    url_link: Annotated[str, Field(description="base_url + / + token", json_schema_extra={"format": "uri"})]
+    issued_at: Timestamp
+    expires_at: Timestamp | None
+
+
+class _TokenBody(IssuedBody):
+    uses: Annotated[int, Field(ge=0, description="This one included.")]
+
+
+#: What `token_body` says of the terms, as JSON Schema.
+TERMS_SCHEMA: Final[dict[str, Any]] = {
+    name: dict(term.schema) if name in REQUIRED else {"anyOf": [dict(term.schema), {"type": "null"}]}
+    for name, term in TERMS.items()
+}
+_SHOWN_TERMS: Final[dict[str, Any]] = {
+    name: (Annotated[Any, WithJsonSchema(schema)], ...) for name, schema in TERMS_SCHEMA.items()
+}
+TokenBody: Final = create_model(
+    "TokenBody",
+    __base__=_TokenBody,
+    __doc__="Everything that a token encodes, and how often it was used.",
+    **_SHOWN_TERMS,
+)
+
+
+class RevokedTokenBody(BaseModel):
+    token: str
+    revoked_at: Timestamp
+
+
+class TokenStatisticsBody(BaseModel):
+    """What has become of a token so far."""
+
+    token: str
+    customer_id: str
+    campaign_id: str
+    issued_at: Timestamp
+    expires_at: Timestamp | None
+    revoked_at: Timestamp | None
+    max_uses: int | None
+    issued: int
+    verified: int
+    verified_by: Annotated[dict[str, int], Field(description="`person`, `bot`, `scanner`")]
+    distinct: int
+    first_verified_at: Timestamp | None
+    last_verified_at: Timestamp | None
+    refused: Annotated[dict[str, int], Field(description="By code.")]
 
 
 def issued_body(issued: Issued) -> dict[str, Any]:
@@ -169,10 +225,3 @@ def token_body(text: str, token: Token) -> dict[str, Any]:
         **{name: term.shown(value) for (name, term), value in zip(TERMS.items(), content.terms, strict=True)},
         "uses": token.uses.total,
     }
-
-
-#: What `token_body` says of the terms, as JSON Schema.
-TERMS_SCHEMA: Final[dict[str, Any]] = {
-    name: dict(term.schema) if name in REQUIRED else {"anyOf": [dict(term.schema), {"type": "null"}]}
-    for name, term in TERMS.items()
-}

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from shared.callers import Caller, Callers
+from shared.dependencies import provided
 from shared.errors import Unavailable
 from shared.rate_limits import RateLimit
 
@@ -38,17 +39,16 @@ class PartnerAccess:
             Maintenance, Unauthenticated, InsufficientScope, IpNotAllowed, TooManyRequests
         """
         self.check_open()
-        callers: Callers = request.app.state.callers
-        caller = await callers.authenticate(request.scope)
+        caller = await provided(request.app, Callers).authenticate(request.scope)
         caller.need(SCOPE)
         await self._limit.count(caller.tenant, caller.client_id)
         return caller
 
 
-#: What routes take: `partner: Partner`, once `app.state.partner_access` is there.
-async def _partner(request: Request) -> Caller:
-    access: PartnerAccess = request.app.state.partner_access
-    return await access.admit(request)
+async def admit(request: Request) -> Caller:
+    """The partner who calls; see `PartnerAccess.admit`."""
+    return await provided(request.app, PartnerAccess).admit(request)
 
 
-Partner = Annotated[Caller, Depends(_partner)]
+#: What routes take: `partner: Partner`.
+Partner = Annotated[Caller, Depends(admit)]

@@ -7,9 +7,9 @@ POST twin, which takes an `Idempotency-Key`.
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Header, Path, Query, Request
-from shared.callers import document_credentials
-from shared.hot_routes import HotRoutes
+from fastapi import APIRouter, Header, Path, Query
+from shared.callers import Caller, document_credentials
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer, Answers, IdempotencyKey, Transaction
 from shared.identifiers import Identifier
 from starlette.responses import Response
@@ -19,48 +19,51 @@ from partner_onboarding.handshake.links.billing import Billing
 from partner_onboarding.handshake.links.periods import parse_month
 from partner_onboarding.handshake.links.service import Links
 from partner_onboarding.handshake.partners import schemas
-from partner_onboarding.handshake.partners.access import Partner, PartnerAccess
+from partner_onboarding.handshake.partners.access import SCOPE, Maintenance, Partner, admit
 
-INIT_PATH: Final = "/user/partner/init-register-handshake"
 _UserId = Annotated[Identifier, Path(alias="userId")]
-_Hint = Annotated[
-    str | None,
-    Query(
-        max_length=200,
-        description="For whom: an e-mail address or a name. The pages show its beginnings, so that whoever was sent "
-        "somebody else's link can see it.",
-    ),
-]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-def init_hot_route(handshakes: Handshakes, access: PartnerAccess) -> HotRoutes:
-    """`GET …/init-register-handshake`, past the framework, which would take longer than the work."""
+async def _begin_handshake(call: HotCall[None]) -> Answer:
+    """A public and a private code, good for one hour and for one person."""
+    partner: Caller = call.caller
+    codes = await call.part(Handshakes).begin(partner.tenant, partner.client_id, call.query.hint)
+    return _answer(schemas.codes_shown(codes))
 
-    async def init_register_handshake(request: Request, _body: bytes) -> Response:
-        partner = await access.admit(request)
-        codes = await handshakes.begin(partner.tenant, partner.client_id, request.query_params.get("hint"))
-        return _json(schemas.codes_shown(codes))
 
-    return {("GET", INIT_PATH): init_register_handshake}
+#: Past the framework, which would take longer than the work.
+INIT_REGISTER_HANDSHAKE: Final = HotRoute(
+    method="GET",
+    path="/user/partner/init-register-handshake",
+    name="init_register_handshake",
+    tag="partners",
+    summary="Codes for one person",
+    description="A public and a private code, good for one hour and for one person.",
+    scopes=(SCOPE,),
+    authorize=admit,
+    operations=HotOperation(
+        _begin_handshake,
+        query=schemas.HintQuery,
+        answers={200: Answered("The codes", schemas.HandshakeCodes)},
+        refusals=(Maintenance,),
+        takes_key=False,
+    ),
+)
 
 
 def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answers: Answers) -> APIRouter:
     """The routes below /user/partner."""
     routes = APIRouter(prefix="/user/partner", tags=["partners"], dependencies=document_credentials())
 
-    @routes.get("/init-register-handshake", response_model=schemas.HandshakeCodes, summary="Codes for one person")
-    async def init_register_handshake(partner: Partner, hint: _Hint = None) -> Response:
-        """A public and a private code, good for one hour and for one person."""
-        # Answered by the hot route; here for the description, and for a server that goes without it.
-        return _json(schemas.codes_shown(await handshakes.begin(partner.tenant, partner.client_id, hint)))
-
     @routes.post("/init-register-handshake", response_model=schemas.HandshakeCodes, summary="The same, once by key")
-    async def init_register_handshake_once(partner: Partner, key: IdempotencyKey, hint: _Hint = None) -> Response:
+    async def init_register_handshake_once(
+        partner: Partner, key: IdempotencyKey, query: Annotated[schemas.HintQuery, Query()]
+    ) -> Response:
         """With the same `Idempotency-Key`, the same codes again."""
 
         async def begin(connection: Transaction) -> Answer:
-            codes = await handshakes.begin_within(connection, partner.tenant, partner.client_id, hint)
+            codes = await handshakes.begin_within(connection, partner.tenant, partner.client_id, query.hint)
             return _answer(schemas.codes_shown(codes))
 
         return (await answers.once(partner.tenant, partner.client_id, key, begin)).response()

@@ -43,6 +43,19 @@ class HandshakeCodes(_SpelledAsInTheSource):
     expires_at: Timestamp
 
 
+class HintQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    hint: Annotated[
+        str | None,
+        Field(
+            max_length=200,
+            description="For whom: an e-mail address or a name. The pages show its beginnings, so that a person who "
+            "was sent somebody else's link can see it.",
+        ),
+    ] = None
+
+
 class HandshakeToRedeem(_SpelledAsInTheSource):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"authorizationCode": "9WXeX4kUBQrMrHHoTAKSAn"}]}

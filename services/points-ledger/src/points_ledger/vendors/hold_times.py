@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.db import Database
 
-from points_ledger import queries
+from points_ledger.vendors import queries
 
 REMEMBER_SECONDS: Final = 2.0
 _REMEMBERED: Final = 10_000

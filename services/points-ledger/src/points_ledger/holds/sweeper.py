@@ -5,13 +5,11 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 from shared.db import Database
-from shared.errors import Refusal
 from shared.idempotency import Answer
 
-from points_ledger import queries
-from points_ledger.domain.accounts import Account, Entry, Expire
-from points_ledger.domain.transactions import Transaction
-from points_ledger.ledger import Ledger, Order
+from points_ledger.domain.accounts import Expire
+from points_ledger.holds import queries
+from points_ledger.ledger import Ledger, Order, Settled
 
 #: Holds that one round looks at; when it finds so many, more may wait.
 SLICE: Final = 500
@@ -32,5 +30,5 @@ async def sweep(database: Database, ledger: Ledger) -> int:
     return sum(due.values())
 
 
-def _nothing(_outcome: Transaction | Entry | Account | Refusal, _repeated: bool) -> Answer:
+def _nothing(_settled: Settled) -> Answer:
     return Answer(204, b"")

@@ -1,0 +1,155 @@
+"""The operations of `POST /eai/v1/points`, one row each; the query names the one that is asked for.
+
+A new one has its command in `domain.transactions`, its rule in `domain.decisions`, its body in `schemas`, and its
+row here. The route, OpenAPI, and the names in log and metrics follow from the row.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from shared.callers import Caller
+from shared.errors import Refusal
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
+from shared.idempotency import Answer
+from shared.problems import headers_of, status_of
+
+from points_ledger.domain.accounts import BalanceLimit, InsufficientPoints, InvalidUser
+from points_ledger.domain.transactions import (
+    Commit,
+    Confirm,
+    HoldExpired,
+    NoPointsToRollBack,
+    NotConfirmed,
+    PointsAlreadyDeducted,
+    Refund,
+    RefundTooLarge,
+    Rollback,
+    Transaction,
+    TransactionCommand,
+    TransactionMismatch,
+    TransactionNotFound,
+    TransactionRejected,
+    TransactionRolledBack,
+)
+from points_ledger.eai import schemas
+from points_ledger.eai.service import TransactionService
+from points_ledger.ledger import Settled
+
+PATH: Final = "/eai/v1/points"
+SCOPE: Final = "points:redeem"
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row(Generic[B]):
+    """What one operation takes, does and says.
+
+    Args:
+        points: those that the success tells of.
+        refusals: those that the rule knows.
+    """
+
+    body: type[B]
+    command: Callable[[Caller, B], TransactionCommand]
+    message: str
+    points: Callable[[Transaction, B], int]
+    refusals: tuple[type[Refusal], ...]
+    example: Mapping[str, Any]
+
+
+_ROWS: Final[Mapping[str, _Row[Any]]] = {
+    "commit": _Row(
+        schemas.CommitBody,
+        lambda caller, body: Commit(
+            caller.tenant, caller.vendor, body.transactionid, body.userid, body.pointstodeduct, body.description
+        ),
+        "points committed for transaction",
+        lambda transaction, _: transaction.points,
+        (
+            *(InsufficientPoints, InvalidUser, TransactionMismatch, PointsAlreadyDeducted, HoldExpired),
+            TransactionRolledBack,
+        ),
+        {
+            "userid": "demo-user-1",
+            "transactionid": "order-4711",
+            "pointstodeduct": 250,
+            "description": "redemption for Coffee mug",
+        },
+    ),
+    "confirm": _Row(
+        schemas.ConfirmBody,
+        lambda caller, body: Confirm(caller.tenant, caller.vendor, body.transactionid, body.userid, body.points),
+        "points successfully deducted",
+        lambda transaction, _: transaction.deducted,
+        (
+            *(TransactionNotFound, TransactionMismatch, PointsAlreadyDeducted, HoldExpired, TransactionRejected),
+            TransactionRolledBack,
+        ),
+        {"userid": "demo-user-1", "transactionid": "order-4711"},
+    ),
+    "rollback": _Row(
+        schemas.RollbackBody,
+        lambda caller, body: Rollback(caller.tenant, caller.vendor, body.transactionid, body.userid),
+        "points successfully rolled back",
+        lambda transaction, _: transaction.points,
+        (TransactionNotFound, TransactionMismatch, PointsAlreadyDeducted, NoPointsToRollBack),
+        {"userid": "demo-user-1", "transactionid": "order-4711"},
+    ),
+    "refund": _Row(
+        schemas.RefundBody,
+        lambda caller, body: Refund(
+            caller.tenant, caller.vendor, body.transactionid, body.userid, body.refundid, body.points
+        ),
+        "points successfully refunded",
+        lambda _, body: body.points,
+        (TransactionNotFound, TransactionMismatch, NotConfirmed, RefundTooLarge, BalanceLimit),
+        {"userid": "demo-user-1", "transactionid": "order-4711", "refundid": "return-1", "points": 50},
+    ),
+}
+
+
+def _act(row: _Row[B]) -> Callable[[HotCall[B]], Awaitable[Answer]]:
+    async def act(call: HotCall[B]) -> Answer:
+        body = call.body
+
+        def shape(settled: Settled) -> Answer:
+            outcome = settled.outcome
+            if isinstance(outcome, Transaction):
+                return Answer.of(200, schemas.changed_body(outcome, row.message, row.points(outcome, body)))
+            if isinstance(outcome, Refusal):
+                return failed_answer(outcome)
+            raise TypeError(f"a vendor's operation ends in a transaction, not in {type(outcome).__name__}")
+
+        service = call.part(TransactionService)
+        return await service.change(call.caller, row.command(call.caller, body), shape, call.key)
+
+    return act
+
+
+def failed_answer(refusal: Refusal, request_id: str | None = None) -> Answer:
+    """A refusal in the shape of the source document."""
+    body = Answer.of(0, schemas.failed_body(refusal, request_id)).body
+    return Answer(status_of(refusal), body, headers_of(refusal))
+
+
+CHANGE_POINTS: Final = HotRoute(
+    method="POST",
+    path=PATH,
+    name="change_points",
+    tag="EAI",
+    summary="Hold, deduct, release or refund points",
+    description="Exactly one of the query parameters names the operation.",
+    scopes=(SCOPE,),
+    operations={
+        name: HotOperation(
+            _act(row),
+            body=row.body,
+            answers={200: Answered(row.message.capitalize(), schemas.ChangedBody)},
+            refusals=row.refusals,
+            example=row.example,
+        )
+        for name, row in _ROWS.items()
+    },
+    document=schemas.document_failures,
+)

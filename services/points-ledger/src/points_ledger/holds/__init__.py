@@ -1,0 +1,1 @@
+"""Open holds over all vendors: releasing those that have run out."""

@@ -1,0 +1,13 @@
+"""What goes over the wire about a vendor."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class HoldTimeBody(BaseModel):
+    """How long a vendor's holds last: 1 s to 7 days."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"hold_seconds": 900}]})
+
+    hold_seconds: Annotated[int, Field(strict=True, ge=1, le=604_800)]
