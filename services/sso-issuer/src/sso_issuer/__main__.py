@@ -41,7 +41,7 @@ def rotate_keys(
     immediately: Annotated[bool, typer.Option(help="Sign with the new key at once.")] = False,
     revoke_former: Annotated[bool, typer.Option(help="Private keys have leaked: end all that they signed.")] = False,
 ) -> None:
-    """Publish a successor for a tenant's signing keys; the running service signs with it when its time has come."""
+    """Publish a successor of a tenant's signing keys; the running service signs with it later."""
     wish = RotationWish(algorithm=algorithm, immediately=immediately, revoke_former=revoke_former)
     try:
         rotations = _with_keys(lambda keys: keys.rotate(tenant, wish))
@@ -54,13 +54,13 @@ def rotate_keys(
 
 @cli.command()
 def list_keys(tenant: Annotated[str | None, typer.Option(help="By default all tenants.")] = None) -> None:
-    """Show keys and where they are in their lives; never the private halves."""
+    """Show keys and their states, without private halves."""
     for key in _with_keys(lambda keys: keys.history(tenant)):
         typer.echo(_line(key))
 
 
 def _with_keys(use: Callable[[Keys], Awaitable[list[T]]]) -> list[T]:
-    """Runs one use case of keys beside the service, on the same database."""
+    """Runs a use case of keys outside of the service, on the same database."""
     settings = load(Settings)
 
     async def run() -> list[T]:

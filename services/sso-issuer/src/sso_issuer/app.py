@@ -1,4 +1,4 @@
-"""Builds the service: the only place that does."""
+"""Builds the service. Nothing else does."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -124,7 +124,7 @@ def create_app(
             closing.push_async_callback(ledger.aclose)
             closing.push_async_callback(tenant_keys.aclose)
             closing.callback(signer.close)
-            # What was accepted is written before the connections go.
+            # Write all accepted rows before the connections close.
             closing.push_async_callback(audit.close)
             closing.push_async_callback(redirects.close)
             await closing.enter_async_context(
@@ -147,7 +147,7 @@ def create_app(
         render=_render,
     )
     proxies: ProxyTrust = app.state.proxies
-    # Access tokens are checked here as everywhere, by the published key set; only that the set is our own.
+    # Access tokens are checked by the published key set, as in the other services; here the set is local.
     tenant_keys = TenantKeys(f"http://{PACKAGE}", transport=httpx.ASGITransport(app))
     register = register or HttpRegister(to_onboarding)
     authorities = Authorities(database, keys, clients, public_url=settings.public_url)
@@ -194,14 +194,14 @@ def create_app(
 
 
 def _render(refusal: Refusal, request: Request) -> Response:
-    """Refusals look as those expect it who come to this path."""
+    """Renders a refusal in the form that callers of this path expect."""
     if is_authority_path(request.scope["path"]):
         return oauth_refusal(refusal, request)
     return render_refusal(refusal, request)
 
 
 def build_keys(settings: Settings, database: Database, published: PublishedKeys | None = None) -> Keys:
-    """The use cases of keys alone, for the command line too."""
+    """The use cases of keys, also for the command line."""
     sealer = _sealer(settings)
     return Keys(
         database,

@@ -1,4 +1,4 @@
-"""What this service asks points-ledger: how many points a user can spend right now."""
+"""The questions to points-ledger: how many points a user can spend now."""
 
 from pydantic import BaseModel, Field
 from shared.calling import ServiceClient, named

@@ -1,4 +1,4 @@
-"""What this service asks partner-onboarding: who a session or a user is, and which front ends are a tenant's."""
+"""The questions to partner-onboarding: sessions, profiles, and origins of tenants' front ends."""
 
 from pydantic import BaseModel
 from shared.calling import ServiceClient, named
@@ -33,7 +33,7 @@ class OnboardingClient:
         self._service = service
 
     async def find_session(self, session: str) -> Session | None:
-        """The user whose browser session this is; None when it is unknown or has ended.
+        """The user of a browser session; None if the session is unknown or has ended.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
@@ -50,7 +50,7 @@ class OnboardingClient:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
         if "/" in user_id or user_id in {".", ".."}:
-            # No address of the directory can name such a user, so that there is none.
+            # Such an id fits into no path, so there is no such user.
             raise UserNotFound
         path = f"/internal/tenants/{tenant}/users/{named(user_id)}"
         found = await self._service.find(_Profile, path, absent="user_not_found")
@@ -61,7 +61,7 @@ class OnboardingClient:
         return Profile(user_id=user_id, firstname=found.firstname, lastname=found.lastname, email=found.email)
 
     async def is_origin_allowed(self, origin: str) -> bool:
-        """Whether any tenant has configured this origin for its front end.
+        """Whether some tenant has configured this origin for its front end.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.

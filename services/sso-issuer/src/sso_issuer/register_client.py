@@ -1,4 +1,4 @@
-"""What the authority asks partner-onboarding: tenants, clients, consents, and what a code stands for."""
+"""The authority's questions to partner-onboarding: tenants, clients, consents and authorization codes."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ class _Tenant(BaseModel):
 
 
 class RegisteredClient(BaseModel):
-    """A client as the register knows it."""
+    """A client of the register."""
 
     client_id: Identifier
     tenant: Tenant
@@ -36,7 +36,7 @@ class RegisteredClient(BaseModel):
 
 
 class RedeemedCode(BaseModel):
-    """What a tenant admin's consent gave a code for."""
+    """The grant behind an authorization code."""
 
     tenant: Tenant
     client_id: Identifier
@@ -46,7 +46,7 @@ class RedeemedCode(BaseModel):
 
 
 class RefusedCode(BaseModel):
-    """A code that gives nothing; `replayed` where it gave something before."""
+    """A refused code; `replayed` if it was used before."""
 
     code: str
     replayed: bool = False
@@ -73,7 +73,7 @@ class RegisterClient:
         return await self._service.find(_Tenant, f"/internal/tenants/{tenant}", absent="tenant_not_found") is not None
 
     async def find_client(self, client_id: str) -> RegisteredClient | None:
-        """A client that is not disabled, by its id alone.
+        """The client with this id, unless it is disabled.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
@@ -87,7 +87,7 @@ class RegisterClient:
         return found
 
     async def find_consent(self, tenant: str, client_id: str) -> Consent | None:
-        """What the tenant consents to now; None also where the client is disabled.
+        """The tenant's present consent; None also if the client is disabled.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
@@ -107,7 +107,7 @@ class RegisterClient:
     async def redeem_code(
         self, *, code: str, client_id: str, redirect_uri: str, code_verifier: str | None
     ) -> RedeemedCode | RefusedCode:
-        """Uses an authorization code up. Asked once: a second time would read as a replay.
+        """Uses an authorization code up. Never retried, since a second call would count as a replay.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
@@ -117,7 +117,7 @@ class RegisterClient:
             {"code": code, "client_id": client_id, "redirect_uri": redirect_uri, "code_verifier": code_verifier},
         )
         if answer.status_code == httpx.codes.BAD_REQUEST:
-            # Longer, or of other characters, than any that it gives out.
+            # The register gives out no code of this length or with these characters.
             return RefusedCode(code="invalid_grant")
         if self._service.says(answer, httpx.codes.NOT_FOUND, "invalid_grant"):
             return self._service.understand(RefusedCode, answer, status=httpx.codes.NOT_FOUND)
@@ -125,5 +125,5 @@ class RegisterClient:
 
 
 def _is_nameable(client_id: str) -> bool:
-    """Whether an address of the register can name such a client at all."""
+    """Whether such a client id fits into a path of the register."""
     return is_identifier(client_id) and "/" not in client_id and client_id not in {".", ".."}

@@ -1,8 +1,7 @@
-"""Signing keys built once, each for one algorithm; nothing but the key chooses the algorithm of a token.
+"""Signing keys, built once and each for one algorithm, so that the key alone chooses the algorithm.
 
-python-jose would pair any key with any algorithm, take an empty secret, and load a PEM for 50–70 ms at every
-call. So keys are checked and constructed here, kept by whoever asked for them, and used through
-`shared.jwt.SigningKey`.
+python-jose would pair any key with any algorithm, accept an empty secret, and load a PEM for 50–70 ms at every call. So
+this module checks and constructs keys; callers keep them and use them through `shared.jwt.SigningKey`.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from sso_issuer.keys.material import PrivateKey
 
 
 def of_private_key(kid: str, algorithm: Algorithm, private: PrivateKey) -> SigningKey:
-    """A signing key of a pair.
+    """The signing key of a key pair.
 
     Raises:
         ValueError: the key is not one for `algorithm`, or too small.
@@ -35,7 +34,7 @@ def of_private_key(kid: str, algorithm: Algorithm, private: PrivateKey) -> Signi
 
 
 def of_secret(kid: str, secret: bytes) -> SigningKey:
-    """A signing key of a secret shared with a vendor; always HS256.
+    """The HS256 signing key of a secret that a vendor shares.
 
     Raises:
         ValueError: the secret is shorter than 32 bytes.
@@ -46,10 +45,10 @@ def of_secret(kid: str, secret: bytes) -> SigningKey:
 
 
 class Signer:
-    """Signs without holding up the event loop.
+    """Signs without blocking the event loop.
 
-    RS256 takes 0.43 ms of pure computation with the interpreter's lock released, so it goes to threads, one a
-    core. ES256 and HS256 take less than handing over to a thread would.
+    RS256 computes for 0.43 ms without the interpreter's lock, so it runs in threads, one for each core. ES256 and HS256
+    take less time than a thread's handover.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Columns, CHECK and UNIQUE of the schema `sso_issuer`. The tenant leads every key."""
+"""Tables and constraints of the schema `sso_issuer`. The tenant leads every key."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ def _time(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 
-#: One row for each tenant and algorithm: whoever changes keys of theirs locks it first, so that changes queue.
+#: One row for each tenant and algorithm. A transaction that changes keys locks it first.
 key_successions = sa.Table(
     "key_successions",
     metadata,
@@ -49,7 +49,7 @@ keys = sa.Table(
     ),
     sa.CheckConstraint("state IN ('next', 'active', 'retiring', 'retired')", name="state"),
     sa.CheckConstraint("(state IN ('next', 'active')) = (private_key IS NOT NULL)", name="private_key"),
-    # A private key in clear would be the one mistake that nothing can make good.
+    # The database refuses a private key in clear text.
     sa.CheckConstraint("NOT public_jwk ?| ARRAY['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']", name="public"),
     sa.CheckConstraint("signs_from >= published_at", name="published_first"),
     sa.CheckConstraint("activated_at >= signs_from", name="activated_in_time"),
@@ -85,7 +85,7 @@ vendors = sa.Table(
     sa.UniqueConstraint("tenant", "audience", name="vendors_audience_key"),
 )
 
-#: A secret has a place, `slot` 0 or 1: the database itself refuses a third one.
+#: A secret has a `slot`, 0 or 1, so that the database refuses a third one.
 vendor_secrets = sa.Table(
     "vendor_secrets",
     metadata,
@@ -105,7 +105,7 @@ vendor_secrets = sa.Table(
     sa.UniqueConstraint("tenant", "kid", name="vendor_secrets_kid_key"),
 )
 
-#: Append-only: no statement of this service changes or deletes a row.
+#: Append-only: no statement of this service changes a row.
 issuances = sa.Table(
     "issuances",
     metadata,
@@ -138,7 +138,7 @@ issuances = sa.Table(
     sa.Index("issuances_of_vendor", "tenant", "vendor_id", "issued_at", "jti"),
 )
 
-#: Apart from the issuances, so that those stay as they were written; the primary key is what makes it once.
+#: A separate table, so that issuances never change; the primary key makes a redemption happen once.
 redemptions = sa.Table(
     "redemptions",
     metadata,
@@ -152,7 +152,7 @@ redemptions = sa.Table(
     sa.CheckConstraint("points_now >= 0", name="points_now"),
 )
 
-#: The audit of the tenants' authorities, append-only: what was issued, refused, introspected and revoked.
+#: The audit of the authorities, append-only: issued, refused, introspected and revoked.
 authority_events = sa.Table(
     "authority_events",
     metadata,
@@ -194,7 +194,7 @@ revoked_tokens = sa.Table(
     sa.Index("revoked_tokens_by_end", "expires_at"),
 )
 
-#: What a code gave. The primary key is what lets a code give once, and what a replay finds.
+#: The token that a code gave. The primary key lets a code give one token, and a replay find it.
 redeemed_codes = sa.Table(
     "redeemed_codes",
     metadata,

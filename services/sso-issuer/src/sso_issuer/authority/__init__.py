@@ -1,1 +1,1 @@
-"""The tenants' authorities: access tokens for third parties, as far as the tenant has consented, and no further."""
+"""The tenants' authorities: access tokens for third parties, within the tenant's consent."""

@@ -1,4 +1,4 @@
-"""`private_key_jwt` (RFC 7523): a client proves itself by what it signed with a key of its own."""
+"""`private_key_jwt` (RFC 7523): a client authenticates with a JWT that it signed with its own key."""
 
 import hashlib
 from collections.abc import Collection, Mapping
@@ -13,24 +13,24 @@ from sso_issuer.authority.domain import InvalidClient
 
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ALGORITHMS: Final = ("ES256", "RS256")
-#: Most libraries name no type or the general one; the last is the one that RFC 7523bis asks for.
+#: Most libraries send no type or `JWT`; RFC 7523bis asks for the last one.
 _TYPES: Final = frozenset({"", "jwt", "client-authentication+jwt"})
 _ALGORITHM_OF_KEY: Final[Mapping[str, str]] = {"EC": "ES256", "RSA": "RS256"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assertion:
-    """A good assertion, which may be used once until then."""
+    """A good assertion. It may be used once, until it expires."""
 
     jti_digest: bytes
     expires_at: datetime
 
 
 def claimed_client(assertion: str) -> str:
-    """Whom an assertion of which nothing is known yet claims to be.
+    """The client that an unverified assertion claims to come from.
 
     Raises:
-        InvalidClient: nobody.
+        InvalidClient: it names none.
     """
     try:
         subject = jwt.unverified_claims(assertion).get("sub")
@@ -50,15 +50,15 @@ def verify(
     now: float,
     longest_seconds: int,
 ) -> Assertion:
-    """Checks everything but whether it was used before.
+    """Checks everything except whether the assertion was used before.
 
     Args:
         jwks: the client's public keys, from the register.
-        audiences: who this may be addressed to: the authority, or one of its endpoints.
-        longest_seconds: how long an assertion may live.
+        audiences: the allowed `aud`: the authority, or one of its endpoints.
+        longest_seconds: the longest life of an assertion.
 
     Raises:
-        InvalidClient: why is for the log alone.
+        InvalidClient: only the log learns why.
     """
     try:
         claims = jwt.verify(
@@ -81,13 +81,13 @@ def verify(
     return Assertion(
         # A lone surrogate can stand in JSON and not in UTF-8.
         jti_digest=hashlib.sha256(jti.encode("utf-8", "surrogatepass")).digest(),
-        # As long as it would be taken, and no shorter.
+        # Remember it as long as it would be accepted.
         expires_at=datetime.fromtimestamp(claims["exp"] + jwt.LEEWAY_SECONDS, UTC),
     )
 
 
 def _keys_of(jwks: Mapping[str, Any] | None) -> KeySet:
-    """The client's keys. A JWK need not say its algorithm: of each kind of key, one is taken here."""
+    """The client's keys. A JWK without `alg` gets the one algorithm that is accepted for its type of key."""
     entries = (jwks or {}).get("keys")
     named = [
         {"alg": _ALGORITHM_OF_KEY.get(str(jwk.get("kty"))), "kid": f"key {n}", **jwk}
@@ -101,7 +101,7 @@ def _keys_of(jwks: Mapping[str, Any] | None) -> KeySet:
 
 
 def _addressed_to(aud: Any, audiences: Collection[str]) -> str:
-    """The one of `audiences` that is meant. Whoever writes others beside it could have it used there."""
+    """The audience, which must be one of `audiences` alone: a further one could use the assertion too."""
     meant = aud if isinstance(aud, list) else [aud]
     if not meant or not all(isinstance(one, str) and one in audiences for one in meant):
         raise Rejected("wrong_audience", "The assertion is meant for somebody else.")

@@ -1,4 +1,4 @@
-"""Limits on refused attempts: counted by the network they come from and by the client that they prove."""
+"""Limits on refused attempts, by network and by authenticated client."""
 
 from typing import Final
 
@@ -13,14 +13,14 @@ _WINDOW_SECONDS: Final = 60
 
 
 class AttemptLimits:
-    """Refuses further attempts after too many that were refused within a minute.
+    """Refuses further attempts after too many refused ones within a minute.
 
-    By network and not by the client that a request claims to come from: else anybody could keep a client out. Secrets
-    and codes have 256 random bits; the limits hold back the work, and the rows of the audit.
+    It counts by network, not by the claimed client: otherwise anybody could lock a client out. Secrets and codes have
+    256 random bits; the limits save work and rows of the audit.
 
     Args:
-        per_network: requests without a good client's proof.
-        codes_per_client: codes that were not good, of a client that has proven who it is.
+        per_network: requests without a good proof of a client.
+        codes_per_client: wrong codes of an authenticated client.
     """
 
     def __init__(self, counts: Counts, proxies: ProxyTrust, *, per_network: int, codes_per_client: int) -> None:
@@ -37,7 +37,7 @@ class AttemptLimits:
         await self._codes_per_client.check(client.tenant, client.client_id)
 
     async def note(self, refusal: Refusal, scope: Scope, client: AuthorityClient | None) -> None:
-        """Counts a refusal against the client that has proven itself, else against the network of the request."""
+        """Counts a refusal against the authenticated client, or else against the network of the request."""
         if isinstance(refusal, (Unavailable, TooManyRequests)):
             return
         if client is None:

@@ -1,4 +1,4 @@
-"""The audit of the authorities: written before anything is answered, many together, each with what depends on it."""
+"""The audit of the authorities, written before the answer, many rows at once, each with the rows that depend on it."""
 
 import secrets
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from sso_issuer.authority.store import Revocation, TakenCode
 
 
 class CodeSpent(InvalidGrant):
-    """The code gave a token before, or was replayed before it did."""
+    """The code gave a token before, or was replayed before it could."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An event, and what is written with it or not at all."""
+    """An event, and the rows that are written with it in one transaction."""
 
     event: Event
     code: TakenCode | None = None
@@ -37,13 +37,13 @@ class Audit:
         """Waits until `entry` is durable.
 
         Raises:
-            CodeSpent: the code of an issuance gives nothing any more; only that it was refused is written.
+            CodeSpent: the code of an issuance is spent; the refusal is written instead.
             Unavailable: nothing was written.
         """
         await self._line.submit(entry)
 
     async def spoil_code(self, tenant: str, code_digest: bytes, *, client_id: str, request_id: str) -> None:
-        """A code has come twice: what it gave is revoked, whoever has it, and what it may yet give is not given.
+        """Handles a replayed code: revokes the token that it gave, and keeps it from giving one.
 
         Raises:
             Unavailable: nothing was written.
@@ -68,7 +68,7 @@ class Audit:
             await store.append_events(driver, [event])
 
     async def close(self) -> None:
-        """Writes what waits in line."""
+        """Writes all waiting entries."""
         await self._line.close()
 
     async def _write(self, entries: Sequence[Entry]) -> Sequence[Exception | None]:
@@ -89,10 +89,10 @@ class Audit:
 
 
 def event_of(kind: EventKind, tenant: str, request_id: str, **known: Any) -> Event:
-    """An event with a name of its own."""
+    """An event with a fresh id."""
     return Event(tenant=tenant, event_id=secrets.token_urlsafe(16), event=kind, request_id=request_id, **known)
 
 
 def _refused(issuance: Event) -> Event:
-    """The row that is written in place of an issuance that does not happen."""
+    """The refusal that is written instead of an issuance."""
     return replace(issuance, event=EventKind.REFUSED, reason=InvalidGrant.code, jti=None, kid=None, expires_at=None)

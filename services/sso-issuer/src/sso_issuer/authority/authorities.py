@@ -1,4 +1,4 @@
-"""Which tenants have an authority, and what it says of itself."""
+"""The tenants that have an authority, and the authority's metadata."""
 
 import re
 import time
@@ -18,7 +18,7 @@ from sso_issuer.keys.published import TenantNotFound
 from sso_issuer.keys.service import Keys
 from sso_issuer.register_client import RegisterClient
 
-#: What a consent may open; `clients:admin` is the operators' own.
+#: The scopes that a consent may give; `clients:admin` is for operators only.
 SCOPES: Final = (
     "points:read",
     "points:redeem",
@@ -32,7 +32,7 @@ SCOPES: Final = (
     "tokens:verify",
     "tokens:stats",
 )
-#: That there is no such tenant is remembered so long; that there is one, for good.
+#: How long (seconds) a missing tenant is remembered; an existing one is remembered for good.
 _UNKNOWN_SECONDS: Final = 5.0
 _REMEMBERED: Final = 10_000
 _TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -59,7 +59,7 @@ class Authorities:
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
     async def check(self, tenant: str) -> None:
-        """Passes where the tenant has an authority: it has keys here, or the register knows it, and then it gets one.
+        """Passes if the tenant has keys here, or if the register knows it; then its first key is made.
 
         Raises:
             TenantNotFound: there is no such tenant.
@@ -75,7 +75,7 @@ class Authorities:
             if not await self._register.has_tenant(tenant):
                 keep(self._unknown, tenant, self._clock() + _UNKNOWN_SECONDS, at_most=_REMEMBERED)
                 raise TenantNotFound
-            # So that the key set answers to which the metadata leads, before anything was signed.
+            # The key set that the metadata names must exist before anything is signed.
             await self._keys.ensure(tenant, Algorithm.ES256)
         keep(self._known, tenant, None, at_most=_REMEMBERED)
 
@@ -86,7 +86,7 @@ class Authorities:
         return f"{self.issuer(tenant)}/oauth/token"
 
     def metadata(self, tenant: str) -> dict[str, Any]:
-        """RFC 8414, with the two fields beside it that OpenID Connect Discovery cannot do without."""
+        """RFC 8414, with the two fields that OpenID Connect Discovery requires."""
         issuer = self.issuer(tenant)
         proofs = list(METHODS)
         algorithms = list(ALGORITHMS)

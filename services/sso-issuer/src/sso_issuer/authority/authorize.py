@@ -1,4 +1,4 @@
-"""The way to consent: from the authority's address to the page on which the tenant admin decides."""
+"""The authorization endpoint: leads to the page on which the tenant admin decides."""
 
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
@@ -18,18 +18,18 @@ class UnsupportedResponseType(Malformed):
 
 
 class ConsentRequests:
-    """Sends a tenant admin's browser on."""
+    """Redirects a tenant admin's browser."""
 
     def __init__(self, register: RegisterClient) -> None:
         self._register = register
 
     async def destination(self, tenant: str, issuer: str, params: Mapping[str, str]) -> str:
-        """Where the browser goes: to the page that asks for consent, or back to the client with an error.
+        """The target of the redirect: the page that asks for consent, or the client with an error.
 
-        Back only where the address is a registered one: everything else is told to the person and no further.
+        An error goes to the client only at a registered address; otherwise the person sees a page.
 
         Raises:
-            InvalidRequest: no such client in this tenant, or no such address of its own.
+            InvalidRequest: the tenant has no such client, or the client no such address.
             Unavailable: the register cannot be asked.
         """
         client_id = needed(params, "client_id")
@@ -47,7 +47,7 @@ class ConsentRequests:
                 error["state"] = params["state"]
             return _with_query(redirect_uri, error)
         passed_on = {name: value for name, value in params.items() if name != "client_id"}
-        # A path alone: whoever came by https stays there.
+        # A path only, so that a browser stays on https.
         return _with_query(f"/setup/{quote(client_id, safe='')}", passed_on)
 
 
@@ -58,13 +58,13 @@ def _check(params: Mapping[str, str]) -> None:
         raise UnsupportedResponseType
     if "code_challenge" not in params:
         raise InvalidRequest("PKCE is required: the parameter code_challenge is missing.")
-    # Left out, it would be plain (RFC 7636, 4.3).
+    # The default is `plain` (RFC 7636, 4.3).
     if params.get("code_challenge_method") != "S256":
         raise InvalidRequest("The code_challenge_method must be S256.")
 
 
 def _with_query(url: str, params: Mapping[str, str]) -> str:
-    """`url` with `params` behind its own query, which is kept letter by letter."""
+    """`url` with `params` after its own query, which stays unchanged."""
     own_query = url.partition("?")[2]
     joint = "?" if "?" not in url else "&" if own_query and not own_query.endswith("&") else ""
     return f"{url}{joint}{urlencode(params, quote_via=quote)}"

@@ -1,4 +1,4 @@
-"""Which client asks: by Basic, by form fields, or by an assertion that it signed; always by one of them only."""
+"""Client authentication by Basic, by form fields or by a signed assertion; exactly one of them."""
 
 import base64
 import binascii
@@ -22,7 +22,7 @@ METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt"
 
 @dataclass(frozen=True, kw_only=True)
 class _Shown:
-    """What a request shows of its client: either a secret or an assertion."""
+    """The credentials in a request: a secret or an assertion."""
 
     client_id: str
     secret: str = ""
@@ -31,7 +31,7 @@ class _Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class _Proven:
-    """What the register says of a client whose proof is good."""
+    """An authenticated client, as the register describes it."""
 
     client_id: str
     tenant: str
@@ -42,11 +42,11 @@ class _Proven:
 
 
 class ClientAuthentication:
-    """Finds out which client asks an authority.
+    """Authenticates the clients of an authority.
 
     Args:
-        register: where secrets are checked, afresh each time: what is withdrawn ends at once.
-        longest_assertion_seconds: how long an assertion may live.
+        register: checks secrets each time anew, so that a withdrawn one ends at once.
+        longest_assertion_seconds: the longest life of an assertion.
     """
 
     def __init__(
@@ -70,11 +70,12 @@ class ClientAuthentication:
         """The client of a request to the authority of `tenant`.
 
         Args:
-            audiences: whom an assertion may be addressed to.
+            audiences: the allowed `aud` of an assertion.
 
         Raises:
-            InvalidRequest: it shows more than one proof, or one that is not well formed.
-            InvalidClient: unknown, of another tenant, disabled, or the proof is not good: all the same.
+            InvalidRequest: there is more than one proof, or a malformed one.
+            InvalidClient: the client is unknown, disabled or of another tenant, or the proof is wrong; all look the
+            same.
             Unavailable: the register or the database cannot be asked.
         """
         shown = _shown_by(request, form)
@@ -99,7 +100,7 @@ class ClientAuthentication:
     async def _by_secret(self, shown: _Shown) -> _Proven | None:
         found = await self._register.check(shown.client_id, shown.secret)
         if found is None:
-            # RFC 6749 has id and secret form-encoded inside Basic, and hardly a client does so.
+            # RFC 6749 form-encodes id and secret inside Basic, but hardly any client does.
             decoded = unquote_plus(shown.client_id), unquote_plus(shown.secret)
             if decoded != (shown.client_id, shown.secret) and "\0" not in "".join(decoded):
                 found = await self._register.check(*decoded)
@@ -141,7 +142,7 @@ class ClientAuthentication:
 
 
 def claimed_client_id(request: Request, form: Mapping[str, str]) -> str | None:
-    """Whom a request claims to come from, for the audit of a refusal."""
+    """The client that a request claims to come from, for the audit of a refusal."""
     try:
         client_id = _shown_by(request, form).client_id
     except (InvalidClient, InvalidRequest):

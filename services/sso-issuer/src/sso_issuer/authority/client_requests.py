@@ -1,4 +1,4 @@
-"""A client's request to an authority: its form is read, its proof is checked, and a refusal is counted and audited."""
+"""A client's request to an authority: reads the form, authenticates the client, counts and audits a refusal."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ from sso_issuer.authority.service import Authority
 
 
 class ClientRequest(NamedTuple):
-    """A request whose client has proven who it is."""
+    """A request of an authenticated client."""
 
     client: AuthorityClient
     form: Mapping[str, str]
@@ -41,9 +41,9 @@ class ClientRequests:
 
     @asynccontextmanager
     async def admit(self, tenant: str, request: Request) -> AsyncIterator[ClientRequest]:
-        """Reads the form and finds out which client asks.
+        """Reads the form and authenticates the client.
 
-        A refusal on the way, or in the block that this manages, is written to the audit and counted.
+        Writes a refusal to the audit and counts it, also one that the managed block raises.
 
         Raises:
             TenantNotFound, InvalidRequest, InvalidClient, TooManyRequests, Unavailable: as they say.
@@ -75,9 +75,9 @@ class ClientRequests:
         form: Mapping[str, str],
         client: AuthorityClient | None = None,
     ) -> None:
-        """Writes a refusal to the audit and counts it against the client that has proven itself, or its network.
+        """Writes a refusal to the audit and counts it against the authenticated client, or the network.
 
-        Passing trouble is no refusal: asking again is right, and it may be the audit itself that cannot be written.
+        A transient failure is no refusal: a retry is right, and perhaps the audit itself cannot be written.
         """
         if isinstance(refusal, (Unavailable, TooManyRequests)):
             return
@@ -94,7 +94,7 @@ class ClientRequests:
 
 async def _read_form(request: Request) -> dict[str, str]:
     if request.scope["query_string"]:
-        # RFC 6749, 2.3.1: what stands in an address stands in logs.
+        # RFC 6749, 2.3.1: a secret in an address would reach logs.
         raise InvalidRequest("Parameters belong into the body, not into the address.")
     check_media_type(request.headers.get("content-type"))
     try:

@@ -1,4 +1,4 @@
-"""What an access token may open, and for whom: pure decisions, and the refusals of RFC 6749."""
+"""The rules of access tokens: pure decisions, and the refusals of RFC 6749."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -59,31 +59,31 @@ class InvalidScope(Malformed):
 
 @dataclass(frozen=True, kw_only=True)
 class AuthorityClient:
-    """A client that has proven who it is, to its own tenant's authority."""
+    """A client, authenticated at its own tenant's authority."""
 
     client_id: str
     tenant: str
     kind: Kind
-    #: What it is registered for; a third party has only what of it the tenant has consented to.
+    #: The registered scopes. A third party gets only those that the tenant consented to.
     scopes: frozenset[str]
-    #: Whether it is tied to a vendor id or to addresses, which an access token does not carry.
+    #: Whether the client is bound to a vendor id or to addresses, which an access token does not carry.
     is_bound: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """What a tenant admin has consented to."""
+    """The consent of a tenant admin."""
 
     subject: str
     scopes: frozenset[str]
     version: int
-    #: The version with which it began; what was given out under an earlier one ended with a withdrawal.
+    #: The version with which the present consent began; a withdrawal ended everything before it.
     since_version: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What the access token that is about to be signed will say."""
+    """The content of an access token before it is signed."""
 
     client: AuthorityClient
     grant_type: GrantType
@@ -122,14 +122,14 @@ class Event:
 
     @property
     def written_at(self) -> datetime:
-        """When it happened, of a row that was read."""
+        """The time of an event that was read."""
         assert self.happened_at is not None  # noqa: S101 — the column is never empty
         return self.happened_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class IssuedToken:
-    """What the audit knows of an access token, and whether it was revoked."""
+    """An issued access token in the audit, and whether it was revoked."""
 
     jti: str
     client_id: str
@@ -141,7 +141,7 @@ class IssuedToken:
 
 
 def parse_scope(text: str | None) -> tuple[str, ...] | None:
-    """The scopes of a request, each once; None where nothing was asked for.
+    """The scopes of a request, each once; None if it names none.
 
     Raises:
         InvalidScope: not the syntax of RFC 6749.
@@ -155,10 +155,10 @@ def parse_scope(text: str | None) -> tuple[str, ...] | None:
 
 
 def grant_scopes(requested: tuple[str, ...] | None, available: Collection[str]) -> tuple[str, ...]:
-    """The scopes of a token: all that are available, or as many of them as were asked for.
+    """The scopes of a token: all available ones, or the requested ones among them.
 
     Raises:
-        InvalidScope: one that is not available was asked for, or there is none.
+        InvalidScope: a requested scope is not available, or none is.
     """
     if not available:
         raise InvalidScope("There is no scope that this client could have.")
@@ -170,11 +170,11 @@ def grant_scopes(requested: tuple[str, ...] | None, available: Collection[str]) 
 
 
 def decide_by_consent(client: AuthorityClient, consent: Consent | None, requested: tuple[str, ...] | None) -> Grant:
-    """What a third party is given without a code: nothing that its tenant has not consented to.
+    """The grant of a third party without a code, within the tenant's consent.
 
     Raises:
         UnauthorizedClient: there is no consent.
-        InvalidScope: more was asked for than was consented to.
+        InvalidScope: the request exceeds the consent.
     """
     if consent is None:
         raise UnauthorizedClient("The tenant has not consented to this client, or no longer does.")
@@ -188,11 +188,11 @@ def decide_by_consent(client: AuthorityClient, consent: Consent | None, requeste
 
 
 def decide_for_own_client(client: AuthorityClient, requested: tuple[str, ...] | None) -> Grant:
-    """What one of the platform's own clients is given: its registered scopes, in its own name.
+    """The grant of one of the platform's own clients: its registered scopes, in its own name.
 
     Raises:
-        UnauthorizedClient: it acts for a vendor or from certain addresses only, and an access token says neither.
-        InvalidScope: more was asked for than it is registered for.
+        UnauthorizedClient: the client is bound to a vendor or to addresses, which an access token does not carry.
+        InvalidScope: the request exceeds the registration.
     """
     if client.is_bound:
         raise UnauthorizedClient("A client of a vendor, or with an address list, calls with Basic instead.")
@@ -223,7 +223,7 @@ def access_token_claims(
 
 
 def why_inactive(issued: IssuedToken | None, claims: Mapping[str, Any]) -> str | None:
-    """Why a well-signed token that has not expired is no good all the same, by what is known here; None if it is."""
+    """Why a well-signed, unexpired token is inactive according to this service's records; None if it is active."""
     if (
         issued is None
         or issued.client_id != claims.get("client_id")
@@ -236,13 +236,13 @@ def why_inactive(issued: IssuedToken | None, claims: Mapping[str, Any]) -> str |
 
 
 def why_not_consented(issued: IssuedToken, consent: Consent | None) -> str | None:
-    """Why the tenant's present consent does not cover a token any more; None if it does."""
+    """Why the tenant's present consent no longer covers a token; None if it does."""
     if consent is None:
         return "consent_withdrawn"
     if issued.consent_version is None or consent.version < issued.consent_version:
         return "consent_replaced"
     if issued.consent_version < consent.since_version:
-        # Consented to again since: that brings nothing back which the withdrawal has ended.
+        # The tenant consented anew; that does not revive what the withdrawal ended.
         return "consent_withdrawn"
     if consent.subject != issued.subject:
         return "user_replaced"
@@ -250,5 +250,5 @@ def why_not_consented(issued: IssuedToken, consent: Consent | None) -> str | Non
 
 
 def is_verifier(text: str) -> bool:
-    """Whether a text can be a PKCE code verifier at all."""
+    """Whether a text has the form of a PKCE code verifier."""
     return _VERIFIER.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""How an authority answers: refusals in the shape of RFC 6749, and nothing that a cache may keep."""
+"""Answers of an authority: refusals in the form of RFC 6749, and nothing cacheable."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from shared.web.refusals import refusal_page
 from starlette.requests import Request
 from starlette.responses import Response
 
-#: The codes of RFC 6749 and 7009; whatever else is refused goes by the one that says least.
+#: Refusals with codes of RFC 6749 and 7009; all others become the most general code.
 _ERRORS: Final = frozenset(
     {
         "invalid_request",
@@ -35,14 +35,14 @@ _PATH = re.compile(r"/tenants/[^/]*/oauth/(authorize|token|introspect|revoke)/?"
 
 
 def is_authority_path(path: str) -> bool:
-    """Whether refusals on this path have the shape of RFC 6749."""
+    """Whether refusals on this path have the form of RFC 6749."""
     return _PATH.fullmatch(path) is not None
 
 
 def oauth_refusal(refusal: Refusal, request: Request) -> Response:
-    """A refusal as `error` and `error_description`; the request id beside them is what operators ask for.
+    """A refusal as `error` and `error_description`, with the request id for operators.
 
-    A person whose browser is on its way to the consent gets a page.
+    A browser on its way to the consent gets a page.
     """
     if request.method == "GET" and wants_page(request):
         return refusal_page(provided(request.app, Pages), refusal, request)
@@ -58,18 +58,18 @@ def oauth_refusal(refusal: Refusal, request: Request) -> Response:
 
 
 def error_of(refusal: Refusal) -> str:
-    """The error code of RFC 6749 that a refusal goes by."""
+    """The error code of RFC 6749 for a refusal."""
     if refusal.stable_code in _ERRORS:
         return refusal.stable_code
     return next((_OF_KIND[kind] for kind in type(refusal).__mro__ if kind in _OF_KIND), "invalid_request")
 
 
 def description_of(refusal: Refusal) -> str:
-    """RFC 6749, 5.2: printable ASCII without quotation mark and backslash."""
+    """The description in the characters of RFC 6749, 5.2: printable ASCII without quotation mark and backslash."""
     return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" for c in refusal.message)
 
 
 def private_json(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer that no cache keeps."""
+    """A JSON answer with `no-store`."""
     kept_nowhere = {"Cache-Control": "no-store", "Pragma": "no-cache"}
     return Response(orjson.dumps(body), status, {**kept_nowhere, **(headers or {})}, "application/json")

@@ -1,4 +1,4 @@
-"""Form-encoded requests as RFC 6749 wants them: every parameter once, an empty one as if it were not there."""
+"""Form-encoded requests by RFC 6749: each parameter at most once, an empty one counts as missing."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -32,7 +32,7 @@ def parse_form(text: str | bytes) -> dict[str, str]:
     """The parameters of a form or a query.
 
     Raises:
-        InvalidRequest: one comes twice, has a control character, or is not UTF-8; or there are too many.
+        InvalidRequest: a parameter comes twice, has a control character or is not UTF-8, or there are too many.
     """
     try:
         raw = text.decode("ascii") if isinstance(text, bytes) else text
@@ -44,7 +44,7 @@ def parse_form(text: str | bytes) -> dict[str, str]:
 
 
 def needed(form: Mapping[str, str], name: str) -> str:
-    """The value of a parameter without which it does not go.
+    """The value of a required parameter.
 
     Raises:
         InvalidRequest: it is missing or empty.

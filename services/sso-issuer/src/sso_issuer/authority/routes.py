@@ -1,4 +1,4 @@
-"""The authorities over HTTP, as RFC 6749, 7009, 7662 and 8414 have it."""
+"""The authorities over HTTP (RFC 6749, 7009, 7662 and 8414)."""
 
 from typing import Annotated, Final
 

@@ -1,4 +1,4 @@
-"""The authorities over the wire; the requests are forms, which only OpenAPI needs to know."""
+"""Bodies of the authorities. Requests are forms and stand here for OpenAPI only."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -52,7 +52,7 @@ class AccessTokenBody(BaseModel):
 
 
 class IntrospectionBody(BaseModel):
-    """RFC 7662; of a token that is not good only that."""
+    """RFC 7662. For an inactive token, only that."""
 
     active: bool
     token_type: str | None = None

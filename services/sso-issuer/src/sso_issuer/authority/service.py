@@ -1,4 +1,4 @@
-"""Use cases of an authority: give a token, say whether one is good, end one."""
+"""The use cases of an authority: issue, introspect and revoke access tokens."""
 
 import hashlib
 import secrets
@@ -47,7 +47,7 @@ class Authority:
     """The use cases, for every tenant's authority.
 
     Args:
-        lifetime_seconds: of an access token, at most 600: so long it opens doors after a consent was withdrawn.
+        lifetime_seconds: of an access token, at most 600; so long it may be accepted after a consent was withdrawn.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Authority:
         """An access token; its audit is durable before this returns.
 
         Raises:
-            InvalidRequest, InvalidGrant, InvalidScope, UnauthorizedClient, UnsupportedGrantType: as RFC 6749 has them.
+            InvalidRequest, InvalidGrant, InvalidScope, UnauthorizedClient, UnsupportedGrantType: as in RFC 6749.
             Unavailable: the register or the database cannot be asked; no token leaves.
         """
         grant_type = needed(form, "grant_type")
@@ -90,7 +90,7 @@ class Authority:
         raise UnsupportedGrantType
 
     async def introspect(self, client: AuthorityClient, token: str, request_id: str) -> dict[str, Any] | None:
-        """What a token says if it is good at this moment, else None. A third party is told of its own only.
+        """The content of a token that is active now, else None. A third party learns about its own tokens only.
 
         Raises:
             Unavailable: the register or the database cannot be asked.
@@ -119,9 +119,9 @@ class Authority:
         return {"active": True, "token_type": "Bearer", **claims}
 
     async def revoke(self, client: AuthorityClient, token: str, request_id: str) -> None:
-        """Ends a token of the client's own, or of anybody's where the client has `sso:admin`.
+        """Revokes a token of this client, or any token of the tenant if the client has `sso:admin`.
 
-        Nothing happens to what is no good anyway; that is what its bearer wanted (RFC 7009, 2.2).
+        A token that is inactive anyway stays so; the caller gets success (RFC 7009, 2.2).
 
         Raises:
             UnauthorizedClient: the token is another client's.
@@ -147,7 +147,7 @@ class Authority:
     async def note_refusal(
         self, tenant: str, refusal: Refusal, *, client_id: str | None, grant_type: str | None, request_id: str
     ) -> None:
-        """Leaves the audit of a request that was refused."""
+        """Writes a refused request to the audit."""
         if isinstance(refusal, CodeSpent):
             return  # written where it was found out
         event = event_of(
@@ -176,7 +176,7 @@ class Authority:
             )
 
     async def forget_expired(self) -> None:
-        """Revocations, codes and assertions whose time is over; the audit stays."""
+        """Deletes expired revocations, codes and assertions. The audit stays."""
         async with self._database.transaction() as connection:
             await store.forget_expired(connection)
 
@@ -254,7 +254,7 @@ class Authority:
         return AccessToken(token=token, expires_in=self._lifetime_seconds, scopes=grant.scopes)
 
     async def _verify(self, tenant: str, token: str) -> tuple[dict[str, Any] | None, str | None]:
-        """The claims of a token of this authority that has not expired; else why it is none."""
+        """The claims of an unexpired token of this authority, or why it is refused."""
         try:
             kid = jwt.unverified_header(token).get("kid")
             async with self._database.transaction() as connection:
@@ -268,7 +268,7 @@ class Authority:
                 typ=ACCESS_TOKEN_TYP,
                 issuer=issuer_of(self._public_url, tenant),
                 audience=self._public_url,
-                # The database's clock stamped it and judges it: there is nothing to be lenient about.
+                # The database's clock stamped the token and judges it, so no leeway is needed.
                 now=now.timestamp(),
                 leeway_seconds=0,
             )
@@ -284,7 +284,7 @@ class Authority:
             return await store.find_issued(connection, tenant, jti)
 
     async def _why_not_allowed(self, tenant: str, issued: IssuedToken) -> str | None:
-        """Why the register does not stand by a token any more; None if it does."""
+        """Why the register no longer covers a token; None if it does."""
         if issued.consent_version is not None:
             consent = await self._register.find_consent(tenant, issued.client_id)
             return domain.why_not_consented(issued, consent)
@@ -299,7 +299,7 @@ def _may_revoke_all(client: AuthorityClient) -> bool:
 
 
 def _named(issued: IssuedToken | None) -> dict[str, Any]:
-    """Whose token an event is about."""
+    """The token that an event is about."""
     if issued is None:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""The authority in the database: its audit, what was revoked, which codes and assertions were used."""
+"""The authorities in the database: audit, revocations, used codes and assertions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ _SIGNING: Final = """
 
 @dataclass(frozen=True, kw_only=True)
 class TakenCode:
-    """That a code gives this token."""
+    """A code and the token that it gives."""
 
     tenant: str
     code_digest: bytes
@@ -86,7 +86,7 @@ async def has_keys(connection: AsyncConnection, tenant: str) -> bool:
 async def read_signing_terms(
     connection: AsyncConnection, tenant: str, algorithm: Algorithm
 ) -> tuple[SealedKey | None, datetime]:
-    """The key that signs, if there is one, and the time, in one look."""
+    """The signing key, if there is one, and the database's clock, in one statement."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     row = await driver.fetchrow(_SIGNING, tenant, algorithm.value)
     if row["kid"] is None:
@@ -95,13 +95,13 @@ async def read_signing_terms(
 
 
 async def append_events(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
-    """Appends many in one statement, whatever their tenants."""
+    """Appends rows of any tenants in one statement."""
     columns = ([getattr(event, name) for event in events] for name, _ in _COLUMNS)
     await connection.execute(_APPEND, *columns)
 
 
 async def take_codes(connection: asyncpg.Connection, codes: Sequence[TakenCode]) -> set[tuple[str, str]]:
-    """Has each code give its token; returns (tenant, jti) of those that had given none before."""
+    """Records the token of each code; returns (tenant, jti) of those whose code was unused."""
     # Sorted, so that two batches cannot deadlock.
     ordered = sorted(codes, key=lambda code: (code.tenant, code.code_digest))
     rows = await connection.fetch(
@@ -115,7 +115,7 @@ async def take_codes(connection: asyncpg.Connection, codes: Sequence[TakenCode])
 
 
 async def revoke(connection: asyncpg.Connection, revocations: Sequence[Revocation]) -> None:
-    """Revokes tokens; those that are revoked already stay so."""
+    """Revokes tokens; a revoked one stays revoked."""
     # Sorted, so that two batches cannot deadlock.
     ordered = sorted(revocations, key=lambda revocation: (revocation.tenant, revocation.jti))
     await connection.execute(
@@ -129,7 +129,7 @@ async def revoke(connection: asyncpg.Connection, revocations: Sequence[Revocatio
 async def spoil_code(connection: AsyncConnection, tenant: str, code_digest: bytes) -> Revocation | None:
     """Marks a code as replayed, and returns the token that it gave, if it gave one.
 
-    Where the first use is being written at this moment, this waits for it; where it comes after, it fails.
+    If the first use is being written, this waits for it. If the first use comes later, it fails.
     """
     statement = postgresql.insert(redeemed_codes).values(
         tenant=tenant, code_digest=code_digest, forget_at=sa.text("clock_timestamp() + interval '1 hour'")
@@ -178,7 +178,7 @@ async def list_newest(
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[Event]:
-    """Events from the newest on, those before a place in that order; of a client also those about its tokens."""
+    """Events before a place, newest first. With a client, also events about that client's tokens."""
     columns = authority_events.c
     query = sa.select(authority_events).where(columns.tenant == tenant)
     if client_id is not None:
@@ -194,7 +194,7 @@ async def list_newest(
 
 
 async def use_assertion(connection: AsyncConnection, tenant: str, client_id: str, assertion: Assertion) -> bool:
-    """Uses an assertion up; of many uses at once, one is told True."""
+    """Uses an assertion up. Of many calls at once, one returns True."""
     statement = (
         postgresql.insert(used_assertions)
         .values(
@@ -209,7 +209,7 @@ async def use_assertion(connection: AsyncConnection, tenant: str, client_id: str
 
 
 async def forget_expired(connection: AsyncConnection) -> int:
-    """Deletes what can no longer matter: of expired tokens, codes and assertions. The audit stays."""
+    """Deletes expired revocations, codes and assertions. The audit stays."""
     deleted = 0
     for table, end in (
         (revoked_tokens, revoked_tokens.c.expires_at),

@@ -1,1 +1,1 @@
-"""Each tenant's signing keys: how they come, when they sign, when they go."""
+"""Each tenant's signing keys, from publication to retirement."""

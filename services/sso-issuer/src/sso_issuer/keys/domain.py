@@ -1,8 +1,8 @@
 """The life of a signing key: next → active → retiring → retired.
 
-A key is published in the tenant's key set as `next`, signs as `active`, stays published as `retiring` until the
-last token that it signed has expired, and leaves the set as `retired`. Of one tenant and algorithm there is at
-most one `next` and one `active` key. Every function here is pure; the clock is the database's and handed in.
+A key is published in the tenant's key set as `next`, signs as `active`, stays published as `retiring` until its last
+token has expired, and leaves the set as `retired`. A tenant has at most one `next` and one `active` key for each
+algorithm. Every function here is pure and gets the database's clock.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-#: How long a key set may be remembered by whoever fetched it (`Cache-Control: max-age`).
+#: How long a verifier may cache a key set (`Cache-Control: max-age`).
 KEY_SET_LIFETIME = timedelta(seconds=300)
 
-#: From publishing a key to signing with it. A minute above the key set's lifetime, because a replica may itself
+#: The time between publishing a key and signing with it: the key set's lifetime and a minute, since a replica may
 #: answer with a set that is a few seconds old, and clocks of caches round.
 PUBLISHED_AHEAD = KEY_SET_LIFETIME + timedelta(seconds=60)
 
-#: The longest lifetime of anything signed with these keys; a retiring key stays published that long.
+#: The longest life of anything signed with these keys; a retiring key stays published that long.
 LONGEST_TOKEN = timedelta(hours=1)
 
 
@@ -37,14 +37,14 @@ class KeyState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """What is known of a key without its private half."""
+    """A key without its private half."""
 
     tenant: str
     kid: str
     algorithm: Algorithm
     state: KeyState
     published_at: datetime
-    #: The promise made when it was published: not before this instant does it sign.
+    #: The key signs from this instant on, and not before.
     signs_from: datetime
     activated_at: datetime | None = None
     retiring_at: datetime | None = None
@@ -54,7 +54,7 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """When keys change of themselves."""
+    """The times at which keys change by themselves."""
 
     rotate_every: timedelta
     publish_ahead: timedelta = PUBLISHED_AHEAD
@@ -67,7 +67,7 @@ def issuer_of(public_url: str, tenant: str) -> str:
 
 
 def advance(keys: Sequence[Key], now: datetime, schedule: Schedule) -> list[Key]:
-    """The keys of one tenant and algorithm as they are at `now`: whatever time alone moves has moved.
+    """The keys of one tenant and algorithm at `now`, after all changes that only time causes.
 
     A `next` whose time has come takes over from the `active` one; a `retiring` one whose last token has expired
     is retired. Applying it again at the same instant changes nothing.
@@ -83,7 +83,7 @@ def advance(keys: Sequence[Key], now: datetime, schedule: Schedule) -> list[Key]
 
 
 def is_rotation_due(keys: Sequence[Key], now: datetime, schedule: Schedule) -> bool:
-    """Whether a new key must be published now so that it can take over from the active one in time."""
+    """Whether a successor must be published now to take over in time."""
     if any(key.state is KeyState.NEXT for key in keys):
         return False
     active = next((key for key in keys if key.state is KeyState.ACTIVE), None)
@@ -93,10 +93,10 @@ def is_rotation_due(keys: Sequence[Key], now: datetime, schedule: Schedule) -> b
 
 
 def publish(keys: Sequence[Key], fresh: Key, now: datetime, schedule: Schedule) -> list[Key]:
-    """Adds `fresh` as the next key; where one is waiting already, that one stays and `fresh` is not used.
+    """Adds `fresh` as the next key. If one is waiting already, it stays and `fresh` is not used.
 
-    The very first key of a tenant and algorithm signs at once: there is no earlier key that could sign meanwhile,
-    and no set of this tenant that could lack it.
+    The first key of a tenant and algorithm signs at once: no earlier key could sign meanwhile, and no cached set of
+    this tenant could lack it.
     """
     if any(key.state is KeyState.NEXT for key in keys):
         return list(keys)
@@ -107,9 +107,9 @@ def publish(keys: Sequence[Key], fresh: Key, now: datetime, schedule: Schedule) 
 
 
 def replace_at_once(keys: Sequence[Key], fresh: Key, now: datetime, schedule: Schedule) -> list[Key]:
-    """An emergency: a key signs from now on although caches may not know it; the former one only verifies.
+    """For an emergency: a key signs from now on although caches may not know it; the former one only verifies.
 
-    A key that is already waiting is taken before `fresh`, for its being published longer.
+    A waiting key is preferred to `fresh`, since it has been published longer.
     """
     waiting = next((key for key in keys if key.state is KeyState.NEXT), None)
     if waiting is not None:
@@ -118,7 +118,7 @@ def replace_at_once(keys: Sequence[Key], fresh: Key, now: datetime, schedule: Sc
 
 
 def revoke_all(keys: Sequence[Key], fresh: Key, now: datetime) -> list[Key]:
-    """Private keys have leaked: every key leaves the set now, also the waiting one, and `fresh` signs alone."""
+    """For leaked private keys: every key leaves the set now, also the waiting one, and `fresh` signs alone."""
     gone = [key if key.state is KeyState.RETIRED else _retire(key, now) for key in keys]
     return [*gone, _activate(replace(fresh, published_at=now, signs_from=now), now)]
 

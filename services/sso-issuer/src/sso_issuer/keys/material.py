@@ -1,4 +1,4 @@
-"""Key pairs: made here, told apart by their thumbprint, loaded from what was sealed."""
+"""Key pairs: generated, identified by thumbprint, and loaded from their sealed form."""
 
 import base64
 import hashlib
@@ -18,7 +18,7 @@ Jwk = dict[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class KeyPair:
-    """A fresh pair: the public half as it is published, the private half as it is sealed (PKCS #8, DER)."""
+    """A new pair: the public half as a JWK, the private half in PKCS #8 (DER)."""
 
     kid: str
     algorithm: Algorithm
@@ -58,7 +58,7 @@ def load_private(der: bytes) -> PrivateKey:
 
 
 def thumbprint(members: Jwk) -> str:
-    """RFC 7638: the same key has the same name everywhere, and no two keys of any tenants share one."""
+    """The thumbprint of RFC 7638: a name that no two keys share, also over tenants."""
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     return _base64url(hashlib.sha256(canonical).digest())
 

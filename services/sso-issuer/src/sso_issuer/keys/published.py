@@ -1,4 +1,4 @@
-"""Key sets as they are published: asked for by everybody, changed once a month."""
+"""Published key sets: read by everybody, changed about once a month."""
 
 import hashlib
 import time
@@ -13,7 +13,7 @@ from shared.errors import NotFound, Unavailable
 
 from sso_issuer.keys import store
 
-#: How old a key set may be that is answered from memory. Far below the minute that `PUBLISHED_AHEAD` has to spare.
+#: The greatest age (seconds) of a key set in memory; far below the spare minute in `PUBLISHED_AHEAD`.
 FRESH_SECONDS: Final = 2.0
 _REMEMBERED: Final = 1000
 
@@ -27,14 +27,14 @@ class TenantNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class KeySetDocument:
-    """A JWKS as it goes over the wire."""
+    """A JWKS as it is sent."""
 
     body: bytes
     etag: str
 
 
 class PublishedKeys:
-    """The key sets, each remembered briefly; while the database is away, as it was last seen."""
+    """The key sets, each remembered briefly, and longer while the database does not answer."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -70,6 +70,6 @@ class PublishedKeys:
         return document
 
     def forget(self, tenant: str) -> None:
-        """The tenant's keys have changed: ask the database next time."""
+        """Forgets a tenant's key set, because its keys changed."""
         self._remembered.pop(tenant, None)
         self._remembered.pop(None, None)

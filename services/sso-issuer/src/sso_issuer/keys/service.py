@@ -1,4 +1,4 @@
-"""Use cases of keys: have one, change one, let time change them."""
+"""The use cases of keys: create, rotate, and advance with time."""
 
 import asyncio
 from collections import OrderedDict
@@ -21,7 +21,7 @@ from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.keys.published import PublishedKeys
 
-#: Unsealed keys that are kept in memory, the least used leaves first.
+#: How many unsealed keys stay in memory; the least used leaves first.
 KEPT_UNSEALED = 10_000
 
 _log = structlog.get_logger("keys")
@@ -43,7 +43,7 @@ class RevocationNotImmediate(Malformed):
 
 @dataclass(frozen=True, kw_only=True)
 class RotationWish:
-    """How a tenant's keys are to be replaced.
+    """How to replace a tenant's keys.
 
     Attributes:
         algorithm: None for every algorithm that the tenant has keys for.
@@ -58,13 +58,13 @@ class RotationWish:
 
 @dataclass(frozen=True, kw_only=True)
 class Rotation:
-    """What came of asking for a new key."""
+    """The result of a rotation."""
 
-    #: The key that signs next, or already does.
+    #: The key that signs next, or signs already.
     successor: Key
-    #: The key that signed until now and leaves or will leave; None where there was none.
+    #: The former signing key, which leaves now or later; None if there was none.
     former: Key | None
-    #: False where a successor was waiting already and none had to be made.
+    #: False if a successor was waiting already.
     is_new: bool
 
 
@@ -83,7 +83,7 @@ class Keys:
         self._unsealed: OrderedDict[tuple[str, str], SigningKey] = OrderedDict()
 
     async def ensure(self, tenant: str, algorithm: Algorithm) -> None:
-        """Makes the tenant's first key of this algorithm unless there is one; several at once make one."""
+        """Makes the tenant's first key of this algorithm if there is none. Several calls at once make one."""
         async with self._database.transaction() as connection:
             if await store.read_active(connection, tenant, algorithm) is not None:
                 return
@@ -93,7 +93,7 @@ class Keys:
         self._published.forget(tenant)
 
     async def signing_key(self, tenant: str, algorithm: Algorithm) -> SigningKey:
-        """The key that signs now, ready to sign; the tenant's first one is made when it is needed."""
+        """The present signing key, ready for use. The tenant's first one is made on demand."""
         for _ in range(2):
             async with self._database.transaction() as connection:
                 sealed = await store.read_active(connection, tenant, algorithm)
@@ -103,7 +103,7 @@ class Keys:
         raise Unavailable(log=f"no active {algorithm} key of {tenant} although one was made")
 
     async def unseal(self, sealed: store.SealedKey) -> SigningKey:
-        """A signing key out of its sealed form.
+        """The signing key in a sealed row.
 
         Raises:
             shared.sealing.CannotOpen: the row was changed, or its key-encryption key is missing.
@@ -120,7 +120,7 @@ class Keys:
         return found
 
     async def check_can_sign(self) -> None:
-        """Raises Unavailable unless the key that began to sign last can be unsealed here."""
+        """Raises Unavailable unless this process can unseal the newest signing key."""
         async with self._database.transaction() as connection:
             sealed = await store.read_last_activated(connection)
         try:
@@ -135,7 +135,7 @@ class Keys:
             return await store.list_keys(connection, tenant)
 
     async def rotate(self, tenant: str, wish: RotationWish) -> list[Rotation]:
-        """Publishes a successor that signs when every key set in the world has had time to learn of it.
+        """Publishes a successor, which signs when every cached key set has expired.
 
         Raises:
             RevocationNotImmediate: `revoke_former` without `immediately`.
@@ -155,7 +155,7 @@ class Keys:
         key: RequestKey | None,
         shape: Callable[[list[Rotation]], Answer],
     ) -> Answer:
-        """The same for a caller that may repeat itself."""
+        """The same with an idempotency key."""
         first = await self._answers.recall(tenant, client_id, key)
         if first is not None:
             return first
@@ -169,9 +169,9 @@ class Keys:
         return answer
 
     async def advance_due(self) -> int:
-        """Moves every key whose time has come and publishes successors; returns for how many successions.
+        """Advances every key that is due and publishes successors; returns the number of changed successions.
 
-        Safe on several replicas at once: each succession is decided anew under its lock.
+        Safe on several replicas at once: each decides a succession under its lock.
         """
         async with self._database.transaction() as connection:
             due = await store.find_due(connection, self._schedule)
@@ -190,14 +190,14 @@ class Keys:
         return len(due)
 
     async def report_ages(self) -> None:
-        """Tells the metrics how old the keys are that sign."""
+        """Sets the metrics of the ages of signing keys."""
         async with self._database.transaction() as connection:
             ages = await store.read_greatest_ages(connection)
         for algorithm in Algorithm:
             _age.labels(algorithm.value).set(ages.get(algorithm, 0.0))
 
     async def _prepare(self, tenant: str, wish: RotationWish) -> list[KeyPair]:
-        """Fresh pairs, made before the transaction that may use them; in the order in which rows are locked."""
+        """New pairs, generated before the transaction that may use them, in the order of locking."""
         if wish.algorithm is not None:
             algorithms = [wish.algorithm]
         else:

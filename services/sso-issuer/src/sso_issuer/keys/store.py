@@ -1,4 +1,4 @@
-"""Keys in the database. A private key comes and goes sealed."""
+"""Keys in the database. Private keys are sealed on the way in and out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from sso_issuer.tables import key_successions, keys
 
 _KEY_COLUMNS = tuple(column for column in keys.c if column.name not in {"public_jwk", "private_key"})
 
-#: Leaving first: the unique indexes allow one next and one active key at any instant.
+#: Keys that leave a state come first: the unique indexes allow one next and one active key at any instant.
 _ORDER_OF_WRITING = (KeyState.RETIRED, KeyState.RETIRING, KeyState.ACTIVE, KeyState.NEXT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SealedKey:
-    """The active key as it lies in the database."""
+    """The active key with its sealed private half."""
 
     tenant: str
     kid: str
@@ -30,17 +30,17 @@ class SealedKey:
 
 
 async def read_clock(connection: AsyncConnection) -> datetime:
-    """The database's clock now, not as of the transaction's begin: a lock may have been waited for since."""
+    """The database's clock now, not at the beginning of the transaction, which may have waited for a lock."""
     moment: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
     return moment
 
 
 async def lock_keys(connection: AsyncConnection, tenant: str, algorithm: Algorithm) -> list[Key]:
-    """The tenant's keys of this algorithm that are not retired; nobody else changes them meanwhile."""
+    """Locks and returns the tenant's keys of this algorithm that are not retired."""
     place = {"tenant": tenant, "algorithm": algorithm.value}
     await connection.execute(postgresql.insert(key_successions).values(place).on_conflict_do_nothing())
     await connection.execute(sa.select(key_successions).filter_by(**place).with_for_update())
-    # A statement of its own, after the lock: it sees what the former holder of the lock has written.
+    # A separate statement after the lock sees the writes of its former holder.
     rows = await connection.execute(
         sa.select(*_KEY_COLUMNS).where(keys.c.state != KeyState.RETIRED.value).filter_by(**place).order_by(keys.c.kid)
     )
@@ -50,7 +50,7 @@ async def lock_keys(connection: AsyncConnection, tenant: str, algorithm: Algorit
 async def write_keys(
     connection: AsyncConnection, before: Sequence[Key], after: Sequence[Key], *, public_jwk: Jwk, sealed: bytes
 ) -> None:
-    """Writes what changed; `public_jwk` and `sealed` belong to the one key that is new in `after`, if one is."""
+    """Writes the changes; `public_jwk` and `sealed` belong to the one new key in `after`, if there is one."""
     known = {key.kid: key for key in before}
     for key in sorted(after, key=lambda key: _ORDER_OF_WRITING.index(key.state)):
         values = _values(key)
@@ -63,7 +63,7 @@ async def write_keys(
 
 
 async def find_due(connection: AsyncConnection, schedule: Schedule) -> list[tuple[str, Algorithm]]:
-    """Whose keys time alone should have moved by now."""
+    """The successions whose keys are due to change."""
     waiting = keys.alias("waiting")
     has_successor = sa.exists().where(
         waiting.c.tenant == keys.c.tenant,
@@ -100,7 +100,7 @@ async def read_active(connection: AsyncConnection, tenant: str, algorithm: Algor
 
 
 async def read_last_activated(connection: AsyncConnection) -> SealedKey | None:
-    """The youngest of all signing keys: whoever cannot open it has not the newest key-encryption key."""
+    """The youngest signing key: a process that cannot open it lacks the newest key-encryption key."""
     row = (
         await connection.execute(
             sa.select(keys.c.tenant, keys.c.kid, keys.c.algorithm, keys.c.private_key)
@@ -115,7 +115,7 @@ async def read_last_activated(connection: AsyncConnection) -> SealedKey | None:
 
 
 async def read_greatest_ages(connection: AsyncConnection) -> dict[Algorithm, float]:
-    """For how many seconds the oldest of all keys that sign has signed, by algorithm."""
+    """By algorithm, for how many seconds the oldest signing key has signed."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(keys.c.activated_at))
     query = sa.select(keys.c.algorithm, age.label("seconds")).where(keys.c.state == KeyState.ACTIVE.value)
     rows = await connection.execute(query.group_by(keys.c.algorithm))
@@ -123,7 +123,7 @@ async def read_greatest_ages(connection: AsyncConnection) -> dict[Algorithm, flo
 
 
 async def read_public(connection: AsyncConnection, tenant: str, kid: str) -> Jwk | None:
-    """The public half of a key of this tenant that may have signed something that is still good."""
+    """The public half of a key of this tenant whose tokens may still be valid."""
     jwk: Jwk | None = (
         await connection.execute(
             sa.select(keys.c.public_jwk)
@@ -135,7 +135,7 @@ async def read_public(connection: AsyncConnection, tenant: str, kid: str) -> Jwk
 
 
 async def read_published(connection: AsyncConnection, tenant: str | None) -> list[Jwk]:
-    """The public halves that belong into the key set of a tenant, or of all."""
+    """The public halves for the key set of a tenant, or of all tenants."""
     query = sa.select(keys.c.public_jwk).where(keys.c.state != KeyState.RETIRED.value)
     if tenant is not None:
         query = query.filter_by(tenant=tenant)

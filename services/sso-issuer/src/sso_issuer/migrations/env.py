@@ -1,4 +1,4 @@
-"""Alembic's entry: which tables, and how they are reached, is said elsewhere."""
+"""Alembic's entry point. `tables` has the tables, `shared.migrating` the connection."""
 
 from shared.migrating import run_migrations
 from sso_issuer.tables import metadata

@@ -1,1 +1,1 @@
-"""Taking a token back from the vendor that received it: once."""
+"""Redemptions: a vendor brings a token back, once."""

@@ -1,4 +1,4 @@
-"""Taking a token back, once."""
+"""The rules of redeeming a token."""
 
 import hmac
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sso_issuer.redirects.domain import ListedIssuance, digest_of, user_of
 
 @dataclass(frozen=True, kw_only=True)
 class Redemption:
-    """That a vendor has taken a token, and how many points the user had then."""
+    """A vendor's redemption of a token, and the user's points at that moment."""
 
     tenant: str
     jti: str
@@ -43,7 +43,8 @@ class TokenRefused(Malformed):
 
 
 class TokenNotIssued(Malformed):
-    """Signed with a good key, and yet not by this service: a vendor can do so with the secret it shares with us."""
+    """The signature is good, but the service issued no such token: a vendor can sign with the secret that it shares
+    with us."""
 
     code = "token_not_issued"
 

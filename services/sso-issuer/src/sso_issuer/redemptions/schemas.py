@@ -13,7 +13,7 @@ class TokenBody(BaseModel):
 
 
 class RedeemedBody(BaseModel):
-    """The token's claims, in the vendor's spelling, and beside them what the ledger says now."""
+    """The token's claims in the vendor's spelling, and the present points."""
 
     model_config = ConfigDict(extra="allow")
 

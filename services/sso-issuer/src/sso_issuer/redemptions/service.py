@@ -1,4 +1,4 @@
-"""The use case of redeeming: verify, ask the ledger, use up, in this order."""
+"""The use case of redeeming: verify, ask the ledger, then use the token up."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from sso_issuer.vendors.store import read_secrets, read_vendor
 
 @dataclass(frozen=True, kw_only=True)
 class Redeemed:
-    """What a vendor is told when it is the first to bring a token."""
+    """The answer to the first redemption of a token."""
 
     claims: Mapping[str, Any]
     points_now: int
@@ -55,9 +55,9 @@ class Redemptions:
         key: RequestKey | None,
         shape: Callable[[Redeemed], Answer],
     ) -> Answer:
-        """Uses a token up, and says what is in it and how many points the user has by now.
+        """Uses a token up; returns its claims and the user's present points.
 
-        The ledger is asked before the token is used up: if it does not answer, the vendor may come again.
+        It asks the ledger before it uses the token up, so that the vendor may retry if the ledger does not answer.
 
         Raises:
             VendorNotFound: the caller is no vendor of its tenant.
@@ -97,7 +97,7 @@ class Redemptions:
         return redemption, Redeemed(claims=claims, points_now=points_now)
 
     async def _verify(self, caller: Caller, token: str) -> tuple[Mapping[str, Any], str]:
-        """The claims of a token that is good for this caller now, and the user it was issued for."""
+        """The claims of a token that is valid for this caller now, and its user."""
         async with self._database.transaction() as connection:
             vendor = await read_vendor(connection, caller.tenant, caller.vendor)
             if vendor is None:
@@ -116,7 +116,7 @@ class Redemptions:
                     leeway_seconds=0,
                 )
             except Rejected as rejected:
-                # Which keys exist is nobody's business: a token under an unknown key is badly signed.
+                # A token under an unknown key counts as badly signed, so that nobody learns which keys exist.
                 code = "invalid_signature" if rejected.reason == "unknown_key" else rejected.reason
                 raise TokenRefused(rejected.message, code=code, log=rejected.reason) from None
         if not _is_jti(claims.get("jti")):
@@ -130,7 +130,7 @@ class Redemptions:
     async def _keys_of(
         self, connection: AsyncConnection, vendor: Vendor, algorithm: VendorAlgorithm, token: str
     ) -> KeySet:
-        """The one key that `token` names, if it is this vendor's and of the algorithm agreed on; else none."""
+        """The key that `token` names, if it fits this vendor and the agreed algorithm; else no key."""
         kid = jwt.unverified_header(token).get("kid")
         if not isinstance(kid, str) or not is_identifier(kid):
             return KeySet([])

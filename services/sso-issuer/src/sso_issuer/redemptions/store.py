@@ -11,7 +11,7 @@ from sso_issuer.tables import redemptions
 
 
 async def append(connection: AsyncConnection, redemption: Redemption) -> bool:
-    """Appends the redemption unless there is one of this token; of many at once, one is told True."""
+    """Appends the redemption if the token has none. Of many calls at once, one returns True."""
     statement = (
         postgresql.insert(redemptions)
         .values(**asdict(redemption), redeemed_at=sa.func.clock_timestamp())

@@ -1,1 +1,1 @@
-"""Sending a user to a vendor: for a back end, for a browser, and the audit of both."""
+"""Redirects to vendors, for back ends and for browsers, and their audit."""

@@ -38,7 +38,7 @@ _SESSION = re.compile(r"[\x21-\x7e]{1,512}")
 _ALLOWED_METHODS: Final = "GET, POST, OPTIONS"
 _ALLOWED_HEADERS: Final = "Accept, Content-Type, Idempotency-Key, X-Request-Id, traceparent"
 _EXPOSED_HEADERS: Final = "Idempotency-Replayed, Retry-After, X-Request-Id"
-#: How long a browser may remember that an origin was let in, in seconds.
+#: How long (seconds) a browser may cache the answer to a preflight.
 _PREFLIGHT_REMEMBERED: Final = "600"
 
 
@@ -70,7 +70,7 @@ async def redeem(
     async def send(session: Session) -> Response:
         asker = Asker(tenant=session.tenant, client_id=None, request_id=request.state.request_id)
         if wants_json(request):
-            # No client id contains a colon (Basic ends it there): a user's keys and a client's never meet.
+            # No client id contains a colon, where Basic ends it: idempotency keys of users and clients never collide.
             owner = f"user:{session.user_id}"
             answer = await redirects.issue_once(
                 asker, session.user_id, vendor_id, key=key, key_owner=owner, shape=answer_of
@@ -78,7 +78,7 @@ async def redeem(
             return answer.response()
         redirect = await redirects.issue(asker, session.user_id, vendor_id)
         if redirect.delivery is Delivery.QUERY:
-            # Not RedirectResponse: it would spell the vendor's own query anew.
+            # Not RedirectResponse, which would rewrite the vendor's own query.
             return Response(status_code=303, headers={"Location": redirect.url})
         return pages.post(request, redirect)
 
@@ -93,7 +93,7 @@ async def ask_to_redeem(
     vendors: Annotated[Vendors, needs(Vendors)],
     pages: PagesPart,
 ) -> Response:
-    """Where the sign-in page leads back to. Opening it changes nothing: mail scanners open every link."""
+    """The page that sign-in leads back to. A GET changes nothing, since mail scanners open every link."""
 
     async def ask(session: Session) -> Response:
         vendor = await vendors.find(session.tenant, vendor_id)
@@ -122,7 +122,7 @@ async def preflight(vendor_id: VendorId, request: Request, onboarding: Onboardin
 async def _with_session(
     request: Request, onboarding: OnboardingClient, vendor_id: str, use: Callable[[Session], Awaitable[Response]]
 ) -> Response:
-    """Answers a signed-in user of our own pages, or of the tenant's front ends; others get what fits them."""
+    """Answers a signed-in user of our own pages or of the tenant's front ends; refuses all others."""
     cors: dict[str, str] = {}
     try:
         session, is_foreign = await _admit(request, onboarding)
@@ -135,10 +135,10 @@ async def _with_session(
         else:
             response = _to_sign_in(request, vendor_id)
     except Refusal as refusal:
-        # Answered here and not further up, so that a front end may read why.
+        # Refusals are answered here with CORS headers, so that a front end can read them.
         request.state.log = {"refusal": refusal.stable_code, "why": refusal.log}
         response = _refused(request, refusal)
-    # The page that asks sets a policy of its own, and has no token to keep.
+    # The page that asks sets its own policy and contains no token.
     response.headers.setdefault("Referrer-Policy", "no-referrer")
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept, Accept-Language, Cookie, Origin"
@@ -147,10 +147,10 @@ async def _with_session(
 
 
 async def _admit(request: Request, onboarding: OnboardingClient) -> tuple[Session | None, bool]:
-    """The session that a request comes with, and whether it comes from another site that may do this.
+    """The session of a request, and the foreign origin if it comes from an allowed one.
 
     Raises:
-        CrossSiteRequest: from another site, and not from a front end of the user's tenant.
+        CrossSiteRequest: another site caused it, and it is no front end of the user's tenant.
     """
     origin = foreign_origin_of(request) if request.method == "POST" else None
     if origin == OPAQUE:
@@ -161,7 +161,7 @@ async def _admit(request: Request, onboarding: OnboardingClient) -> tuple[Sessio
         welcome(request, Visitor(session.roles))
     if origin is not None:
         if session is None:
-            # Only to say `not signed in` to a front end instead of nothing at all.
+            # Only so that a front end can read `not signed in`.
             is_allowed = await onboarding.is_origin_allowed(origin)
         else:
             is_allowed = origin in {origin_of(allowed) for allowed in session.allowed_origins}
@@ -183,12 +183,12 @@ def _cors_headers(request: Request) -> dict[str, str]:
 
 def _to_sign_in(request: Request, vendor_id: str) -> Response:
     back = f"/sso/v1/redeem/{quote(vendor_id, safe='')}"
-    # A path alone: whoever came by https stays there, whatever the platform's first address is.
+    # A path only, so that a browser stays on https.
     return Response(status_code=303, headers={"Location": f"/login?next={quote(back, safe='')}"})
 
 
 def render_refusal(refusal: Refusal, request: Request) -> Response:
-    """A page for a person on these paths, a problem body for everybody else."""
+    """A page for a person on these paths, otherwise a problem body."""
     if request.scope["path"].startswith(f"{router.prefix}/"):
         return _refused(request, refusal)
     return problem_response(refusal, request)
@@ -198,7 +198,7 @@ def _refused(request: Request, refusal: Refusal) -> Response:
     pages = provided(request.app, Pages)
     response = page_or_problem(pages, refusal, request)
     if isinstance(refusal, Unauthenticated):
-        # The usual challenge names Basic, for which browsers would open a window of their own.
+        # The usual challenge names Basic, for which browsers would open a password dialog.
         response.headers["WWW-Authenticate"] = (
             f'Cookie realm="points platform", cookie-name="{pages.cookies.name(request, SESSION)}"'
         )

@@ -1,4 +1,4 @@
-"""What a vendor is told about a user, and how the token gets there."""
+"""The claims of a token for a vendor, and its delivery."""
 
 import hashlib
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _SPELLED: Mapping[ClaimSpelling, tuple[str, str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What the directory of users says about a user."""
+    """A user's profile from partner-onboarding."""
 
     user_id: str
     firstname: str
@@ -32,7 +32,7 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class Asker:
-    """Who had a token issued: a back end's client, or the user's own browser (`client_id` None)."""
+    """The requester of a token: a back end's client, or the user's own browser (`client_id` None)."""
 
     tenant: str
     client_id: str | None
@@ -41,7 +41,7 @@ class Asker:
 
 @dataclass(frozen=True, kw_only=True)
 class Issuance:
-    """The audit of one token: everything but the token."""
+    """The audit row of one token, without the token."""
 
     tenant: str
     jti: str
@@ -106,7 +106,7 @@ def claims_of(
     issued_at: int,
     expires_at: int,
 ) -> dict[str, Any]:
-    """The claims of the source document, and beside them `iss`, `aud`, `jti`."""
+    """The claims of the source document, and `iss`, `aud`, `jti`."""
     firstname, lastname, userid = _SPELLED[spelling]
     return {
         firstname: profile.firstname,
@@ -123,13 +123,13 @@ def claims_of(
 
 
 def user_of(claims: Mapping[str, Any]) -> str | None:
-    """The user id that a token carries, in whichever spelling."""
+    """The user id in a token, in either spelling."""
     user_id = claims.get("userid", claims.get("userId"))
     return user_id if isinstance(user_id, str) else None
 
 
 def destination(redirect_url: str, delivery: Delivery, token: str) -> tuple[str, dict[str, str]]:
-    """Where the browser goes and which form fields it posts there; the vendor's own query is kept as it is."""
+    """The URL for the browser and the form fields to post there. The vendor's own query stays unchanged."""
     if delivery is Delivery.FORM_POST:
         return redirect_url, {"token": token}
     own_query = redirect_url.partition("?")[2]

@@ -16,7 +16,7 @@ router = APIRouter(prefix="/sso/v1", tags=["redirects"], dependencies=document_c
 
 RedirectService = Annotated[Redirects, needs(Redirects)]
 
-#: An answer that carries a token stays in no cache and in no `Referer`.
+#: Keeps an answer with a token out of caches and of `Referer`.
 PRIVATE = {"Cache_Control": "no-store", "Referrer_Policy": "no-referrer"}
 
 
@@ -56,5 +56,5 @@ async def list_issuances(
 
 
 def answer_of(redirect: Redirect) -> Answer:
-    """A redirect as a JSON answer, for a back end and for a front end alike."""
+    """A redirect as a JSON answer, for back ends and front ends."""
     return Answer.of(201, RedirectBody.of(redirect).model_dump(mode="json"), **PRIVATE)

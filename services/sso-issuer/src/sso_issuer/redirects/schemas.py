@@ -11,7 +11,7 @@ from sso_issuer.vendors.domain import Delivery
 
 
 class RedirectOrderBody(BaseModel):
-    """Whom to send where."""
+    """The user and the vendor of a redirect."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"user_id": "user-1", "vendor_id": "rewards-shop"}]}
@@ -22,7 +22,7 @@ class RedirectOrderBody(BaseModel):
 
 
 class RedirectBody(BaseModel):
-    """All that is needed to send the user there: open `url`, or post `fields` to it."""
+    """Open `url`, or post `fields` to it."""
 
     vendor_id: str
     delivery: Delivery
@@ -46,7 +46,7 @@ class RedirectBody(BaseModel):
 
 
 class IssuanceBody(BaseModel):
-    """What was issued, never the token."""
+    """One issuance, without the token."""
 
     jti: str
     user_id: str

@@ -1,4 +1,4 @@
-"""Use cases of redirects: have a token issued, and look at what was issued."""
+"""The use cases of redirects: issue a token, and list issuances."""
 
 import asyncio
 import secrets
@@ -39,7 +39,7 @@ from sso_issuer.vendors.store import read_secrets
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """A signed token and its audit, of which nothing is written yet."""
+    """A signed token and its audit row, which is not written yet."""
 
     redirect: Redirect
     issuance: Issuance
@@ -47,16 +47,16 @@ class _Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class _Terms:
-    """What was agreed with the vendor and which key signs, as of one instant of the database's clock."""
+    """The vendor and the signing key at one instant of the database's clock."""
 
     vendor: Vendor
     key: SealedKey | Secret | None
     read_at: datetime
-    #: The machine's monotonic clock at `read_at`: from there on time is counted here.
+    #: The monotonic clock of the process at `read_at`.
     mark: float
 
     def now(self) -> datetime:
-        """The database's clock, without asking again."""
+        """The database's clock, computed from the monotonic one."""
         return self.read_at + timedelta(seconds=time.monotonic() - self.mark)
 
 
@@ -106,18 +106,18 @@ class Redirects:
         key_owner: str,
         shape: Callable[[Redirect], Answer],
     ) -> Answer:
-        """The same for a caller that may repeat itself: one key, one token.
+        """The same with an idempotency key: one key, one token.
 
         Args:
-            key_owner: among whose keys `key` is looked for.
-            shape: makes the answer that is kept, sealed.
+            key_owner: the owner of `key`.
+            shape: makes the answer that is stored, sealed.
         """
         if key is None:
             return shape(await self.issue(asker, user_id, vendor_id))
         first = await self._answers.recall(asker.tenant, key_owner, key)
         if first is not None:
             return first
-        # The neighbours are asked before the transaction; a final refusal of theirs is kept like an answer.
+        # Neighbours are asked before the transaction; their final refusal is stored like an answer.
         try:
             prepared: _Prepared | Refusal = await self._prepare(asker, user_id, vendor_id)
         except (Unavailable, TooManyRequests):
@@ -149,7 +149,7 @@ class Redirects:
             )
 
     async def close(self) -> None:
-        """Writes what waits in line."""
+        """Writes all waiting rows."""
         await self._audit.close()
 
     async def _prepare(self, asker: Asker, user_id: str, vendor_id: str) -> _Prepared:
@@ -213,7 +213,7 @@ class Redirects:
         return _Terms(vendor=vendor, key=key, read_at=now, mark=mark)
 
     async def _ask_neighbours(self, tenant: str, user_id: str) -> tuple[Profile, int]:
-        """Both at once. That there is no such user says more than that the ledger is away."""
+        """Asks both at once. "No such user" takes precedence over "the ledger does not answer"."""
         profile, points = await asyncio.gather(
             self._onboarding.profile(tenant, user_id),
             self._ledger.available_points(tenant, user_id),

@@ -46,12 +46,12 @@ _TERMS: Final = """
 async def read_terms(
     connection: AsyncConnection, tenant: str, vendor_id: str
 ) -> tuple[Vendor, SealedKey | None, datetime]:
-    """The vendor, the key pair that signs for it if there is one, and the time, in one look.
+    """The vendor, its signing key pair if there is one, and the database's clock, in one statement.
 
     Raises:
         VendorNotFound: as it says.
     """
-    # Past SQLAlchemy: this is on the way of every redirect, and a lone read needs no BEGIN and COMMIT.
+    # Without SQLAlchemy: every redirect runs this, and a single read needs no BEGIN and COMMIT.
     driver: Any = (await connection.get_raw_connection()).driver_connection
     row = await driver.fetchrow(_TERMS, tenant, vendor_id)
     if row is None:
@@ -64,13 +64,13 @@ async def read_terms(
 
 
 async def append_all(connection: asyncpg.Connection, rows: Sequence[Issuance]) -> None:
-    """Appends many in one statement, whatever their tenants."""
+    """Appends rows of any tenants in one statement."""
     columns = ([_plain(getattr(row, name)) for row in rows] for name, _ in _COLUMNS)
     await connection.execute(_APPEND, *columns)
 
 
 async def append(connection: AsyncConnection, row: Issuance) -> None:
-    """Appends one, within somebody's transaction."""
+    """Appends one row within the caller's transaction."""
     values = {name: _plain(getattr(row, name)) for name, _ in _COLUMNS}
     await connection.execute(sa.insert(issuances).values(**values))
 
@@ -90,7 +90,7 @@ async def list_newest(
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> list[ListedIssuance]:
-    """Issuances from the newest on, those before a place in that order."""
+    """Issuances before a place, newest first."""
     query = _listed().where(issuances.c.tenant == tenant)
     if user_id is not None:
         query = query.where(issuances.c.user_id == user_id)

@@ -1,1 +1,1 @@
-"""Rewards vendors: where a user is sent, in which spelling, under which algorithm and secret."""
+"""Rewards vendors: redirect address, claim spelling, algorithm and secrets."""

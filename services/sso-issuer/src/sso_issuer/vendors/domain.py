@@ -1,4 +1,4 @@
-"""What a vendor agreed on with the platform, and what may be agreed on at all."""
+"""Agreements with vendors, and their rules."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,13 +9,13 @@ from shared.errors import Conflict, Malformed, NotFound
 from shared.web.addresses import check_address
 
 LONGEST_LIFETIME_SECONDS = 300
-#: In the order in which secrets take them: a third secret takes the place of the first.
+#: The order in which secrets take slots: a third secret replaces the first.
 SECRET_SLOTS = 2
 LONGEST_OVERLAP = timedelta(days=30)
 
 
 class Delivery(StrEnum):
-    """How the token reaches the vendor: in the query of a redirect, or as a field of a posted form."""
+    """The delivery of a token: in the query of a redirect, or as a field of a posted form."""
 
     QUERY = "query"
     FORM_POST = "form_post"
@@ -34,7 +34,7 @@ class ClaimSpelling(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """The part of a vendor that an administrator writes."""
+    """The part of a vendor that an administrator sets."""
 
     name: str
     redirect_url: str
@@ -64,9 +64,9 @@ class Secret:
     kid: str
     sealed: bytes
     created_at: datetime
-    #: From when on it is the one that signs, provided that no later one does.
+    #: The secret signs from this time on, unless a later one does.
     signs_from: datetime
-    #: When it is no longer good; None for the newest.
+    #: The end of the secret; None for the newest.
     expires_at: datetime | None
 
 
@@ -118,7 +118,7 @@ class VendorWithoutSecret(Conflict):
 
 
 def check_redirect_url(url: str, *, plain_http_allowed: bool) -> None:
-    """Refuses an address that a token must not be sent to.
+    """Refuses an address that must not receive tokens.
 
     Raises:
         InvalidRedirectUrl: it breaks the rule for addresses, has a fragment or a `token` of its own.
@@ -132,7 +132,7 @@ def check_redirect_url(url: str, *, plain_http_allowed: bool) -> None:
 
 
 def check_audience(audience: str, public_url: str) -> None:
-    """Refuses the audience under which the platform's own services take tokens.
+    """Refuses the audience of the platform's own access tokens.
 
     Raises:
         AudienceReserved: it is the public URL or lies below it.
@@ -153,7 +153,7 @@ def is_live(secret: Secret, now: datetime) -> bool:
 
 
 def signing_secret(secrets: list[Secret], now: datetime) -> Secret:
-    """The live secret that signs: the newest whose time to sign has come.
+    """The signing secret: the newest live one that may sign now.
 
     Raises:
         VendorWithoutSecret: none is live.

@@ -27,7 +27,7 @@ internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 VendorService = Annotated[Vendors, needs(Vendors)]
 VendorId = Annotated[Identifier, Path()]
-#: More than any tenant has; partner-onboarding shows them all in one list.
+#: More vendors than any tenant has; partner-onboarding shows them in one list.
 _NAMED_AT_MOST = 1000
 
 

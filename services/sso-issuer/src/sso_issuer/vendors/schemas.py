@@ -21,7 +21,7 @@ _Seconds = Annotated[int, Field(strict=True, ge=0, le=int(LONGEST_OVERLAP.total_
 
 
 class AgreementBody(BaseModel):
-    """An agreement with a vendor; what is left out has its default."""
+    """An agreement with a vendor. Missing fields get their defaults."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -139,7 +139,7 @@ class FormerSecretBody(BaseModel):
 
 
 class SecretBody(BaseModel):
-    """A secret, this once."""
+    """A new secret, shown only this once."""
 
     vendor_id: str
     kid: str = Field(description="Names the secret in the header of tokens.")

@@ -1,4 +1,4 @@
-"""Use cases of vendors: agree on one, look at one, give one a secret."""
+"""The use cases of vendors: put, read, list, and add a secret."""
 
 import secrets as random
 from collections import OrderedDict
@@ -20,7 +20,7 @@ from sso_issuer.keys.store import read_clock
 from sso_issuer.vendors import domain, store
 from sso_issuer.vendors.domain import Agreement, Secret, Vendor, VendorAlgorithm, VendorNotFound
 
-#: 256 random bits; as text, because that is how vendors paste them into their libraries.
+#: 256 random bits, as text that vendors paste into their libraries.
 SECRET_BYTES = 32
 KEPT_OPEN = 10_000
 
@@ -34,7 +34,7 @@ class OverlapTooShort(Malformed):
 
 @dataclass(frozen=True, kw_only=True)
 class NewSecret:
-    """A secret that is shown this once."""
+    """A new secret, shown only this once."""
 
     vendor_id: str
     text: str
@@ -65,7 +65,7 @@ class Vendors:
         self._open: OrderedDict[tuple[str, str], bytes] = OrderedDict()
 
     async def put(self, tenant: str, vendor_id: str, agreement: Agreement) -> tuple[Vendor, bool]:
-        """Agrees, anew or for the first time; the key it needs is published right away, long before it signs.
+        """Creates or replaces an agreement and publishes the key that it needs.
 
         Raises:
             InvalidRedirectUrl, AudienceReserved, AudienceTaken: as they say.
@@ -83,7 +83,7 @@ class Vendors:
             raise
 
     def issuer_of(self, tenant: str) -> str:
-        """The `iss` on which the tenant's vendors insist."""
+        """The `iss` of tokens for the tenant's vendors."""
         return issuer_of(self._public_url, tenant)
 
     async def find(self, tenant: str, vendor_id: str) -> Vendor:
@@ -115,13 +115,13 @@ class Vendors:
 
         Args:
             end_former: where two are live, end the older one now.
-            signs_in: until then the former secret goes on signing, so that the vendor can install the new one.
-            shape: makes the answer that is kept, sealed, for a caller that repeats itself.
+            signs_in: how long the former secret goes on signing, so that the vendor can install the new one.
+            shape: makes the answer that is stored, sealed, for a repeated request.
 
         Raises:
             VendorNotFound: as it says.
             FormerSecretLive: two are live, and `end_former` was not asked for.
-            OverlapTooShort: nothing would sign between the end of the former and the start of the new one.
+            OverlapTooShort: no secret would sign between the end of the former one and the start of the new one.
         """
         if signs_in > overlap:
             raise OverlapTooShort
@@ -134,7 +134,7 @@ class Vendors:
         return await self._answers.once(tenant, client_id, key, act)
 
     def unseal(self, vendor: Vendor, secret: Secret) -> bytes:
-        """The secret's bytes, with which tokens are signed and verified; remembered in memory.
+        """The bytes of a secret, for signing and verifying; kept in memory.
 
         Raises:
             shared.sealing.CannotOpen: the row was changed, or its key-encryption key is missing.
@@ -174,7 +174,7 @@ class Vendors:
             kid=kid,
             sealed=self._sealer.seal(text.encode(), _context(tenant, vendor_id, kid)),
             created_at=now,
-            # The first one has no former that could sign meanwhile.
+            # Before the first secret there is none that could sign meanwhile.
             signs_from=now + signs_in if former is not None else now,
             expires_at=None,
         )
@@ -189,5 +189,5 @@ class Vendors:
 
 
 def _context(tenant: str, vendor_id: str, kid: str) -> str:
-    # The kid comes before the vendor's id: it has no slash, so that no two contexts read the same.
+    # The kid comes first: it has no slash, so that different pairs give different contexts.
     return f"sso-issuer vendor secret {tenant}/{kid}/{vendor_id}"

@@ -36,7 +36,7 @@ async def put_vendor(
     statement = statement.on_conflict_do_update(
         index_elements=[vendors.c.tenant, vendors.c.vendor_id], set_={**asdict(agreement), "updated_at": now}
     )
-    # A row that this very statement inserted has never been locked or updated.
+    # `xmax` is 0 for a row that this statement inserted.
     is_new = sa.literal_column("xmax = 0", sa.Boolean).label("is_new")
     row = (await connection.execute(statement.returning(*vendors.c, is_new))).one()
     return vendor_of(row._mapping), bool(row.is_new)
@@ -60,7 +60,7 @@ async def list_vendors(connection: AsyncConnection, tenant: str, *, after: str, 
 
 
 async def read_secrets(connection: AsyncConnection, tenant: str, vendor_id: str) -> list[Secret]:
-    """The vendor's secrets, also those that have ended lately, oldest first."""
+    """The vendor's secrets, oldest first, with recently ended ones."""
     query = sa.select(vendor_secrets).filter_by(tenant=tenant, vendor_id=vendor_id).order_by(vendor_secrets.c.n)
     return [_secret(row) for row in await connection.execute(query)]
 
@@ -68,7 +68,7 @@ async def read_secrets(connection: AsyncConnection, tenant: str, vendor_id: str)
 async def add_secret(
     connection: AsyncConnection, tenant: str, vendor_id: str, secret: Secret, *, former_expires_at: datetime
 ) -> None:
-    """Adds the newest secret in the place of the last but one; the last one gets its end."""
+    """Adds a secret in the slot of the last but one, and sets the end of the last one."""
     place = {"tenant": tenant, "vendor_id": vendor_id}
     slot = secret.n % SECRET_SLOTS
     await connection.execute(sa.delete(vendor_secrets).filter_by(**place, slot=slot))
