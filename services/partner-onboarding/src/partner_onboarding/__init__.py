@@ -1,1 +1,1 @@
-"""The register of the platform: tenants, clients and users, who is signed in, and the pages for people."""
+"""The register of tenants, clients and users, the registration handshake, third parties, and the pages for people."""

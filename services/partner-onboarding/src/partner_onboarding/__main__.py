@@ -1,7 +1,7 @@
 """`python -m partner_onboarding serve | migrate | create-tenant | create-client | …`.
 
-The web's libraries and Alembic are imported where they are used: operators' commands do without them, and start
-in half the time.
+Commands import the web's libraries and Alembic only where they use them; without them a command starts in half the
+time.
 """
 
 import typer

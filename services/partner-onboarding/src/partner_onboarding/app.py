@@ -1,4 +1,4 @@
-"""Builds the service: the only place where its parts are put together."""
+"""Builds the service. Nothing else does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -72,10 +72,9 @@ def create_app(
     """The service.
 
     Args:
-        cost: of hashing a password; tests hand in a small one.
-        ledger_transport, issuer_transport, tokens_transport: how the other services are reached; tests hand in
-            their apps.
-        clock: what time it is for handshakes, links and bills; tests let years pass.
+        cost: the cost of hashing a password; tests pass a small one.
+        ledger_transport, issuer_transport, tokens_transport: the ways to the other services; tests pass their apps.
+        clock: the time for handshakes, links and bills; tests let years pass.
     """
     register = build_register(settings, cost)
     service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
@@ -203,6 +202,6 @@ async def _repeat(chore: Callable[[], Awaitable[object]], every_seconds: float) 
 async def _try(chore: Callable[[], Awaitable[object]]) -> None:
     try:
         await chore()
-    # A chore that fails once is tried again at its next turn; the service goes on meanwhile.
+    # A failed chore runs again at its next turn; the service goes on.
     except Exception:
         _log.exception("a chore failed", chore=chore.__name__)

@@ -1,15 +1,16 @@
-"""Which characters a text may hold that people read."""
+"""Rules for characters in texts that people read."""
 
 import unicodedata
 
 
 def hides_something(value: str, allowed: str = "") -> bool:
-    """Characters that do not show, or turn the order of what is read: two texts that look the same would not be."""
+    """Whether a text has invisible characters or ones that reverse reading order, so that different texts look the
+    same."""
     hiding = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     return any(unicodedata.category(character) in hiding and character not in allowed for character in value)
 
 
 def is_text(value: str) -> bool:
-    """Neither control characters nor lone surrogates nor ends of a line: they cannot be stored or stand in a mail's
-    head, and nobody types them."""
+    """Whether a text is free of control characters, lone surrogates and line ends, which cannot be stored or sent in
+    mails."""
     return not any(unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"} for character in value)

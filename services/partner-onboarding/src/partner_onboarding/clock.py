@@ -1,4 +1,4 @@
-"""What time it is: the database's, so that replicas agree; handed in, so that tests can let years pass."""
+"""The clock: the database's, so that replicas agree; a parameter, so that tests can let years pass."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-#: The time of a transaction, the same throughout.
+#: The time of a transaction; it does not change within one.
 Clock = Callable[[AsyncConnection], Awaitable[datetime]]
 
 

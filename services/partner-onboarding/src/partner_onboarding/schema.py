@@ -1,4 +1,4 @@
-"""The one schema of this service's tables, and the columns that many of them have."""
+"""The schema of this service's tables, and columns that many of them share."""
 
 from sqlalchemy import Column, DateTime, MetaData, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY

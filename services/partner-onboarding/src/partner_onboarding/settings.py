@@ -149,7 +149,7 @@ class Settings(ServiceSettings):
         return _decoded(self.secret_pepper)
 
     def key_for(self, purpose: str) -> bytes:
-        """A key of its own for each purpose, drawn from the pepper so that all replicas have the same."""
+        """A separate key for each purpose, derived from the pepper so that all replicas have the same."""
         return hmac.digest(self.pepper_bytes, f"partner-onboarding {purpose}".encode(), hashlib.sha256)
 
     @property

@@ -1,4 +1,4 @@
-"""Builds what the registration handshake consists of, over the register: codes, links, bills, mails, registrations."""
+"""Builds the handshake on the register: codes, links, bills, mails, registrations."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ from partner_onboarding.handshake.registrations.service import Registrations
 from partner_onboarding.register.build import Register
 from partner_onboarding.settings import Settings
 
-#: A chore and how often it is done, in seconds.
+#: A chore and its period in seconds.
 Chore = tuple[Callable[[], Awaitable[object]], float]
 _HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """The use cases around the handshake, and what they work with."""
+    """The use cases of the handshake, and their parts."""
 
     settings: Settings
     handshakes: Handshakes
@@ -40,7 +40,7 @@ class Handshake:
     access: PartnerAccess
 
     def chores(self) -> list[Chore]:
-        """What is done from time to time, on every replica."""
+        """The periodic work, which runs on every replica."""
         return [
             (self.billing.assign_due, self.settings.assignments_every_seconds),
             (self.mails.send_due, self.settings.mails_every_seconds),
@@ -54,7 +54,7 @@ class Handshake:
 def build_handshake(
     register: Register, counts: Counts, clock: Clock, tokens_transport: httpx.AsyncBaseTransport | None
 ) -> Handshake:
-    """The parts over the register; `counts` is where requests are counted."""
+    """Builds the parts; `counts` is the store of rate limits."""
     settings = register.settings
     codes = CodeKeeping(settings.key_for("handshake codes"), register.sealer)
     handshakes = Handshakes(register.database, codes, clock)

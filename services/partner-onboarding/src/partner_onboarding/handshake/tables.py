@@ -1,7 +1,7 @@
-"""What is kept of the registration handshake: codes, links, what is billed, agreements, and mails to be sent.
+"""The tables of the handshake: codes, links, assignments, agreements, and mails.
 
-Links and assignments name a user without a foreign key: they are what a partner is billed for, and outlive a person
-who has deleted the account. They say nothing of the person but an id that is never given out again.
+Links and assignments name a user without a foreign key: partners are billed for them, so they outlive a deleted
+account. They hold nothing of the person but an id that is never used again.
 """
 
 from sqlalchemy import (
@@ -50,7 +50,7 @@ handshakes = Table(
     CheckConstraint("redeemed_at IS NULL OR outcome = 'linked'", name="redeemed_at"),
     CheckConstraint("char_length(hint) BETWEEN 1 AND 200", name="hint"),
     Index("uq_handshakes_authorization", "tenant", "client_id", "authorization_hash", unique=True),
-    # A browser brings the public code and knows no tenant.
+    # Unique over all tenants: a browser brings the public code and knows no tenant.
     Index("ix_handshakes_register_hash", "register_hash"),
     Index("ix_handshakes_expires_at", "expires_at"),
 )
@@ -93,7 +93,7 @@ assignments = Table(
     Column("months", Integer, nullable=False, server_default=text("1")),
     Column("assigned_at", WHEN, nullable=False, comment="When the period begins, however late this was written."),
     Column("created_at", WHEN, nullable=False, server_default=func.now()),
-    # Whatever runs late, twice or on two machines: a partner pays for a person and a month once.
+    # A partner pays for a person and a month once, even if a chore runs late, twice or on two machines.
     PrimaryKeyConstraint("tenant", "client_id", "month", "user_id"),
     ForeignKeyConstraint(
         ["tenant", "client_id", "user_id", "n"], [links.c.tenant, links.c.client_id, links.c.user_id, links.c.n]

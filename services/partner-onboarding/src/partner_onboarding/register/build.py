@@ -1,6 +1,6 @@
-"""Builds the register: what the web application and the operators' command line have in common.
+"""Builds the register, for the web application and for the operators' command line.
 
-Apart from `app`, so that a command starts without the web's libraries.
+A module of its own, so that a command starts without the web's libraries.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from partner_onboarding.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """The use cases about tenants, clients, users and their sessions, and what they work with."""
+    """The use cases of tenants, clients, users and sessions, and their parts."""
 
     settings: Settings
     database: Database
@@ -39,7 +39,7 @@ class Register:
 
     @property
     def allows_plain_http(self) -> bool:
-        """Whether addresses on one's own machine may be plain http."""
+        """Whether addresses on the same machine may be plain http."""
         return self.settings.mode is Mode.DEVELOPMENT
 
     async def close(self) -> None:
@@ -48,7 +48,7 @@ class Register:
 
 
 def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Register:
-    """The register over the database and keys that the settings name."""
+    """The register on the database and keys of the settings."""
     database = Database.of(settings)
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
     profiles = Profiles(sealer, settings.account_name_key_bytes)

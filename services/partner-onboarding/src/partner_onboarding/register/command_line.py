@@ -1,4 +1,4 @@
-"""How a command runs: over a register of its own, its answer printed as one JSON object."""
+"""Runs a command on a register of its own and prints its answer as one JSON object."""
 
 import asyncio
 import sys
@@ -15,7 +15,7 @@ from partner_onboarding.settings import Settings
 
 
 def run(use: Callable[[Register], Awaitable[Mapping[str, Any]]]) -> None:
-    """Prints what `use` answers; a refusal goes to standard error and ends the command with status 1."""
+    """Prints the answer of `use`; a refusal goes to standard error and ends the command with status 1."""
     settings = load(Settings)
 
     async def used() -> Mapping[str, Any]:

@@ -1,8 +1,7 @@
-"""What operators with shell access do to the register. Each command prints one JSON object on standard output.
+"""Commands on the register for operators with shell access. Each prints one JSON object on standard output.
 
-The commands that create are repeatable: what is there already stays as it is, and the answer says
-`"created": false` and, under `"differs"`, what of the request is otherwise in the register. A refusal is said on
-standard error, and the command ends with status 1.
+Commands that create may be repeated: what exists stays unchanged, the answer has `"created": false`, and `"differs"`
+names each difference to the request. A refusal goes to standard error with status 1.
 """
 
 import sys
@@ -105,7 +104,7 @@ def create_user(
         bool, typer.Option("--password-stdin", help="Read the password from standard input; else no sign-in.")
     ] = False,
 ) -> None:
-    """Create a user. Roles are given here and nowhere else."""
+    """Create a user. Only this command gives roles."""
     password = _line_of_standard_input() if password_stdin else None
     _identifier(user_id, "--user-id")
 
@@ -139,7 +138,7 @@ def create_user(
 
 @commands.command()
 def list_clients(tenant: Annotated[str | None, typer.Option(help="Of one tenant only.")] = None) -> None:
-    """List clients and what is known of their secrets."""
+    """List clients and the times of their secrets."""
 
     async def use(register: Register) -> Mapping[str, Any]:
         found, after = [], ""
@@ -203,7 +202,7 @@ async def _client(register: Register, client_id: str) -> Client:
 
 
 def _differences(created: bool, wanted: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The names of what was asked for and is otherwise in the register; the order in lists does not count."""
+    """The names of requested values that differ from the register, regardless of the order in lists."""
     if created:
         return {}
     return {"differs": [name for name, value in wanted.items() if _unordered(value) != _unordered(present[name])]}
@@ -214,7 +213,7 @@ def _unordered(value: Any) -> Any:
 
 
 def _line_of_standard_input() -> str:
-    """Secrets come in here, and not as arguments, which every user of the machine could read."""
+    """Reads a secret. It is no argument, since every user of the machine could read that."""
     return sys.stdin.readline().rstrip("\r\n")
 
 

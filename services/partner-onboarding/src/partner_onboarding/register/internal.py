@@ -1,4 +1,4 @@
-"""What the platform's other services may ask: never routed by the gateway, and only with a service token."""
+"""The internal interface for the other services: never routed by the gateway, and only with a service token."""
 
 from typing import Annotated, Any
 

@@ -1,8 +1,8 @@
-"""What this service keeps. Nothing in here names a person or opens a door: a copy of these tables alone is
-worth nothing without the keys that lie outside (pepper, account name key, key-encryption keys).
+"""The tables of the register. A copy of them names no person and opens nothing without the keys that lie outside
+(pepper, account name key, key-encryption keys).
 
-The tenant leads every primary and unique key. One exception is deliberate: a client id is unique over all
-tenants, because it is all that a caller sends and has to determine the tenant.
+The tenant leads every primary and unique key, with one deliberate exception: a client id is unique over all tenants,
+since it is all that a caller sends and determines the tenant.
 """
 
 from shared.idempotency import define_answers_table
@@ -82,7 +82,7 @@ client_secrets = Table(
     CheckConstraint("n >= 1", name="n"),
     CheckConstraint("octet_length(salt) = 16", name="salt"),
     CheckConstraint("octet_length(hash) = 32", name="hash"),
-    # The present secret has no end, a former one has: one of each at most, so that two are never exceeded.
+    # The present secret has no end, a former one has. At most one of each makes at most two.
     Index(
         "uq_client_secrets_present",
         "tenant",
@@ -119,15 +119,15 @@ users = Table(
     created(),
     Column("updated_at", WHEN, nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("tenant", "user_id"),
-    # An address belongs to one user of a tenant. Others may claim it: a form that refused a known address would tell
-    # everybody who is known, and whoever came first could keep the owner out.
+    # An address belongs to one user of a tenant, but others may claim it. A form that refused known addresses would
+    # reveal who is known, and the first to come could keep the owner out.
     Index("uq_users_tenant_email_hash", "tenant", "email_hash", unique=True, postgresql_where=text("owns_email")),
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
     CheckConstraint("char_length(user_id) BETWEEN 1 AND 128", name="user_id"),
     CheckConstraint("octet_length(email_hash) = 32", name="email_hash"),
     CheckConstraint("password_hash LIKE '$argon2id$%'", name="password_hash"),
     CheckConstraint("roles <@ ARRAY['operator', 'tenant_admin']", name="roles"),
-    # Signing in knows the address and not the tenant.
+    # Sign-in knows the address but not the tenant.
     Index("ix_users_email_hash", "email_hash"),
 )
 
@@ -187,5 +187,5 @@ audit_entries = Table(
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
 )
 
-#: The first answers to calls with an Idempotency-Key; sealed, since some of them hold a client secret.
+#: The first answers under idempotency keys; sealed, since some contain a client secret.
 idempotent_answers = define_answers_table(metadata)

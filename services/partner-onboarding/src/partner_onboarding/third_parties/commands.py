@@ -1,4 +1,4 @@
-"""What operators with shell access do about requests for integrations (see `register.commands`)."""
+"""Commands on integration requests for operators with shell access (see `register.commands`)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any

@@ -1,7 +1,7 @@
-"""What is kept of third parties: what they asked for, what a tenant's admin consented to, and who did what.
+"""The tables of third parties: integration requests, consents, authorization codes.
 
-Consents and audit entries are append-only: no statement of this service changes or deletes one. They name users without
-a foreign key, since they outlive a person who has deleted the account.
+Consents are append-only: no statement of this service changes one. They name users without a foreign key, since they
+outlive a deleted account.
 """
 
 from sqlalchemy import (
@@ -66,7 +66,7 @@ consents = Table(
     Column("actor_kind", Text, nullable=False),
     Column("actor", Text, nullable=False),
     Column("recorded_at", WHEN, nullable=False, server_default=func.now()),
-    # Two who write the next version at once: one of them comes too late.
+    # Of two writers of the next version, the key refuses one.
     PrimaryKeyConstraint("tenant", "client_id", "version"),
     ForeignKeyConstraint(["tenant", "client_id"], _CLIENTS),
     CheckConstraint("version >= 1", name="version"),

@@ -1,1 +1,1 @@
-"""What the handshake knows of a person's account: for the account page, the copy of the data, and leaving."""
+"""The handshake's part in a person's account: account page, copy of the data, and deletion."""

@@ -1,4 +1,4 @@
-"""What the handshake keeps of a person: agreements, and links with the months that were assigned."""
+"""The handshake's records about a person: agreements, and links with assigned months."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class HandshakeBelongings:
         self._links = links
 
     async def tell(self, connection: AsyncConnection, tenant: str, user_id: str) -> dict[str, Any]:
-        """`agreements` and `partners`, the oldest first."""
+        """The records as `agreements` and `partners`, oldest first."""
         agreements = await registrations_store.agreements_of(connection, tenant, user_id)
         links = await links_store.history_of(connection, tenant, user_id)
         assigned = await assignments_store.assignments_of_user(connection, tenant, user_id)
@@ -42,5 +42,5 @@ class HandshakeBelongings:
         }
 
     async def end(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
-        """Undoes all links. What partners were billed for stays, under an id that leads to nobody any more."""
+        """Removes all links. Billed months stay, under an id that no longer leads to a person."""
         await self._links.remove_all(connection, tenant, user_id)

@@ -1,4 +1,4 @@
-"""sso-issuer, as far as this service asks it: the vendors at which a tenant's users spend points."""
+"""The questions to sso-issuer: the vendors at which a tenant's users spend points."""
 
 from dataclasses import dataclass
 

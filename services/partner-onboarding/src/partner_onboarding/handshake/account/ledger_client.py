@@ -1,4 +1,4 @@
-"""points-ledger, as far as this service asks it: a user's balance."""
+"""The questions to points-ledger: a user's balance."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,10 +25,10 @@ class LedgerClient:
         self._service = service
 
     async def balance(self, tenant: str, user_id: str) -> Balance | None:
-        """The balance at this moment, or None for a user without an account.
+        """The present balance; None for a user without an account.
 
         Raises:
-            Unavailable: the ledger cannot be asked. There is no guessing at points.
+            Unavailable: the ledger does not answer. Points are never guessed.
         """
         answer = await self._service.get(f"/internal/tenants/{tenant}/accounts/{quote(user_id, safe='')}")
         try:

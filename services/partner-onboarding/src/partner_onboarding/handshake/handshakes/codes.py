@@ -1,4 +1,4 @@
-"""How codes are kept: as keyed hashes, and sealed where they must be told once more."""
+"""Storage of codes: as keyed hashes, and sealed if the service must show them again."""
 
 import hashlib
 import hmac
@@ -7,10 +7,10 @@ from shared.sealing import Sealer
 
 
 class CodeKeeping:
-    """Hashes codes under a key that lies outside the database, and seals the private one.
+    """Hashes codes under a key outside of the database, and seals the private one.
 
-    A database that somebody copies tells neither code: the public one cannot be looked up in it without the key, and
-    the private one, which is told to the browser at the end, does not open without the key-encryption key.
+    A copy of the database reveals neither code. Without the key nobody can look the public code up; without the
+    key-encryption key nobody can open the private code, which the browser gets at the end.
     """
 
     def __init__(self, key: bytes, sealer: Sealer) -> None:
@@ -27,7 +27,7 @@ class CodeKeeping:
         return self._sealer.seal(authorization_code.encode(), _context(tenant, register_hash))
 
     def open(self, tenant: str, register_hash: bytes, sealed: bytes) -> str:
-        """Raises shared.sealing.CannotOpen when the row was tampered with or its key is gone."""
+        """Raises shared.sealing.CannotOpen if the row was changed or its key is missing."""
         return self._sealer.open(sealed, _context(tenant, register_hash)).decode()
 
 

@@ -1,4 +1,4 @@
-"""What a handshake is, who may use its code, and how the way back to the partner looks."""
+"""Handshakes: their codes, the rules for using them, and the way back to the partner."""
 
 import re
 import secrets
@@ -14,12 +14,12 @@ from partner_onboarding.characters import hides_something
 BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 CODE_CHARACTERS: Final = 22
 LIFETIME: Final = timedelta(hours=1)
-#: How long after the person has come back the partner may ask for the user by the private code.
+#: How long after the person's return the partner may redeem the private code.
 REDEEMABLE_FOR: Final = timedelta(hours=1)
 MAX_HINT_CHARACTERS: Final = 100
 
 CODE: Final = re.compile(rf"[{BASE58}]{{{CODE_CHARACTERS}}}", re.ASCII)
-#: Two digits at a time take half the divisions.
+#: Two digits at a time need half the divisions.
 _PAIRS: Final = tuple(one + other for one in BASE58 for other in BASE58)
 _VEILED: Final = "•••"
 
@@ -28,13 +28,13 @@ Failure = Literal["access_denied", "could_not_connect_athlete_to_partner"]
 
 
 class UnknownCode(Malformed):
-    """Never given out, or not a code at all: both look the same."""
+    """The code was never given out, or it is no code; both look the same."""
 
     code = "unknown_register_code"
 
 
 class ForeignCode(Malformed):
-    """The person is signed in at another tenant than the partner's."""
+    """The person is signed in at a tenant that is not the partner's."""
 
     code = "foreign_register_code"
 
@@ -48,7 +48,7 @@ class ExpiredCode(Gone):
 
 
 class PartnerGone(Gone):
-    """The partner was taken out of use since the code was given out: nobody is sent there any more."""
+    """The partner was disabled after it got the code; nobody is sent there any more."""
 
     code = "partner_not_available"
 
@@ -81,7 +81,7 @@ class HandshakeExpired(Gone):
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """A new handshake as its partner sees it, once."""
+    """The codes of a new handshake, shown to its partner once."""
 
     register_code: str
     authorization_code: str
@@ -90,7 +90,7 @@ class Codes:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A handshake as the tables hold it, and its partner."""
+    """A stored handshake with its partner."""
 
     tenant: str
     tenant_name: str
@@ -107,7 +107,7 @@ class Handshake:
 
 
 def new_code() -> str:
-    """22 base58 characters drawn evenly: 128.9 bits."""
+    """A code of 22 uniformly random base58 characters: 128.9 bits."""
     number = secrets.randbelow(58**CODE_CHARACTERS)
     pairs = []
     for _ in range(CODE_CHARACTERS // 2):
@@ -117,14 +117,14 @@ def new_code() -> str:
 
 
 def check_usable(handshake: Handshake, now: datetime, *, by: str | None, denied_is_fine: bool = False) -> None:
-    """Whether this person may go on with the handshake.
+    """Checks that this person may go on with the handshake.
 
-    The person who used the code up may come again until it expires: a second click on the same button, or an
-    answer that was lost, leads to the same end.
+    The person who used the code may come again until it expires, so that a second click or a lost answer leads to the
+    same end.
 
     Args:
-        by: the user who asks, or None for somebody who is not signed in.
-        denied_is_fine: whoever refuses may say so twice.
+        by: the signed-in user, or None.
+        denied_is_fine: a refused handshake may be refused again.
 
     Raises:
         PartnerGone, ExpiredCode, UsedCode
@@ -141,7 +141,7 @@ def check_usable(handshake: Handshake, now: datetime, *, by: str | None, denied_
 def landing(
     url: str, *, authorization_code: str | None = None, user_id: str | None = None, error: Failure | None = None
 ) -> str:
-    """The partner's landing URL with what is to be carried there; its own query stays as it is."""
+    """The partner's landing URL with added parameters; its own query stays unchanged."""
     told = {"authorizationCode": authorization_code, "error": error, "userId": user_id}
     carried = urlencode({name: value for name, value in told.items() if value is not None})
     joint = "" if url.endswith(("?", "&")) else "&" if "?" in url else "?"
@@ -149,13 +149,13 @@ def landing(
 
 
 def masked(hint: str) -> str:
-    """What a partner says of the person whom it asks for, with all but the beginnings veiled.
+    """A partner's hint at the person, with everything but the beginnings hidden.
 
-    `erika@example.com` → `e•••@example.com`, `Erika Mustermann` → `E••• M•••`: enough for that person, and for
-    somebody else who was sent the link, to see for whom it is meant; too little to be worth keeping secret.
+    `erika@example.com` → `e•••@example.com`, `Erika Mustermann` → `E••• M•••`: enough for a reader of the link to see
+    for whom it is meant, and too little to be worth protecting.
 
     Raises:
-        MalformedHint: empty, too long, or with characters that do not show.
+        MalformedHint: it is empty or too long, or has invisible characters.
     """
     text = hint.strip()
     if not text or len(text) > MAX_HINT_CHARACTERS or hides_something(text):

@@ -40,7 +40,7 @@ _KEPT_FOR: Final = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A partner asks for a pair of codes; `hint` is masked already."""
+    """A partner's request for a pair of codes; `hint` is masked already."""
 
     tenant: str
     client_id: str
@@ -57,10 +57,10 @@ class Handshakes:
         self._line = GroupCommit(self._write, name="handshakes")
 
     async def begin(self, tenant: str, client_id: str, hint: str | None) -> Codes:
-        """A new pair of codes, kept together with those that others ask for at the same moment.
+        """A new pair of codes, written together with others that are requested at the same moment.
 
         Args:
-            hint: for whom the partner asks; only a veiled form of it is kept.
+            hint: the person whom the partner asks for; only a masked form is stored.
 
         Raises:
             MalformedHint
@@ -76,10 +76,10 @@ class Handshakes:
         return Codes(register_code, authorization_code, now + LIFETIME)
 
     async def find(self, register_code: str, *, tenant: str | None = None, user_id: str | None = None) -> Handshake:
-        """The handshake of a public code, for the person who has brought it.
+        """The handshake of a public code, for the person who brings it.
 
         Args:
-            tenant, user_id: who is signed in, if anybody.
+            tenant, user_id: the signed-in person, if any.
 
         Raises:
             UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
@@ -88,16 +88,16 @@ class Handshakes:
             return await self._usable(connection, register_code, tenant, user_id)
 
     async def peek(self, register_code: str) -> Handshake | None:
-        """The handshake of a public code in whatever state it is."""
+        """The handshake of a public code in any state."""
         if not CODE.fullmatch(register_code):
             return None
         async with self._database.transaction() as connection:
             return await store.find_handshake(connection, self._keeping.register_hash(register_code))
 
     async def claim(self, connection: AsyncConnection, register_code: str, tenant: str, user_id: str) -> Handshake:
-        """Keeps the code for a person who has just been registered, within that transaction.
+        """Reserves the code for a newly registered person, in the registration's transaction.
 
-        Of two people with one code, the second waits here for the first, and is refused.
+        If two people bring one code, the second waits here for the first and is refused.
 
         Raises:
             UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
@@ -107,9 +107,9 @@ class Handshakes:
         return handshake
 
     async def link(self, register_code: str, tenant: str, user_id: str) -> str | None:
-        """Links the person with the partner. Returns where the browser is to go, if the partner has such a place.
+        """Links the person with the partner. Returns the landing URL, if the partner has one.
 
-        Whoever is linked already stays so, and is sent back all the same; saying it twice changes nothing.
+        A person who is linked already stays linked and goes back too; a repeat changes nothing.
 
         Raises:
             UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
@@ -118,7 +118,7 @@ class Handshakes:
         async with self._database.transaction() as connection:
             handshake = await self._usable(connection, register_code, tenant, user_id, lock=True)
             if handshake.outcome is None:
-                # Locked, so that an account which is deleted at this moment does not leave a link behind.
+                # Locked, so that an account that is being deleted leaves no link behind.
                 if await users_store.find_user(connection, tenant, user_id, lock=True) is None:
                     raise UserNotFound("There is no such user.")
                 now = await self._clock(connection)
@@ -130,9 +130,9 @@ class Handshakes:
         return landing(handshake.landing_url, authorization_code=code, user_id=user_id)
 
     async def deny(self, register_code: str, tenant: str | None, user_id: str | None) -> str | None:
-        """The person does not want to be linked; that uses the code up. Returns where the browser is to go.
+        """Refuses the link and uses the code up. Returns the landing URL, if the partner has one.
 
-        A second click leads there again: nothing is told but that somebody has refused.
+        A second click leads there again. The partner learns only that somebody refused.
 
         Raises:
             UnknownCode, ForeignCode, UsedCode, ExpiredCode, PartnerGone
@@ -140,12 +140,12 @@ class Handshakes:
         async with self._database.transaction() as connection:
             handshake = await self._locked_to_deny(connection, register_code, tenant, user_id)
             if handshake.outcome is None:
-                # Not by whom: the partner is told nothing of somebody who has refused.
+                # Without the person: the partner learns nothing about somebody who refused.
                 await store.end(connection, handshake, "denied", None, await self._clock(connection))
         return None if handshake.landing_url is None else landing(handshake.landing_url, error="access_denied")
 
     async def redeem(self, connection: AsyncConnection, tenant: str, client_id: str, authorization_code: str) -> str:
-        """The user whom the handshake of this private code has led to: told once, from server to server.
+        """The user of the handshake with this private code, told once, server to server.
 
         Raises:
             MalformedAuthorizationCode, HandshakeNotFound, HandshakeNotCompleted, HandshakeRedeemed, HandshakeExpired
@@ -170,7 +170,7 @@ class Handshakes:
         return found.user_id
 
     async def tidy_up(self) -> int:
-        """Deletes handshakes that expired a month ago; returns how many."""
+        """Deletes handshakes that expired a month ago; returns their number."""
         async with self._database.transaction() as connection:
             return await store.delete_before(connection, await self._clock(connection) - _KEPT_FOR)
 
@@ -187,7 +187,7 @@ class Handshakes:
         lock: bool = False,
         denied_is_fine: bool = False,
     ) -> Handshake:
-        # A code of another form is nobody's; it was never given out.
+        # A code of another form was never given out.
         found = None
         if CODE.fullmatch(register_code):
             register_hash = self._keeping.register_hash(register_code)
@@ -210,14 +210,14 @@ class Handshakes:
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Codes]:
         made = [self._make(order) for order in orders]
-        # Codes whose answer was lost are nobody's; those who wait get others.
+        # Codes whose answer was lost belong to nobody; the waiting partners get others.
         async with self._database.raw_statement() as connection:
             rows = [row for _, _, row in made]
             expires_at = await store.add_handshakes_fast(connection, rows, LIFETIME)
         return [Codes(register_code, authorization_code, expires_at) for register_code, authorization_code, _ in made]
 
     def _make(self, order: Order) -> tuple[str, str, store.NewHandshake]:
-        """Two codes, and what is kept of them."""
+        """Two codes and their row."""
         register_code, authorization_code = new_code(), new_code()
         register_hash = self._keeping.register_hash(register_code)
         row = store.NewHandshake(

@@ -29,7 +29,7 @@ class NewHandshake:
 
 @dataclass(frozen=True, slots=True)
 class Redeemable:
-    """What the private code leads to."""
+    """The user behind a private code."""
 
     register_hash: bytes
     user_id: str | None
@@ -77,7 +77,7 @@ async def add_handshakes(
     )
 
 
-#: The same for the line, on asyncpg's own connection: SQLAlchemy's share would be a third of the time.
+#: The same on a plain asyncpg connection, for the line: SQLAlchemy would take a third of the time.
 _ADD_FAST = f"""
     INSERT INTO {SCHEMA}.handshakes
         (tenant, client_id, register_hash, authorization_hash, authorization_code, hint, created_at, expires_at)
@@ -105,7 +105,7 @@ async def add_handshakes_fast(
 
 
 async def find_handshake(connection: AsyncConnection, register_hash: bytes, *, lock: bool = False) -> Handshake | None:
-    """The handshake of a public code; a browser does not know its tenant."""
+    """The handshake of a public code. It looks across tenants, since a browser does not know the tenant."""
     query = (
         select(
             handshakes,
@@ -123,7 +123,7 @@ async def find_handshake(connection: AsyncConnection, register_hash: bytes, *, l
 
 
 async def claim(connection: AsyncConnection, handshake: Handshake, user_id: str) -> None:
-    """Keeps the code for this one person."""
+    """Reserves the code for one person."""
     await connection.execute(update(handshakes).where(*_is(handshake)).values(user_id=user_id))
 
 
@@ -163,7 +163,7 @@ async def set_redeemed(connection: AsyncConnection, tenant: str, register_hash: 
 
 
 async def delete_before(connection: AsyncConnection, moment: datetime) -> int:
-    """Deletes handshakes that expired before `moment`; returns how many."""
+    """Deletes handshakes that expired before `moment`; returns their number."""
     result = await connection.execute(delete(handshakes).where(handshakes.c.expires_at < moment))
     return result.rowcount
 

@@ -1,1 +1,2 @@
-"""Links of people to partners: made by a handshake, activated and removed by the partner, or undone by the person."""
+"""Links of people to partners: a handshake makes them, the partner activates and removes them, the person may remove
+them."""

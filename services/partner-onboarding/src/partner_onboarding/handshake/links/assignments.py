@@ -14,7 +14,7 @@ from partner_onboarding.handshake.tables import assignments
 
 
 async def add_assignments(connection: AsyncConnection, link: Link, starts: Sequence[datetime]) -> None:
-    """Assigns a month for each period; a month that is billed already stays as it is."""
+    """Assigns a month for each period; a billed month stays unchanged."""
     await connection.execute(
         insert_or_nothing(assignments)
         .values(
@@ -35,7 +35,7 @@ async def add_assignments(connection: AsyncConnection, link: Link, starts: Seque
 
 
 async def assignments_of_partner(connection: AsyncConnection, tenant: str, client_id: str) -> list[Assignment]:
-    """Everything that was ever assigned on behalf of a partner, in the order of time."""
+    """All assignments of a partner, oldest first."""
     rows = await connection.execute(
         select(assignments)
         .where(assignments.c.tenant == tenant, assignments.c.client_id == client_id)
@@ -58,7 +58,7 @@ async def assignments_of_month(
 async def assignments_of_user(
     connection: AsyncConnection, tenant: str, user_id: str
 ) -> list[tuple[str, int, datetime]]:
-    """Client, link and beginning of everything that was ever assigned to a person, in the order of time."""
+    """Client, link and beginning of all assignments of a person, oldest first."""
     rows = await connection.execute(
         select(assignments.c.client_id, assignments.c.n, assignments.c.assigned_at)
         .where(assignments.c.tenant == tenant, assignments.c.user_id == user_id)

@@ -1,4 +1,4 @@
-"""Use cases about bills: assigning the months that have come, and adding them up."""
+"""The use cases of bills: assign due months, and add them up."""
 
 from datetime import date, datetime
 from typing import Final
@@ -16,7 +16,7 @@ _BATCH: Final = 200
 
 
 async def assign_periods(connection: AsyncConnection, link: Link, *, until: datetime) -> int:
-    """Assigns every period of a link that has begun by `until`; returns how many. The link is locked by the caller."""
+    """Assigns every period of a link that began by `until`; returns their number. The caller has locked the link."""
     if link.activated_at is None:
         return 0
     due = periods_due(link.activated_at, link.months_assigned, until)
@@ -35,10 +35,10 @@ class Billing:
         self._clock = clock
 
     async def assign_due(self) -> int:
-        """Assigns all periods that have begun; returns how many.
+        """Assigns all periods that have begun; returns their number.
 
-        May run late, twice, and on several machines at once: what a period is called does not depend on when it is
-        written, the link is locked while it is dealt with, and the table takes a month once.
+        It may run late, twice, and on several machines at once: a period does not depend on the time of the run, the
+        link is locked meanwhile, and the table accepts a month once.
         """
         async with self._database.transaction() as connection:
             tenants = await links_store.tenants_with_due(connection, await self._clock(connection))

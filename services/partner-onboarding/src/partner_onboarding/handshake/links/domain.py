@@ -1,4 +1,4 @@
-"""What a link is, and why one cannot be activated or removed."""
+"""Links, and the refusals of activation and removal."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,20 +10,20 @@ RemovedBy = Literal["partner", "user", "deletion"]
 
 
 class NoHandshake(Forbidden):
-    """The user is there, and has not been linked with this partner, or not since the link was removed."""
+    """The user exists, but is not linked with this partner, or not since the link was removed."""
 
     code = "no_handshake"
 
 
 class LinkNotFound(NotFound):
-    """Unknown, of another partner, or removed already."""
+    """The link is unknown, belongs to another partner, or is removed already."""
 
     code = "link_not_found"
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One connection of a person to a partner; whoever was removed and comes again gets another (`n` counts)."""
+    """One connection of a person to a partner. After a removal the person can get another one (`n` counts)."""
 
     tenant: str
     client_id: str
@@ -38,7 +38,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkedPartner:
-    """A partner to whom a person is linked, as the person sees it."""
+    """A partner that a person is linked with, as the account page shows it."""
 
     client_id: str
     name: str

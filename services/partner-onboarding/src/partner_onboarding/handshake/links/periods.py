@@ -1,4 +1,4 @@
-"""Periods and months: when an activated person gets the next month, and to which bill it belongs."""
+"""Periods and months: when an activated person gets the next month, and which bill it belongs to."""
 
 import re
 from calendar import monthrange
@@ -17,7 +17,7 @@ class MalformedMonth(Malformed):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A month of write access for one person, on one partner's bill."""
+    """One month of write access for one person, on one partner's bill."""
 
     user_id: str
     months: int
@@ -26,7 +26,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """All assignments of a partner in one month, in the order of time."""
+    """All assignments of a partner in one month, oldest first."""
 
     month: date
     assignments: tuple[Assignment, ...]
@@ -37,11 +37,10 @@ class Bill:
 
 
 def period_start(activated_at: datetime, n: int) -> datetime:
-    """When the `n`-th period begins (the 0th with the activation): on the same day of a later month, in UTC.
+    """The beginning of the `n`-th period (0 begins with the activation): the same day of a later month, in UTC.
 
-    A month that is too short for the day has it at its end, and the day comes back afterwards: 31 January,
-    28 February, 31 March. Counted from the activation each time, since counted from the former period the day would
-    be lost for good.
+    In a month without that day it is the last day, and later the day returns: 31 January, 28 February, 31 March. It is
+    counted from the activation, since from the previous period the day would be lost.
     """
     start = activated_at.astimezone(UTC)
     months = start.year * 12 + start.month - 1 + n
@@ -58,7 +57,7 @@ def periods_due(activated_at: datetime, assigned: int, until: datetime) -> list[
 
 
 def month_of(moment: datetime) -> date:
-    """The month on whose bill a moment stands: UTC's, as the first of its days."""
+    """The month (UTC) whose bill contains a moment, as its first day."""
     return moment.astimezone(UTC).date().replace(day=1)
 
 

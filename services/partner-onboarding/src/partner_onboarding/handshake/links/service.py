@@ -1,5 +1,5 @@
-"""Use cases about links. Those that a partner asks for take the transaction they belong to, since the answer to a
-call with an `Idempotency-Key` is kept in the same one."""
+"""The use cases of links. Those for partners take a transaction, which also stores the answer under an
+`Idempotency-Key`."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,7 +20,7 @@ from partner_onboarding.register.users.domain import UserNotFound
 
 @dataclass(slots=True)
 class Events:
-    """What has happened between a person and a partner, each list in the order of time."""
+    """The events between a person and a partner, each list oldest first."""
 
     activations: list[datetime] = field(default_factory=list)
     removals: list[datetime] = field(default_factory=list)
@@ -35,9 +35,9 @@ class Links:
         self._clock = clock
 
     async def activate(self, connection: AsyncConnection, tenant: str, client_id: str, user_id: str) -> datetime:
-        """Gives the person the first month, and one more each month from now on. Returns since when.
+        """Gives the person the first month, and one more each month from now on. Returns the time of activation.
 
-        Again: the same answer, and nothing is given or billed twice.
+        A repeat gets the same answer and gives or bills nothing twice.
 
         Raises:
             UserNotFound: also for a user of another tenant.
@@ -60,7 +60,7 @@ class Links:
     async def remove(
         self, connection: AsyncConnection, tenant: str, client_id: str, user_id: str, *, by: RemovedBy
     ) -> datetime:
-        """Undoes the link. Months that had begun stay billed, also those that no job had come round to assign.
+        """Removes the link. Months that have begun stay billed, also those not assigned yet.
 
         Raises:
             LinkNotFound
@@ -74,7 +74,7 @@ class Links:
         return now
 
     async def unlink(self, tenant: str, user_id: str, client_id: str) -> None:
-        """The person undoes the link; one that is undone already, or never was, is fine."""
+        """Removes the link for the person; a missing one is fine."""
         if not CLIENT_ID.fullmatch(client_id):
             return
         async with self._database.transaction() as connection:
@@ -84,7 +84,7 @@ class Links:
                 return
 
     async def remove_all(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
-        """Undoes all links of a person whose account is deleted in this transaction."""
+        """Removes all links of a person whose account this transaction deletes."""
         now = await self._clock(connection)
         for link in await store.lock_all_present(connection, tenant, user_id):
             await assign_periods(connection, link, until=now)
@@ -95,7 +95,7 @@ class Links:
             return await store.partners_of(connection, tenant, user_id)
 
     async def events(self, tenant: str, client_id: str) -> dict[str, Events]:
-        """By user id, everyone who is or was linked with the partner, in the order of the first links."""
+        """The events by user id, for everyone who is or was linked with the partner, in the order of first links."""
         async with self._database.transaction() as connection:
             linked = await store.links_of_partner(connection, tenant, client_id)
             assigned = await assignments_store.assignments_of_partner(connection, tenant, client_id)
@@ -107,7 +107,7 @@ class Links:
             if link.removed_at is not None:
                 of_user.removals.append(link.removed_at)
         for assignment in assigned:
-            # Of a link that was made between the two statements, the assignment waits for the next call.
+            # A link that was made between the two statements shows its assignment with the next call.
             if assignment.user_id in events:
                 events[assignment.user_id].assignments.append(assignment)
         return events

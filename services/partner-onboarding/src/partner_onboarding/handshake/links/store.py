@@ -14,10 +14,10 @@ from partner_onboarding.register.tables import clients
 
 
 async def add_link(connection: AsyncConnection, tenant: str, client_id: str, user_id: str, at: datetime) -> None:
-    """Links the person, unless he or she is linked already.
+    """Links the person, unless there is a link already.
 
-    The user's row is not locked: two handshakes of one person with one partner at the same moment meet in the
-    unique index, and the second finds the first one's link.
+    The user's row is not locked. If two handshakes link the same person and partner at once, the unique index lets the
+    second find the first one's link.
     """
     whose = (links.c.tenant == tenant) & (links.c.client_id == client_id) & (links.c.user_id == user_id)
     if (await connection.execute(select(links.c.n).where(whose, links.c.removed_at.is_(None)))).first() is not None:
@@ -31,7 +31,7 @@ async def add_link(connection: AsyncConnection, tenant: str, client_id: str, use
 
 
 async def lock_present(connection: AsyncConnection, tenant: str, client_id: str, user_id: str) -> Link | None:
-    """The link that is not removed; nobody else changes it until the transaction ends."""
+    """The present link, locked until the transaction ends."""
     row = (
         await connection.execute(
             select(links)
@@ -48,7 +48,7 @@ async def lock_present(connection: AsyncConnection, tenant: str, client_id: str,
 
 
 async def lock_all_present(connection: AsyncConnection, tenant: str, user_id: str) -> list[Link]:
-    """All of a person's links that are not removed, in one order, so that two cannot wait for each other."""
+    """All present links of a person, locked in one order, so that two transactions cannot deadlock."""
     rows = await connection.execute(
         select(links)
         .where(links.c.tenant == tenant, links.c.user_id == user_id, links.c.removed_at.is_(None))
@@ -59,7 +59,7 @@ async def lock_all_present(connection: AsyncConnection, tenant: str, user_id: st
 
 
 async def tenants_with_due(connection: AsyncConnection, now: datetime) -> list[str]:
-    """Tenants some of whose links have a period to be assigned."""
+    """Tenants with a link that has a due period."""
     rows = await connection.execute(
         select(links.c.tenant).where(links.c.next_assignment_at <= now).distinct().order_by(links.c.tenant)
     )
@@ -67,7 +67,7 @@ async def tenants_with_due(connection: AsyncConnection, now: datetime) -> list[s
 
 
 async def lock_due(connection: AsyncConnection, tenant: str, now: datetime, limit: int) -> list[Link]:
-    """Links with a period to be assigned. Another replica waits here, and then finds them dealt with."""
+    """Locks links with a due period. Another replica waits here and then finds them done."""
     rows = await connection.execute(
         select(links)
         .where(links.c.tenant == tenant, links.c.next_assignment_at <= now)
@@ -97,7 +97,7 @@ async def remove(connection: AsyncConnection, link: Link, at: datetime, by: Remo
 
 
 async def links_of_partner(connection: AsyncConnection, tenant: str, client_id: str) -> Sequence[Link]:
-    """Everyone who is or was linked, in the order of their first links."""
+    """Everyone who is or was linked, in the order of first links."""
     rows = await connection.execute(
         select(links)
         .where(links.c.tenant == tenant, links.c.client_id == client_id)
@@ -107,7 +107,7 @@ async def links_of_partner(connection: AsyncConnection, tenant: str, client_id: 
 
 
 async def partners_of(connection: AsyncConnection, tenant: str, user_id: str) -> list[LinkedPartner]:
-    """The partners to whom a person is linked now, the latest first."""
+    """The partners that a person is linked with, latest first."""
     rows = await connection.execute(
         select(links.c.client_id, clients.c.name, links.c.linked_at, links.c.activated_at)
         .join(clients, (clients.c.tenant == links.c.tenant) & (clients.c.client_id == links.c.client_id))
@@ -118,7 +118,7 @@ async def partners_of(connection: AsyncConnection, tenant: str, user_id: str) ->
 
 
 async def history_of(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[str, Link]]:
-    """Every link that a person has or had, with the partner's name, the oldest first."""
+    """All present and former links of a person with the partner's name, oldest first."""
     rows = await connection.execute(
         select(links, clients.c.name.label("partner_name"))
         .join(clients, (clients.c.tenant == links.c.tenant) & (clients.c.client_id == links.c.client_id))

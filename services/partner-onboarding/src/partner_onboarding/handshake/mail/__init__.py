@@ -1,1 +1,1 @@
-"""Mails to people: written down with what they are about, and sent behind."""
+"""Mails to people: written in the transaction of their cause, and sent later."""

@@ -1,4 +1,4 @@
-"""How a mail leaves the house: by SMTP, or, in development, into a file."""
+"""Delivery of mails: by SMTP, or in development into a file."""
 
 import asyncio
 import smtplib
@@ -13,14 +13,14 @@ Security = Literal["starttls", "tls", "none"]
 
 
 class NotDelivered(OSError):
-    """What the mail server said, as numbers: its words may name the person."""
+    """The mail server refused. Only its status numbers are kept, since its words may name the person."""
 
 
 class Delivery(Protocol):
-    """A way out."""
+    """A way to deliver mails."""
 
     async def deliver(self, message: EmailMessage) -> None:
-        """Raises OSError when the mail did not go out."""
+        """Raises OSError if the mail was not delivered."""
 
 
 class FileDelivery:
@@ -51,7 +51,7 @@ class SmtpServer:
 
 
 class SmtpDelivery:
-    """Hands each mail to a server, over a connection of its own: mails are few."""
+    """Sends each mail over a connection of its own, since mails are few."""
 
     def __init__(self, server: SmtpServer) -> None:
         self._server = server

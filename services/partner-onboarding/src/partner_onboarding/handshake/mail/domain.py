@@ -1,4 +1,4 @@
-"""Which mails there are, and when one is tried again."""
+"""The mails, and the pauses between attempts to send one."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,18 +6,18 @@ from typing import Final
 
 from partner_onboarding.register.notices.domain import Kind
 
-#: How long a link in a mail is good.
+#: How long a link in a mail is valid.
 LINK_LIFETIME: Final = timedelta(days=3)
-#: A mail that could not be sent for so long is given up.
+#: How long the service tries to send a mail.
 GIVEN_UP_AFTER: Final = timedelta(days=7)
 _LONGEST_PAUSE: Final = timedelta(hours=1)
-#: For so long nobody else takes a mail that somebody is about to send.
+#: How long a replica that took a mail has it to itself.
 TURN: Final = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail that waits to be sent."""
+    """A waiting mail."""
 
     tenant: str
     mail_id: str
@@ -30,5 +30,5 @@ class Mail:
 
 
 def pause_after(attempts: int) -> timedelta:
-    """How long to wait after so many attempts that failed: 10 s, 20 s, 40 s, … an hour."""
+    """The pause after so many failed attempts: 10 s, 20 s, 40 s, … an hour."""
     return min(timedelta(seconds=5 << min(attempts, 12)), _LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""What the mails say."""
+"""The texts of mails."""
 
 from email.message import EmailMessage
 from email.utils import formatdate
@@ -11,7 +11,7 @@ from partner_onboarding.register.users.domain import Profile, deliverable
 def letter(
     mail: Mail, profile: Profile, texts: Texts, *, sender: str, public_url: str, tenant_name: str, link: str | None
 ) -> EmailMessage:
-    """A mail in plain text, which every reader shows as it is."""
+    """A mail in plain text."""
     told = {"firstname": profile.firstname, "site": tenant_name, "url": public_url, "link": link or ""}
     message = EmailMessage()
     message["From"] = sender
@@ -19,7 +19,7 @@ def letter(
     message["Subject"] = texts.say(f"mail.{mail.kind}_subject", **told)
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = f"<{mail.kind}.{mail.mail_id}@{sender.rpartition('@')[2].rstrip('>')}>"
-    # Asks answering machines for silence (RFC 3834).
+    # Asks automatic responders not to answer (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"
     message["Content-Language"] = texts.language
     message.set_content(texts.say(f"mail.{mail.kind}", **told).strip() + "\n")

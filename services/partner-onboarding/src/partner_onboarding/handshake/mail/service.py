@@ -1,5 +1,5 @@
-"""Use cases about mails. A mail is written down in the transaction of what it is about, and sent later: neither a mail
-server nor token-service that is down keeps anybody from registering."""
+"""The use cases of mails. A mail is written in the transaction of its cause and sent later, so that people can register
+while the mail server or token-service is down."""
 
 import hashlib
 from datetime import datetime
@@ -28,7 +28,7 @@ _log = structlog.get_logger("partner_onboarding")
 
 
 class UnknownLink(Gone):
-    """Never mailed to anybody, used up, or too old."""
+    """The link was never mailed, or it is used up or too old."""
 
     code = "unknown_link"
 
@@ -37,7 +37,7 @@ class Mails:
     """The mails of all tenants.
 
     Args:
-        delivery: None leaves mails where they are, until one is configured.
+        delivery: with None, mails wait until one is configured.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Mails:
         self._texts = load_texts()
 
     async def send_due(self) -> int:
-        """Sends what waits; returns how many went out. Two replicas do not send the same mail."""
+        """Sends waiting mails; returns their number. Two replicas do not send the same mail."""
         if self._delivery is None:
             return 0
         async with self._database.transaction() as connection:
@@ -67,11 +67,11 @@ class Mails:
         return sum([await self._send(mail, self._delivery) for mail in due])
 
     async def confirm(self, tenant: str, token: str) -> None:
-        """The link that was mailed to an address was opened: the address is the person's. Again is fine.
+        """Confirms the address that the link was mailed to. A repeat is fine.
 
         Raises:
             UnknownLink
-            EmailTaken: another user of the tenant has shown to own the address meanwhile.
+            EmailTaken: another user of the tenant has confirmed the address meanwhile.
             Unavailable: token-service cannot be asked.
         """
         if not TENANT.fullmatch(tenant):
@@ -86,7 +86,7 @@ class Mails:
         try:
             whose = await self._tokens.use(tenant, token)
         except TokenRefused as refused:
-            # Used up, and the address is not confirmed: what came of it then could not be written.
+            # The token is used up, but the address is not confirmed: the first attempt could not be written.
             if refused.code != "token_used_up":
                 raise UnknownLink("This link was used or has expired.", log=refused.code) from None
             whose = user.user_id
@@ -107,7 +107,7 @@ class Mails:
         except (Unavailable, OSError) as trouble:
             _log.warning("a mail was not sent", kind=mail.kind, attempts=mail.attempts + 1, error=repr(trouble))
             return await self._put_off(mail, now)
-        # Whatever is wrong with this one, those behind it are to go out, and it is not to be tried for ever.
+        # A mail that cannot be written must neither hold up the others nor be tried for ever.
         except Exception:
             _log.exception("a mail could not be written", kind=mail.kind, attempts=mail.attempts + 1)
             return await self._put_off(mail, now)
@@ -116,14 +116,14 @@ class Mails:
         return True
 
     async def _put_off(self, mail: Mail, now: datetime) -> bool:
-        """Tries again after a pause, or never when it has waited for too long."""
+        """Schedules the next attempt after a pause, or gives the mail up if it waited too long."""
         again_at = None if now - mail.created_at > GIVEN_UP_AFTER else now + pause_after(mail.attempts + 1)
         async with self._database.transaction() as connection:
             await store.set_next_attempt(connection, mail, again_at)
         return False
 
     async def _compose(self, mail: Mail) -> EmailMessage | None:
-        """The mail as it is sent, or None when there is nobody to send it to any more."""
+        """The mail to send, or None if its recipient no longer exists."""
         async with self._database.transaction() as connection:
             sealed = await users_store.find_user(connection, mail.tenant, mail.user_id)
             tenant = await tenants_store.find_tenant(connection, mail.tenant)

@@ -18,7 +18,7 @@ async def due_mails(connection: AsyncConnection, now: datetime, limit: int) -> l
 
 
 async def take(connection: AsyncConnection, mail: Mail, now: datetime) -> bool:
-    """Takes a mail to send it; False when another replica was faster."""
+    """Takes a mail for sending; False if another replica was faster."""
     result = await connection.execute(
         update(mails)
         .where(*_is(mail), mails.c.next_attempt_at == mail.next_attempt_at)
@@ -40,7 +40,7 @@ async def set_next_attempt(connection: AsyncConnection, mail: Mail, at: datetime
 
 
 async def user_of_token(connection: AsyncConnection, tenant: str, token_hash: bytes) -> str | None:
-    """To whom the link with this token was mailed."""
+    """The user that the link with this token was mailed to."""
     user_id: str | None = (
         await connection.execute(
             select(mails.c.user_id).where(mails.c.tenant == tenant, mails.c.token_hash == token_hash)

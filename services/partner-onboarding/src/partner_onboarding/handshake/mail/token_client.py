@@ -1,8 +1,8 @@
-"""token-service, as far as this service asks it: links that are mailed to people, and whether they are still good.
+"""The questions to token-service: links for mails, and their use.
 
-token-service knows clients only, and clients are what this service registers: for each tenant whose people get mails it
-registers one for itself, with a secret that is drawn from the pepper. So there is nothing more to keep, and an operator
-sees the client, and when it was last used, like any other. After the pepper is replaced, it is another client.
+token-service knows clients only, so this service registers a client for itself in each tenant whose people get mails.
+It derives the secret from the pepper and needs to store nothing; operators see the client and its last use like any
+other. A new pepper makes another client.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ _SCOPES: Final = ("tokens:issue", "tokens:verify")
 
 
 class TokenRefused(Exception):
-    """The token is not good; `code` is token-service's."""
+    """token-service refused the token; `code` is its code."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -43,8 +43,8 @@ class TokenClient:
     """Asks token-service.
 
     Args:
-        key: of which the secrets of this service's own clients are drawn.
-        transport: how token-service is reached; tests hand in its app.
+        key: derives the secrets of this service's own clients.
+        transport: the way to token-service; tests pass its app.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class TokenClient:
         self._registered: set[str] = set()
 
     async def issue(self, tenant: str, *, base_url: str, user_id: str, seconds: int) -> MailedLink:
-        """A link below `base_url` that is good once, for so long.
+        """A link below `base_url`, valid once and for this time.
 
         Raises:
             Unavailable: token-service cannot be asked.
@@ -83,7 +83,7 @@ class TokenClient:
         return MailedLink(str(fields["token"]), str(fields["url_link"]))
 
     async def use(self, tenant: str, token: str) -> str:
-        """Uses the token up. Returns the user for whom it was issued.
+        """Uses the token up. Returns its user.
 
         Raises:
             TokenRefused: expired, used, revoked or forged.
@@ -122,7 +122,7 @@ class TokenClient:
                         connection, tenant, registration, client_id=client_id, client_secret=secret
                     )
             except ClientIdTaken:
-                # By this service itself, before.
+                # This service used it before.
                 pass
             self._registered.add(tenant)
         return client_id, secret

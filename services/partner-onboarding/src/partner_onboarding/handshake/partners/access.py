@@ -1,4 +1,4 @@
-"""Who may come in: known partners, not too often, and not while the house is closed."""
+"""Access to the partner interface: known partners, within their rate limit, outside of maintenance."""
 
 from typing import Annotated, Final
 
@@ -17,7 +17,7 @@ class Maintenance(Unavailable):
 
 
 class PartnerAccess:
-    """Stands before every call of the partner interface.
+    """Checks every call of the partner interface.
 
     Args:
         is_closed: the maintenance switch.
@@ -33,7 +33,7 @@ class PartnerAccess:
             raise Maintenance("Sorry, we went to the pub.", retry_after_seconds=_CLOSED_SECONDS)
 
     async def admit(self, request: Request) -> Caller:
-        """The partner who calls.
+        """The calling partner.
 
         Raises:
             Maintenance, Unauthenticated, InsufficientScope, IpNotAllowed, TooManyRequests

@@ -1,7 +1,7 @@
 """The partner interface over HTTP, in the spelling and with the status codes of its source.
 
-Two of its GETs change something, as the source has it. Both may be repeated without a second effect, and each has a
-POST twin, which takes an `Idempotency-Key`.
+Two of its GETs change something, as in the source. A repeat of either has no second effect, and each has a POST twin
+that takes an `Idempotency-Key`.
 """
 
 from typing import Annotated, Any, Final
@@ -70,8 +70,8 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
 
     @routes.post("/redeem-handshake", response_model=schemas.RedeemedHandshake, summary="Who came back, once")
     async def redeem_handshake(partner: Partner, key: IdempotencyKey, body: schemas.HandshakeToRedeem) -> Response:
-        """The user whom the handshake has led to, from server to server: a `userId` that a browser carried to the
-        landing URL could have been changed there."""
+        """The user of the handshake, server to server. A `userId` that a browser carries to the landing URL could be
+        changed."""
 
         async def redeem(connection: Transaction) -> Answer:
             user_id = await handshakes.redeem(connection, partner.tenant, partner.client_id, body.authorization_code)
@@ -87,8 +87,8 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
         summary="Activate a user",
     )
     async def activate_user(partner: Partner, key: IdempotencyKey, user_id: _UserId) -> Response:
-        """Assigns the first month, and another one each month until the user is removed. Again: 200, nothing billed
-        twice. 403 when no handshake was executed with this user since the last removal."""
+        """Assigns the first month, and another one each month until the user is removed. A repeat gets 200 and bills
+        nothing twice. 403 if no handshake was executed with this user since the last removal."""
 
         async def activate(connection: Transaction) -> Answer:
             activated_at = await links.activate(connection, partner.tenant, partner.client_id, user_id)
@@ -99,7 +99,7 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
 
     @routes.delete("/remove-user/{userId}", response_model=schemas.RemovedUser, summary="Remove a user")
     async def remove_user(partner: Partner, key: IdempotencyKey, user_id: _UserId) -> Response:
-        """Undoes the connection; months that have begun stay billed. To connect again takes another handshake."""
+        """Removes the link; months that have begun stay billed. A new link needs another handshake."""
 
         async def remove(connection: Transaction) -> Answer:
             removed_at = await links.remove(connection, partner.tenant, partner.client_id, user_id, by="partner")
@@ -111,7 +111,7 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
 
     @routes.get("/event-list", response_model=dict[str, schemas.UserEvents], summary="What has happened, by user")
     async def event_list(partner: Partner) -> Response:
-        """Everybody who is or was connected."""
+        """The events of everybody who is or was linked."""
         return _json(schemas.events_shown(await links.events(partner.tenant, partner.client_id)))
 
     @routes.get("/billing", response_model=schemas.BillShown, responses=_BOTH, summary="A month's bill")
@@ -120,7 +120,7 @@ def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answe
         month: Annotated[str, Query(max_length=16, examples=["2026-11"])],
         accept: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> Response:
-        """Agrees with the event list assignment by assignment; one user is billed once a month."""
+        """The month's assignments, equal to those of the event list; one user is billed once a month."""
         bill = await billing.bill(partner.tenant, partner.client_id, parse_month(month))
         if _prefers_csv(accept):
             name = f'attachment; filename="billing-{bill.month:%Y-%m}.csv"'
@@ -140,7 +140,7 @@ _BOTH: dict[int | str, dict[str, Any]] = {
 
 
 def _prefers_csv(accept: str) -> bool:
-    """Whether text/csv is named, and JSON not before it."""
+    """Whether `Accept` prefers text/csv to JSON."""
     names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
     return "text/csv" in names and "application/json" not in names[: names.index("text/csv")]
 

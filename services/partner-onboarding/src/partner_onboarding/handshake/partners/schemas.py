@@ -1,4 +1,4 @@
-"""What partners read and send, in the spelling of the source: camelCase."""
+"""Bodies of the partner interface, in the camelCase of the source."""
 
 import csv
 import io
@@ -22,7 +22,7 @@ class _SpelledAsInTheSource(BaseModel):
 
 
 class HandshakeCodes(_SpelledAsInTheSource):
-    """A pair of codes for one person, good for one hour."""
+    """A pair of codes for one person, valid for one hour."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -86,7 +86,7 @@ class AssignmentShown(_SpelledAsInTheSource):
 
 
 class UserEvents(_SpelledAsInTheSource):
-    """What has happened with one user; empty lists are left out."""
+    """The events of one user; empty lists are left out."""
 
     activation_dates: list[Timestamp] | None = None
     removal_dates: list[Timestamp] | None = None
@@ -100,7 +100,7 @@ class BilledAssignment(_SpelledAsInTheSource):
 
 
 class BillShown(_SpelledAsInTheSource):
-    """A month's bill: every assignment that begins in it (UTC), and how many months they are together."""
+    """A month's bill: all assignments that begin in it (UTC), and their sum in months."""
 
     month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$", examples=["2026-11"])]
     assignments: list[BilledAssignment]
@@ -141,7 +141,7 @@ def bill_shown(bill: Bill) -> dict[str, Any]:
 
 
 def bill_as_csv(bill: Bill) -> str:
-    """One line an assignment (RFC 4180)."""
+    """One line for each assignment (RFC 4180)."""
     text = io.StringIO()
     lines = csv.writer(text)
     lines.writerow(("month", "userId", "months", "assignedAt"))

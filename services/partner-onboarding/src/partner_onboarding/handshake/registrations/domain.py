@@ -1,4 +1,4 @@
-"""What somebody says who registers, and what is wrong with it."""
+"""The registration form and its mistakes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from partner_onboarding.register.users.domain import (
 )
 from partner_onboarding.register.users.new_passwords import UnfitPassword, checked_new_password
 
-#: What a person agrees to, each with a field of its own in the form.
+#: The documents that a person agrees to, each with its field of the form.
 DOCUMENTS: Final = ("terms", "privacy")
 USER_ID_CHARACTERS: Final = 12
 
@@ -30,12 +30,12 @@ class Applicant:
 
 
 def mistakes(applicant: Applicant, personal: tuple[str, ...] = ()) -> dict[str, str]:
-    """What is wrong, by field in the order of the form, as the key of what the page says about it.
+    """The mistakes by field in the order of the form, each as the key of its text.
 
-    Takes some milliseconds of a processor: how guessable a password is has to be tried out.
+    It takes some milliseconds, since it estimates how guessable the password is.
 
     Args:
-        personal: words that others would try first, beside the applicant's own names.
+        personal: further words that an attacker would try first, beside the applicant's names.
     """
     found: dict[str, str] = {}
     for field, name in (("firstname", applicant.firstname), ("lastname", applicant.lastname)):
@@ -63,7 +63,7 @@ def mistakes(applicant: Applicant, personal: tuple[str, ...] = ()) -> dict[str, 
 
 
 def applicant_of(fields: Mapping[str, str]) -> Applicant:
-    """What a posted form says; a box that is ticked is sent with any value but these."""
+    """The fields of a posted form. A ticked box comes with any value except these."""
     ticked = {document for document in DOCUMENTS if fields.get(f"accept_{document}", "").lower() not in _NOT_TICKED}
     return Applicant(
         email=fields.get("email", ""),

@@ -30,11 +30,11 @@ _DRAWS: Final = 3
 
 
 class _IdTaken(Exception):
-    """The id that was drawn for a user is another one's."""
+    """The random id for a new user is taken."""
 
 
 class Mistakes(Exception):
-    """The form cannot be taken as it is; `by_field` says why."""
+    """The form has mistakes; `by_field` names them."""
 
     def __init__(self, by_field: Mapping[str, str]) -> None:
         super().__init__(", ".join(by_field))
@@ -43,7 +43,7 @@ class Mistakes(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """Somebody who is signed in now: new, or known by the address and the password that were given."""
+    """A person who is signed in now: new, or known by address and password."""
 
     cookie: str
     tenant: str
@@ -55,8 +55,8 @@ class Registrations:
     """Makes accounts.
 
     Args:
-        versions: document → version that people agree to today.
-        per_address, per_email: how often somebody may try.
+        versions: document → its present version.
+        per_address, per_email: the rate limits.
     """
 
     def __init__(
@@ -92,15 +92,15 @@ class Registrations:
         address: str | None,
         former: str | None,
     ) -> Registered:
-        """Makes an account with the partner's tenant and keeps the code for it; the person is signed in.
+        """Makes an account at the partner's tenant, reserves the code for it, and signs the person in.
 
-        Whether the address is known does not show. Whoever owns it gets a mail; the new account claims it, and has
-        it once a link that was mailed there is opened. Somebody who has an account and gives its password means
-        that one.
+        The answer does not show whether the address is known. An owner of the address gets a mail; the new account only
+        claims it until somebody opens the link that is mailed there. If the password is that of a known account, the
+        person gets that account.
 
         Args:
-            address: where the form comes from.
-            former: the cookie that the browser came with; that session ends.
+            address: the network address of the browser.
+            former: the browser's present session cookie; that session ends.
 
         Raises:
             Mistakes
@@ -110,7 +110,7 @@ class Registrations:
         if address is not None:
             await self._per_address.count(address)
         personal = (handshake.partner_name, handshake.tenant_name)
-        # Aside, so that judging a password holds up nobody else.
+        # In a thread, so that judging a password delays no other request.
         found = await asyncio.to_thread(mistakes, applicant, personal)
         if found:
             raise Mistakes(found)
@@ -119,7 +119,7 @@ class Registrations:
         known, password_hash = await self._known(handshake.tenant, email_hash, applicant.password)
         if known is not None:
             return await self._recognise(known, former)
-        # An id is drawn anew should it be taken; with 70 bits that will not be seen.
+        # If the id is taken, another one is drawn; with 70 random bits that hardly happens.
         for _ in range(_DRAWS):
             with suppress(_IdTaken):
                 return await self._add(
@@ -128,7 +128,7 @@ class Registrations:
         raise Unavailable(log="no user id that is free")
 
     async def again(self, register_code: str, applicant: Applicant, *, former: str | None) -> Registered | None:
-        """The person who has used the code up, when the same form comes a second time: two clicks are no mistake."""
+        """The person who used the code, if the same form comes a second time after a double click."""
         handshake = await self._handshakes.peek(register_code)
         if handshake is None or handshake.user_id is None or not applicant.email or not applicant.password:
             return None
@@ -146,7 +146,7 @@ class Registrations:
         return await self._recognise(user, former) if fits and email_hash == user.email_hash else None
 
     async def _known(self, tenant: str, email_hash: bytes, given: str) -> tuple[SealedUser | None, str]:
-        """The account whose password this is, if there is one, and a hash of it: the same work in either case."""
+        """The account with this password, if there is one, and a hash of it, after the same work in either case."""
         async with self._database.transaction() as connection:
             everywhere = await users_store.users_with_email(connection, email_hash)
         here = [user for user in everywhere if user.tenant == tenant]
@@ -177,7 +177,7 @@ class Registrations:
         profile = checked_profile(applicant.email, applicant.firstname, applicant.lastname)
         async with self._database.transaction() as connection:
             now = await self._clock(connection)
-            # First, so that of two people with one code the second leaves no account behind.
+            # First, so that a second person with the same code leaves no account behind.
             await self._handshakes.claim(connection, register_code, tenant, user_id)
             added = await users_store.add_user(
                 connection,

@@ -1,4 +1,4 @@
-"""Every statement about what people have agreed to."""
+"""Every statement about agreements."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from partner_onboarding.handshake.tables import agreements
 async def add_agreements(
     connection: AsyncConnection, tenant: str, user_id: str, versions: Mapping[str, str], language: str, at: datetime
 ) -> None:
-    """Keeps that a person has agreed to these versions of the documents, read in this language."""
+    """Stores a person's agreement to these versions of the documents, in this language."""
     await connection.execute(
         insert(agreements),
         [
@@ -30,7 +30,7 @@ async def add_agreements(
 
 
 async def agreements_of(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[str, str, str, datetime]]:
-    """Document, version, language and time of all that a person has agreed to, the oldest first."""
+    """Document, version, language and time of a person's agreements, oldest first."""
     rows = await connection.execute(
         select(agreements)
         .where(agreements.c.tenant == tenant, agreements.c.user_id == user_id)

@@ -1,1 +1,1 @@
-"""The audit: who did what, of operators, tenant admins and clients."""
+"""The audit of operators, tenant admins and clients: who did what."""

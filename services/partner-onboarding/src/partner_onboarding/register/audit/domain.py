@@ -1,4 +1,4 @@
-"""Who acts, and what is written down of it."""
+"""Actors and audit entries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Action = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts: a user by role and user id, a client by its id."""
+    """An actor: a user by role and user id, or a client by its id."""
 
     kind: ActorKind
     name: str = ""
@@ -35,15 +35,15 @@ class Actor:
         return f"{self.kind}:{self.name}" if self.name else self.kind
 
 
-#: Somebody with a shell on the machine, whom this service cannot tell from another.
+#: Somebody with a shell on the machine, whom the service cannot identify.
 SHELL = Actor("shell")
-#: Whoever fills in the public form.
+#: Anybody who fills in the public form.
 APPLICANT = Actor("applicant")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing that was done in a tenant."""
+    """One act in a tenant."""
 
     entry_id: int
     recorded_at: datetime

@@ -1,4 +1,4 @@
-"""The audit over HTTP, for operators (`clients:admin`), of the caller's own tenant."""
+"""The audit of the caller's own tenant over HTTP, for operators (`clients:admin`)."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from partner_onboarding.register.audit.service import Audit
 
 
 class EntryShown(BaseModel):
-    """One thing that was done."""
+    """One act."""
 
     entry_id: int
     recorded_at: Timestamp
@@ -24,7 +24,7 @@ class EntryShown(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """A page of the audit, newest first; `next_cursor` leads to what was before."""
+    """A page of the audit, newest first; `next_cursor` leads to older entries."""
 
     entries: list[EntryShown]
     next_cursor: str | None

@@ -1,4 +1,4 @@
-"""Reading the audit. Writing belongs to the use cases, each in its own transaction."""
+"""Reads the audit. Each use case writes its own entry, in its transaction."""
 
 from shared.db import Database
 
@@ -7,12 +7,12 @@ from partner_onboarding.register.audit.domain import Entry
 
 
 class Audit:
-    """What was done in a tenant, and by whom."""
+    """The audit of all tenants."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def newest(self, tenant: str, *, before: int | None = None, limit: int = 100) -> list[Entry]:
-        """Newest first, from before the entry of the number `before`."""
+        """Newest first, the entries before the number `before`."""
         async with self._database.transaction() as connection:
             return await store.newest(connection, tenant, before, limit)

@@ -1,4 +1,4 @@
-"""Every statement about the audit: one that adds, one that reads, and none that changes."""
+"""Every statement about the audit: one adds, one reads, none changes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ async def add(
     subject: str,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes an entry in the transaction of what it tells of: neither is ever there without the other."""
+    """Writes an entry in the transaction of the act, so that neither exists without the other."""
     await connection.execute(
         insert(audit_entries).values(
             tenant=tenant,
@@ -32,7 +32,7 @@ async def add(
 
 
 async def newest(connection: AsyncConnection, tenant: str, before: int | None, limit: int) -> list[Entry]:
-    """The tenant's entries, newest first, from before the entry of this number."""
+    """The tenant's entries before this number, newest first."""
     query = select(audit_entries).where(audit_entries.c.tenant == tenant)
     if before is not None:
         query = query.where(audit_entries.c.entry_id < before)

@@ -1,4 +1,4 @@
-"""What a client is, and which registrations are refused."""
+"""Clients, and the rules of their registration."""
 
 import ipaddress
 import re
@@ -28,9 +28,9 @@ SCOPES = (
     "tokens:stats",
     "clients:admin",
 )
-#: No colon: it ends the client id in `Authorization: Basic`.
+#: Without a colon, which ends the client id in `Authorization: Basic`.
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-#: What a third party may ask for. The rest is for the platform's own back ends, vendors' single sign-on and operators.
+#: The scopes that a third party may ask for. The others are for the platform's back ends, single sign-on and operators.
 THIRD_PARTY_SCOPES = (
     "points:redeem",
     "points:read",
@@ -44,13 +44,13 @@ THIRD_PARTY_SCOPES = (
 MAX_ENTRIES = 50
 MAX_NAME_CHARACTERS = 200
 _MAX_KEYS = 10
-#: Members of a JWK that only the client itself may know.
+#: The private members of a JWK.
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 MAX_OVERLAP_SECONDS = 30 * 86_400
 
 
 class InvalidClient(NotFound):
-    """Unknown id, wrong secret, or a client or secret that is not good any more: all the same to the asker."""
+    """An unknown id, a wrong secret, or an ended client or secret; all look the same."""
 
     code = "invalid_client"
 
@@ -77,7 +77,7 @@ class MalformedClient(Malformed):
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What is said of a client when it is registered."""
+    """A client's registration."""
 
     name: str
     kind: Kind = "first_party"
@@ -86,13 +86,13 @@ class Registration:
     ip_allow_list: tuple[str, ...] = ()
     landing_url: str | None = None
     redirect_uris: tuple[str, ...] = ()
-    #: Public keys with which the client signs who it is (`private_key_jwt`).
+    #: Public keys for the client's assertions (`private_key_jwt`).
     jwks: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A client's secret as the register knows it: when, but not what."""
+    """The times of a client's secret, without the secret."""
 
     n: int
     created_at: datetime
@@ -106,7 +106,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class SecretHash:
-    """What is kept of a secret."""
+    """The stored hash of a secret."""
 
     salt: bytes
     digest: bytes
@@ -125,7 +125,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """What happens to the secrets that are there when a new one is added."""
+    """The effect of a new secret on the present ones."""
 
     ends_now: tuple[int, ...]
     stays_until: dict[int, datetime]
@@ -133,13 +133,13 @@ class Rotation:
 
 
 def checked(registration: Registration, *, plain_http: bool) -> Registration:
-    """The registration with every list free of repetition, scopes in their usual order, networks normalised.
+    """The checked registration: lists without repetitions, scopes in their usual order, networks normalised.
 
     Args:
-        plain_http: whether addresses on one's own machine may be plain http (development).
+        plain_http: whether addresses on the same machine may be plain http (development).
 
     Raises:
-        MalformedClient: naming what is wrong.
+        MalformedClient: names the fault.
     """
     unknown = sorted(set(registration.scopes) - set(SCOPES))
     if unknown:

@@ -1,4 +1,4 @@
-"""This service asked as the register, by itself: its own callers' Basic secrets are checked without HTTP."""
+"""The register for this service's own callers: it checks their Basic secrets without HTTP."""
 
 from partner_onboarding.register.clients.domain import InvalidClient
 from partner_onboarding.register.clients.service import Clients

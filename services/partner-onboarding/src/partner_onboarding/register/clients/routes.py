@@ -1,7 +1,6 @@
 """The register of clients over HTTP, for operators (`clients:admin`).
 
-The tenant is always the caller's own: an operator's client registers, lists and ends clients of its tenant, and
-those of others do not exist for it.
+The tenant is always the caller's own. For an operator's client, other tenants' clients do not exist.
 """
 
 from typing import Annotated, Any

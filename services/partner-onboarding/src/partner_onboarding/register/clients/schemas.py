@@ -1,4 +1,4 @@
-"""Clients as they go over the wire."""
+"""Bodies of the client register."""
 
 from typing import Annotated, Any
 
@@ -56,7 +56,7 @@ class ClientToRegister(BaseModel):
 
 
 class SecretToAdd(BaseModel):
-    """How long the former secret stays good beside the new one."""
+    """How long the former secret stays valid beside the new one."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
 
@@ -72,7 +72,7 @@ class SecretToAdd(BaseModel):
 
 
 class SecretShown(BaseModel):
-    """What is known of a secret after it was shown once."""
+    """A secret after it was shown once: its times only."""
 
     n: int
     created_at: Timestamp
@@ -100,13 +100,13 @@ class ClientShown(BaseModel):
 
 
 class ClientRegistered(ClientShown):
-    """A new client; the secret is shown this once."""
+    """A new client with its secret, shown only this once."""
 
     client_secret: str
 
 
 class SecretAdded(BaseModel):
-    """A new secret, shown this once, among the client's secrets."""
+    """The client's secrets with a new one, shown only this once."""
 
     client_id: str
     n: int

@@ -1,7 +1,7 @@
-"""Client secrets: how they are made, kept and compared.
+"""Client secrets: generation, storage and comparison.
 
-A secret is 256 random bits, so nobody can guess it and a slow hash would buy nothing but a way to keep the
-service busy. Kept is HMAC-SHA256(pepper, salt ‖ secret); the pepper lies outside the database.
+A secret has 256 random bits and cannot be guessed, so a slow hash would only give attackers a way to keep the service
+busy. The table holds HMAC-SHA256(pepper, salt ‖ secret); the pepper lies outside of the database.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from partner_onboarding.register.clients.domain import MalformedClient, SecretHash
 
 SALT_BYTES = 16
-#: At most two secrets of a client are live; as many comparisons are made for every id, known or not.
+#: At most two secrets of a client are live; every check makes two comparisons, also for an unknown id.
 LIVE_SECRETS = 2
 _MIN_GIVEN_CHARACTERS = 32
 _MAX_GIVEN_CHARACTERS = 512
@@ -25,7 +25,7 @@ def new_secret() -> str:
 
 
 def check_given(secret: str) -> None:
-    """Accepts a secret that an operator brings along (made elsewhere at random, so only its form is checked).
+    """Checks the form of a secret that an operator generated elsewhere.
 
     Raises:
         MalformedClient: too short, too long, or not printable ASCII.
@@ -49,14 +49,14 @@ class SecretHashing:
         return SecretHash(salt, self._digest(salt, secret))
 
     def find(self, presented: str, kept: Sequence[SecretHash]) -> int | None:
-        """Which of the kept hashes `presented` belongs to, by its place; None when to none of them.
+        """The index of the hash that `presented` matches; None if it matches none.
 
-        Always the same number of hashes and comparisons, so that the time tells nothing.
+        It always makes the same number of hashes and comparisons, so that the time reveals nothing.
         """
         padded = (*kept, *[_NOBODYS] * LIVE_SECRETS)[: max(LIVE_SECRETS, len(kept))]
         equal = [hmac.compare_digest(self._digest(one.salt, presented), one.digest) for one in padded]
         return next((place for place, same in enumerate(equal[: len(kept)]) if same), None)
 
     def _digest(self, salt: bytes, secret: str) -> bytes:
-        # Lone surrogates cannot come over the wire as UTF-8, but in JSON's \ud800 they can: no match, no error.
+        # JSON's \ud800 can carry a lone surrogate, which UTF-8 cannot: no match, and no error.
         return hmac.digest(self._pepper, salt + secret.encode("utf-8", "surrogatepass"), hashlib.sha256)

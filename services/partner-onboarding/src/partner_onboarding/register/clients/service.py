@@ -1,7 +1,6 @@
-"""Use cases about clients and their secrets.
+"""The use cases of clients and their secrets.
 
-Those that change something take the transaction they belong to, since the answer to a call with an
-`Idempotency-Key` is kept in the same one.
+Those that change something take a transaction, which also stores the answer under an `Idempotency-Key`.
 """
 
 import secrets
@@ -37,7 +36,7 @@ _ID_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A client and its secrets, which are named but not known."""
+    """A client with the times of its secrets."""
 
     client: Client
     secrets: tuple[Secret, ...]
@@ -45,7 +44,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class NewSecret:
-    """The only moment at which a secret is known; `secrets` are all of the client's, the new one included."""
+    """A new secret in clear, this once; `secrets` are all of the client's, with the new one."""
 
     client: Client
     n: int
@@ -64,17 +63,17 @@ class Clients:
         self._database = database
         self._hashing = hashing
         self._plain_http = plain_http
-        #: Written behind, never on the way of a check.
+        #: Written later, so that no check waits for it.
         self._last_uses: store.LastUses = {}
 
     async def check(self, client_id: str, client_secret: str) -> Client:
-        """The client whose live secret this is.
+        """The client with this live secret.
 
         Raises:
-            InvalidClient: the same answer, after the same work, for an unknown id, a wrong or ended secret,
-                and a client that is disabled.
+            InvalidClient: the same answer after the same work for an unknown id, a wrong or ended secret, and a
+            disabled client.
         """
-        # An id of another form is nobody's; the statement runs all the same.
+        # An id of another form belongs to nobody; the statement runs all the same.
         wanted = client_id if CLIENT_ID.fullmatch(client_id) else ""
         async with self._database.transaction() as connection:
             client, at, live = await store.live_hashes(connection, wanted)
@@ -85,7 +84,7 @@ class Clients:
         return client
 
     async def write_last_uses(self) -> None:
-        """Writes down when secrets were last used since this was called before."""
+        """Writes the last uses of secrets since the previous call."""
         uses, self._last_uses = self._last_uses, {}
         if not uses:
             return
@@ -109,12 +108,12 @@ class Clients:
         """A new client with its first secret.
 
         Args:
-            client_id, client_secret: chosen by an operator with shell access; over the API always random, for
-                whoever may choose an id could find out which ones other tenants have.
+            client_id, client_secret: an operator with shell access may choose them. Over the API they are random, since
+            a chosen id could reveal other tenants' ids.
 
         Raises:
             MalformedClient: naming what is wrong.
-            ClientIdTaken: by this tenant or another.
+            ClientIdTaken: by any tenant.
         """
         if client_id is not None and not CLIENT_ID.fullmatch(client_id):
             raise MalformedClient("A client id has 1 to 64 letters, digits, dots, hyphens and underscores.")
@@ -131,7 +130,7 @@ class Clients:
         return NewSecret(client, 1, secret, (kept,))
 
     async def list_clients(self, tenant: str | None, *, after: str = "", limit: int = 100) -> list[Listed]:
-        """Clients in the order of their ids, those after `after`; of all tenants where `tenant` is None."""
+        """Clients after `after` in the order of their ids; of all tenants if `tenant` is None."""
         async with self._database.transaction() as connection:
             found = await store.list_clients(connection, tenant, after, limit)
             listed = []
@@ -148,15 +147,15 @@ class Clients:
             return Listed(client, tuple((await store.secrets_of(connection, tenant, [client_id]))[client_id]))
 
     async def now(self) -> datetime:
-        """The time by which secrets end: the database's."""
+        """The database's clock, by which secrets end."""
         async with self._database.transaction() as connection:
             return await store.now(connection)
 
     async def enabled(self, client_id: str) -> Client:
-        """A client of whichever tenant that is in use: for the issuer, which learns the tenant by this.
+        """An enabled client of any tenant, for the issuer, which learns the tenant from it.
 
         Raises:
-            ClientNotFound: also when it is disabled.
+            ClientNotFound: also if it is disabled.
         """
         found = await self.find_anywhere(client_id) if CLIENT_ID.fullmatch(client_id) else None
         if found is None or found.disabled_at is not None:
@@ -164,7 +163,7 @@ class Clients:
         return found
 
     async def find_anywhere(self, client_id: str) -> Client | None:
-        """A client of whichever tenant: for operators with shell access."""
+        """A client of any tenant, for operators with shell access."""
         async with self._database.transaction() as connection:
             return await store.find_client(connection, client_id)
 
@@ -193,7 +192,7 @@ class Clients:
         return NewSecret(client, rotation.new_n, secret, tuple(kept))
 
     async def revoke_secret(self, tenant: str, client_id: str, n: int, *, by: Actor = SHELL) -> None:
-        """Ends a secret now; one that has ended already is fine.
+        """Ends a secret now; a repeat is fine.
 
         Raises:
             ClientNotFound, SecretNotFound
@@ -207,7 +206,7 @@ class Clients:
                 await audit_store.add(connection, tenant, by, "secret_revoked", client_id, {"n": n})
 
     async def disable(self, tenant: str, client_id: str, *, by: Actor = SHELL) -> None:
-        """Takes the client out of use for good; again is fine.
+        """Disables the client for good; a repeat is fine.
 
         Raises:
             ClientNotFound

@@ -31,7 +31,7 @@ _WRITE_LAST_USES = text(
 
 
 async def now(connection: AsyncConnection) -> datetime:
-    """The database's clock, the same throughout a transaction."""
+    """The database's clock; it does not change within a transaction."""
     moment: datetime = (await connection.execute(select(func.now()))).scalar_one()
     return moment
 
@@ -39,7 +39,7 @@ async def now(connection: AsyncConnection) -> datetime:
 async def add_client(
     connection: AsyncConnection, tenant: str, client_id: str, registration: Registration
 ) -> Client | None:
-    """The new client, or None when the id is taken, by whichever tenant."""
+    """The new client; None if any tenant has the id."""
     row = (
         await connection.execute(
             insert_or_nothing(clients)
@@ -63,7 +63,7 @@ async def add_client(
 
 
 async def find_client(connection: AsyncConnection, client_id: str) -> Client | None:
-    """A client by its id alone: for signing in and for operators with shell access."""
+    """A client by its id alone, for authentication and for operators with shell access."""
     row = (await connection.execute(select(clients).where(clients.c.client_id == client_id))).one_or_none()
     return _client(row) if row is not None else None
 
@@ -71,7 +71,7 @@ async def find_client(connection: AsyncConnection, client_id: str) -> Client | N
 async def find_client_of(
     connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False
 ) -> Client | None:
-    """A client of `tenant`; with `lock`, nobody else changes its secrets until the transaction ends."""
+    """A client of `tenant`; `lock` keeps others from changing its secrets until the transaction ends."""
     query = select(clients).where(clients.c.tenant == tenant, clients.c.client_id == client_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return _client(row) if row is not None else None
@@ -86,7 +86,7 @@ async def list_clients(connection: AsyncConnection, tenant: str | None, after: s
 
 
 async def disable_client(connection: AsyncConnection, tenant: str, client_id: str) -> bool:
-    """False when it was disabled already; that keeps its time."""
+    """Disables a client. False if it was disabled already, which keeps its time."""
     result = await connection.execute(
         update(clients)
         .where(clients.c.tenant == tenant, clients.c.client_id == client_id, clients.c.disabled_at.is_(None))
@@ -96,7 +96,7 @@ async def disable_client(connection: AsyncConnection, tenant: str, client_id: st
 
 
 async def secrets_of(connection: AsyncConnection, tenant: str, client_ids: Iterable[str]) -> dict[str, list[Secret]]:
-    """The secrets of several clients of a tenant, each client's in the order of their numbers."""
+    """The secrets of several clients of a tenant, ordered by number within each client."""
     wanted = list(client_ids)
     rows = await connection.execute(
         select(client_secrets)
@@ -112,9 +112,9 @@ async def secrets_of(connection: AsyncConnection, tenant: str, client_ids: Itera
 async def live_hashes(
     connection: AsyncConnection, client_id: str
 ) -> tuple[Client | None, datetime, Sequence[tuple[int, SecretHash]]]:
-    """A client, the database's time, and its live secrets: all that checking a secret needs, in one statement.
+    """A client, its live secrets and the database's clock, in one statement.
 
-    A client that is disabled is not found. For an unknown one the same statement runs to the same end.
+    A disabled client is not found. For an unknown one the same statement runs.
     """
     live = client_secrets.c.revoked_at.is_(None) & (
         client_secrets.c.expires_at.is_(None) | (client_secrets.c.expires_at > func.now())
@@ -148,7 +148,7 @@ async def add_secret(connection: AsyncConnection, tenant: str, client_id: str, n
 
 
 async def end_secrets(connection: AsyncConnection, tenant: str, client_id: str, rotation: Rotation) -> None:
-    """Carries out what a rotation decided for the secrets that were there."""
+    """Ends present secrets as a rotation decided."""
     if rotation.ends_now:
         await revoke_secrets(connection, tenant, client_id, rotation.ends_now)
     for n, moment in rotation.stays_until.items():
@@ -156,7 +156,7 @@ async def end_secrets(connection: AsyncConnection, tenant: str, client_id: str, 
 
 
 async def revoke_secrets(connection: AsyncConnection, tenant: str, client_id: str, ns: Iterable[int]) -> bool:
-    """Ends secrets now; one that ended before keeps its time. False when all had."""
+    """Ends secrets now; ended ones keep their time. False if all had ended."""
     result = await connection.execute(
         update(client_secrets)
         .where(
@@ -171,7 +171,7 @@ async def revoke_secrets(connection: AsyncConnection, tenant: str, client_id: st
 
 
 async def write_last_uses(connection: AsyncConnection, uses: LastUses) -> None:
-    """Notes when secrets were last used; sorted, so that two replicas cannot deadlock."""
+    """Writes last uses, sorted so that two replicas cannot deadlock."""
     entries = sorted(uses.items())
     await connection.execute(
         _WRITE_LAST_USES,

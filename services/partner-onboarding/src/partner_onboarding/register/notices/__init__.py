@@ -1,1 +1,1 @@
-"""Notices: what a person is told by mail. Written down here with what they are about; the mails go out later."""
+"""Notices to a person by mail: written here in the transaction of their cause, and sent later."""

@@ -1,4 +1,4 @@
-"""Writing a notice down."""
+"""The statement about notices."""
 
 import secrets
 
@@ -10,7 +10,7 @@ from partner_onboarding.register.tables import mails
 
 
 async def add(connection: AsyncConnection, tenant: str, user_id: str, kind: Kind, language: str) -> None:
-    """Writes down that a mail is to be sent, in the transaction of what it is about."""
+    """Requests a mail, in the transaction of its cause."""
     await connection.execute(
         insert(mails).values(tenant=tenant, mail_id=secrets.token_hex(8), user_id=user_id, kind=kind, language=language)
     )

@@ -1,1 +1,1 @@
-"""What people do with their own accounts: another password, all that is kept about them, and the end of it."""
+"""People's own accounts: change of password, copy of the data, and deletion."""

@@ -1,4 +1,4 @@
-"""Use cases about one's own account."""
+"""The use cases of a person's own account."""
 
 import asyncio
 from typing import Any, Protocol
@@ -23,23 +23,23 @@ from partner_onboarding.register.users.profiles import Profiles
 
 
 class AccountIsNeeded(Conflict):
-    """The account has duties for the tenant, which somebody else has to take over first."""
+    """The account has a role in the tenant, which somebody else has to take over first."""
 
     code = "account_is_needed"
 
 
 class Belongings(Protocol):
-    """What is kept of a person outside the register."""
+    """Records about a person outside of the register."""
 
     async def tell(self, connection: AsyncConnection, tenant: str, user_id: str) -> dict[str, Any]:
-        """All of it, for the person's own copy."""
+        """All records, for the person's copy."""
 
     async def end(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
-        """Ends what must not outlive the account, which is deleted in this transaction."""
+        """Ends everything that must not outlive the account, in the transaction that deletes it."""
 
 
 class OwnAccount:
-    """What a person who is signed in does with the account."""
+    """The acts of a signed-in person on the own account."""
 
     def __init__(
         self,
@@ -60,11 +60,11 @@ class OwnAccount:
     async def change_password(
         self, who: SignedIn, present: str, new: str, *, language: str, address: str | None
     ) -> str:
-        """Another password. All sessions end; returns the cookie of a new one.
+        """Changes the password and ends all sessions; returns the cookie of a new one.
 
         Raises:
             WrongPassword, TooManyAttempts: `present` is not the present one.
-            UnfitPassword: the new one may not be chosen.
+            UnfitPassword: the rules refuse the new one.
         """
         user = await self._find(who)
         profile = self._profiles.open(user).profile
@@ -83,7 +83,7 @@ class OwnAccount:
             return await self._sessions.begin(connection, who.tenant, who.user_id, None)
 
     async def export(self, who: SignedIn) -> dict[str, Any]:
-        """All that this service keeps about the person, for the person (GDPR, articles 15 and 20)."""
+        """Everything that this service stores about the person (GDPR, articles 15 and 20)."""
         async with self._database.transaction() as connection:
             sealed = await users_store.find_user(connection, who.tenant, who.user_id)
             elsewhere = await self._belongings.tell(connection, who.tenant, who.user_id)
@@ -106,13 +106,13 @@ class OwnAccount:
         }
 
     async def delete(self, who: SignedIn, present: str, *, address: str | None) -> None:
-        """Deletes the account, undoes all links, and signs the person out everywhere.
+        """Deletes the account, removes all links, and signs the person out everywhere.
 
-        What partners were billed for stays, under an id that leads to nobody any more.
+        Billed months stay, under an id that no longer leads to a person.
 
         Raises:
             WrongPassword, TooManyAttempts: `present` is not the password.
-            AccountIsNeeded: tenant admins and operators cannot leave by themselves.
+            AccountIsNeeded: tenant admins and operators cannot delete themselves.
         """
         user = await self._find(who)
         if user.roles:
@@ -124,7 +124,7 @@ class OwnAccount:
                     await self._belongings.end(connection, who.tenant, who.user_id)
                     await users_store.delete_user(connection, who.tenant, who.user_id)
         except IntegrityError as error:
-            # Another table holds on to the user: somebody for whom an integration acts.
+            # A foreign key refers to the user: an integration acts for this person.
             raise AccountIsNeeded("This account is in use by an integration.", log=repr(error.orig)) from None
 
     async def _find(self, who: SignedIn) -> SealedUser:

@@ -1,4 +1,4 @@
-"""Who may see a page: whoever is signed in, in the role that the page is for."""
+"""Access to pages: a signed-in person with the role that the page needs."""
 
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -16,7 +16,7 @@ _REFUSALS: Final = {
 
 
 def signed_in_as(sessions: Sessions, role: str) -> Any:
-    """A dependency that gives who is signed in; whoever is not is sent to the sign-in page and comes back."""
+    """A dependency: the signed-in person. Others go to the sign-in page and come back."""
 
     async def signed_in(request: Request) -> SignedIn:
         try:
@@ -33,7 +33,7 @@ def signed_in_as(sessions: Sessions, role: str) -> Any:
 
 
 def _to_sign_in(request: Request) -> dict[str, str]:
-    # Written anew, so that whatever stood in the address is safe in another one.
+    # Encoded again, so that any address is safe inside another one.
     query = urlencode(request.query_params.multi_items())
     here = request.url.path + (f"?{query}" if query else "")
     return {"Location": f"/login?{urlencode({'next': here})}", "Cache-Control": "no-store"}

@@ -1,4 +1,4 @@
-"""What people do with their own accounts: another password, a copy of their data, and leaving."""
+"""Pages of a person's own account: change of password, copy of the data, and deletion."""
 
 from math import ceil
 

@@ -1,4 +1,4 @@
-"""The session that a browser's request comes with."""
+"""The session of a browser's request."""
 
 from urllib.parse import urlencode
 
@@ -12,7 +12,7 @@ from partner_onboarding.register.sessions.service import Sessions
 
 
 async def signed_in_session(sessions: Sessions, request: Request) -> SignedIn | None:
-    """Whose session the request comes with, or None."""
+    """The signed-in person of the request, or None."""
     try:
         return await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
     except NoSession:
@@ -20,6 +20,6 @@ async def signed_in_session(sessions: Sessions, request: Request) -> SignedIn | 
 
 
 def sign_in_first(pages: Pages, request: Request) -> Response:
-    """To the sign-in page, and back here afterwards."""
+    """Redirects to the sign-in page, which leads back here."""
     goal = request.url.path + (f"?{request.url.query}" if request.method == "GET" and request.url.query else "")
     return pages.redirect(f"/login?{urlencode({'next': goal})}")

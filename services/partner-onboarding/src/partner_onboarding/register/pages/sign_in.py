@@ -17,7 +17,7 @@ from partner_onboarding.register.sign_in.service import SeveralAccounts, SignIn
 from partner_onboarding.register.users.domain import MalformedUser
 
 _AFTERWARDS: Final = "/account"
-#: RFC 9110 wants a challenge with every 401; browsers know none of this name and show the page.
+#: RFC 9110 requires a challenge with every 401. Browsers do not know this one and show the page.
 _CHALLENGE: Final = {"WWW-Authenticate": 'Cookie realm="points platform", form-action="/login"'}
 
 

@@ -1,4 +1,4 @@
-"""What a session is, and what its cookie looks like."""
+"""Sessions and their cookies."""
 
 import hashlib
 import re
@@ -25,7 +25,7 @@ class NotTenantAdmin(Forbidden):
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """How long a browser stays signed in."""
+    """The lifetime of sessions."""
 
     idle: timedelta
     lifetime: timedelta
@@ -33,7 +33,7 @@ class SessionRules:
 
 @dataclass(frozen=True, slots=True)
 class SessionKey:
-    """What a session is found by. The tenant stands in the cookie, so that it leads the key in the table."""
+    """The key of a session. The tenant is part of the cookie, so that it leads the key of the table."""
 
     tenant: str
     session_hash: bytes
@@ -41,7 +41,7 @@ class SessionKey:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """Whose session it is."""
+    """The person of a session."""
 
     tenant: str
     user_id: str
@@ -50,16 +50,15 @@ class SignedIn:
 
 
 def new_cookie(tenant: str) -> tuple[str, SessionKey]:
-    """The value of a new session's cookie, the tenant and 256 random bits, and what the session is found by."""
+    """A new session's cookie (tenant and 256 random bits) and its key."""
     random = secrets.token_urlsafe(32)
     return f"{tenant}.{random}", SessionKey(tenant, _hash(random))
 
 
 def key_of(cookie: str) -> SessionKey | None:
-    """What a session of this cookie is found by; None for a value that was never given out.
+    """The key of a cookie's session; None if the cookie has another form.
 
-    A plain SHA-256 suffices: 256 random bits cannot be guessed, and the database alone cannot be turned into a
-    cookie.
+    A plain SHA-256 suffices: nobody guesses 256 random bits, and a hash does not lead back to a cookie.
     """
     parts = _COOKIE.fullmatch(cookie)
     if parts is None:

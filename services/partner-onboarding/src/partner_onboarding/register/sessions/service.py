@@ -1,4 +1,4 @@
-"""Use cases about sessions: beginning, checking and ending them."""
+"""The use cases of sessions: begin, check and end them."""
 
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -8,14 +8,14 @@ from partner_onboarding.register.sessions.domain import NoSession, SessionRules,
 
 
 class Sessions:
-    """Who is signed in with which browser."""
+    """The sessions of all browsers."""
 
     def __init__(self, database: Database, rules: SessionRules) -> None:
         self._database = database
         self._rules = rules
 
     async def begin(self, connection: AsyncConnection, tenant: str, user_id: str, former: str | None) -> str:
-        """A session for somebody who was recognised in this very transaction. Returns the new cookie."""
+        """Begins a session for a person who was authenticated in this transaction. Returns the cookie."""
         cookie, key = new_cookie(tenant)
         former_key = key_of(former) if former is not None else None
         if former_key is not None:
@@ -24,7 +24,7 @@ class Sessions:
         return cookie
 
     async def check(self, cookie: str) -> SignedIn:
-        """Whose session the cookie belongs to.
+        """The person of the cookie's session.
 
         Raises:
             NoSession: unknown, ended, or signed out.
@@ -38,13 +38,13 @@ class Sessions:
         raise NoSession("Nobody is signed in with this session.")
 
     async def sign_out(self, cookie: str) -> None:
-        """Ends the session; one that has ended already is fine."""
+        """Ends the session; a repeat is fine."""
         key = key_of(cookie)
         if key is not None:
             async with self._database.transaction() as connection:
                 await store.end_session(connection, key)
 
     async def tidy_up(self) -> int:
-        """Deletes sessions that have ended; returns how many."""
+        """Deletes ended sessions; returns their number."""
         async with self._database.transaction() as connection:
             return await store.delete_ended(connection, self._rules)

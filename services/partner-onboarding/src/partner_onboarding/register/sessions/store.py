@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from partner_onboarding.register.sessions.domain import SessionKey, SessionRules, SignedIn
 from partner_onboarding.register.tables import sessions, tenants, users
 
-#: A session's last sight is written at most so often, so that looking at pages is not writing.
+#: The shortest time between two writes of a session's last use, so that reading pages does not write.
 _SEEN_EVERY = timedelta(minutes=1)
 
 
@@ -22,7 +22,7 @@ async def add_session(connection: AsyncConnection, key: SessionKey, user_id: str
 
 
 async def find_session(connection: AsyncConnection, key: SessionKey, rules: SessionRules) -> SignedIn | None:
-    """Whose session this is, unless it has ended; being asked for keeps it from idling out."""
+    """The person of a live session. The call extends the idle time."""
     row = (
         await connection.execute(
             select(
@@ -57,7 +57,7 @@ async def end_sessions_of(connection: AsyncConnection, tenant: str, user_id: str
 
 
 async def sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[datetime, datetime]]:
-    """When each of a person's sessions began and was last seen, the oldest first."""
+    """The beginnings and last uses of a person's sessions, oldest first."""
     rows = await connection.execute(
         select(sessions.c.created_at, sessions.c.seen_at)
         .where(sessions.c.tenant == tenant, sessions.c.user_id == user_id)
@@ -67,7 +67,7 @@ async def sessions_of(connection: AsyncConnection, tenant: str, user_id: str) ->
 
 
 async def delete_ended(connection: AsyncConnection, rules: SessionRules) -> int:
-    """Tidies up what nobody can use any more; returns how many."""
+    """Deletes ended sessions; returns their number."""
     result = await connection.execute(
         delete(sessions).where((sessions.c.expires_at <= func.now()) | (sessions.c.seen_at <= func.now() - rules.idle))
     )

@@ -1,10 +1,10 @@
-"""How a sign-in is refused."""
+"""The refusal of a sign-in."""
 
 from shared.errors import TooManyRequests, Unauthenticated
 
 
 class WrongPassword(Unauthenticated):
-    """Unknown address, wrong password, or a user without one: all the same to the asker."""
+    """An unknown address, a wrong password, or a user without one; all look the same."""
 
     code = "wrong_password"
 

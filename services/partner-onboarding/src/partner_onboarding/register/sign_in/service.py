@@ -1,4 +1,4 @@
-"""Use cases about signing in."""
+"""The use case of signing in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _NO_ACCOUNT = "There is no account with this e-mail address and password."
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A new session; `cookie` is shown to nobody but the browser."""
+    """A new session; only the browser may see `cookie`."""
 
     cookie: str
     tenant: str
@@ -29,7 +29,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class _Fitting:
-    """An account whose password was given, and its hash at today's cost where the kept one is outdated."""
+    """An account with this password, and a hash at today's cost if the stored one is outdated."""
 
     user: SealedUser
     new_hash: str | None
@@ -37,7 +37,7 @@ class _Fitting:
 
 @dataclass(frozen=True, slots=True)
 class SeveralAccounts:
-    """Address and password are right in several tenants: the person has to say which one is meant."""
+    """Address and password are right in several tenants; the person has to choose one."""
 
     tenants: tuple[Tenant, ...]
 
@@ -62,18 +62,17 @@ class SignIn:
     async def with_password(
         self, email: str, password: str, *, address: str | None, tenant: str | None = None, former: str | None = None
     ) -> Started | SeveralAccounts:
-        """Starts a session for whom address and password belong to.
+        """Starts a session for the person with this address and password.
 
-        The same address may have an account in several tenants. The password decides; where it fits more than
-        one, `tenant` does.
+        An address may have accounts in several tenants. The password decides, and `tenant` if it fits several.
 
         Args:
-            address: where the attempt comes from.
-            former: the cookie the browser came with; that session ends.
+            address: the network address of the browser.
+            former: the browser's present session cookie; that session ends.
 
         Raises:
             MalformedUser: `email` is no address.
-            WrongPassword: the same answer, after the same work, for an unknown address.
+            WrongPassword: an unknown address gets the same answer after the same work.
             TooManyAttempts: too many wrong passwords for this account or from this address.
         """
         account = self._profiles.email_hash(email)
@@ -94,10 +93,10 @@ class SignIn:
     async def _fitting(
         self, account: bytes, address: str | None, candidates: Sequence[SealedUser], password: str
     ) -> list[_Fitting]:
-        """Those of the candidates whose password this is, at least one."""
+        """The candidates with this password, at least one."""
         with_password = [(user, user.password_hash) for user in candidates if user.password_hash is not None]
         async with self._passwords.turn() as turn:
-            # Asked again now that it is our turn: of a thousand attempts at once all but a few end here.
+            # Checked again when the turn comes, so that most of a thousand attempts at once end here.
             await self._throttle.check(account, address)
             matches = await turn.which_match(
                 password,
@@ -110,7 +109,7 @@ class SignIn:
                 for (user, kept), fits in zip(with_password, matches, strict=True)
                 if fits
             ]
-            # Of several accounts of one tenant with the same password, the owner of the address is meant.
+            # If several accounts of a tenant have this password, the owner of the address comes first.
             fitting = list({one.user.tenant: one for one in reversed(fitting)}.values())[::-1]
             if not fitting:
                 await self._throttle.count_wrong(account, address)
@@ -123,7 +122,7 @@ class SignIn:
         async with self._database.transaction() as connection:
             present = await users_store.find_user(connection, user.tenant, user.user_id, lock=True)
             if present is None or present.password_hash != user.password_hash:
-                # Changed while we compared: whoever knows only the former password stays outside.
+                # The password changed during the comparison; the former one is no longer good.
                 raise WrongPassword(_NO_ACCOUNT)
             if account.new_hash is not None:
                 await users_store.replace_password_hash(connection, user.tenant, user.user_id, account.new_hash)

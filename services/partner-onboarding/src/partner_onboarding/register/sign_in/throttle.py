@@ -1,4 +1,4 @@
-"""Guessing is slowed down: wrong passwords are counted by account and by the network they come from."""
+"""Limits on guessing: wrong passwords are counted by account and by network."""
 
 from shared.errors import TooManyRequests
 from shared.rate_limits import Counts, RateLimit
@@ -10,8 +10,8 @@ class SignInThrottle:
     """Refuses further attempts after too many wrong passwords within a window.
 
     Args:
-        per_account: wrong passwords for one account in a window; a right one sets it back to none.
-        per_address: wrong passwords from one network in a window, for whichever accounts.
+        per_account: wrong passwords for one account in a window; a right one resets the count.
+        per_address: wrong passwords from one network in a window, for any accounts.
     """
 
     def __init__(self, counts: Counts, *, per_account: int, per_address: int, window_seconds: int) -> None:
@@ -19,7 +19,7 @@ class SignInThrottle:
         self._per_address = RateLimit(counts, per_address, window_seconds, "address", sliding=True)
 
     async def check(self, account: bytes, address: str | None) -> None:
-        """Raises TooManyAttempts, saying when to try again."""
+        """Raises TooManyAttempts with the time of the next attempt."""
         try:
             for limit, name in self._names(account, address):
                 await limit.check(name)
@@ -34,10 +34,10 @@ class SignInThrottle:
             await limit.note(name)
 
     async def forgive(self, account: bytes) -> None:
-        """The right password was given: the account's count starts again."""
+        """Resets the account's count after a right password."""
         await self._per_account.forget(account.hex())
 
     def _names(self, account: bytes, address: str | None) -> list[tuple[RateLimit, str]]:
-        # The account's name is its keyed hash, so that no address of a person lies in memory for long.
+        # The name is the keyed hash of the address, so that memory holds no addresses.
         names = [(self._per_account, account.hex())]
         return names if address is None else [*names, (self._per_address, address)]

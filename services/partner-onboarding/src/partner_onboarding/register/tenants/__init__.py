@@ -1,1 +1,1 @@
-"""Tenants: the customers of the platform, between whom nothing is seen."""
+"""Tenants: the customers of the platform. None sees anything of another."""

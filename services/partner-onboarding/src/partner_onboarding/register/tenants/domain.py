@@ -1,4 +1,4 @@
-"""What a tenant is."""
+"""Tenants and their rules."""
 
 import re
 from collections.abc import Iterable
@@ -31,14 +31,14 @@ class Tenant:
 
 
 def checked(tenant: str, name: str, allowed_origins: Iterable[str]) -> Tenant:
-    """A tenant as it may be kept, its origins written as browsers send them.
+    """The checked tenant, with its origins as browsers write them.
 
     Raises:
         MalformedTenant: naming what is wrong.
     """
     if not TENANT.fullmatch(tenant):
         raise MalformedTenant("A tenant is 1 to 40 lower-case letters, digits and hyphens.")
-    # It stands in the heads of mails, and before people who decide by it whom they deal with.
+    # The name appears in headers of mails and on pages by which people decide whom to trust.
     if not 0 < len(name.strip()) <= MAX_NAME_CHARACTERS or hides_something(name.strip()):
         raise MalformedTenant(f"A tenant's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     origins = []

@@ -1,4 +1,4 @@
-"""Use cases about tenants."""
+"""The use cases of tenants."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ class Tenants:
         self._database = database
 
     async def create(self, tenant: str, name: str, allowed_origins: Iterable[str]) -> tuple[Tenant, bool]:
-        """The tenant and whether it is new; one that is there already stays as it is."""
+        """The tenant and whether it is new; an existing one stays unchanged."""
         wanted = checked(tenant, name, allowed_origins)
         async with self._database.transaction() as connection:
             created = await store.add_tenant(connection, wanted)

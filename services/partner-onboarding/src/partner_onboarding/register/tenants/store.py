@@ -9,7 +9,7 @@ from partner_onboarding.register.tenants.domain import Tenant
 
 
 async def add_tenant(connection: AsyncConnection, tenant: Tenant) -> bool:
-    """False when there is one of that name already; that one stays as it is."""
+    """Adds a tenant. False if it exists, which stays unchanged."""
     result = await connection.execute(
         insert_or_nothing(tenants)
         .values(tenant=tenant.tenant, name=tenant.name, allowed_origins=list(tenant.allowed_origins))
@@ -25,7 +25,7 @@ async def find_tenant(connection: AsyncConnection, tenant: str) -> Tenant | None
 
 
 async def find_named(connection: AsyncConnection, name: str) -> str | None:
-    """The one tenant that people call so, by its id or by its name, in whatever case; None when none or several."""
+    """The tenant with this id or name, in any case; None if there is none or several."""
     wanted = name.casefold()
     query = select(tenants.c.tenant).where((tenants.c.tenant == wanted) | (func.lower(tenants.c.name) == wanted))
     found = (await connection.execute(query.order_by(tenants.c.tenant != wanted).limit(2))).scalars().all()

@@ -1,4 +1,4 @@
-"""What a user is, and which addresses, names and passwords are taken."""
+"""Users, and the rules for addresses, names and passwords."""
 
 import hashlib
 import hmac
@@ -35,7 +35,7 @@ class MalformedUser(Malformed):
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What is known of a person; at rest it is sealed as a whole."""
+    """A person's profile, sealed as a whole at rest."""
 
     email: str
     firstname: str
@@ -44,7 +44,7 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user of one tenant, with the seal of the profile opened."""
+    """A user of one tenant with the opened profile."""
 
     tenant: str
     user_id: str
@@ -58,7 +58,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class SealedUser:
-    """A user as the tables hold one: without the keys it says nothing of the person."""
+    """A stored user. Without the keys it reveals nothing of the person."""
 
     tenant: str
     user_id: str
@@ -73,9 +73,9 @@ class SealedUser:
 
 
 def normalised_email(email: str) -> str:
-    """The form in which two spellings of one address are equal: NFC, lower case, the domain in ASCII.
+    """The normal form of an address: NFC, lower case, the domain in ASCII.
 
-    Dots and `+tags` before the @ stay: for most providers they make another mailbox.
+    Dots and `+tags` before the @ stay, since at most providers they name another mailbox.
 
     Raises:
         MalformedUser: `malformed_email`.
@@ -97,20 +97,20 @@ def normalised_email(email: str) -> str:
 
 
 def deliverable(email: str) -> str:
-    """An address of a profile as mail servers take it: as it was typed, with the domain in ASCII."""
+    """An address for mail servers: as it was typed, with the domain in ASCII."""
     return f"{email.rpartition('@')[0]}@{normalised_email(email).rpartition('@')[2]}"
 
 
 def email_hash(key: bytes, normalised: str) -> bytes:
-    """The account name as it is kept: HMAC-SHA256 under a key that lies outside the database.
+    """The stored account name: HMAC-SHA256 under a key outside of the database.
 
-    Keyed, since addresses can be guessed: a plain hash of one is as good as the address.
+    It is keyed because addresses can be guessed: a plain hash is as good as the address.
     """
     return hmac.digest(key, normalised.encode(), hashlib.sha256)
 
 
 def checked_profile(email: str, firstname: str, lastname: str) -> Profile:
-    """A profile as it may be kept; the address keeps its spelling, for that is what is written to.
+    """The checked profile. The address keeps its spelling, since mails go to it.
 
     Raises:
         MalformedUser: `malformed_email` or `malformed_name`.
@@ -125,7 +125,7 @@ def checked_profile(email: str, firstname: str, lastname: str) -> Profile:
 
 
 def checked_password(password: str) -> str:
-    """The password in the normal form in which it is hashed (NFKC, as NIST SP 800-63B-4 asks).
+    """The password in the normal form that is hashed (NFKC, NIST SP 800-63B-4).
 
     Raises:
         MalformedUser: `malformed_password`.

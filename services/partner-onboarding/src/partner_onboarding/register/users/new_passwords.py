@@ -1,4 +1,4 @@
-"""Which new passwords people may choose, after NIST SP 800-63B-4: long, and not among the first that are guessed.
+"""Rules for new passwords after NIST SP 800-63B-4: long, and not among the first guesses.
 
 Nothing is asked of what a password is made of, and it never has to be changed without a reason. Those that a tenant's
 back end sets are its own business (see `users.domain`).
@@ -18,16 +18,16 @@ from partner_onboarding.register.users.domain import (
     normalised_password,
 )
 
-#: As NIST has it where the password is all that there is.
+#: NIST's minimum if the password is the only factor.
 MIN_NEW_PASSWORD_CHARACTERS: Final = 15
-#: Of `zxcvbn`'s scale from 0 to 4: fewer than 10^10 guesses, and it is refused.
+#: The least score on zxcvbn's scale from 0 to 4: at least 10^10 guesses.
 _LEAST_SCORE: Final = 4
-#: Judging takes long for long ones; what is strong in its first characters is so as a whole.
+#: Only the first characters are judged: long texts take long, and a strong beginning is strong enough.
 _JUDGED_CHARACTERS: Final = 64
-#: So many letters have to be there beside one's own name and address.
+#: How many characters must remain beside the person's own name and address.
 _LEAST_OWN_LETTERS: Final = 6
 _LETTER: Final = re.compile(r"[^\W\d_]")
-#: What the library, which knows English, would take for something to be guessed late.
+#: Words that an attacker tries early and the library, which knows English, does not know.
 _NEAR_AT_HAND: Final = (
     *("passwort", "kennwort", "geheim", "hallo", "mein", "meine", "willkommen", "schatz", "sommer", "winter"),
     *("punkte", "points", "meinepunkte", "mypoints", "deutschland", "fussball", "schalke", "qwertz", "qwertzuiop"),
@@ -41,10 +41,10 @@ class UnfitPassword(MalformedUser):
 
 
 def checked_new_password(password: str, personal: Iterable[str] = ()) -> str:
-    """The password in the normal form in which it is hashed. Takes some milliseconds of a processor.
+    """The password in the normal form that is hashed. It takes some milliseconds.
 
     Args:
-        personal: what others know of this person, such as name and address.
+        personal: facts that others know about the person, such as name and address.
 
     Raises:
         UnfitPassword

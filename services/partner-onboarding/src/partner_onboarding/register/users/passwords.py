@@ -1,7 +1,7 @@
 """Passwords of people: argon2id in a few threads of their own.
 
-A hash takes some 50 ms of a core on purpose. In two threads and with a bounded queue, sign-ins wait for one
-another and for nothing else: no other request is ever held up by them.
+A hash takes some 50 ms of a core on purpose. Two threads and a bounded queue make sign-ins wait for one another, and
+delay no other request.
 """
 
 import asyncio
@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 THREADS: Final = 2
 MAX_WAITING: Final = 100
-#: As many accounts as one tenant may have for an address: its owner's, and that of the last who claims it.
+#: How many accounts of a tenant sign-in considers for an address: its owner's and the latest claim.
 TENANT_COMPARISONS: Final = 2
-#: A wrong password costs as much at the sign-in as if two tenants knew the address (see the README).
+#: How many comparisons a wrong password costs: as many as if two tenants knew the address.
 SIGN_IN_COMPARISONS: Final = 2 * TENANT_COMPARISONS
 
 
@@ -35,7 +35,7 @@ class Argon2Cost:
 
 
 class Turn:
-    """The right to keep one of the threads busy."""
+    """The right to use one of the threads."""
 
     def __init__(self, hasher: Argon2Hasher, nobodys: str, threads: ThreadPoolExecutor) -> None:
         self._hasher = hasher
@@ -53,12 +53,12 @@ class Turn:
         at_least: int = TENANT_COMPARISONS,
         even_if_right: bool = False,
     ) -> list[bool]:
-        """For each hash, whether it is of `password`.
+        """For each hash, whether `password` matches it.
 
         Args:
-            at_least: how many comparisons are made when none of them is.
-            even_if_right: as many then as well; where somebody only claims the address, who may have made that account
-                to see by the time of an answer whether there is another.
+            at_least: how many comparisons are made if none matches.
+            even_if_right: makes as many also if one matches. Needed if an account only claims the address: somebody may
+            have made it to learn from the time of an answer whether there is an owner.
         """
         matches = [await self._run(self._hasher.verify, password, one) for one in hashes]
         if even_if_right or not any(matches):
@@ -67,7 +67,7 @@ class Turn:
         return matches
 
     def is_outdated(self, password_hash: str) -> bool:
-        """Whether a hash was made at another cost than today's."""
+        """Whether a hash has another cost than today's."""
         return self._hasher.check_needs_rehash(password_hash)
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -75,7 +75,7 @@ class Turn:
 
 
 class PasswordHashing:
-    """Hands out turns at hashing; `close()` ends its threads."""
+    """Gives out turns at hashing; `close()` ends the threads."""
 
     def __init__(self, cost: Argon2Cost) -> None:
         self._hasher = Argon2Hasher(time_cost=cost.time_cost, memory_cost=cost.memory_kib, parallelism=cost.parallelism)

@@ -1,4 +1,4 @@
-"""How a profile gets into the tables and out again: sealed, bound to its tenant and user."""
+"""Stored profiles: sealed, and bound to tenant and user."""
 
 import orjson
 from shared.sealing import Sealer
@@ -14,7 +14,7 @@ class Profiles:
         self._account_name_key = account_name_key
 
     def email_hash(self, email: str) -> bytes:
-        """Raises MalformedUser when this is no address."""
+        """Raises MalformedUser if this is no address."""
         return email_hash(self._account_name_key, normalised_email(email))
 
     def seal(self, tenant: str, user_id: str, profile: Profile) -> bytes:
@@ -22,7 +22,7 @@ class Profiles:
         return self._sealer.seal(plain, _context(tenant, user_id))
 
     def open(self, user: SealedUser) -> User:
-        """Raises shared.sealing.CannotOpen when the row was tampered with or its key is gone."""
+        """Raises shared.sealing.CannotOpen if the row was changed or its key is missing."""
         fields = orjson.loads(self._sealer.open(user.profile, _context(user.tenant, user.user_id)))
         return User(
             tenant=user.tenant,
@@ -37,5 +37,5 @@ class Profiles:
 
 
 def _context(tenant: str, user_id: str) -> str:
-    # The tenant has no slash in it, so no two users share a context.
+    # A tenant contains no slash, so no two users share a context.
     return f"partner-onboarding/profile/{tenant}/{user_id}"

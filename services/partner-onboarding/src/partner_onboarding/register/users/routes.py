@@ -27,7 +27,7 @@ def user_routes(users: Users) -> APIRouter:
         body: schemas.UserToPut,
         response: Response,
     ) -> schemas.UserShown:
-        """Saying the same again changes nothing and answers 200."""
+        """A repeat changes nothing and gets 200."""
         user, created = await users.put(
             caller.tenant,
             user_id,

@@ -1,4 +1,4 @@
-"""Users as they go over the wire."""
+"""Bodies of users."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ _EXAMPLE: JsonDict = {
 
 
 class UserToPut(BaseModel):
-    """All that is said of a user. Without a password the present one stays."""
+    """A user to create or change. Without a password the present one stays."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 

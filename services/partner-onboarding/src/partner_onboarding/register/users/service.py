@@ -1,4 +1,4 @@
-"""Use cases about users."""
+"""The use cases of users."""
 
 from collections.abc import Collection
 
@@ -48,10 +48,9 @@ class Users:
         password: str | None,
         roles: Collection[str] = (),
     ) -> tuple[User, bool]:
-        """The user as said here, and whether he or she is new. Saying the same again changes nothing.
+        """Creates or changes a user; returns the user and whether it is new. A repeat changes nothing.
 
-        Without a password the present one stays; another one ends all of the user's sessions. Roles are given
-        to new users only.
+        Without a password the present one stays; another one ends all sessions of the user. Only a new user gets roles.
 
         Raises:
             MalformedUser: naming what is wrong.
@@ -106,7 +105,7 @@ class Users:
         )
 
     async def _hash_of(self, tenant: str, user_id: str, password: str) -> str:
-        """A hash of the password: the one the user has, if it is of this very password."""
+        """A hash of the password: the stored one, if it matches."""
         async with self._database.transaction() as connection:
             present = await store.find_user(connection, tenant, user_id)
         async with self._passwords.turn() as turn:

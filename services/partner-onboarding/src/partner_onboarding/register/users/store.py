@@ -22,9 +22,9 @@ async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, l
 
 
 async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> list[SealedUser]:
-    """Everyone with this address: of each tenant its owner first, then the last who only claims it.
+    """The users with this address, by tenant: the owner first, then the latest that only claims it.
 
-    Only signing in may look across tenants.
+    Only sign-in may look across tenants.
     """
     rows = await connection.execute(
         select(users)
@@ -52,7 +52,7 @@ async def add_user(
     roles: tuple[str, ...] = (),
     owns_email: bool = True,
 ) -> SealedUser | None:
-    """The new user, or None when the tenant has one of this id.
+    """The new user; None if the tenant has one with this id.
 
     Raises:
         EmailTaken: by its owner, when this one is to own it too; the transaction cannot go on then.
@@ -104,7 +104,7 @@ async def change_user(
 
 
 async def replace_password_hash(connection: AsyncConnection, tenant: str, user_id: str, password_hash: str) -> None:
-    """Keeps the same password at another cost; for the user nothing has changed."""
+    """Stores a hash of the same password at another cost."""
     await connection.execute(
         update(users).where(users.c.tenant == tenant, users.c.user_id == user_id).values(password_hash=password_hash)
     )
@@ -119,7 +119,7 @@ async def change_password(connection: AsyncConnection, tenant: str, user_id: str
 
 
 async def verify_email(connection: AsyncConnection, tenant: str, user_id: str) -> None:
-    """The person has opened a link that was mailed to the address, and owns it from now on.
+    """Makes the person the owner of the address, after opening the mailed link.
 
     Raises:
         EmailTaken: another user of the tenant owns it; the transaction cannot go on then.
@@ -134,7 +134,7 @@ async def verify_email(connection: AsyncConnection, tenant: str, user_id: str) -
 
 
 async def delete_user(connection: AsyncConnection, tenant: str, user_id: str) -> None:
-    """With sessions, agreements and mails."""
+    """Deletes a user with sessions, agreements and mails."""
     await connection.execute(delete(users).where(users.c.tenant == tenant, users.c.user_id == user_id))
 
 

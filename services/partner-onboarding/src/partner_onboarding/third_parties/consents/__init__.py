@@ -1,1 +1,1 @@
-"""Consents: what a tenant's admin allows a third party, and the codes by which the third party learns of it."""
+"""Consents of tenants to third parties, and the authorization codes that they give."""

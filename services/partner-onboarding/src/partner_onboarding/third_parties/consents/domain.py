@@ -1,4 +1,4 @@
-"""What a consent is, how it grows and ends, and which authorization codes are good."""
+"""The rules of consents and authorization codes."""
 
 import hashlib
 import hmac
@@ -29,43 +29,44 @@ class ConsentNotFound(NotFound):
 
 
 class UnknownUser(Malformed):
-    """The user to be designated is not one of the tenant's."""
+    """The tenant has no user to designate under this address or id."""
 
     code = "unknown_user"
 
 
 class UnregisteredRedirect(Malformed):
-    """The address to go back to is not one of the client's: nobody is sent there, not even with an error."""
+    """The address is not registered for the client: nobody is sent there, not even with an error."""
 
     code = "unregistered_redirect_uri"
 
 
 class InvalidGrant(NotFound):
-    """A code that is not good: unknown, late, used before, another client's or another request's."""
+    """A refused code: unknown, late, used, another client's or another request's."""
 
     code = "invalid_grant"
 
 
 class RefusedAuthorization(Malformed):
-    """The third party asks wrongly; it learns of it at its redirect address (RFC 6749, 4.1.2.1)."""
+    """A malformed request of the third party, which gets the error at its redirect address (RFC 6749, 4.1.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a third party's link to the setup page asks for, once it is known to be in order."""
+    """The checked request of a third party's link to the set-up page."""
 
     redirect_uri: str
     scopes: tuple[str, ...]
-    #: PKCE, S256; None where the link has none.
+    #: The PKCE challenge (S256); None if the link has none.
     code_challenge: str | None
     state: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """One version of a tenant's consent to a client. `scopes` are all that hold from here on; none: withdrawn.
+    """One version of a tenant's consent to a client. `scopes` are all that hold from here on; without any, it is
+    withdrawn.
 
-    `words` are what was read of each scope, in `language`.
+    `words` are the texts that the admin read, by scope, in `language`.
     """
 
     tenant: str
@@ -86,7 +87,7 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The version to be written next."""
+    """The next version to write."""
 
     version: int
     event: Event
@@ -98,7 +99,7 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """An authorization code as it is kept."""
+    """A stored authorization code."""
 
     redirect_uri: str
     code_challenge: str | None
@@ -110,7 +111,7 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Redeemed:
-    """What a code has told the issuer."""
+    """The grant of a redeemed code."""
 
     tenant: str
     client_id: str
@@ -120,7 +121,7 @@ class Redeemed:
 
 
 def redirect_of(client: Client, redirect_uri: str | None) -> str:
-    """The address to go back to, which is exactly one that was registered.
+    """The redirect address, which equals a registered one.
 
     Raises:
         UnregisteredRedirect: it is not, or it is missing.
@@ -131,14 +132,14 @@ def redirect_of(client: Client, redirect_uri: str | None) -> str:
 
 
 def asked_of(client: Client, query: Mapping[str, str]) -> Asked:
-    """What the link asks for. Without `scope`, all that the client is registered for.
+    """The request of a link. Without `scope` it asks for all registered scopes.
 
-    PKCE may be left out, since whoever redeems a code shows the client's own credentials; half of it, or the method
-    `plain`, is refused.
+    PKCE may be left out, since redeeming a code needs the client's own credentials. Half of it, or the method `plain`,
+    is refused.
 
     Raises:
-        UnregisteredRedirect: nobody may be sent back.
-        RefusedAuthorization: its code goes back as `error`.
+        UnregisteredRedirect: nobody may be sent to that address.
+        RefusedAuthorization: its code goes to the third party as `error`.
     """
     redirect_uri = redirect_of(client, query.get("redirect_uri"))
     if query.get("response_type", "code") != "code":
@@ -162,9 +163,9 @@ def asked_of(client: Client, query: Mapping[str, str]) -> Asked:
 def next_consent(
     present: Consent | None, asked: Iterable[str], subject: str, words: Mapping[str, str], language: str
 ) -> Next | None:
-    """What has to be written down when an admin consents; None when all of it holds already.
+    """The version to write for an admin's consent; None if all of it holds already.
 
-    Consent to more keeps the rest, with the words that were read then.
+    Consent to more scopes keeps the others with the words of their time.
     """
     holding = present.scopes if present is not None and present.holds else ()
     scopes = in_order((*holding, *asked))
@@ -178,7 +179,7 @@ def next_consent(
 
 
 def redesignated(present: Consent, subject: str) -> Next | None:
-    """The next version with another designated user; None when it is the present one."""
+    """The next version with another designated user; None if the user is the present one."""
     if subject == present.subject:
         return None
     return Next(present.version + 1, "redesignated", subject, present.scopes, dict(present.words), present.language)
@@ -189,7 +190,7 @@ def withdrawn(present: Consent) -> Next:
 
 
 def new_code() -> tuple[str, bytes]:
-    """A code of 256 random bits, and the hash that is kept of it."""
+    """A code of 256 random bits, and its stored hash."""
     code = secrets.token_urlsafe(32)
     return code, hash_of(code)
 
@@ -207,13 +208,13 @@ def redeem(
     since_version: int,
     now: datetime,
 ) -> Sequence[str]:
-    """The scopes that a code gives; what has been withdrawn since is not among them.
+    """The scopes that a code gives, without those withdrawn since.
 
     Args:
-        since_version: with which the present consent began. A code from before it ended with a withdrawal.
+        since_version: the version with which the present consent began. An older code ended with a withdrawal.
 
     Raises:
-        InvalidGrant: `replayed` when the code was redeemed before, so that what came of it can be revoked.
+        InvalidGrant: `replayed` if the code was redeemed before, so that the issuer can revoke its token.
     """
     refusal = InvalidGrant("The code is not good.")
     if code.redeemed_at is not None:
@@ -235,8 +236,8 @@ def in_order(scopes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _fits(challenge: str | None, verifier: str | None) -> bool:
-    """RFC 7636, 4.6; and no verifier where there was no challenge: somebody has taken it out of the link then
-    (RFC 9700, 4.8.2)."""
+    """Whether the verifier matches (RFC 7636, 4.6). Without a challenge there must be no verifier: somebody removed the
+    challenge from the link (RFC 9700, 4.8.2)."""
     if challenge is None or verifier is None:
         return challenge is None and verifier is None
     if not _VERIFIER.fullmatch(verifier):

@@ -1,4 +1,4 @@
-"""What sso-issuer asks about consents: never routed by the gateway, and only with a service token."""
+"""The internal interface for sso-issuer about consents: never routed by the gateway, and only with a service token."""
 
 from typing import Annotated
 

@@ -1,6 +1,6 @@
 """Consents over HTTP: for a tenant admin by the browser's session, or for a client with `clients:admin`.
 
-Withdrawing by a session is refused to the pages of other sites, for which a browser would send the cookie along.
+A withdrawal by session is refused to other sites' pages, for which a browser would send the cookie too.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def consent_routes(consents: Consents, sessions: Sessions) -> APIRouter:
 
     @routes.delete("/{client_id}", status_code=204, summary="Withdraw a consent")
     async def withdraw_consent(who: whoever, client_id: _ClientId, request: Request) -> None:
-        """At once: no new tokens, and introspection says of the old ones that they are inactive."""
+        """Effective at once: there are no new tokens, and introspection calls old ones inactive."""
         if who.by_session and foreign_origin_of(request) is not None:
             raise CrossSiteRequest
         await consents.withdraw(who.tenant, client_id, by=who.actor)

@@ -1,4 +1,4 @@
-"""Consents as they go over the wire, and the receipt that an admin keeps."""
+"""Bodies of consents, and the receipt for an admin."""
 
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from partner_onboarding.third_parties.consents.service import Given
 
 
 class ConsentShown(BaseModel):
-    """What the tenant allows a third party at this moment, or that it has withdrawn it."""
+    """The tenant's present consent to a third party, or its withdrawal."""
 
     client_id: str
     name: Annotated[str, Field(description="Of the integration.")]
@@ -73,8 +73,8 @@ def history(client: Client, versions: list[Consent]) -> ConsentHistory:
 
 
 def receipt(tenant: Tenant, client: Client, consent: Consent, public_url: str) -> dict[str, Any]:
-    """What an admin keeps of a consent, after ISO/IEC TS 27560 and Kantara's consent receipt in spirit: who allowed
-    whom what, in which words, when, and how it ends."""
+    """An admin's receipt of a consent, in the spirit of ISO/IEC TS 27560 and Kantara's consent receipt: parties,
+    scopes, words, times, and the way to end it."""
     told = ConsentShown.model_validate(_fields(client, consent)).model_dump(mode="json")
     return {
         "schema": "consent-receipt/1",

@@ -1,4 +1,4 @@
-"""Use cases about consents. Every change locks the client's row first, so that versions follow one another."""
+"""The use cases of consents. Every change locks the client's row first, so that versions follow one another."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,24 +44,24 @@ _ACTIONS: Final[Mapping[Event, Action]] = {
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A consent and the client it is given to."""
+    """A consent and its client."""
 
     client: Client
     consent: Consent
 
 
 class Consents:
-    """What tenants allow third parties."""
+    """The consents of all tenants."""
 
     def __init__(self, database: Database, profiles: Profiles) -> None:
         self._database = database
         self._profiles = profiles
 
     async def third_party(self, tenant: str, client_id: str) -> tuple[Client, Consent | None]:
-        """A third party's client of this tenant that may be consented to, and the consent that holds.
+        """A third party's client of this tenant, and the present consent to it.
 
         Raises:
-            ClientNotFound: also for another tenant's, for a first party's, and when it is disabled.
+            ClientNotFound: also for another tenant's, a first party's or a disabled client.
         """
         async with self._database.transaction() as connection:
             client = await self._third_party(connection, tenant, client_id)
@@ -78,12 +78,12 @@ class Consents:
         language: str,
         by: Actor,
     ) -> str:
-        """Writes down that the admin consents, and returns the code that tells the third party.
+        """Writes the admin's consent and returns the authorization code for the third party.
 
         Args:
-            asked: what the link asks for; checked again against the client, which may have changed since.
-            designated: the e-mail address or user id of the user for API transactions.
-            words: scope by scope what the admin has read, in `language`.
+            asked: the request of the link, checked again, since the client may have changed.
+            designated: e-mail address or id of the user for API calls.
+            words: the texts that the admin read, by scope, in `language`.
 
         Raises:
             ClientNotFound, UnknownUser
@@ -99,7 +99,7 @@ class Consents:
         return code
 
     async def refuse(self, tenant: str, client_id: str, asked: Asked, *, by: Actor) -> None:
-        """Writes down that the admin does not consent; what was consented to before stays.
+        """Writes the admin's refusal; an earlier consent stays.
 
         Raises:
             ClientNotFound
@@ -110,7 +110,7 @@ class Consents:
             await audit_store.add(connection, tenant, by, "consent_refused", client_id, details)
 
     async def redesignate(self, tenant: str, client_id: str, designated: str, *, by: Actor) -> Consent:
-        """Another user for API transactions, from the next token on.
+        """Designates another user, from the next token on.
 
         Raises:
             ConsentNotFound, UnknownUser
@@ -123,7 +123,7 @@ class Consents:
             return await self._present(connection, tenant, client_id)
 
     async def withdraw(self, tenant: str, client_id: str, *, by: Actor) -> None:
-        """Ends the consent now; one that has ended already is fine.
+        """Ends the consent now; a repeat is fine.
 
         Raises:
             ConsentNotFound: there never was one.
@@ -134,7 +134,7 @@ class Consents:
                 await self._write(connection, tenant, client_id, latest, withdrawn(latest), by)
 
     async def present(self, tenant: str, client_id: str) -> tuple[Consent, int]:
-        """The consent that holds, and the version with which it began.
+        """The present consent, and the version with which it began.
 
         Raises:
             ConsentNotFound: none, withdrawn, or the client is disabled.
@@ -146,7 +146,7 @@ class Consents:
             return found, await store.begun_with(connection, tenant, client_id)
 
     async def history(self, tenant: str, client_id: str) -> tuple[Client, list[Consent]]:
-        """All versions, newest first. Raises ConsentNotFound when there never was one."""
+        """All versions, newest first. Raises ConsentNotFound if there never was one."""
         async with self._database.transaction() as connection:
             client = await clients_store.find_client_of(connection, tenant, client_id)
             found = await store.history(connection, tenant, client_id)
@@ -155,7 +155,7 @@ class Consents:
         return client, found
 
     async def list_consents(self, tenant: str, *, after: str = "", limit: int = 100) -> list[Given]:
-        """The newest version for each client, the withdrawn ones too, in the order of the clients' ids."""
+        """The newest version for each client, withdrawn ones too, in the order of client ids."""
         async with self._database.transaction() as connection:
             found = await store.latest_of_all(connection, tenant, after, limit)
             given = []
@@ -166,13 +166,13 @@ class Consents:
         return given
 
     async def redeem(self, code: str, client_id: str, redirect_uri: str, code_verifier: str | None) -> Redeemed:
-        """What the third party may have, told to the issuer once.
+        """Redeems a code for the issuer, once.
 
         Args:
-            code_verifier: PKCE; None where the code was asked for without a challenge.
+            code_verifier: PKCE; None if the link had no challenge.
 
         Raises:
-            InvalidGrant: `replayed` when it was told before.
+            InvalidGrant: `replayed` if the code was redeemed before.
         """
         code_hash = hash_of(code)
         try:
@@ -184,7 +184,7 @@ class Consents:
             raise
 
     async def tidy_up(self) -> int:
-        """Deletes codes that are a day past their end; returns how many."""
+        """Deletes codes a day after their end; returns their number."""
         async with self._database.transaction() as connection:
             return await store.delete_old_codes(connection)
 
@@ -235,7 +235,7 @@ class Consents:
         following: Next | None,
         by: Actor,
     ) -> int:
-        """The version that holds then: the following one, or the latest when there is nothing to write."""
+        """The version that holds afterwards: the new one, or the latest if there is nothing to write."""
         if following is None:
             assert latest is not None  # noqa: S101 — nothing follows only where there is one already
             return latest.version
@@ -245,7 +245,7 @@ class Consents:
         return added.version
 
     async def _latest(self, connection: AsyncConnection, tenant: str, client_id: str) -> Consent:
-        """The newest version, with the client's row locked; it may be a withdrawal, and the client disabled."""
+        """The newest version, with the client's row locked. It may be a withdrawal, and the client may be disabled."""
         await clients_store.find_client_of(connection, tenant, client_id, lock=True)
         latest = await store.latest(connection, tenant, client_id)
         if latest is None:
@@ -267,7 +267,7 @@ class Consents:
         return client
 
     async def _user(self, connection: AsyncConnection, tenant: str, designated: str) -> str:
-        """The id of the tenant's user who is meant, by address or id."""
+        """The id of the tenant's user with this address or id."""
         wanted = designated.strip()
         found = None
         if "@" in wanted:

@@ -11,7 +11,7 @@ from partner_onboarding.register.tables import clients, users
 from partner_onboarding.third_parties.consents.domain import CODE_LIFETIME, Asked, Code, Consent, Next
 from partner_onboarding.third_parties.tables import authorization_codes, consents
 
-#: A code that comes a second time is told from an unknown one for so long.
+#: How long a used code is remembered, to tell a replay from an unknown code.
 _REPLAYS_KNOWN_FOR = timedelta(days=1)
 
 
@@ -21,7 +21,7 @@ async def now(connection: AsyncConnection) -> datetime:
 
 
 async def latest(connection: AsyncConnection, tenant: str, client_id: str) -> Consent | None:
-    """The version that holds, or the one that ended it."""
+    """The newest version, which may be a withdrawal."""
     columns = consents.c
     query = select(consents).where(columns.tenant == tenant, columns.client_id == client_id)
     row = (await connection.execute(query.order_by(columns.version.desc()).limit(1))).one_or_none()
@@ -29,7 +29,7 @@ async def latest(connection: AsyncConnection, tenant: str, client_id: str) -> Co
 
 
 async def present(connection: AsyncConnection, tenant: str, client_id: str) -> Consent | None:
-    """The consent that holds at this moment: neither withdrawn nor to a client that is disabled."""
+    """The present consent: not withdrawn, and to an enabled client."""
     columns = consents.c
     query = (
         select(consents)
@@ -61,7 +61,7 @@ async def history(connection: AsyncConnection, tenant: str, client_id: str) -> l
 
 
 async def latest_of_all(connection: AsyncConnection, tenant: str, after: str, limit: int) -> list[Consent]:
-    """The newest version for each client, in the order of the clients' ids, those after `after`."""
+    """The newest version for each client after `after`, in the order of client ids."""
     columns = consents.c
     newest = (
         select(columns.client_id, func.max(columns.version).label("version"))
@@ -97,7 +97,7 @@ async def add(connection: AsyncConnection, tenant: str, client_id: str, followin
 
 
 async def user_with_email(connection: AsyncConnection, tenant: str, email_hash: bytes) -> str | None:
-    """The id of the tenant's user to whom this address belongs."""
+    """The id of the tenant's user who owns this address."""
     query = select(users.c.user_id).where(
         users.c.tenant == tenant, users.c.email_hash == email_hash, users.c.owns_email
     )
@@ -123,7 +123,7 @@ async def add_code(
 
 
 async def lock_code(connection: AsyncConnection, tenant: str, client_id: str, code_hash: bytes) -> Code | None:
-    """The client's code; nobody else redeems it until the transaction ends."""
+    """The client's code, locked until the transaction ends."""
     columns = authorization_codes.c
     query = select(authorization_codes).where(
         columns.tenant == tenant, columns.code_hash == code_hash, columns.client_id == client_id

@@ -1,1 +1,1 @@
-"""Integration requests: who wants to build what with which data of a tenant, and what operators decide."""
+"""Integration requests of third parties, and operators' decisions on them."""

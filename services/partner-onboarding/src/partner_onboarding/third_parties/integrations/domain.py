@@ -1,4 +1,4 @@
-"""What an integration request is, and which are refused."""
+"""Integration requests and their rules."""
 
 import unicodedata
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MAX_REDIRECT_URIS = 10
 
 
 class MalformedRequest(Malformed):
-    """Says which field is wrong, for the form and for programs alike."""
+    """Names the wrong field, for forms and for programs."""
 
     code = "malformed_integration_request"
 
@@ -39,7 +39,7 @@ class AlreadyDecided(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Particulars:
-    """What is said by and of the people who ask; at rest it is sealed as a whole."""
+    """The texts by and about the people who ask, sealed as a whole at rest."""
 
     name: str
     organisation: str
@@ -51,14 +51,14 @@ class Particulars:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is asked for."""
+    """The requested integration."""
 
     particulars: Particulars
     scopes: tuple[str, ...]
     redirect_uris: tuple[str, ...]
 
     def registration(self) -> Registration:
-        """The client that the approval registers."""
+        """The registration of the client after an approval."""
         return Registration(
             name=self.particulars.name, kind="third_party", scopes=self.scopes, redirect_uris=self.redirect_uris
         )
@@ -66,7 +66,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of a request."""
+    """The decision on a request."""
 
     decided_at: datetime
     decided_by: str
@@ -76,7 +76,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class IntegrationRequest:
-    """A request to one tenant, with its seal opened."""
+    """A request to one tenant with the opened texts."""
 
     tenant: str
     request_id: str
@@ -87,7 +87,7 @@ class IntegrationRequest:
 
 
 def checked(wish: Wish, *, plain_http: bool) -> Wish:
-    """The wish as it may be kept, with nothing in it at which its approval could fail.
+    """The checked request; its approval cannot fail for its content.
 
     Raises:
         MalformedRequest: naming the field.
@@ -118,7 +118,7 @@ def checked(wish: Wish, *, plain_http: bool) -> Wish:
 
 
 def checked_reason(reason: str) -> str:
-    """Why a request is declined, for the one who asked.
+    """The checked reason for a refusal, for the people who asked.
 
     Raises:
         MalformedRequest: there is none, or it is too long.
@@ -127,7 +127,7 @@ def checked_reason(reason: str) -> str:
 
 
 def need_undecided(request: IntegrationRequest) -> None:
-    """Raises AlreadyDecided, with the present state, unless the request still waits."""
+    """Raises AlreadyDecided with the present state, unless the request is undecided."""
     if request.state != "submitted":
         raise AlreadyDecided(f"This request has been {request.state} already.", state=request.state)
 

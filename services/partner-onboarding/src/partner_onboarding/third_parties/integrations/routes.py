@@ -14,7 +14,7 @@ from partner_onboarding.third_parties.integrations.service import Integrations
 
 _Admin = Annotated[Caller, require("clients:admin")]
 _RequestId = Annotated[schemas.RequestId, Path()]
-#: Not a client's id, so that no client shares keys with those who have no credentials.
+#: No client has this id, so that clients share no idempotency keys with callers without credentials.
 _NOBODY = "(anyone)"
 
 
@@ -28,11 +28,11 @@ def integration_routes(integrations: Integrations, limit: RateLimit, answers: An
     async def submit_integration_request(
         request: Request, key: IdempotencyKey, body: schemas.RequestToSubmit
     ) -> Response:
-        """Without credentials, too: `tenant` then names whose data it is about. A tenant that does not exist gets
-        the same answer as one that does."""
+        """Also without credentials: then `tenant` names the tenant. An unknown tenant gets the same answer as an
+        existing one."""
         caller = await _caller(request)
         if caller is not None:
-            # As for every other call: a caller can name no tenant but its own.
+            # As everywhere, a caller cannot name a tenant other than its own.
             if body.tenant not in {None, caller.tenant}:
                 raise MalformedRequest("tenant", "The tenant comes from the credentials: leave it out.")
             tenant, who, by = caller.tenant, caller.client_id, Actor("client", caller.client_id)
@@ -73,7 +73,7 @@ def integration_routes(integrations: Integrations, limit: RateLimit, answers: An
 
     @routes.post("/{request_id}/approve", response_model=schemas.RequestApproved, summary="Approve and register")
     async def approve_integration_request(caller: _Admin, key: IdempotencyKey, request_id: _RequestId) -> Response:
-        """Registers the client and hands over, this once, its secret and the other three things it needs."""
+        """Registers the client and returns, only this once, its secret with id and URLs."""
 
         async def approve(connection: Transaction) -> Answer:
             return _answer(
@@ -101,7 +101,7 @@ def integration_routes(integrations: Integrations, limit: RateLimit, answers: An
 
 
 async def _caller(request: Request) -> Caller | None:
-    """Who calls with credentials (which then have to be right, and an operator's); None for whoever has none."""
+    """The caller, who must be an operator's client; None if the request has no credentials."""
     if "authorization" not in request.headers:
         return None
     callers: Callers = request.app.state.callers

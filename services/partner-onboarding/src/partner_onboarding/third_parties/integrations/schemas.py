@@ -1,4 +1,4 @@
-"""Integration requests as they go over the wire."""
+"""Bodies of integration requests."""
 
 from typing import Annotated
 
@@ -30,7 +30,7 @@ _EXAMPLE: JsonDict = {
 
 
 class RequestToSubmit(BaseModel):
-    """Who wants to build what, and which data it needs."""
+    """A request for an integration."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -73,7 +73,7 @@ class RequestToDecline(BaseModel):
 
 
 class RequestSubmitted(BaseModel):
-    """The request has come in. This says nothing of whether there is such a tenant."""
+    """The request was received. The answer does not tell whether the tenant exists."""
 
     request_id: str
     state: domain.State
@@ -99,7 +99,7 @@ class RequestShown(RequestSubmitted):
 
 
 class RequestApproved(RequestShown):
-    """The four things that an integration needs; the secret is shown this once."""
+    """Client id, secret and URLs of an integration; the secret is shown only this once."""
 
     client_id: str
     client_secret: str

@@ -1,7 +1,6 @@
-"""Use cases about integration requests.
+"""The use cases of integration requests.
 
-Those that change something take the transaction they belong to, since the answer to a call with an `Idempotency-Key`
-is kept in the same one.
+Those that change something take a transaction, which also stores the answer under an `Idempotency-Key`.
 """
 
 import secrets
@@ -35,7 +34,7 @@ from partner_onboarding.third_parties.integrations.domain import (
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What whoever asked is told, whether or not there is such a tenant."""
+    """The answer to a request, whether or not the tenant exists."""
 
     request_id: str
     submitted_at: datetime
@@ -43,7 +42,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Approved:
-    """The only moment at which the client's secret is known, with the other three things that an integration needs."""
+    """The client's secret in clear, this once, with id and URLs."""
 
     request: IntegrationRequest
     client_id: str
@@ -53,7 +52,7 @@ class Approved:
 
 
 class Integrations:
-    """Requests for integrations, and what operators decide.
+    """Integration requests, and operators' decisions.
 
     Args:
         public_url: the cloud API URL, below which the tenant authorities lie.
@@ -70,7 +69,7 @@ class Integrations:
         self._plain_http = plain_http
 
     async def tenant_named(self, name: str) -> str:
-        """The tenant that people mean by `name`, its id or what it is called; where there is none, `name` itself."""
+        """The id of the tenant with this id or name; `name` itself if there is none."""
         wanted = name.strip()
         if not is_identifier(wanted):
             return ""
@@ -78,8 +77,8 @@ class Integrations:
             return await tenants_store.find_named(connection, wanted) or wanted
 
     async def submit(self, connection: AsyncConnection, tenant: str, wish: Wish, *, by: Actor) -> Receipt:
-        """Takes a request for `tenant`. Where there is no such tenant, the same answer after the same work, and
-        nothing is kept: nobody finds out by this who the platform's customers are.
+        """Submits a request to `tenant`. For an unknown tenant the answer is the same after the same work, and nothing
+        is stored, so that nobody learns who the platform's customers are.
 
         Raises:
             MalformedRequest: naming what is wrong.
@@ -102,7 +101,7 @@ class Integrations:
     async def newest(
         self, tenant: str, *, state: State | None = None, after: str | None = None, limit: int = 100
     ) -> list[IntegrationRequest]:
-        """Newest first; those that follow the request `after`, of one state or of all."""
+        """Requests after `after`, newest first, of one state or of all."""
         async with self._database.transaction() as connection:
             last = await store.find(connection, tenant, after) if after is not None else None
             if after is not None and last is None:
@@ -115,10 +114,10 @@ class Integrations:
             return await store.count_by_state(connection, tenant)
 
     async def approve(self, connection: AsyncConnection, tenant: str, request_id: str, *, by: Actor) -> Approved:
-        """Registers the client that was asked for.
+        """Approves a request: registers its client.
 
         Raises:
-            RequestNotFound, AlreadyDecided: of two who approve at once, the second is refused.
+            RequestNotFound, AlreadyDecided: if two approve at once, the second is refused.
         """
         need_undecided(request := await self._get(connection, tenant, request_id, lock=True))
         new = await self._clients.register(connection, tenant, request.wish.registration(), by=by)
@@ -136,7 +135,7 @@ class Integrations:
     async def decline(
         self, connection: AsyncConnection, tenant: str, request_id: str, reason: str, *, by: Actor
     ) -> IntegrationRequest:
-        """Says no, with a reason.
+        """Declines a request with a reason.
 
         Raises:
             RequestNotFound, AlreadyDecided

@@ -13,7 +13,7 @@ from partner_onboarding.third_parties.tables import integration_requests
 
 @dataclass(frozen=True, slots=True)
 class SealedRequest:
-    """A request as the table holds it: without the keys it says nothing of who asks."""
+    """A stored request. Without the keys it does not reveal who asks."""
 
     tenant: str
     request_id: str
@@ -28,7 +28,7 @@ class SealedRequest:
     client_id: str | None
 
 
-#: The place in the list, newest first, after which a page begins.
+#: The place after which a page begins, newest first.
 Place = tuple[datetime, str]
 
 
@@ -45,7 +45,7 @@ async def add(
     scopes: tuple[str, ...],
     redirect_uris: tuple[str, ...],
 ) -> datetime:
-    """When it was submitted."""
+    """Adds a request; returns the time of submission."""
     statement = insert(integration_requests).values(
         tenant=tenant,
         request_id=request_id,
@@ -62,7 +62,7 @@ async def add(
 async def find(
     connection: AsyncConnection, tenant: str, request_id: str, *, lock: bool = False
 ) -> SealedRequest | None:
-    """With `lock`, nobody else decides on it until the transaction ends."""
+    """A request; `lock` keeps others from deciding on it until the transaction ends."""
     query = select(integration_requests).where(*_is(tenant, request_id))
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return _request(row) if row is not None else None

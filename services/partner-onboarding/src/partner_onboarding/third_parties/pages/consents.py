@@ -1,4 +1,4 @@
-"""The page on which a tenant's admin sees and ends what third parties may do."""
+"""The page on which a tenant's admin sees and ends consents."""
 
 from typing import Annotated, Any
 

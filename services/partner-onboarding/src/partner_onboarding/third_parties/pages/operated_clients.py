@@ -18,7 +18,7 @@ from partner_onboarding.register.sessions.service import Sessions
 
 _N = Annotated[int, Path(ge=1, le=2**31 - 1)]
 _PAGE: Final = 50
-#: For how many seconds the former secret may stay good; what can be chosen on the page.
+#: The overlaps (seconds) that the page offers.
 OVERLAPS: Final = (0, 3600, 86_400, 604_800, 2_592_000)
 _DAY: Final = 86_400
 

@@ -59,9 +59,9 @@ def operation_routes(
             async with database.transaction() as connection:
                 approved = await integrations.approve(connection, who.tenant, request_id, by=_actor(who))
         except AlreadyDecided:
-            # Sent twice, or a colleague was faster; whoever was first has seen the secret.
+            # The form came twice, or a colleague was faster; the first answer showed the secret.
             return await _request_page(request, who, request_id, status=409)
-        # Shown in the answer itself: a redirect would need the secret to be kept somewhere for a while.
+        # Shown in the answer itself, since for a redirect the secret would have to be stored.
         return pages.render(
             request,
             "handover.html",

@@ -1,4 +1,4 @@
-"""The page on which a tenant's admin allows a third party access, or does not (source: integration process)."""
+"""The page on which a tenant's admin consents to a third party, or refuses (source: integration process)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -29,7 +29,7 @@ from partner_onboarding.third_parties.consents.domain import (
 from partner_onboarding.third_parties.consents.service import Consents
 from partner_onboarding.third_parties.pages.redirects import leave
 
-#: What the link carries, and the form after it.
+#: The parameters of the link, which the form carries on.
 _CARRIED: Final = ("response_type", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method")
 
 
@@ -109,14 +109,14 @@ def setup_routes(pages: Pages, sessions: Sessions, consents: Consents, tenants: 
             "designated": designated,
             "errors": errors or {},
         }
-        # Both buttons end, over a redirect, at the third party's site.
+        # Both buttons lead, over a redirect, to the third party's site.
         return pages.render(request, "setup.html", status=400 if errors else 200, leads_away=True, **context)
 
     return routes
 
 
 def _send_back(client: Client, carried: Mapping[str, str], refusal: RefusedAuthorization) -> Response:
-    """Tells the third party what it asked wrongly; the address is one of its own, or the refusal had been another."""
+    """Sends an error to the third party. The address is registered; otherwise the refusal would be another one."""
     redirect_uri = redirect_of(client, carried.get("redirect_uri"))
     state = carried.get("state", "")[:1024] or None
     return leave(redirect_uri, error=refusal.stable_code, error_description=refusal.message, state=state)
