@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -33,6 +34,9 @@ PLAIN = """{% extends "layout.html" %}
 """
 
 
+MOMENT = datetime(2026, 11, 29, 13, 5, 7, tzinfo=UTC)
+
+
 class Settings(PageSettings):
     model_config = SettingsConfigDict(extra="forbid")
 
@@ -45,6 +49,7 @@ def make_package(directory: Path) -> None:
     (package / "__init__.py").write_text("")
     (package / "templates" / "form.html").write_text(FORM)
     (package / "templates" / "plain.html").write_text(PLAIN)
+    (package / "templates" / "time.html").write_text("{{ time(moment) }}")
     (package / "static" / "go.js").write_text("document.title = 'ran'")
     for language, greeting, tired in (("en", "Hello", "Tired"), ("de", "Hallo", "Müde")):
         texts = f'[form]\ntitle = "{greeting} {{name}}"\n[refused]\ntired_title = "{tired}"\ntired = "x"\n'
@@ -84,8 +89,13 @@ def make_house(settings: Settings) -> House:
 
     async def plain(request: Request) -> Response:
         if "as" in request.query_params:
-            welcome(request, Visitor(frozenset(request.query_params["as"].split()), "Acme & Sons"))
+            welcome(request, Visitor("acme", frozenset(request.query_params["as"].split()), "Acme & Sons"))
         return pages.render(request, "plain.html", leads_away="away" in request.query_params)
+
+    async def tell_time(request: Request) -> Response:
+        if "as" in request.query_params:
+            welcome(request, Visitor("acme"))
+        return pages.render(request, "time.html", moment=MOMENT)
 
     async def german_alone(request: Request) -> Response:
         return pages.render(request, "plain.html", among=["de"])
@@ -100,6 +110,7 @@ def make_house(settings: Settings) -> House:
         Route("/form", form, methods=["GET"]),
         Route("/form", post, methods=["POST"]),
         Route("/plain", plain),
+        Route("/time", tell_time),
         Route("/german", german_alone),
         Route("/tired", refuse),
         Route("/only-pages/tired", refuse),

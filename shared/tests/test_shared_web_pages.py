@@ -197,6 +197,13 @@ async def test_the_frame_leads_where_somebody_may_go(
         assert f'href="{path}"' in page.text
 
 
+async def test_times_are_those_of_the_readers_tenant(service_keys: ServiceKeys, package: None) -> None:
+    settings = settings_of(service_keys, time_zone="America/New_York", tenant_time_zones="acme=Europe/Berlin")
+    async with client_of(make_house(settings), "http://points.example") as client:
+        assert "29 Nov 2026, 14:05 CET" in (await client.get("/time?as=user")).text
+        assert "29 Nov 2026, 08:05" in (await client.get("/time")).text
+
+
 async def test_the_frame_is_called_by_the_setting_else_by_the_tenant(
     client: httpx.AsyncClient, service_keys: ServiceKeys, package: None
 ) -> None:
@@ -223,7 +230,8 @@ async def test_the_frame_is_called_by_the_setting_else_by_the_tenant(
     [
         ("time_zone", "Mars/Olympus"),
         ("time_zone", "../../etc/passwd"),
-        ("time_zone", ""),
+        ("tenant_time_zones", "acme=Mars/Olympus"),
+        ("tenant_time_zones", "acme"),
         ("terms_url", "javascript:alert(1)"),
         ("help_url", "//evil.example"),
         ("imprint_url", "imprint"),

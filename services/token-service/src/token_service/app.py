@@ -10,17 +10,18 @@ from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.db import Database
-from shared.dependencies import provide
+from shared.dependencies import provide, provided
 from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
-from shared.problems import problem_response
 from shared.rate_limits import Counts
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
+from shared.web.pages import Pages
+from shared.web.refusals import page_or_problem
 from starlette.responses import Response
 
 from token_service.campaigns import pages as campaign_pages
@@ -37,10 +38,8 @@ from token_service.keys.sequences import Sequences
 from token_service.landing import routes as landing_routes
 from token_service.landing.service import LandingService
 from token_service.onboarding_client import OnboardingClient
-from token_service.pages.rendering import Pages
 from token_service.settings import Settings
 from token_service.tables import idempotent_answers
-from token_service.time_zones import TimeZones
 from token_service.tokens import routes as token_routes
 from token_service.tokens.issuing import Issuing
 from token_service.tokens.once import Once
@@ -75,7 +74,7 @@ def create_app(
     tenant_keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
     clock = DatabaseClock()
     ring = KeyRing(database, sealer, clock, ahead=timedelta(seconds=settings.key_ahead_seconds))
-    zones = TimeZones(settings.time_zone, settings.tenant_time_zones)
+    zones = settings.zones
     answers = Answers(database, idempotent_answers, sealer)
     guesses = Guesses(
         Counts.at(settings.rate_limit_url),
@@ -130,31 +129,29 @@ def create_app(
         public_url=settings.public_url,
         proxies=app.state.proxies,
     )
-    provide(app, callers, service_tokens, verifying, once, TokenService(database, verifying, tally))
+    pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static")
+    provide(app, callers, service_tokens, pages, verifying, once, TokenService(database, verifying, tally))
     app.state.tally = tally
     app.state.row_writers = RowWriters(database, ring, sequences, zones)
     app.state.campaigns = CampaignService(database, tally)
     app.state.landing = LandingService(database, verifying, once, tally, clock)
     app.state.plain_http = settings.mode is Mode.DEVELOPMENT
-    app.state.pages = Pages(plain_http=app.state.plain_http)
     app.state.ring = ring
     app.state.housekeeping = housekeeping
     app.state.onboarding = OnboardingClient(onboarding)
-    _add_routes(app)
+    _add_routes(app, pages)
     return app
 
 
-def _add_routes(app: FastAPI) -> None:
+def _add_routes(app: FastAPI, pages: Pages) -> None:
     app.include_router(imports_router)
     app.include_router(campaigns_router)
     app.include_router(token_routes.router)
-    app.router.routes.extend([*campaign_pages.routes(), *landing_routes.routes()])
+    app.router.routes.extend([pages.static.route(), *campaign_pages.routes(), *landing_routes.routes()])
 
 
 def _render(refusal: Refusal, request: Request) -> Response:
-    """A page for a person on these paths, a problem body for everybody else."""
+    """A page for people, and on the paths of pages for everybody who does not prefer JSON; else a problem body."""
     path: str = request.scope["path"]
-    if path.startswith(("/t/", "/campaigns/")) or path == "/campaigns":
-        pages: Pages = request.app.state.pages
-        return pages.refused(refusal, request)
-    return problem_response(refusal, request)
+    has_only_pages = path.startswith(("/t/", "/campaigns/")) or path == "/campaigns"
+    return page_or_problem(provided(request.app, Pages), refusal, request, by_default=has_only_pages)

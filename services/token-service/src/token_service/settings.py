@@ -1,28 +1,16 @@
 """The settings of token-service: `TOKENS_…` in the environment."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Self
-from zoneinfo import ZoneInfo
+from typing import Self
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import NoDecode
-from shared.identifiers import Tenant
+from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import PORT_MEANING, InternalUrl, ServiceSettings, settings_config
+from shared.settings import PORT_MEANING, InternalUrl, settings_config
+from shared.web.settings import PageSettings
 
 
-def _read_zones(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
-    return {tenant.strip(): zone.strip() for tenant, _, zone in pairs}
-
-
-TenantZones = Annotated[dict[Tenant, ZoneInfo], NoDecode, BeforeValidator(_read_zones)]
-
-
-class Settings(ServiceSettings):
-    """The settings of token-service beside those that all services have."""
+class Settings(PageSettings):
+    """The settings of token-service beside those that all services with pages have."""
 
     model_config = settings_config("TOKENS_")
 
@@ -52,13 +40,6 @@ class Settings(ServiceSettings):
     )
     housekeeping_seconds: float = Field(
         300.0, gt=0, description="The pause between two rounds of purging tokens and rotating keys."
-    )
-    time_zone: ZoneInfo = Field(
-        ZoneInfo("UTC"),
-        description="The time zone in which a duration's months and years are counted: `Europe/Berlin`.",
-    )
-    tenant_time_zones: TenantZones = Field(
-        {}, description="Tenants with a time zone of their own: `demo=Europe/Berlin,other=America/New_York`."
     )
     count_flush_seconds: float = Field(
         0.5, gt=0, le=0.9, description="How long counts wait in memory before they are written; a crash loses them."

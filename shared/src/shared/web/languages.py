@@ -80,12 +80,12 @@ class Texts:
         return f"UTC{name}" if name[:1] in {"+", "-"} else name
 
 
-def load_texts(*packages: str, zone: tzinfo = UTC) -> dict[str, Texts]:
+def load_texts(*packages: str) -> dict[str, Texts]:
     """The texts of every language, from the directory `texts` of each package; later packages win.
 
     A language has one or several files: `en.toml`, `registration.en.toml`.
     """
-    return {language: Texts(language, _read(packages, language), zone) for language in LANGUAGES}
+    return {language: Texts(language, _read(packages, language)) for language in LANGUAGES}
 
 
 def language_of(request: Request, cookie: str | None, among: Collection[str] = LANGUAGES) -> str:

@@ -3,11 +3,11 @@
 import base64
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -78,7 +78,8 @@ class Pages:
         self._form_tokens = None if form_key is None else FormTokens(form_key, self.cookies)
         self._plain_http = not settings.is_production
         self._scripts = tuple(scripts)
-        self._texts = load_texts(_SHARED, package, zone=ZoneInfo(settings.time_zone))
+        self._texts = load_texts(_SHARED, package)
+        self._zones = settings.zones
         has_static = (resources.files(package) / "static").is_dir()
         self.static = StaticFiles.of(static_path, _SHARED, *([package] if has_static else []))
         self._environment = Environment(
@@ -109,8 +110,8 @@ class Pages:
         return language_of(request, self.cookies.read(request, LANGUAGE_COOKIE), among)
 
     def texts(self, request: Request) -> Texts:
-        """The texts in the language of this request."""
-        return self._texts[self.language(request)]
+        """The texts in the language of this request, and in the time zone of the visitor's tenant."""
+        return self._zoned(request, self.language(request))
 
     def texts_in(self, language: str) -> Texts:
         """The texts of one of the `LANGUAGES`."""
@@ -143,7 +144,7 @@ class Pages:
             inline_script: a static file that runs within the page, let in by its hash.
         """
         language = self.language(request, among)
-        texts = self._texts[language]
+        texts = self._zoned(request, language)
         form = _Form(
             self._form_tokens,
             None if self._form_tokens is None else self._form_tokens.known_cookie(request),
@@ -182,6 +183,10 @@ class Pages:
     def redirect(self, path: str) -> Response:
         """See other: to a place within this site, asked for with GET."""
         return RedirectResponse(path, status_code=303, headers={"Cache-Control": "no-store"})
+
+    def _zoned(self, request: Request, language: str) -> Texts:
+        visitor = visitor_of(request)
+        return replace(self._texts[language], zone=self._zones.of(visitor.tenant if visitor else ""))
 
     def _policy(self, leads_away: bool, form_action: str | None, script: str | None) -> str:
         sources = ["'self'"] if self._scripts else []

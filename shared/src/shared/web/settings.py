@@ -1,20 +1,25 @@
 """What a service with pages reads from its environment."""
 
-from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic_settings import NoDecode
 
+from shared.identifiers import Tenant
 from shared.settings import Mode, ServiceSettings
 from shared.web.addresses import check_address, local_path
+from shared.web.time_zones import TimeZones
 
 
-def _is_zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("must name a zone of the IANA time zone database, such as Europe/Berlin") from None
-    return value
+def _read_zones(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    return {tenant.strip(): zone.strip() for tenant, _, zone in pairs}
+
+
+TenantZones = Annotated[dict[Tenant, ZoneInfo], NoDecode, BeforeValidator(_read_zones)]
 
 
 def _is_link(value: str) -> str:
@@ -35,8 +40,12 @@ class PageSettings(ServiceSettings):
     product_name: Annotated[str, StringConstraints(strip_whitespace=True, max_length=60)] = Field(
         "", description="What the pages call the product; without it “My points”, “Meine Punkte”."
     )
-    time_zone: Annotated[str, AfterValidator(_is_zone)] = Field(
-        "UTC", description="In which zone pages write times; a name of the IANA database, such as Europe/Berlin."
+    time_zone: ZoneInfo = Field(
+        ZoneInfo("UTC"),
+        description="The zone in which pages write times and in which months are counted: `Europe/Berlin`.",
+    )
+    tenant_time_zones: TenantZones = Field(
+        {}, description="Tenants with a time zone of their own: `demo=Europe/Berlin,other=America/New_York`."
     )
     terms_url: Link | None = Field(None, description="The terms of use; without it the platform's own page.")
     privacy_url: Link | None = Field(None, description="The privacy notice; without it the platform's own page.")
@@ -46,3 +55,7 @@ class PageSettings(ServiceSettings):
     @property
     def is_production(self) -> bool:
         return self.mode is Mode.PRODUCTION
+
+    @property
+    def zones(self) -> TimeZones:
+        return TimeZones(self.time_zone, self.tenant_time_zones)

@@ -13,6 +13,7 @@ class Visitor:
         tenant_name: what the tenant is called, where that is known.
     """
 
+    tenant: str
     roles: frozenset[str] = field(default_factory=frozenset)
     tenant_name: str = ""
 

@@ -4,12 +4,19 @@ import csv
 import io
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC
 from typing import Any, Final
 from urllib.parse import quote
 
+from shared.dependencies import provided
 from shared.errors import Forbidden, Malformed
 from shared.identifiers import is_identifier
 from shared.times import iso
+from shared.web.cookies import SESSION
+from shared.web.languages import Texts
+from shared.web.pages import Pages
+from shared.web.visitors import Visitor, welcome
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -18,11 +25,8 @@ from token_service.campaigns.charts import charts_of, latest
 from token_service.campaigns.domain import Bucket, Counts, Statistics
 from token_service.campaigns.service import CampaignService
 from token_service.onboarding_client import TENANT_ADMIN, OnboardingClient, Session
-from token_service.pages.languages import Texts
-from token_service.pages.rendering import Pages
 from token_service.tokens.domain import CampaignNotFound
 
-SESSION_COOKIE: Final = "session"
 _SESSION = re.compile(r"[\x21-\x7e]{1,512}")
 _LISTED: Final = 100
 _CSV_COLUMNS: Final = ("start", "issued", "opened", "reached", "person", "bot", "scanner", "refused")
@@ -86,12 +90,13 @@ async def show_campaign(request: Request) -> Response:
 
 async def _as_admin(request: Request, show: Callable[[Session], Awaitable[Response]]) -> Response:
     onboarding: OnboardingClient = request.app.state.onboarding
-    cookie = request.cookies.get(SESSION_COOKIE, "")
+    cookie = _pages(request).cookies.read(request, SESSION) or ""
     session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
     if session is None:
         here = quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
-        location = f"{request.app.state.settings.public_url}/login?next={quote(here, safe='')}"
-        return Response(status_code=303, headers={"Location": location, "Cache-Control": "no-store"})
+        # A path alone: the browser stays with the scheme that it came by.
+        return _pages(request).redirect(f"/login?next={quote(here, safe='')}")
+    welcome(request, Visitor(session.tenant, session.roles))
     if TENANT_ADMIN not in session.roles:
         raise NotAdmin
     return await show(session)
@@ -101,11 +106,13 @@ def _as_page(request: Request, statistics: Statistics) -> Response:
     pages = _pages(request)
     texts = pages.texts(request)
     rows, is_cut = latest(statistics.buckets, statistics.bucket)
-    label = texts.day if statistics.bucket is Bucket.DAY else texts.hour
+    # Buckets begin with the days and hours of UTC.
+    in_utc = replace(texts, zone=UTC)
+    label = in_utc.day if statistics.bucket is Bucket.DAY else in_utc.hour
     total = statistics.total
     most = max(total.refused.values(), default=0)
     reasons = [
-        {"code": code, "count": count, "width": round(100 * count / most, 1)}
+        {"words": _in_words(texts, code), "count": count, "width": round(100 * count / most, 1)}
         for code, count in sorted(total.refused.items(), key=lambda item: (-item[1], item[0]))
     ]
     return pages.render(
@@ -125,6 +132,11 @@ def _as_page(request: Request, statistics: Statistics) -> Response:
         reasons=reasons,
         is_cut=is_cut,
     )
+
+
+def _in_words(texts: Texts, code: str) -> str:
+    """A refusal's code in words; the code itself where there are none."""
+    return texts.say(f"reason.{code}") if texts.has(f"reason.{code}") else code
 
 
 def _tiles(texts: Texts, total: Counts) -> list[dict[str, Any]]:
@@ -170,8 +182,7 @@ def _as_csv(statistics: Statistics) -> Response:
 
 
 def _pages(request: Request) -> Pages:
-    pages: Pages = request.app.state.pages
-    return pages
+    return provided(request.app, Pages)
 
 
 def _service(request: Request) -> CampaignService:

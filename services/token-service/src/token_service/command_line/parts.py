@@ -17,7 +17,6 @@ from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 from token_service.keys.store import KeyRow
 from token_service.settings import Settings
-from token_service.time_zones import TimeZones
 from token_service.tokens.terms import Rules
 
 
@@ -63,7 +62,7 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
     database = Database.of(settings)
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
     ring = KeyRing(database, sealer, DatabaseClock(), ahead=timedelta(seconds=settings.key_ahead_seconds))
-    zones = TimeZones(settings.time_zone, settings.tenant_time_zones)
+    zones = settings.zones
     writers = RowWriters(database, ring, Sequences(database, ring), zones)
     try:
         yield Parts(database, ring, writers, Rules(plain_http=settings.mode is Mode.DEVELOPMENT))

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 from shared.db import Database
+from shared.web.time_zones import TimeZones
 
 from token_service.counting.store import CampaignCount, add_campaign_counts, hour_of
 from token_service.imports import store
@@ -19,7 +20,6 @@ from token_service.imports.rows import RowProblem
 from token_service.keys.material import TokenKey
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
-from token_service.time_zones import TimeZones
 from token_service.tokens import store as token_store
 from token_service.tokens.content import VERSION, mac_text_after, mac_text_before
 from token_service.tokens.domain import Token, TokenId

@@ -5,14 +5,15 @@ import secrets
 from typing import Final
 from urllib.parse import parse_qs
 
+from shared.dependencies import provided
+from shared.web.languages import LANGUAGES
+from shared.web.pages import Pages
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from token_service.counting.kinds import is_prefetch, kind_of
 from token_service.landing.service import LandingService
-from token_service.pages.languages import LANGUAGES, language_of
-from token_service.pages.rendering import Pages
 from token_service.tokens.verifying import Visit
 
 _PATH: Final = "/t/{token}"
@@ -27,7 +28,7 @@ async def show_offer(request: Request) -> Response:
     """The offer and a button. HEAD and prefetches are answered, and never counted."""
     request.state.route = _PATH
     service: LandingService = request.app.state.landing
-    pages: Pages = request.app.state.pages
+    pages = provided(request.app, Pages)
     text: str = request.path_params["token"]
     is_counted = request.method == "GET" and not is_prefetch(_purpose(request))
     landing = await service.open(text, _visit(request), is_counted=is_counted)
@@ -36,8 +37,10 @@ async def show_offer(request: Request) -> Response:
         request,
         "offer.html",
         leads_away=True,
+        # The address of the page is a secret of its visitor, and no other site's business.
+        referrer_policy="no-referrer",
         among=languages,
-        offer=landing.offers[language_of(request, languages)],
+        offer=landing.offers[pages.language(request, languages)],
         action=f"/t/{text}",
         visit=secrets.token_hex(16),
     )

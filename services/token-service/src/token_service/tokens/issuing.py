@@ -13,11 +13,11 @@ from prometheus_client import Counter as Metric
 from shared.db import Database
 from shared.errors import Malformed
 from shared.group_commit import GroupCommit
+from shared.web.time_zones import TimeZones
 
 from token_service.counting.store import CampaignCount, add_campaign_counts, hour_of
 from token_service.keys.material import TokenKey
 from token_service.keys.sequences import Sequences
-from token_service.time_zones import TimeZones
 from token_service.tokens import store
 from token_service.tokens.content import mac_text, versioned
 from token_service.tokens.domain import TokenId
