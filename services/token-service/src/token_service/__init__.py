@@ -1,1 +1,1 @@
-"""token-service: unique, verifiable campaign tokens, each one AES block, with exact uses and statistics."""
+"""Unique, verifiable campaign tokens: each is one AES block, with exact uses and statistics."""

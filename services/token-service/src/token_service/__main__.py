@@ -52,7 +52,7 @@ def mint(
 ) -> None:
     """Issue a token for each row of a target list: `mint targets.csv > links.csv`.
 
-    Ends with 1 when rows were refused; each of those says why in its last column.
+    Exits with status 1 if rows were refused; the last column of each says why.
     """
     given = {
         "base_url": base_url,
@@ -84,7 +84,7 @@ def stats(
     tenant: TenantOption = None,
     bucket: Annotated[Bucket, typer.Option(help="How counts are gathered.")] = Bucket.DAY,
 ) -> None:
-    """Show what has become of a campaign."""
+    """Show the statistics of a campaign."""
 
     async def work(parts: Parts) -> Statistics:
         return await figures.statistics(parts, await parts.tenant(tenant), campaign_id, bucket)
@@ -98,7 +98,7 @@ def rotate_keys(
     all_tenants: Annotated[bool, typer.Option("--all", help="Every tenant's, as after restoring a backup.")] = False,
     immediately: Annotated[bool, typer.Option(help="Sign with it at once; only while no service is running.")] = False,
 ) -> None:
-    """Relieve a tenant's key by a new one; live tokens stay good."""
+    """Make a new key for a tenant; live tokens stay valid."""
 
     async def work(parts: Parts) -> list[KeyRow]:
         tenants = {key.tenant for key in await parts.keys(None)} if all_tenants else {await parts.tenant(tenant)}
@@ -110,7 +110,7 @@ def rotate_keys(
 
 @cli.command()
 def list_keys(tenant: Annotated[str | None, typer.Option(help="By default all tenants.")] = None) -> None:
-    """Show keys and where they are in their lives; never the secrets."""
+    """Show keys and their states, without secrets."""
 
     async def work(parts: Parts) -> list[KeyRow]:
         return await parts.keys(tenant)

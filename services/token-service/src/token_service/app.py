@@ -1,4 +1,4 @@
-"""Builds the service: the only place that does, and nothing runs at import."""
+"""Builds the service. Nothing else does, and nothing runs at import."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -1,4 +1,4 @@
-"""The defence against guessing: only bad signatures cost anything, and whoever makes many is slowed down.
+"""The defence against guessing: budgets of bad signatures.
 
 Each bad signature is charged to two budgets of a minute, that of the address it came from and that of the credential.
 When one is used up, bad signatures are answered with 429 until the minute is over. A good token always passes, since
@@ -48,15 +48,15 @@ class Guesses:
         self._logged: Bounded[tuple[str, str], bool] = Bounded(10_000, seconds=_WINDOW_SECONDS)
 
     async def charge(self, *, credential: str | None, visitor: str | None, caller: str | None) -> None:
-        """After a bad signature.
+        """Call after a bad signature.
 
         Args:
             credential: tenant and client.
-            visitor: the address of whoever opened the link.
-            caller: the address that called us, which is charged where the visitor's is not known.
+            visitor: the network address of the visitor.
+            caller: the network address of the caller, which is charged if the visitor's is unknown.
 
         Raises:
-            TooManyBadSignatures: one of the budgets is used up.
+            TooManyBadSignatures: one of the budgets is spent.
         """
         _bad.inc()
         address = visitor or (f"caller {caller}" if caller is not None else None)

@@ -1,6 +1,6 @@
-"""What is done now and then: keys relieved and retired, old tokens purged, old answers forgotten.
+"""Periodic work: rotate and retire keys, purge old tokens, delete old answers.
 
-Nothing depends on it being on time, and several replicas may do it at once: whoever comes second finds nothing.
+Nothing depends on its being on time, and several replicas may do it at once: the second finds nothing to do.
 """
 
 from datetime import timedelta
@@ -19,9 +19,9 @@ from token_service.tokens import purging
 from token_service.tokens.format import MAX_SEQUENCE
 
 _PURGED_AT_ONCE: Final = 5000
-#: A key is relieved when so many of its numbers are drawn, long before there are none.
+#: How many numbers of a key may be drawn before a new key takes over, long before none is left.
 _TIRED: Final = MAX_SEQUENCE // 2
-#: A process that has not heard of a rotation for so long is not running any more.
+#: After this time no running process can still use a key that was rotated.
 _LATEST_SIGNATURE: Final = timedelta(days=1)
 _log = structlog.get_logger("housekeeping")
 _age = Gauge(
@@ -53,7 +53,7 @@ class Housekeeping:
         )
 
     async def keep_house(self) -> None:
-        """All of it, once.
+        """Does everything once.
 
         Raises:
             Unavailable: the database cannot be asked.
@@ -97,7 +97,7 @@ class Housekeeping:
                 await self._retire(row)
 
     async def tell_ages(self) -> None:
-        """Tells the metrics how old the keys are that sign.
+        """Sets the metrics of the ages of signing keys.
 
         Raises:
             Unavailable: the database cannot be asked.

@@ -1,4 +1,4 @@
-"""What this service asks partner-onboarding beside clients: who a browser's session belongs to."""
+"""The questions to partner-onboarding about browser sessions."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ class OnboardingClient:
         self._service = service
 
     async def find_session(self, session: str) -> Session | None:
-        """The user whose browser session this is; None when it is unknown or has ended.
+        """The user of a browser session; None if it is unknown or has ended.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.

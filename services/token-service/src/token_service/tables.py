@@ -1,6 +1,7 @@
-"""Columns and what the database itself refuses. The tenant leads every key, so that tenants can be moved apart.
+"""Tables and the constraints that the database enforces. The tenant leads every key, so that tenants can be moved
+apart.
 
-A token's own 32 characters are nowhere: the row's key is the small number that they encipher.
+No table holds a token's 32 characters: the row's key is the small number that they encipher.
 """
 
 from collections.abc import Callable, Mapping
@@ -86,7 +87,7 @@ placements = sa.Table(
     comment="a campaign and where its links lead; kept once, not with every token",
 )
 
-# The order of columns leaves no gaps between them (8, 4, 2 bytes, then text): it is 10 bytes a token.
+# The order of columns (8, 4, 2 bytes, then text) leaves no gaps and saves 10 bytes for each token.
 tokens = sa.Table(
     "tokens",
     metadata,
@@ -110,7 +111,7 @@ tokens = sa.Table(
     sa.CheckConstraint("uses BETWEEN 0 AND coalesce(max_uses, uses)", name="uses"),
     # Of 17 bytes the first is the version of the text; rows of the first version have none.
     sa.CheckConstraint("octet_length(mac) IN (16, 17)", name="mac"),
-    # Tokens are appended in time, so a few pages tell where the old ones lie: some kilobytes for ten million rows.
+    # Tokens are appended in time, so a BRIN of some kilobytes finds the old ones among ten million rows.
     sa.Index("tokens_expires_at_idx", "expires_at", postgresql_using="brin"),
 )
 

@@ -1,4 +1,4 @@
-"""Transactions on asyncpg's own connection, outside of the lines of group commit, which try again by themselves."""
+"""Transactions on a plain asyncpg connection, outside of group commit, which retries by itself."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,17 +9,17 @@ import sqlalchemy as sa
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-#: SQLAlchemy begins a transaction with its first statement; this is one.
+#: The first statement, with which SQLAlchemy begins the transaction.
 _BEGIN: Final = sa.text("SELECT 1")
 
 
 @asynccontextmanager
 async def driver_transaction(database: Database) -> AsyncIterator[asyncpg.Connection]:
-    """A transaction that is committed when the block ends.
+    """A transaction that commits at the end of the block.
 
     Raises:
         OutcomeUnknown: the connection was lost while committing.
-        Unavailable: the database cannot be reached or asks to come again.
+        Unavailable: the database cannot be reached, or the failure is transient.
     """
     async with database.transaction() as connection:
         await connection.execute(_BEGIN)
@@ -27,7 +27,7 @@ async def driver_transaction(database: Database) -> AsyncIterator[asyncpg.Connec
 
 
 async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
-    """asyncpg's own connection, in the transaction that SQLAlchemy begins with its first statement."""
+    """The plain asyncpg connection within SQLAlchemy's transaction."""
     raw: Any = await connection.get_raw_connection()
     driver: asyncpg.Connection = raw.driver_connection
     return driver

@@ -1,1 +1,1 @@
-"""Campaigns: revoking all their tokens, their statistics, the page of a person who runs them, their landing page."""
+"""Campaigns: statistics, revocation of all tokens, the admin's pages, and landing pages."""

@@ -1,4 +1,4 @@
-"""Counts over time as bars, ready to be drawn. Pure: numbers for an SVG of 100 units in height."""
+"""Counts over time as bars of an SVG that is 100 units high. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from typing import Final
 from token_service.campaigns.domain import Bucket, Counts
 
 HEIGHT: Final = 100.0
-#: Units a bucket is wide, gap included.
+#: The width of a bucket in units, with its gap.
 _STEP: Final = 10
 _GAP: Final = 2
-#: What is shown at most: a quarter of a year by day, a week by hour.
+#: The most buckets shown: a quarter of a year by day, a week by hour.
 _MOST: Final[Mapping[Bucket, int]] = {Bucket.DAY: 92, Bucket.HOUR: 168}
 _LENGTH: Final[Mapping[Bucket, timedelta]] = {Bucket.DAY: timedelta(days=1), Bucket.HOUR: timedelta(hours=1)}
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A rectangle; `kind` says its colour."""
+    """A rectangle; `kind` selects its colour."""
 
     kind: str
     x: int
@@ -29,7 +29,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A row of bars, of one or several colours on top of each other."""
+    """A row of bars, with stacked colours."""
 
     name: str
     width: int
@@ -39,7 +39,7 @@ class Chart:
 
 
 def latest(buckets: Mapping[datetime, Counts], bucket: Bucket) -> tuple[list[tuple[datetime, Counts]], bool]:
-    """The latest buckets without gaps between them, and whether there are older ones."""
+    """The latest buckets without gaps, and whether there are older ones."""
     if not buckets:
         return [], False
     first, last = min(buckets), max(buckets)
@@ -51,7 +51,7 @@ def latest(buckets: Mapping[datetime, Counts], bucket: Bucket) -> tuple[list[tup
 
 
 def charts_of(rows: Sequence[tuple[datetime, Counts]]) -> list[Chart]:
-    """Issued, reached and verified, each to its own scale: a campaign sends thousands and is answered by dozens."""
+    """Charts of issued, reached and verified, each on its own scale: thousands are sent, dozens answer."""
     return [
         _chart("issued", [{"issued": counts.issued} for _, counts in rows]),
         _chart("reached", [{"reached": counts.distinct} for _, counts in rows]),
@@ -70,5 +70,5 @@ def _chart(name: str, columns: Sequence[Mapping[str, int]]) -> Chart:
                 height = round(HEIGHT * count / most, 2)
                 top -= height
                 bars.append(Bar(kind, place * _STEP + _GAP // 2, round(max(top, 0.0), 2), _STEP - _GAP, height))
-    # A few bars stay bars instead of filling the whole width.
+    # Keeps a few bars from filling the whole width.
     return Chart(name, max(len(columns), 14) * _STEP, sum(sums), most, bars)

@@ -1,4 +1,4 @@
-"""Campaigns and what is counted of them. Pure."""
+"""Campaigns and their counts. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from token_service.tokens.domain import CallerKind
 
 
 class Bucket(StrEnum):
-    """How counts are gathered over time, in UTC."""
+    """The period over which counts are added up, in UTC."""
 
     HOUR = "hour"
     DAY = "day"
@@ -21,7 +21,7 @@ class Bucket(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the hosted landing page says in one language."""
+    """The texts of a hosted landing page in one language."""
 
     title: str
     text: str
@@ -30,7 +30,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Landing:
-    """The hosted landing page of a campaign: what it says by language, and where it leads."""
+    """The hosted landing page of a campaign: texts by language, and destination."""
 
     destination_url: str
     offers: Mapping[str, Offer]
@@ -49,7 +49,7 @@ class Campaign:
 
 @dataclass(frozen=True, slots=True)
 class HourCount:
-    """A row of what was counted."""
+    """One stored count."""
 
     hour: datetime
     event: str
@@ -59,7 +59,7 @@ class HourCount:
 
 @dataclass(slots=True)
 class Counts:
-    """What has happened in a time: `distinct` is tokens that a person has verified for the first time."""
+    """The counts of a period; `distinct` counts tokens that a person verified for the first time."""
 
     issued: int = 0
     opened: int = 0
@@ -90,7 +90,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A campaign's counts, in all and over time; times in which nothing happened are left out."""
+    """A campaign's counts, in total and over time; empty periods are left out."""
 
     campaign: Campaign
     total: Counts
@@ -99,7 +99,7 @@ class Statistics:
 
 
 def statistics_of(campaign: Campaign, rows: Iterable[HourCount], bucket: Bucket) -> Statistics:
-    """Gathers hours into buckets, in the order of time."""
+    """Adds hours up to buckets, oldest first."""
     total = Counts()
     buckets: dict[datetime, Counts] = {}
     for row in sorted(rows, key=lambda row: row.hour):

@@ -1,4 +1,4 @@
-"""`/campaigns`: what has become of campaigns, for the person who runs them."""
+"""`/campaigns`: statistics of campaigns, for the person who runs them."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ def routes() -> list[Route]:
 
 
 async def show_campaigns(request: Request) -> Response:
-    """The campaigns of the tenant, with what was counted of each."""
+    """The tenant's campaigns with their counts."""
     request.state.route = "/campaigns"
 
     async def show(session: Session) -> Response:
@@ -69,7 +69,7 @@ async def show_campaigns(request: Request) -> Response:
 
 
 async def show_campaign(request: Request) -> Response:
-    """One campaign: figures, charts, refusals by reason; with `format=csv` the counts for a spreadsheet."""
+    """One campaign: figures, charts, and refusals by reason; with `format=csv` the counts for a spreadsheet."""
     request.state.route = "/campaigns/{campaign_id}"
 
     async def show(session: Session) -> Response:

@@ -30,7 +30,7 @@ async def list_campaigns(
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     caller: Caller = require(STATS),
 ) -> schemas.CampaignsBody:
-    """In the order of their ids, with what was counted of each."""
+    """Campaigns with their counts, in the order of their ids."""
     if "\0" in cursor:
         raise Malformed("This is not a cursor.")
     found = await _service(request).campaigns(caller.tenant, cursor, limit + 1)
@@ -51,7 +51,7 @@ async def campaign_stats(
     until: Annotated[Moment | None, Query(description="Counts of hours before this only.")] = None,
     caller: Caller = require(STATS),
 ) -> Response:
-    """Issued, opened, verified by whom, distinct, refused by reason; in all and over time."""
+    """Issued, opened, verified by kind of caller, distinct, and refused by reason; in total and over time."""
     service = _service(request)
     statistics = await service.statistics(caller.tenant, campaign_id, bucket, since=since, until=until)
     body = schemas.statistics_body(statistics, await service.refused_without_campaign(caller.tenant))
@@ -62,7 +62,7 @@ async def campaign_stats(
 async def revoke_campaign_tokens(
     request: Request, campaign_id: CampaignId, caller: Caller = require(ISSUE)
 ) -> schemas.RevokedBody:
-    """All that were issued until now, effective at once. Tokens issued later are good."""
+    """Revokes all tokens issued until now, effective at once. Later tokens are valid."""
     revoked_at = await _service(request).revoke_tokens(caller.tenant, campaign_id)
     return schemas.RevokedBody(campaign_id=campaign_id, revoked_at=revoked_at)
 
@@ -80,7 +80,7 @@ async def set_landing(
     body: schemas.LandingBody,
     caller: Caller = require(ISSUE),
 ) -> schemas.LandingBody:
-    """For customers without a back end: their tokens' base URL is `<the platform>/t`."""
+    """For customers without a back end. Their tokens have the base URL `<the platform>/t`."""
     try:
         check_address(body.destination_url, plain_http=request.app.state.plain_http, fragment=True)
     except ValueError as error:

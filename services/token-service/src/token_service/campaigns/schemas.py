@@ -1,4 +1,4 @@
-"""What goes over the wire of campaigns."""
+"""Bodies of campaigns."""
 
 from typing import Annotated, Any, Final
 
@@ -35,7 +35,7 @@ _Paragraph = Annotated[
 
 
 class OfferBody(BaseModel):
-    """What the hosted page says in one language."""
+    """The texts of a hosted page in one language."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,7 +52,7 @@ class OfferBody(BaseModel):
 
 
 class OffersBody(BaseModel):
-    """At least one language; a visitor reads the one that their browser asks for, or else the other."""
+    """At least one language. A visitor reads the one that the browser prefers, or else the other."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"minProperties": 1})
 
@@ -117,7 +117,7 @@ class CampaignsBody(BaseModel):
 
 
 def statistics_body(statistics: Statistics, without_campaign: dict[str, int]) -> dict[str, Any]:
-    """Counts in all and over time. `distinct` is how many tokens a person has verified at least once."""
+    """Counts in total and over time. `distinct` counts tokens that a person verified at least once."""
     campaign = statistics.campaign
     return {
         "campaign_id": campaign.campaign_id,

@@ -1,4 +1,4 @@
-"""What may be asked for a campaign."""
+"""The use cases of campaigns."""
 
 from datetime import datetime
 
@@ -54,7 +54,7 @@ class CampaignService:
         return statistics_of(campaign, rows, bucket)
 
     async def refused_without_campaign(self, tenant: str) -> dict[str, int]:
-        """What was refused and is no token of any campaign: malformed, or of no key of ours; by reason."""
+        """Refusals without a campaign, by reason: malformed tokens, or tokens of no key of ours."""
         async with self._database.transaction() as connection:
             rows: list[HourCount] = await store.read_counts(connection, tenant, NO_CAMPAIGN)
         refused: dict[str, int] = {}
@@ -63,7 +63,7 @@ class CampaignService:
         return refused
 
     async def campaigns(self, tenant: str, after: str, limit: int) -> list[tuple[Campaign, dict[str, int]]]:
-        """Campaigns behind `after` in the order of their ids, with the sums of their counts by event."""
+        """Campaigns after `after` in the order of their ids, with their counts by event."""
         await flush_quietly(self._tally)
         async with self._database.transaction() as connection:
             return await store.list_campaigns(connection, tenant, after, limit)
@@ -77,7 +77,7 @@ class CampaignService:
         return campaign.landing
 
     async def set_landing(self, tenant: str, campaign_id: str, landing: Landing) -> bool:
-        """Whether there was none before."""
+        """Sets the landing page; returns whether there was none before."""
         async with self._database.transaction() as connection:
             return await store.write_landing(connection, tenant, campaign_id, landing)
 

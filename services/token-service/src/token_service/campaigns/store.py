@@ -20,7 +20,7 @@ async def read_campaign(connection: AsyncConnection, tenant: str, campaign_id: s
 async def list_campaigns(
     connection: AsyncConnection, tenant: str, after: str, limit: int
 ) -> list[tuple[Campaign, dict[str, int]]]:
-    """Campaigns with the sums of what was counted of them, by event; in the order of their ids."""
+    """Campaigns with their counts by event, in the order of their ids."""
     counted = (
         sa.select(campaign_counts.c.event, sa.func.sum(campaign_counts.c.count).label("count"))
         .where(campaign_counts.c.tenant == campaigns.c.tenant, campaign_counts.c.campaign_id == campaigns.c.campaign_id)
@@ -47,7 +47,7 @@ async def list_campaigns(
 
 
 async def revoke_tokens(connection: AsyncConnection, tenant: str, campaign_id: str) -> datetime | None:
-    """From when on they are revoked; None where there is no such campaign."""
+    """Revokes all tokens; returns the time, or None if there is no such campaign."""
     statement = (
         sa.update(campaigns)
         .where(*_is(tenant, campaign_id))
@@ -59,7 +59,7 @@ async def revoke_tokens(connection: AsyncConnection, tenant: str, campaign_id: s
 
 
 async def write_landing(connection: AsyncConnection, tenant: str, campaign_id: str, landing: Landing) -> bool:
-    """Whether there was none before; the campaign is opened with it."""
+    """Writes the landing page, and the campaign if it is new; returns whether there was none before."""
     offers = {language: _offer_body(offer) for language, offer in landing.offers.items()}
     values = {"destination_url": landing.destination_url, "offer": offers}
     before = await connection.scalar(
@@ -84,7 +84,7 @@ async def delete_landing(connection: AsyncConnection, tenant: str, campaign_id: 
 
 
 async def tenants_with_landing(connection: AsyncConnection) -> list[str]:
-    """Those that have issued tokens: others have no key yet that could be tried."""
+    """Tenants with a landing page that have issued tokens; others have no key to try."""
     has_keys = sa.exists().where(keys.c.tenant == campaigns.c.tenant)
     statement = sa.select(campaigns.c.tenant).where(campaigns.c.destination_url.is_not(None), has_keys).distinct()
     return list(await connection.scalars(statement.order_by(campaigns.c.tenant)))
@@ -97,7 +97,7 @@ async def read_counts(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[HourCount]:
-    """What was counted by hour, from `since` until before `until`."""
+    """The counts by hour, from `since` until before `until`."""
     columns = campaign_counts.c
     statement = sa.select(columns.hour, columns.event, columns.detail, columns.count).where(
         columns.tenant == tenant, columns.campaign_id == campaign_id

@@ -1,1 +1,1 @@
-"""What operators do from a shell: minting lists, looking at figures, relieving keys."""
+"""Commands for operators: mint lists, show statistics, rotate keys."""

@@ -20,7 +20,7 @@ async def statistics(parts: Parts, tenant: str, campaign_id: str, bucket: Bucket
 
 
 def table_of(found: Statistics) -> Table:
-    """One row a bucket, and the sum."""
+    """One row for each bucket, and the sum."""
     table = Table(title=found.campaign.campaign_id, show_footer=True)
     total = found.total
     table.add_column(f"{found.bucket.value} (UTC)", "total", no_wrap=True)

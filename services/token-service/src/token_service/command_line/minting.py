@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class Tallied:
-    """How many rows got a token, and how many did not."""
+    """How many rows got a token and how many were refused."""
 
     minted: int = 0
     refused: int = 0
@@ -40,7 +40,7 @@ async def mint(
     """Mints the list.
 
     Raises:
-        MalformedHeader, RowProblem: the list, or what was given for all of it, makes no sense.
+        MalformedHeader, RowProblem: the list, or a default for all its rows, is malformed.
     """
     reader = RowReader(defaults, parts.rules)
     tallied = Tallied()
@@ -85,5 +85,5 @@ async def _carry(writer: RowWriter, target_list: TargetList[R], target: BinaryIO
 
 
 def is_ndjson(path: Path) -> bool:
-    """By the file's name."""
+    """Whether the file's name says NDJSON."""
     return path.suffix in {".ndjson", ".jsonl"}

@@ -21,14 +21,14 @@ from token_service.tokens.terms import Rules
 
 
 class NameTheTenant(Malformed):
-    """There is not exactly one tenant, so it has to be said which one is meant."""
+    """There is not exactly one tenant, so the command has to name one."""
 
     code = "name_the_tenant"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a command works with."""
+    """The parts that a command works with."""
 
     database: Database
     ring: KeyRing
@@ -36,13 +36,13 @@ class Parts:
     rules: Rules
 
     async def keys(self, tenant: str | None) -> list[KeyRow]:
-        """The keys of one tenant, or of all, the newest last."""
+        """The keys of one tenant or of all, newest last."""
         async with self.database.transaction() as connection:
             _, keys = await store.read_clock_and_all(connection)
         return [key for key in keys if tenant is None or key.tenant == tenant]
 
     async def tenant(self, named: str | None) -> str:
-        """The tenant that was named, or the only one there is.
+        """The named tenant, or the only one.
 
         Raises:
             NameTheTenant: see there.
@@ -58,7 +58,7 @@ class Parts:
 
 @asynccontextmanager
 async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
-    """The parts, and the end of their connections."""
+    """The parts; closes their connections at the end."""
     database = Database.of(settings)
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
     ring = KeyRing(database, sealer, DatabaseClock(), ahead=timedelta(seconds=settings.key_ahead_seconds))

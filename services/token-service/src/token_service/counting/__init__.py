@@ -1,1 +1,1 @@
-"""Counting: who opened links, what was refused and when; batched, so that counting costs no one a wait."""
+"""Counting of uses and refusals, in batches, so that no request waits for it."""

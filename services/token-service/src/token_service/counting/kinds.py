@@ -1,7 +1,7 @@
-"""Who opened a link, as far as a user agent and a method tell. Pure.
+"""The kind of program that opened a link, by user agent and method. Pure.
 
-For statistics alone: nothing is refused, dropped or charged to a quota by it, since a user agent is anybody's to
-choose. Known programs name themselves; whoever does not is counted as a person.
+For statistics only. It decides over no refusal and no quota, since anybody can choose a user agent. Known programs name
+themselves; all others count as people.
 """
 
 import re
@@ -12,7 +12,7 @@ from token_service.tokens.domain import CallerKind
 
 MAX_USER_AGENT_CHARACTERS: Final = 1024
 
-#: Programs that open links of a mail or a chat before, or instead of, its reader.
+#: Programs that open links of a mail or chat before its reader, or instead.
 _SCANNERS = re.compile(
     r"safelinks|microsoft office|ms-office|microsoft outlook|skypeuripreview|bingpreview|exchangewebservices"
     r"|proofpoint|urldefense|mimecast|barracuda|symantec|messagelabs|fireeye|trendmicro|trend micro|sophos"
@@ -24,7 +24,7 @@ _SCANNERS = re.compile(
     r"|linkpreview|link-preview|preview",
     re.IGNORECASE,
 )
-#: Programs that say so: crawlers, monitors, libraries and command lines.
+#: Programs that name themselves: crawlers, monitors, libraries and command lines.
 _BOTS = re.compile(
     # Not the phones of Cubot.
     r"(?<!cu)bot\b|(?<!cu)bot[/;)_ -]"
@@ -38,10 +38,10 @@ _BOTS = re.compile(
 
 @lru_cache(maxsize=4096)
 def kind_of(user_agent: str | None, method: str | None = None, purpose: str | None = None) -> CallerKind:
-    """The kind of whoever opened the link.
+    """The kind of program or person that opened the link.
 
     Args:
-        method: how the link itself was opened; people's browsers use GET and POST.
+        method: the method that opened the link; people's browsers use GET and POST.
         purpose: the browser's `Sec-Purpose` or `Purpose`.
     """
     agent = user_agent or ""
@@ -55,5 +55,5 @@ def kind_of(user_agent: str | None, method: str | None = None, purpose: str | No
 
 
 def is_prefetch(purpose: str | None) -> bool:
-    """Whether a browser says that nobody has asked for this page yet."""
+    """Whether the browser prefetches the page without a person's request."""
     return purpose is not None and ("prefetch" in purpose.lower() or "prerender" in purpose.lower())

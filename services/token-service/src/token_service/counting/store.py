@@ -1,4 +1,4 @@
-"""Statements on counts. Connection first; asyncpg's own."""
+"""Statements on counts, on a plain asyncpg connection, which comes first."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,12 +8,12 @@ import asyncpg
 
 from token_service.tokens.domain import TokenId
 
-#: Refusals of what is no token of anybody's are kept under this campaign.
+#: The campaign of refusals that belong to no token.
 NO_CAMPAIGN = ""
 
 
 class CampaignCount(NamedTuple):
-    """What is counted: an event of a campaign in an hour, by kind of caller or reason."""
+    """A counter: an event of a campaign in an hour, by kind of caller or reason."""
 
     tenant: str
     campaign_id: str
@@ -23,7 +23,7 @@ class CampaignCount(NamedTuple):
 
 
 class TokenRefusal(NamedTuple):
-    """What is counted of a single token: refusals by reason."""
+    """A counter of one token: refusals by reason."""
 
     tenant: str
     key_number: int

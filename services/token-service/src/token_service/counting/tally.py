@@ -1,8 +1,8 @@
-"""Plain counts: kept in memory for half a second, then written together.
+"""Plain counts: kept in memory for `COUNT_FLUSH_SECONDS`, then written together.
 
-What a crash can lose is what was counted since the last write: less than a second of it, while the database takes
-writes. Nothing is lost at shutdown. When the database takes none, counts are kept and written later; when too
-many wait, counting is refused with `Unavailable` rather than forgotten.
+A crash loses the counts since the last write: less than a second of them, while the database takes writes. A shutdown
+loses nothing. If the database takes no writes, counts wait; if too many wait, counting is refused with `Unavailable`
+rather than forgotten.
 
 Uses of a token with a quota are not counted here: they are written before the answer.
 """
@@ -38,7 +38,7 @@ class _Counts:
     uses: dict[TokenId, Uses] = field(default_factory=dict)
     refusals: Counter[TokenRefusal] = field(default_factory=Counter)
     campaigns: Counter[CampaignCount] = field(default_factory=Counter)
-    #: Refusals of tokens whose row nobody has read, so that their campaign is not known yet.
+    #: Refusals of tokens whose row was not read, so that their campaign is unknown.
     unread: Counter[tuple[TokenRefusal, datetime]] = field(default_factory=Counter)
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class Tally:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting = _Counts()
-        # What was written last is remembered until the next time: a row that was read just before does not have it.
+        # The counts of the last write stay until the next one, since a row that was read just before lacks them.
         self._written: dict[TokenId, Uses] = {}
         self._flushing = asyncio.Lock()
         _pending.set_function(lambda: len(self._waiting))
@@ -75,20 +75,20 @@ class Tally:
         self.verified(token, kind, at)
 
     def verified(self, token: Token, kind: CallerKind, at: datetime) -> None:
-        """A verification, for the campaign; the token's own row has it from elsewhere."""
+        """Counts a verification for the campaign only; the token's row is written elsewhere."""
         self._count(token.id.tenant, token.terms.campaign_id, "verified", kind.value, at)
 
     def reached(self, token: Token, at: datetime) -> None:
-        """A person has verified this token for the first time."""
+        """Counts the first verification of a token by a person."""
         self._count(token.id.tenant, token.terms.campaign_id, "distinct", "", at)
 
     def opened(self, token: Token, kind: CallerKind, at: datetime) -> None:
-        """A hosted landing page was shown."""
+        """Counts a view of a hosted landing page."""
         self._check_room()
         self._count(token.id.tenant, token.terms.campaign_id, "opened", kind.value, at)
 
     def refused(self, tenant: str, reason: str, at: datetime, token: Token | TokenId | None = None) -> None:
-        """A verification was refused. The token is given as far as it is known: row, number, or nothing.
+        """Counts a refusal. The token is given as far as it is known: row, number, or nothing.
 
         Raises:
             Unavailable: too many counts wait already.
@@ -103,7 +103,7 @@ class Tally:
             self._count(tenant, NO_CAMPAIGN, "refused", reason, at)
 
     def with_unseen(self, token: Token) -> Uses:
-        """A token's uses with those that its row, as it was just read, does not have yet."""
+        """A token's uses, with those that its row lacked when it was read."""
         uses = token.uses
         written = self._written.get(token.id)
         if (
@@ -116,7 +116,7 @@ class Tally:
         return uses if waiting is None else uses.add(waiting)
 
     async def flush(self) -> None:
-        """Writes what waits; what cannot be written waits on.
+        """Writes all waiting counts. Those that cannot be written go on waiting.
 
         Raises:
             Unavailable: the database does not take it now.
@@ -131,9 +131,9 @@ class Tally:
                 async with self._database.raw_transaction() as connection:
                     await _write(connection, counts)
             except OutcomeUnknown:
-                # Written or not: to write it again could count twice, and these are statistics.
+                # The outcome is unknown. A second write could count twice, and these are statistics.
                 _log.warning("counts may be lost", counts=len(counts))
-            # Whatever the trouble, counts are kept for the next time.
+            # After any error the counts wait for the next time.
             except BaseException as error:
                 self._written = {}
                 counts.add(self._waiting)
@@ -143,7 +143,7 @@ class Tally:
                 raise
 
     async def close(self) -> None:
-        """Lets a flush under way end, and writes what is left.
+        """Waits for a running flush, and writes the rest.
 
         Raises:
             Unavailable: the database does not take it, also after several attempts.

@@ -1,4 +1,4 @@
-"""Target lists as CSV: bytes in, records out, without ever holding more than a part of the list."""
+"""Target lists as CSV: bytes in, records out, with only a part of the list in memory."""
 
 import codecs
 import csv
@@ -10,11 +10,11 @@ from shared.errors import Malformed
 
 from token_service.imports.rows import DEFAULTS, FIELDS, RowReader
 
-#: A record beyond this has lost its closing quotation mark.
+#: A longer record lacks its closing quotation mark.
 MAX_RECORD_CHARACTERS: Final = 65_536
 _DELIMITERS: Final = (",", ";", "\t")
 _ATTRIBUTE_PREFIX: Final = "attributes."
-#: What is added to each row; such columns of an earlier answer are replaced.
+#: The columns that are added to each row, and replace those of an earlier answer.
 ADDED: Final = ("token", "url_link", "expires_at", "error")
 
 
@@ -23,7 +23,7 @@ class MalformedHeader(Malformed):
 
 
 class RecordTooLong(Exception):
-    """A record goes beyond the limit; what follows cannot be told apart any more."""
+    """A record is longer than the limit, so the records after it cannot be told apart."""
 
 
 class Broken(NamedTuple):
@@ -38,7 +38,7 @@ Record = str | list[str] | Broken
 
 
 async def texts_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
-    """Text that ends where a record ends. Bytes that are no UTF-8 come through, to be refused row by row.
+    """Text in pieces that end with a record. Bytes that are not UTF-8 pass through and are refused row by row.
 
     Raises:
         RecordTooLong: see there.
@@ -59,7 +59,7 @@ async def texts_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[str]:
 
 
 def _end_of_last_record(text: str) -> int:
-    """Behind the last line break that is not within quotation marks; 0 without one."""
+    """The place after the last line break outside of quotation marks; 0 if there is none."""
     if '"' not in text:
         return text.rfind("\n") + 1
     end = place = 0
@@ -92,10 +92,10 @@ def records_of(text: str, delimiter: str) -> list[Record]:
 
 
 class Header:
-    """The first line of a list: which column says what.
+    """The first line of a list, which names the columns.
 
     Raises:
-        MalformedHeader: no header, a column twice, or one missing that has no default.
+        MalformedHeader: there is no header, a column comes twice, or a column without default is missing.
     """
 
     def __init__(self, line: str, reader: RowReader) -> None:
@@ -129,21 +129,21 @@ class Header:
         ]
 
     def answered(self, record: Record, token: str, link: str, expires_at: str) -> str:
-        """A row with its token. A link may begin with whatever a URL may have in it, the delimiter too."""
+        """A row with its token. The link may contain any character of a URL, also the delimiter."""
         delimiter = self.delimiter
         if isinstance(record, str) and self._echoes_all and delimiter not in link and '"' not in link:
             return f"{record}{delimiter}{token}{delimiter}{link}{delimiter}{expires_at}{delimiter}\n"
         return encode([(*self._echo(record), token, link, expires_at, "")], delimiter)
 
     def refused(self, record: Record, problem: str) -> str:
-        """A row and why it has no token."""
+        """A row with the reason of its refusal."""
         return encode([(*self._echo(record), *[""] * (len(ADDED) - 1), problem)], self.delimiter)
 
     def answered_names(self) -> list[str]:
         return [*self._echo(self.names), *ADDED]
 
     def given(self, record: Record) -> Iterable[tuple[str, Any]]:
-        """What a record says, by field.
+        """The values of a record, by field.
 
         Raises:
             ValueError: it is not CSV, or has more or fewer columns than the header.
@@ -165,7 +165,7 @@ class Header:
         return record.split(self.delimiter) if isinstance(record, str) else record
 
     def _echo(self, record: Record) -> list[str]:
-        """The columns of a row that come back as they were."""
+        """The columns of a row that are echoed."""
         fields = [] if isinstance(record, Broken) else self._fields_of(record)
         return [fields[place] if place < len(fields) else "" for place in self._echoed]
 
@@ -178,5 +178,5 @@ def encode(rows: Sequence[Sequence[Any]], delimiter: str) -> str:
 
 
 def as_bytes(text: str) -> bytes:
-    """What came as broken UTF-8 goes back as it came."""
+    """Encodes text. Broken UTF-8 goes back unchanged."""
     return text.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""Reads a list, writes its rows in transactions of some thousands, and answers each row in its order.
+"""Reads a list, writes its rows in transactions of thousands, and answers each row in order.
 
     chunks → records → orders ──queue──► COPY, COMMIT ──► tokens, links
 
@@ -19,7 +19,7 @@ from token_service.imports.writing import Outcome, RowWriter
 from token_service.tokens.terms import Order
 
 _ROWS_AT_ONCE: Final = 4000
-#: Rows are as long as they like: so many parts of a body, of some 64 KB, are enough for a transaction as well.
+#: How many parts of a body (some 64 KB each) fill a transaction if rows are long.
 _PARTS_AT_ONCE: Final = 8
 _QUEUED: Final = 1
 _WRITTEN_AT_ONCE: Final = 2
@@ -29,7 +29,7 @@ _log = structlog.get_logger("imports")
 R = TypeVar("R")
 
 
-#: A row as it came, and the order that it makes, or why it makes none. A plain tuple: there are millions of them.
+#: A row as it came, with its order or the reason of its refusal. A plain tuple, since there are millions.
 Row: TypeAlias = tuple[R, Order | RowProblem]
 
 _Queue = asyncio.Queue[list[Row[R]] | Exception | None]
@@ -38,11 +38,11 @@ _Queue = asyncio.Queue[list[Row[R]] | Exception | None]
 async def import_rows(
     writer: RowWriter, blocks: AsyncIterator[list[Row[R]]], shape: Callable[[Sequence[tuple[Row[R], Outcome]]], bytes]
 ) -> AsyncIterator[bytes]:
-    """The shaped outcomes of all rows, in their order.
+    """The answers to all rows, in their order.
 
     Args:
         blocks: the rows as they come in.
-        shape: turns some rows and their outcomes into bytes.
+        shape: turns rows and their outcomes into bytes.
     """
     queue: _Queue[R] = asyncio.Queue(_QUEUED)
     reading = asyncio.create_task(_read(blocks, queue))
@@ -50,8 +50,8 @@ async def import_rows(
     writing: deque[asyncio.Task[list[tuple[Row[R], Outcome]]]] = deque()
     try:
         while True:
-            # While the database writes some rows, the next are made ready; and whoever waits for an answer before
-            # sending more gets it.
+            # While the database writes rows, the next ones are prepared. A caller that waits for an answer before it
+            # sends more gets it.
             oldest = [writing[0]] if writing else []
             taken = [getting] if len(writing) < _WRITTEN_AT_ONCE else []
             await asyncio.wait([*oldest, *taken], return_when=asyncio.FIRST_COMPLETED)
@@ -70,19 +70,19 @@ async def import_rows(
     finally:
         reading.cancel()
         getting.cancel()
-        # What was begun is ended: a row is either written and answered, or neither.
+        # A running transaction is finished: a row is written and answered, or neither.
         await asyncio.gather(*writing, getting, reading, return_exceptions=True)
 
 
 async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
-    """Puts rows in line by the thousand: few enough to wait for, many enough for a transaction."""
+    """Queues rows by the thousand."""
     waiting: list[Row[R]] = []
     parts = 0
     try:
         async for rows in blocks:
             waiting += rows
             parts += 1
-            # Fewer are written, too, when the writer has nothing else to do.
+            # If the writer is idle, fewer rows suffice.
             if waiting and (len(waiting) >= _ROWS_AT_ONCE or parts >= _PARTS_AT_ONCE or queue.empty()):
                 for start in range(0, len(waiting), _ROWS_AT_ONCE):
                     await queue.put(waiting[start : start + _ROWS_AT_ONCE])
@@ -91,7 +91,7 @@ async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
         if waiting:
             await queue.put(waiting)
         await queue.put(None)
-    # Whatever it is, it is raised where the rows are taken.
+    # Any error is raised where the rows are taken.
     except Exception as error:
         await queue.put(error)
 
@@ -106,7 +106,7 @@ async def _write(writer: RowWriter, rows: list[Row[R]]) -> list[tuple[Row[R], Ou
 
 
 async def _write_patiently(writer: RowWriter, orders: list[Order]) -> Sequence[Outcome]:
-    """Tries again while the trouble may pass; after that, rows are named as not landed."""
+    """Retries transient errors; after that, the rows are refused."""
     problem: Any = None
     for attempt in range(_ATTEMPTS):
         try:
@@ -120,7 +120,7 @@ async def _write_patiently(writer: RowWriter, orders: list[Order]) -> Sequence[O
         except Refusal as error:
             problem = RowProblem(error.message, code=error.stable_code)
             break
-        # Some rows that cannot be written, for whatever reason, must not end the import of all others.
+        # Rows that cannot be written must not end the import of the others.
         except Exception:
             _log.exception("rows cannot be written", rows=len(orders))
             problem = RowProblem("cannot be written", code="internal_error")

@@ -1,4 +1,4 @@
-"""The two forms of a target list: how its rows are read, and how they are answered."""
+"""The two forms of a target list: reading and answering their rows."""
 
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
@@ -19,23 +19,23 @@ from token_service.tokens.terms import Order
 _TOO_LONG: Final = RowProblem("is too long; this and what follows was not read", code="row_too_long")
 _LINES_AT_ONCE: Final = 500
 
-#: Rows of a transaction expire at a few moments.
+#: Few distinct values: the rows of a transaction expire at a few moments.
 _iso = lru_cache(maxsize=1024)(iso)
 
 R = TypeVar("R")
 
 
 class TargetList(Protocol[R]):
-    """A list that is being read."""
+    """A list while it is read."""
 
-    #: What is answered before the first row.
+    #: The beginning of the answer, before the first row.
     head: bytes
 
     def blocks(self) -> AsyncIterator[list[Row[R]]]:
         """The rows, as they come in."""
 
     def shape(self, answered: Sequence[tuple[Row[R], Outcome]]) -> bytes:
-        """Rows and what became of them, as they are answered."""
+        """The answer to rows and their outcomes."""
 
 
 class CsvList:
@@ -96,7 +96,7 @@ class CsvList:
 
 
 class NdjsonList:
-    """One JSON object a line."""
+    """One JSON object for each line."""
 
     head = b""
 

@@ -59,7 +59,7 @@ else:
     "/import",
     summary="Issue tokens for a target list",
     response_class=LinesResponse,
-    # Memory is bounded by rows at once, not by the length of the list.
+    # The rows in memory are bounded, whatever the length of the list.
     max_body_size=sys.maxsize,
     openapi_extra={"requestBody": {"required": True, "content": _LIST}},
     responses={200: {"description": "The rows in their order, each with token and link, or error", "content": _LIST}},
@@ -112,7 +112,7 @@ async def _answered(writer: RowWriter, target_list: TargetList[R]) -> AsyncItera
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    """The body; one that breaks off just ends: what has come of it has landed."""
+    """The body. If it breaks off, the rows before that have landed."""
     try:
         async for chunk in request.stream():
             yield chunk

@@ -1,6 +1,6 @@
-"""A row of a target list as an order. Pure; the same rules as for a single token, without pydantic's share.
+"""A row of a target list as an order. Pure, with the rules of a single token but without pydantic.
 
-Every value may come from the row or, where the row has none, from the defaults of the whole list.
+Each value comes from the row, or else from the defaults of the list.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -28,7 +28,7 @@ _READ: Final[Mapping[str, Callable[[Any, Rules], Any]]] = {
     _EXPIRES_AT: read_moment,
     _REFERENCE: read_identifier,
 }
-#: What a row or the defaults may say of a token; everything else in a row is only echoed.
+#: The fields of a row or of the defaults; other columns are only echoed.
 FIELDS: Final = tuple(_READ)
 #: What may be given for a whole list.
 DEFAULTS: Final = (*(name for name, term in TERMS.items() if term.is_of_list), _DURATION, _EXPIRES_AT)
@@ -40,7 +40,7 @@ _new_tuple: Final = tuple.__new__
 
 
 class RowProblem(Exception):
-    """A row cannot become a token; says why, and in which field."""
+    """A row cannot become a token, with the reason and the field."""
 
     def __init__(self, message: str, *, code: str = "malformed_row", field: str | None = None) -> None:
         super().__init__(message)
@@ -56,17 +56,17 @@ class RowProblem(Exception):
 
 
 class RowReader:
-    """Reads rows, each with the defaults of the whole list.
+    """Reads rows with the defaults of the list.
 
     Raises:
-        RowProblem: a default could be no row's value.
+        RowProblem: a default is no valid value.
     """
 
     def __init__(self, defaults: Mapping[str, str], rules: Rules) -> None:
         self._rules = rules
         self._columns = {field: (place, read) for place, (field, read) in enumerate(_READ.items())}
         self._values: list[Any] = [None] * len(FIELDS)
-        #: The fields that every row must have, since there is no default.
+        #: The required fields without a default.
         self.required = [field for field in REQUIRED if field not in defaults]
         #: Whether every row must say how long its token is good.
         self.requires_lifetime = _DURATION not in defaults and _EXPIRES_AT not in defaults
@@ -86,7 +86,7 @@ class RowReader:
         self._required = [self._columns[field][0] for field in self.required]
 
     def order(self, given: Iterable[tuple[str, Any]]) -> Order:
-        """The order that a row's fields describe; what is empty counts as not there, other names are passed over.
+        """The order of a row's fields. Empty fields count as missing; unknown ones are ignored.
 
         Raises:
             RowProblem: names the first field that is wrong.

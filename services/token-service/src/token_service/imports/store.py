@@ -23,7 +23,7 @@ SELECT campaign_id, reference, key_number, sequence
 
 
 async def claim_references(connection: asyncpg.Connection, rows: Sequence[tuple[Any, ...]]) -> set[int]:
-    """The numbers of those rows whose reference is new.
+    """Claims references; returns the numbers of rows whose reference is new.
 
     Args:
         rows: tenant, campaign, reference, sequence, expires_at, key number.
@@ -35,7 +35,7 @@ async def claim_references(connection: asyncpg.Connection, rows: Sequence[tuple[
 async def read_references(
     connection: asyncpg.Connection, tenant: str, references: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], TokenId]:
-    """(campaign, reference) → the token it was given."""
+    """(campaign, reference) → its token."""
     campaigns, named = zip(*references, strict=True)
     rows = await connection.fetch(_READ, tenant, list(campaigns), list(named))
     return {(row[0], row[1]): TokenId(tenant, row[2], row[3]) for row in rows}

@@ -1,1 +1,1 @@
-"""Keys: one pair of secrets a (tenant, number), sealed at rest, relieved without breaking live tokens."""
+"""Keys: a pair of secrets for each (tenant, number), sealed at rest, rotated without breaking live tokens."""

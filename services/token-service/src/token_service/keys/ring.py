@@ -1,8 +1,8 @@
-"""The keys of every tenant, opened and at hand: reading a token asks no database.
+"""The opened keys of all tenants in memory, so that reading a token needs no database.
 
-A new key of another process is known here before it signs (`signs_from`), since changes are read every few
-seconds. When they could not be read for longer than that, an unknown signature is no proof of a forgery any more:
-then the database is asked, and the answer is `Unavailable` if it cannot be.
+The ring reads changes every few seconds and so knows another process's new key before it signs (`signs_from`). If it
+could not read them for longer, an unknown signature no longer proves a forgery; then it asks the database, or answers
+`Unavailable`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from token_service.keys.material import TokenKey, new_secret
 from token_service.keys.store import KeyRow
 from token_service.tokens.format import Plain
 
-#: A transaction that becomes visible late was begun not longer ago than this.
+#: The longest time between the beginning of a transaction and its visibility.
 _OVERLAP_SECONDS: Final = 60.0
 _LEAST_STALE_SECONDS: Final = 5.0
 _log = structlog.get_logger("keys")
@@ -32,7 +32,7 @@ _log = structlog.get_logger("keys")
 
 @dataclass(frozen=True, slots=True)
 class TenantKeys:
-    """A tenant's keys that are not retired, the newest first: most tokens in use were made with it."""
+    """A tenant's keys that are not retired, newest first, since it made most tokens in use."""
 
     keys: tuple[TokenKey, ...]
     rows: tuple[KeyRow, ...]
@@ -50,7 +50,7 @@ class KeyRing:
 
     Args:
         clock: of the database, which says whether a key's time to sign has come.
-        ahead: how long a new key is known before it signs.
+        ahead: how long every process knows a new key before it signs.
         seconds: a clock that is never set; handed in by tests.
     """
 
@@ -73,10 +73,10 @@ class KeyRing:
         self._refreshing = asyncio.Lock()
 
     async def read_token(self, tenant: str, block: bytes) -> tuple[int, Plain] | None:
-        """The number of the key that made these 16 bytes, and what they say; None for a forgery.
+        """The number of the key that made these 16 bytes, and their content; None for a forgery.
 
         Raises:
-            Unavailable: the keys are not known well enough to say so.
+            Unavailable: the keys in memory are too old to decide.
         """
         found = self._tenants.get(tenant) or await self._load(tenant)
         read = found.read(block)
@@ -86,7 +86,7 @@ class KeyRing:
         return read
 
     async def identify(self, tenants: Iterable[str], block: bytes) -> tuple[str, int, Plain] | None:
-        """The same where nobody says whose token it is: tries the keys of all these tenants."""
+        """The same without a known tenant: tries the keys of all these tenants."""
         for tenant in tenants:
             read = await self.read_token(tenant, block)
             if read is not None:
@@ -99,7 +99,7 @@ class KeyRing:
         return next((key for key in found.keys if key.number == number), None) if found is not None else None
 
     async def signing_key(self, tenant: str) -> TokenKey:
-        """The newest key whose time has come. A tenant's first one is made here, and signs at once."""
+        """The newest key that may sign. A tenant's first one is made here and signs at once."""
         found = self._tenants.get(tenant) or await self._load(tenant)
         if not found.keys:
             found = await self._add_first(tenant)
@@ -112,7 +112,7 @@ class KeyRing:
         return found.keys[-1]
 
     async def rotate(self, tenant: str, *, immediately: bool = False) -> KeyRow:
-        """Adds a key that relieves the present one, once every process knows it; the former goes on verifying."""
+        """Adds a key that signs once every process knows it; the former goes on verifying."""
         while True:
             async with self._database.transaction() as connection:
                 rows = await store.read_of(connection, tenant)
@@ -124,14 +124,14 @@ class KeyRing:
                 return added
 
     async def relieve(self, row: KeyRow) -> None:
-        """Adds the successor of `row`, unless another process has done so."""
+        """Adds the successor of `row`, unless another process did."""
         async with self._database.transaction() as connection:
             await self._insert(connection, row.tenant, row.number + 1, self._ahead)
             rows = await store.read_of(connection, row.tenant)
         self._keep(row.tenant, rows)
 
     async def refresh(self) -> None:
-        """Reads what other processes have changed.
+        """Reads the changes of other processes.
 
         Raises:
             Unavailable: the database cannot be asked.
@@ -150,7 +150,7 @@ class KeyRing:
             self._read_at = began
 
     async def check_opens(self) -> None:
-        """Raises Unavailable when the key made last cannot be opened with the key-encryption keys given."""
+        """Raises Unavailable if the given key-encryption keys cannot open the newest key."""
         async with self._database.transaction() as connection:
             newest = await store.read_newest(connection)
         if newest is not None:
@@ -164,7 +164,7 @@ class KeyRing:
 
     async def _add_first(self, tenant: str) -> TenantKeys:
         async with self._database.transaction() as connection:
-            # Where another process is faster with number 1, its key is as good as ours.
+            # If another process makes number 1 first, its key is used.
             await self._insert(connection, tenant, 1, timedelta(0))
             rows = await store.read_of(connection, tenant)
         return self._keep(tenant, rows)
@@ -178,7 +178,7 @@ class KeyRing:
         known = self._tenants.get(tenant)
         opened = {} if known is None else {key.number: key for key in known.keys}
         found = TenantKeys(tuple(opened.get(row.number) or self._open(row) for row in live), live)
-        # A tenant without a key is not remembered: its first one may be made by another process at any moment.
+        # A tenant without a key is not remembered, since another process may make its first one at any moment.
         if live:
             self._tenants[tenant] = found
         return found

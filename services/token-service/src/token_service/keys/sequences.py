@@ -1,6 +1,6 @@
-"""Numbers for new tokens: drawn from the database in blocks, so that no two processes ever use the same one.
+"""Numbers for new tokens, drawn from the database in blocks, so that no two processes use the same one.
 
-What a process has drawn and not used is lost when it ends: some thousands of a million million.
+A process loses its unused numbers when it ends: thousands out of a million million.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ class Sequences:
         self._drawing = asyncio.Lock()
 
     async def take(self, tenant: str, count: int) -> tuple[TokenKey, range]:
-        """The key that signs now, and `count` numbers under it that nobody else has."""
+        """The present key, and `count` numbers under it for this caller alone."""
         key = await self._ring.signing_key(tenant)
         taken = self._from_block(tenant, key, count)
         if taken is None:
@@ -59,7 +59,7 @@ class Sequences:
         return range(first, block.next)
 
     async def _draw(self, tenant: str, key: TokenKey, count: int) -> None:
-        # Whoever needs many at once, as an import does, will need more of them.
+        # A caller that needs many numbers, such as an import, will need more.
         size = max(_BLOCK, count * _AHEAD if count > 1 else count)
         async with self._database.transaction() as connection:
             first = await store.draw(connection, tenant, key.number, size)
@@ -67,7 +67,7 @@ class Sequences:
             raise Unavailable(log=f"key {tenant}/{key.number} has no numbers left: rotate it")
         block = self._blocks.get(tenant)
         if block is not None and block.key is key and block.end == first:
-            # Nobody else drew in between: what is left goes first.
+            # No other process drew in between: use the rest first.
             block.end = first + size
         else:
             self._blocks[tenant] = _Block(key, first, first + size)

@@ -15,7 +15,7 @@ from token_service.tokens.format import MAX_SEQUENCE
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A key as it is kept."""
+    """A stored key."""
 
     tenant: str
     number: int
@@ -28,7 +28,7 @@ class KeyRow:
 
 
 async def read_of(connection: AsyncConnection, tenant: str) -> list[KeyRow]:
-    """The tenant's keys, the newest last."""
+    """The tenant's keys, newest last."""
     statement = sa.select(*_columns()).where(keys.c.tenant == tenant).order_by(keys.c.number)
     return [KeyRow(*row) for row in await connection.execute(statement)]
 
@@ -40,20 +40,20 @@ async def read_clock(connection: AsyncConnection) -> datetime:
 
 
 async def read_clock_and_all(connection: AsyncConnection) -> tuple[datetime, list[KeyRow]]:
-    """The database's present moment and every tenant's keys, the newest last."""
+    """The database's clock and every tenant's keys, newest last."""
     now = await read_clock(connection)
     statement = sa.select(*_columns()).order_by(keys.c.tenant, keys.c.number)
     return now, [KeyRow(*row) for row in await connection.execute(statement)]
 
 
 async def tenants_changed_within(connection: AsyncConnection, age: timedelta) -> set[str]:
-    """Whose keys have changed in the last `age`."""
+    """Tenants whose keys changed within the last `age`."""
     statement = sa.select(keys.c.tenant).where(keys.c.changed_at > sa.func.clock_timestamp() - age)
     return set(await connection.scalars(statement))
 
 
 async def read_newest(connection: AsyncConnection) -> KeyRow | None:
-    """The key made last, of any tenant."""
+    """The newest key of all tenants."""
     row = (await connection.execute(sa.select(*_columns()).order_by(keys.c.changed_at.desc()).limit(1))).first()
     return None if row is None else KeyRow(*row)
 
@@ -61,7 +61,7 @@ async def read_newest(connection: AsyncConnection) -> KeyRow | None:
 async def insert(
     connection: AsyncConnection, tenant: str, number: int, sealed: bytes, ahead: timedelta
 ) -> KeyRow | None:
-    """The new key, which signs `ahead` from now; None when another process was faster with this number."""
+    """The new key, which signs after `ahead`; None if another process made this number first."""
     now = sa.func.clock_timestamp()
     statement = (
         postgresql.insert(keys)
@@ -82,7 +82,7 @@ async def insert(
 
 
 async def draw(connection: AsyncConnection, tenant: str, number: int, count: int) -> int | None:
-    """The first of `count` numbers that nobody else gets; None when the key has not so many left."""
+    """The first of `count` reserved numbers; None if the key has fewer left."""
     statement = (
         sa.update(keys)
         .where(
@@ -98,7 +98,7 @@ async def draw(connection: AsyncConnection, tenant: str, number: int, count: int
 
 
 async def retire(connection: AsyncConnection, tenant: str, number: int) -> bool:
-    """Ends a key under which no token is left; False while there is one."""
+    """Retires a key without tokens; False while it has one."""
     is_used = sa.exists().where(tokens.c.tenant == tenant, tokens.c.key_number == number)
     now = sa.func.clock_timestamp()
     statement = (

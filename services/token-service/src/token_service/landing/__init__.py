@@ -1,1 +1,1 @@
-"""The hosted landing page, for customers without a back end: an offer, a button, and on to the campaign's site."""
+"""The hosted landing page, for customers without a back end: an offer and a button to the campaign's site."""

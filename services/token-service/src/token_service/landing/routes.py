@@ -1,4 +1,5 @@
-"""`/t/{token}`: GET shows the offer, POST uses the link up and goes on. A GET uses nothing up: scanners open links."""
+"""`/t/{token}`: GET shows the offer and uses nothing up, since scanners open links; POST uses the token up and leads
+on."""
 
 import re
 import secrets
@@ -25,7 +26,7 @@ def routes() -> list[Route]:
 
 
 async def show_offer(request: Request) -> Response:
-    """The offer and a button. HEAD and prefetches are answered, and never counted."""
+    """The offer and a button. HEAD and prefetches get an answer but do not count."""
     request.state.route = _PATH
     service: LandingService = request.app.state.landing
     pages = provided(request.app, Pages)
@@ -47,7 +48,7 @@ async def show_offer(request: Request) -> Response:
 
 
 async def go_on(request: Request) -> Response:
-    """Uses the link up and leads to the campaign's site."""
+    """Uses the token up and leads to the campaign's site."""
     request.state.route = _PATH
     service: LandingService = request.app.state.landing
     visit_id = _visit_id(await request.body())
@@ -66,7 +67,7 @@ def _purpose(request: Request) -> str | None:
 
 
 def _visit_id(body: bytes) -> str | None:
-    """Of the page that was shown; without it the post is good as well, only not repeatable."""
+    """The id of the shown page. A post without it is valid too, but not repeatable."""
     try:
         found = parse_qs(body.decode("ascii"), max_num_fields=20).get("visit", [""])[0]
     except ValueError:

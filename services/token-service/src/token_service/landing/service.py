@@ -1,4 +1,4 @@
-"""Opening the hosted page and going on from it. Nobody says whose token it is: the keys of all tenants tell."""
+"""The use cases of the hosted page. A link names no tenant, so the keys of all tenants are tried."""
 
 import asyncio
 import hashlib
@@ -18,9 +18,9 @@ from token_service.tokens.domain import Token
 from token_service.tokens.once import Once
 from token_service.tokens.verifying import Verifying, Visit
 
-#: How long it may take until another process's first landing page of a tenant is found here.
+#: The longest time until this process sees another process's first landing page of a tenant.
 _REMEMBER_SECONDS: Final = 2.0
-#: No client is called so: a client's id has no colon.
+#: No client has this id, since a client id contains no colon.
 _OWNER: Final = "landing:"
 
 
@@ -52,7 +52,7 @@ class LandingService:
         self._reading = asyncio.Lock()
 
     async def open(self, text: str, visit: Visit, *, is_counted: bool) -> Landing:
-        """What the page shows. Nothing is used up; the view is counted unless nobody has asked for it yet.
+        """The content of the page. Nothing is used up; the view counts unless it is a prefetch.
 
         Raises:
             Refusal: as `Verifying.look`; LandingNotFound where the campaign has no hosted page.
@@ -65,10 +65,10 @@ class LandingService:
         return landing
 
     async def go(self, text: str, visit: Visit, visit_id: str | None) -> Answer:
-        """Uses the token up and says where to go.
+        """Uses the token up and returns the destination.
 
         Args:
-            visit_id: of the page that was shown: whoever presses its button twice goes on twice, and uses up once.
+            visit_id: the id of the shown page, so that a button pressed twice uses up once.
 
         Raises:
             Refusal: as `Verifying.verify`; LandingNotFound where the campaign has no hosted page.

@@ -1,1 +1,1 @@
-"""Tokens: their format, what may be issued, using them up, looking at them, revoking them."""
+"""Tokens: format, orders, issuing, verifying and revoking."""

@@ -31,12 +31,12 @@ def mac_text(token_id: TokenId, content: Content) -> bytes:
 
 
 def mac_text_before(tenant: str, key_number: int) -> str:
-    """What stands before a token's number and customer."""
+    """The text before a token's number and customer."""
     return f"\n2\n{tenant}\n{key_number}\n"
 
 
 def mac_text_after(content: Content) -> str:
-    """What stands behind them; the same for thousands of rows of an import, which makes it once."""
+    """The text after them, which an import makes once for thousands of rows."""
     named = _named(content)
     del named["customer_id"]
     return "".join(f"\n{name}={_text(value)}" for name, value in named.items() if value is not None)
@@ -88,5 +88,5 @@ def _text(value: Any) -> str:
 
 @lru_cache(maxsize=1024)
 def _microseconds(moment: datetime) -> int:
-    """The same number from Python and from PostgreSQL. Tokens issued together share their moments."""
+    """A time as a number that Python and PostgreSQL agree on. Tokens issued together share times."""
     return int(moment.timestamp()) * _MICROSECONDS + moment.microsecond

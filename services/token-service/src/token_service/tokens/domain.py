@@ -68,7 +68,7 @@ class CampaignNotFound(NotFound):
 
 
 class CallerKind(StrEnum):
-    """Who opened a link: a person, a known bot, or a program that checks links before people see them."""
+    """The kind of caller that opened a link: a person, a known bot, or a program that checks links for people."""
 
     PERSON = "person"
     BOT = "bot"
@@ -76,7 +76,7 @@ class CallerKind(StrEnum):
 
 
 class TokenId(NamedTuple):
-    """The key of a token's row, as the token itself says it."""
+    """The key of a token's row, as the token encodes it."""
 
     tenant: str
     key_number: int
@@ -85,7 +85,7 @@ class TokenId(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Uses:
-    """How often a token was verified, by whom, and when. `total` counts everybody."""
+    """The verifications of a token: numbers by kind of caller, and times. `total` counts everybody."""
 
     total: int = 0
     by_bots: int = 0
@@ -98,7 +98,7 @@ class Uses:
         return self.total - self.by_bots - self.by_scanners
 
     def add(self, more: "Uses") -> "Uses":
-        """Both together."""
+        """The sum of both."""
         return Uses(
             self.total + more.total,
             self.by_bots + more.by_bots,
@@ -114,7 +114,7 @@ def one_use(kind: CallerKind, at: datetime) -> Uses:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as its row says it."""
+    """A token with its row."""
 
     id: TokenId
     content: Content
@@ -123,7 +123,7 @@ class Token:
 
     @property
     def is_limited(self) -> bool:
-        """Whether uses are a quota, and so written before the answer, and not only counted."""
+        """Whether uses are limited, and so written before the answer."""
         return self.terms.max_uses is not None
 
     @property
@@ -135,7 +135,7 @@ class Token:
 
 
 def refusal_of(token: Token, now: datetime) -> Refusal | None:
-    """Why a token is not good at `now`, or None. The order makes answers lasting: expiry never goes away again."""
+    """Why a token is refused at `now`, or None. Refusals that last come first, so that an answer does not change."""
     content = token.content
     if content.expires_at is not None and content.expires_at <= now:
         return TokenExpired()

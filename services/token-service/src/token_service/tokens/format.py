@@ -1,8 +1,8 @@
-"""What a token is: one AES block in hexadecimal, of `sequence (40) ‖ expiry minute (24) ‖ zero (64)` bits.
+"""The format of a token: one AES block in hexadecimal, of `sequence (40) ‖ expiry minute (24) ‖ zero (64)` bits.
 
-Encode-then-encipher (Bellare & Rogaway 2000): a block that was not made with the key deciphers to 64 zero bits
-with a chance of 2⁻⁶⁴, and two different plain blocks never give the same token. This module knows the plain block
-and the hexadecimal; `keys.material` enciphers.
+Encode-then-encipher (Bellare & Rogaway 2000): a block that the key did not make deciphers to 64 zero bits with a chance
+of 2⁻⁶⁴, and different plain blocks give different tokens. This module has the plain block and the hexadecimal;
+`keys.material` enciphers.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 TOKEN_CHARACTERS: Final = 32
 BLOCK_BYTES: Final = 16
 MAX_SEQUENCE: Final = 2**40 - 1
-#: The expiry of a token that never expires: all 24 bits are ones.
+#: The expiry of a token that never expires: 24 ones.
 NEVER: Final = 2**24 - 1
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 class Plain(NamedTuple):
-    """What a token says without a database. `expiry_minute` counts from 2026-01-01 and is rounded up."""
+    """The content of a token without its row. `expiry_minute` counts from 2026-01-01 and is rounded up."""
 
     sequence: int
     expiry_minute: int
@@ -41,13 +41,13 @@ def pack(plain: Plain) -> bytes:
 
 
 def pack_many(plains: Sequence[tuple[int, int]]) -> bytes:
-    """The blocks of many, one after the other; each as (sequence, expiry minute)."""
+    """The blocks of many (sequence, expiry minute), one after the other."""
     numbers = [sequence << 24 | minute for sequence, minute in plains]
     return struct.pack(">" + "Q8x" * len(numbers), *numbers)
 
 
 def unpack(block: bytes) -> Plain | None:
-    """What a deciphered block says; None when it was not enciphered with this key."""
+    """The content of a deciphered block; None if another key enciphered it."""
     if block[8:] != _ZEROS:
         return None
     number = int.from_bytes(block[:8], "big")
@@ -55,15 +55,15 @@ def unpack(block: bytes) -> Plain | None:
 
 
 def is_token(text: str) -> bool:
-    """32 lower-case hexadecimal characters."""
+    """Whether a text is 32 lower-case hexadecimal characters."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def expiry_minute_of(expires_at: datetime | None) -> int:
-    """The minute that a token carries: rounded up, so that it never says `expired` before the row would.
+    """The minute that a token carries, rounded up, so that the token never expires before its row.
 
     Raises:
-        ValueError: before 2026, or later than 24 bits reach (November 2057).
+        ValueError: the time lies before 2026 or after November 2057, where 24 bits end.
     """
     if expires_at is None:
         return NEVER
@@ -74,5 +74,5 @@ def expiry_minute_of(expires_at: datetime | None) -> int:
 
 
 def has_expired(expiry_minute: int, now: datetime) -> bool:
-    """Whether a token is past its minute: certainly expired, whatever the row would say."""
+    """Whether a token is past its minute, and so certainly expired."""
     return expiry_minute != NEVER and (now - EPOCH) // _MINUTE >= expiry_minute

@@ -1,4 +1,4 @@
-"""Issuing: numbers, keys and rows; what is answered is durable.
+"""Issuing: numbers, keys and rows. Answered tokens are durable.
 
 issue → number → line → place → clock → authenticate → write all → COMMIT → answer each
 """
@@ -28,20 +28,20 @@ from token_service.tokens.terms import Content, Order
 from token_service.transactions import driver_transaction
 
 _PLACEMENTS: Final = 50_000
-#: From here on rows are copied, not inserted.
+#: From this number of rows on, COPY replaces INSERT.
 _MANY: Final = 64
 _issued = Metric("tokens_issued", "Tokens issued.")
 
 
 class NeverValid(Malformed):
-    """The order is well-formed, yet its token could never be used."""
+    """The order is well-formed, but its token could never be used."""
 
     code = "never_valid"
 
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A token that is durably there."""
+    """A durable token."""
 
     token: str
     content: Content
@@ -53,7 +53,7 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """An order with the key and the number that its token will have."""
+    """An order with the key and number of its token."""
 
     tenant: str
     order: Order
@@ -62,13 +62,13 @@ class Numbered:
 
 
 class Placements:
-    """The numbers of placements that are known to be committed; they never change."""
+    """The numbers of committed placements, which never change."""
 
     def __init__(self) -> None:
         self._numbers: OrderedDict[Placement, int] = OrderedDict()
 
     async def of(self, connection: asyncpg.Connection, wanted: set[Placement]) -> dict[Placement, int]:
-        """The number of each; unknown ones are written with the transaction, and to be kept after its commit."""
+        """The number of each placement. New ones are written in the transaction, and kept after its COMMIT."""
         missing = [placement for placement in wanted if placement not in self._numbers]
         found = {placement: self._numbers[placement] for placement in wanted if placement in self._numbers}
         return found | (await store.place(connection, missing) if missing else {})
@@ -95,7 +95,7 @@ class Issuing:
         )
 
     async def issue(self, tenant: str, order: Order) -> Issued:
-        """One token; many at once are written together.
+        """Issues a token. Concurrent calls are written together.
 
         Raises:
             NeverValid: see there.
@@ -105,10 +105,10 @@ class Issuing:
         return await self._line.submit(numbered)
 
     async def issue_all(self, tenant: str, orders: Sequence[Order]) -> list[Issued]:
-        """All or nothing, in one transaction.
+        """Issues all or none, in one transaction.
 
         Raises:
-            NeverValid: one of them; names its place.
+            NeverValid: names the place of the order.
             Unavailable: nothing was kept.
         """
         numbered = await self.number(tenant, orders)
@@ -118,14 +118,14 @@ class Issuing:
         return issued
 
     async def number(self, tenant: str, orders: Sequence[Order]) -> list[Numbered]:
-        """Gives each order its number; in a transaction of its own, where the process has none left."""
+        """Gives each order its number, in a separate transaction if the process has none left."""
         key, sequences = await self._sequences.take(tenant, len(orders))
         return [Numbered(tenant, order, key, number) for order, number in zip(orders, sequences, strict=True)]
 
     async def write(
         self, connection: asyncpg.Connection, numbered: Sequence[Numbered]
     ) -> tuple[list[Issued], dict[Placement, int]]:
-        """Writes all within the caller's transaction; what was placed is to be kept after its commit."""
+        """Writes all within the caller's transaction; returns the new placements, to keep after its COMMIT."""
         results, placements = await self._write(connection, numbered)
         issued = []
         for place, result in enumerate(results):
@@ -137,11 +137,11 @@ class Issuing:
         return issued, placements
 
     def keep(self, placements: dict[Placement, int]) -> None:
-        """After the commit of what `write` wrote."""
+        """Call after the COMMIT of `write`."""
         self._placements.keep(placements)
 
     async def close(self) -> None:
-        """Takes no more and finishes what waits."""
+        """Accepts no more orders and finishes those that wait."""
         await self._line.close()
 
     async def _write_line(self, numbered: Sequence[Numbered]) -> Sequence[Issued | Exception]:

@@ -16,7 +16,7 @@ from token_service.transactions import driver_of
 
 
 class _NotFinal(Exception):
-    """A refusal that another time would not be given, and so is not kept."""
+    """A refusal that may change with time, and so is not stored."""
 
     def __init__(self, refusal: Refusal) -> None:
         self.refusal = refusal
@@ -72,10 +72,10 @@ class Once:
         """Verifies and uses up. With a key, a lost answer can be asked for again, even after the token's end.
 
         Args:
-            caller_id: whose keys these are.
+            caller_id: the owner of the key.
 
         Raises:
-            Refusal: as `Verifying.verify`; what does not change any more is kept, and given again.
+            Refusal: as `Verifying.verify`. Final refusals are stored and repeated.
         """
         if key is None:
             return shape(await self._verifying.verify(tenant, text, visit))

@@ -22,10 +22,10 @@ _MAX_INTEGER: Final = 2**53 - 1
 
 @lru_cache(maxsize=4096)
 def check_base_url(url: str, *, plain_http: bool) -> str:
-    """`url` without a slash at its end, if links may begin with it: the token is put at its end, so it has no query.
+    """`url` without a slash at its end, checked as the beginning of links. It has no query, since the token follows.
 
     Args:
-        plain_http: whether http is allowed too, as in development.
+        plain_http: whether http is allowed, as in development.
 
     Raises:
         ValueError: says what is wrong.
@@ -39,14 +39,14 @@ def url_link(base_url: str, token: str) -> str:
 
 
 def check_max_uses(max_uses: int) -> int:
-    """Raises ValueError unless it is a number that can be counted to."""
+    """Raises ValueError unless it is a number within the range of the counter."""
     if not 1 <= max_uses <= MAX_USES:
         raise ValueError(f"must be between 1 and {MAX_USES}")
     return max_uses
 
 
 def check_moment(moment: datetime) -> datetime:
-    """Raises ValueError unless it is a moment with a time zone that a calendar of ours has."""
+    """Raises ValueError unless it is a moment with a time zone, within the calendar."""
     if moment.tzinfo is None or moment.utcoffset() is None:
         raise ValueError("must name its time zone, such as Z")
     if not 2000 <= moment.year <= 2100:
@@ -55,7 +55,7 @@ def check_moment(moment: datetime) -> datetime:
 
 
 def check_text(value: str, characters: int = MAX_ATTRIBUTE_CHARACTERS) -> str:
-    """Raises ValueError for text that cannot be kept or shown."""
+    """Raises ValueError for text that cannot be stored or shown."""
     if len(value) > characters:
         raise ValueError(f"must have at most {characters} characters")
     if not value.isprintable() and any(
@@ -71,7 +71,7 @@ def _is_surrogate(character: str) -> bool:
 
 
 def pack_attributes(attributes: Mapping[str, Any]) -> str | None:
-    """The attributes as they are kept and authenticated: JSON with sorted names; None for none.
+    """The attributes as stored and authenticated: JSON with sorted names; None if there are none.
 
     Raises:
         ValueError: too many, too long, or values that are not text, number, true, false or null.

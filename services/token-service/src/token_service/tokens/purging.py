@@ -1,4 +1,4 @@
-"""Deleting what has been over for long. An expired token needs no row to be refused as expired."""
+"""Deletes old tokens. An expired token is refused as expired also without its row."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from token_service.tables import import_references, token_refusals, tokens
 
 
 async def purge(connection: AsyncConnection, tenant: str, retention: timedelta, limit: int) -> int:
-    """Deletes tokens that expired longer than `retention` ago, at most `limit`; returns how many.
+    """Deletes at most `limit` tokens that expired longer than `retention` ago; returns their number.
 
     Statistics of campaigns stay.
     """

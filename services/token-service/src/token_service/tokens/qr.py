@@ -6,7 +6,7 @@ from typing import Final
 
 import segno
 
-#: A quarter of the code may be lost: it is printed on things that get dirty.
+#: Error correction for a quarter of the code: it is printed on things that get dirty.
 _ERROR_CORRECTION: Final = "q"
 _SCALE: Final = 8
 #: The quiet zone that ISO/IEC 18004 asks for, in modules.
@@ -26,7 +26,7 @@ def _drawn(link: str, kind: str) -> bytes:
     drawing = io.BytesIO()
     code = segno.make_qr(link, error=_ERROR_CORRECTION)
     if kind == "svg":
-        # A view box instead of a size: it fits wherever it is put.
+        # A view box instead of a size, so that the picture scales.
         code.save(drawing, kind="svg", border=_BORDER, omitsize=True, light="#fff", title=link)
     else:
         code.save(drawing, kind="png", border=_BORDER, scale=_SCALE)

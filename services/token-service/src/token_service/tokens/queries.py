@@ -1,4 +1,4 @@
-"""The statements on tokens that are not hot. Connection first."""
+"""Statements on tokens off the hot path. Connection first."""
 
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from token_service.tokens.format import expiry_minute_of
 
 
 async def revoke_token(connection: AsyncConnection, token_id: TokenId, expiry_minute: int) -> datetime | None:
-    """Since when it is revoked; None where there is no such token."""
+    """Revokes a token; returns since when it is revoked, or None if there is no such token."""
     columns = tokens.c
     is_it = sa.and_(
         columns.tenant == token_id.tenant,
@@ -32,7 +32,7 @@ async def revoke_token(connection: AsyncConnection, token_id: TokenId, expiry_mi
 
 
 async def read_refusals(connection: AsyncConnection, token_id: TokenId) -> dict[str, int]:
-    """Reason → how often."""
+    """Refusals by reason."""
     columns = token_refusals.c
     statement = (
         sa.select(columns.reason, columns.count)

@@ -99,7 +99,7 @@ else:
     OrderBody = create_model(
         "OrderBody",
         __base__=_OrderBody,
-        __doc__="A token to issue; everything but `base_url` comes back with each verification.",
+        __doc__="A token to issue. Each verification returns everything except `base_url`.",
         **{
             name: (_read(name, term.read, term.schema), None if name in _OPTIONAL else ...)
             for name, term in TERMS.items()
@@ -108,7 +108,7 @@ else:
 
 
 class VisitBody(BaseModel):
-    """Who opened the link, as far as the customer's back end knows. For statistics, and against guessing."""
+    """The visitor, as far as the customer's back end knows. For statistics, and against guessing."""
 
     model_config = ConfigDict(
         extra="forbid",

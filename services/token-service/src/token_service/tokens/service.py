@@ -1,4 +1,4 @@
-"""What may be asked for a single token beside issuing and verifying it."""
+"""The use cases of a single token beside issuing and verifying."""
 
 from datetime import datetime
 
@@ -20,7 +20,7 @@ class TokenService:
         self._tally = tally
 
     async def revoke(self, tenant: str, text: str, visit: Visit) -> datetime:
-        """From when on the token is revoked; again gives the first answer.
+        """Revokes the token; returns since when. A repeat gets the first answer.
 
         Raises:
             MalformedToken, InvalidSignature, TokenNotFound: as they say.
@@ -33,7 +33,7 @@ class TokenService:
         return revoked_at
 
     async def statistics(self, tenant: str, text: str, visit: Visit) -> tuple[Token, dict[str, int]]:
-        """The token, whatever has become of it, and how often it was refused by reason.
+        """The token in any state, and its refusals by reason.
 
         Raises:
             MalformedToken, InvalidSignature, TokenNotFound: as they say.
@@ -46,7 +46,7 @@ class TokenService:
 
 
 async def flush_quietly(tally: Tally) -> None:
-    """So that statistics show what this process knows; where it cannot be written now, those that are."""
+    """Writes waiting counts, so that statistics include them. If that fails, statistics show the written ones."""
     try:
         await tally.flush()
     except Unavailable:

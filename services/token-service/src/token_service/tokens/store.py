@@ -1,4 +1,4 @@
-"""Statements on tokens. Connection first; the hot ones run on asyncpg's own and take whole batches."""
+"""Statements on tokens. Connection first; the hot ones take whole batches on a plain asyncpg connection."""
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from token_service.tokens.terms import COLUMNS, TERMS, Content, Terms
 
 
 class Placement(NamedTuple):
-    """A campaign and where its links lead."""
+    """A campaign and the base URL of its links."""
 
     tenant: str
     campaign_id: str
@@ -23,7 +23,7 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A token's row with the MAC that authenticates it."""
+    """A token's row with its MAC."""
 
     token: Token
     mac: bytes
@@ -35,8 +35,8 @@ _COLUMNS = (
     " t.uses, coalesce(t.uses_by_bots, 0), coalesce(t.uses_by_scanners, 0), t.first_used_at, t.last_used_at,"
     " coalesce(t.revoked_at, CASE WHEN t.issued_at <= c.revoked_at THEN c.revoked_at END), t.mac"
 )
-# LATERAL with OFFSET: each row is looked up by its index. Left to itself, the planner reads whole tables while they are
-# young, and a connection keeps to that plan when they have grown.
+# LATERAL with OFFSET makes PostgreSQL look up each row by its index. Otherwise the planner reads whole young tables,
+# and a connection keeps that plan when they have grown.
 _READ = f"""
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT moment.now, found.*
@@ -54,7 +54,7 @@ SELECT moment.now, found.*
   ) AS found ON true
 """  # noqa: S608 — constants
 
-# Sorted, so that two batches cannot deadlock. What is locked is read as it is when the lock is had.
+# Sorted, so that two batches cannot deadlock. A locked row is read as it is once the lock is held.
 _LOCK = f"""
 SELECT {_COLUMNS}
   FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence)
@@ -122,26 +122,26 @@ SELECT * FROM unnest({_NEW})
 
 
 async def read_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> tuple[datetime, dict[TokenId, Found]]:
-    """The database's present moment, and those tokens that exist."""
+    """The database's clock, and the tokens that exist."""
     rows = await connection.fetch(_READ, *_columns(list(ids), 3))
     found = (_found(row[1:]) for row in map(tuple, rows) if row[1] is not None)
     return rows[0][0], {each.token.id: each for each in found}
 
 
 async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> dict[TokenId, Found]:
-    """Those that exist, locked until the transaction ends."""
+    """The tokens that exist, locked until the transaction ends."""
     rows = await connection.fetch(_LOCK, *_columns(sorted(ids), 3))
     return {found.token.id: found for found in map(_found, rows)}
 
 
 async def write_uses(connection: asyncpg.Connection, tokens: Sequence[Token]) -> None:
-    """Of tokens that are locked."""
+    """Writes the uses of locked tokens."""
     rows = [(*t.id, t.uses.total, t.uses.by_bots, t.uses.by_scanners, t.uses.first_at, t.uses.last_at) for t in tokens]
     await connection.execute(_WRITE_USES, *_columns(rows, 8))
 
 
 async def read_clock(connection: asyncpg.Connection) -> datetime:
-    """The database's present moment: issuing and revoking are ordered by it, whatever the processes' clocks say."""
+    """The database's clock, which orders issuing and revoking, whatever the processes' clocks say."""
     now: datetime = await connection.fetchval("SELECT clock_timestamp()")
     return now
 
@@ -149,13 +149,13 @@ async def read_clock(connection: asyncpg.Connection) -> datetime:
 async def insert_tokens(
     connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]], counts: Mapping[CampaignCount, int]
 ) -> None:
-    """A few, as `record_of` makes them, and what is counted of them, in one statement."""
+    """Inserts a few records of `record_of`, and their counts, in one statement."""
     counted = [(*key, count) for key, count in counts.items()]
     await connection.execute(_INSERT_TOKENS, *_columns(records, len(TOKEN_COLUMNS)), *_columns(counted, 6))
 
 
 def copied(record: tuple[Any, ...]) -> str:
-    """A single row for COPY, as `record_of` makes it."""
+    """A single record of `record_of` for COPY."""
     sequence, customer_id, mac, *others = record
     return copy_line(sequence, customer_id, mac, copy_line_after(others))
 
@@ -163,7 +163,7 @@ def copied(record: tuple[Any, ...]) -> str:
 def copy_line_after(values: Iterable[Any]) -> str:
     """What COPY reads behind number, customer and MAC; made once for rows that differ in nothing else.
 
-    As text: the driver's own way, value by value in binary, took a fifth of an import's time.
+    As text: the driver's binary encoding of each value took a fifth of an import.
     """
     return "".join(f"\t{_copied(value)}" for value in values) + "\n"
 
@@ -185,11 +185,11 @@ async def copy_tokens(connection: asyncpg.Connection, rows: Iterable[str]) -> No
 
 
 async def _in_one(data: bytes) -> AsyncIterator[bytes]:
-    """For the driver: it would read a file in a thread."""
+    """As one chunk, since the driver would read a file in a thread."""
     yield data
 
 
-#: How COPY's text writes what is not there, and what would end a value or a row.
+#: COPY's text for NULL, and its escapes of characters that end a value or a row.
 _NULL: Final = "\\N"
 _ESCAPED: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
@@ -230,7 +230,7 @@ def common_of(token_id: TokenId, content: Content, placement: int) -> tuple[Any,
 
 
 async def place(connection: asyncpg.Connection, placements: Iterable[Placement]) -> dict[Placement, int]:
-    """The number of each, which it keeps for good; new ones and their campaigns are written."""
+    """The permanent number of each placement. New ones are written with their campaigns."""
     rows = sorted(set(placements))
     found = await _read_placements(connection, rows)
     missing = [row for row in rows if row not in found]
@@ -247,7 +247,7 @@ async def _read_placements(connection: asyncpg.Connection, rows: Sequence[Placem
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows as the arrays that `unnest` takes: one a column, also when there are no rows."""
+    """Rows as arrays for `unnest`, one for each column, also without rows."""
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 

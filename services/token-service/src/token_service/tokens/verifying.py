@@ -1,8 +1,8 @@
-"""Verifying and looking: first what the token itself says, then, for what is left, the row.
+"""Verifying and looking: first by the token itself, then by its row.
 
     verify → decipher → line → read all → lock those with a quota → decide one by one → write → COMMIT → count, answer
 
-A use of a token with a quota is written before the answer. Uses of all others are only counted, in batches.
+A use of a limited token is written before the answer. Uses of other tokens are counted in batches.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -46,12 +46,12 @@ _refused = Counter("tokens_refused", "Verifications refused.", ["reason"])
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who opened a link, and through whom we hear of it.
+    """The visitor of a link, and the caller that reports it.
 
     Attributes:
-        visitor: the address of whoever opened the link, where it is known.
-        caller: the address that called us.
-        client_id: of the credential, where there is one.
+        visitor: the visitor's network address, if it is known.
+        caller: the caller's network address.
+        client_id: the caller's client, if there is one.
     """
 
     kind: CallerKind = CallerKind.PERSON
@@ -62,11 +62,11 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A token that was deciphered.
+    """A deciphered token to decide on.
 
     Attributes:
-        kind: who uses it; None where it is only looked at.
-        is_counted: whether a refusal goes into the statistics.
+        kind: the kind of caller that uses it; None for a look without use.
+        is_counted: whether a refusal counts.
     """
 
     id: TokenId
@@ -77,7 +77,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What became of a question. `token` is None where there is no row (that can be trusted)."""
+    """The answer to a question. `token` is None if there is no row, or none that can be trusted."""
 
     question: Question
     token: Token | None
@@ -113,7 +113,7 @@ class Verifying:
 
         Raises:
             Refusal: one of those in `domain`, each with its code.
-            TooManyBadSignatures: instead of InvalidSignature, where there were too many.
+            TooManyBadSignatures: instead of InvalidSignature, after too many of them.
             Unavailable: the use was not counted.
         """
         return await self._line.submit(self.check_minute(await self.locate(tenant, text, visit)))
@@ -126,7 +126,7 @@ class Verifying:
     async def locate(
         self, tenant: str, text: str, visit: Visit, *, only_look: bool = False, count_refusal: bool = True
     ) -> Question:
-        """Where a token's row is, however old the token may be; without a database.
+        """The key of a token's row, without the database; also for an expired token.
 
         Raises:
             MalformedToken, InvalidSignature, TooManyBadSignatures: as they say.
@@ -142,7 +142,7 @@ class Verifying:
         return Question(TokenId(tenant, number, plain.sequence), plain.expiry_minute, kind, count_refusal)
 
     async def identify(self, tenants: Iterable[str], text: str, visit: Visit) -> str:
-        """Whose of these tenants the token is, where no credential says so.
+        """The tenant, among these, that the token belongs to, if no credential names it.
 
         Raises:
             MalformedToken, InvalidSignature, TooManyBadSignatures: as they say.
@@ -156,10 +156,10 @@ class Verifying:
         return found[0]
 
     async def find(self, question: Question) -> Token:
-        """The token's row with all uses that are known by now, whatever has become of it.
+        """The token's row in any state, with all known uses.
 
         Raises:
-            TokenNotFound, InvalidSignature: there is none, or it was edited.
+            TokenNotFound, InvalidSignature: there is no row, or somebody edited it.
         """
         async with driver_transaction(self._database) as connection:
             now, found = await store.read_tokens(connection, [question.id])
@@ -177,22 +177,22 @@ class Verifying:
         return question
 
     async def charge(self, visit: Visit, tenant: str | None = None) -> None:
-        """After a bad signature. Raises TooManyBadSignatures when the budget is used up."""
+        """Call after a bad signature. Raises TooManyBadSignatures if the budget is spent."""
         credential = None if visit.client_id is None else f"{tenant}/{visit.client_id}"
         await self._guesses.charge(credential=credential, visitor=visit.visitor, caller=visit.caller)
 
     async def close(self) -> None:
-        """Takes no more and finishes what waits."""
+        """Accepts no more questions and finishes those that wait."""
         await self._line.close()
 
     async def answer_within(self, connection: asyncpg.Connection, questions: Sequence[Question]) -> list[Answered]:
-        """Decides, and writes what is used up, within the caller's transaction."""
+        """Decides a question and writes the use, within the caller's transaction."""
         now, found = await store.read_tokens(connection, {question.id for question in questions})
         self._clock.hear(now)
         return await self._decide(connection, questions, now, found, _limited(questions, now, found))
 
     def settle(self, answered: Answered) -> Token | Refusal:
-        """Counts what became of a question, and says it; the token with all uses that are known by now."""
+        """Counts the outcome of a question; returns the token with all known uses, or raises its refusal."""
         question, token, at = answered.question, answered.token, answered.at
         if answered.refusal is not None:
             if question.is_counted:
@@ -231,7 +231,7 @@ class Verifying:
         found: dict[TokenId, Found],
         limited: set[TokenId],
     ) -> list[Answered]:
-        """One by one, each after those before it; what is used up is written."""
+        """Decides one by one, each after those before it, and writes uses."""
         if limited:
             found |= await store.lock_tokens(connection, limited)
         used: dict[TokenId, Token] = {}
@@ -250,7 +250,7 @@ class Verifying:
         return answers
 
     def _answer(self, question: Question, found: Found | None, now: datetime) -> Answered:
-        # With a number used twice, as after a restored backup, the minute tells that the row is another token's.
+        # If a number was used twice, as after a restored backup, the minute shows that the row is another token's.
         if found is None or expiry_minute_of(found.token.content.expires_at) != question.expiry_minute:
             return Answered(question, None, TokenNotFound(), now)
         token = found.token
@@ -269,7 +269,7 @@ class Verifying:
 
 
 def _limited(questions: Sequence[Question], now: datetime, found: Mapping[TokenId, Found]) -> set[TokenId]:
-    """The tokens with a quota that somebody may get some of: only those are locked."""
+    """The limited tokens with uses left; only those are locked."""
     return {
         question.id
         for question in questions
