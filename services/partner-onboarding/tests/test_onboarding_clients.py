@@ -86,14 +86,27 @@ async def test_the_list_is_paged_without_gaps(house: House) -> None:
     operator = await house.caller("clients:admin")
     made = {(await house.client("points:read"))[0] for _ in range(7)}
     seen: list[str] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = (await house.http.get("/v1/clients", params={"limit": 3, "cursor": cursor}, headers=operator)).json()
+    asked: dict[str, str] = {"limit": "3"}
+    while True:
+        page = (await house.http.get("/v1/clients", params=asked, headers=operator)).json()
         assert len(page["clients"]) <= 3
         seen += [client["client_id"] for client in page["clients"]]
-        cursor = page["next_cursor"]
+        if page["next_cursor"] is None:
+            break
+        asked["cursor"] = page["next_cursor"]
     assert len(seen) == len(set(seen)) == 8
     assert made < set(seen)
+
+
+@pytest.mark.parametrize("path", ["/v1/clients", "/v1/consents", "/v1/integration-requests", "/v1/audit"])
+async def test_a_cursor_that_was_not_given_out_for_this_list_is_invalid(house: House, path: str) -> None:
+    operator = await house.caller("clients:admin")
+    await house.client("points:read")
+    of_clients = (await house.http.get("/v1/clients", params={"limit": 1}, headers=operator)).json()["next_cursor"]
+    wrong = ["", "x", "0" * 16, *([] if path == "/v1/clients" else [of_clients])]
+    for cursor in wrong:
+        refused = await house.http.get(path, params={"cursor": cursor}, headers=operator)
+        assert (refused.status_code, refused.json()["code"]) == (400, "invalid_cursor"), cursor
 
 
 async def test_two_secrets_live_during_the_overlap_and_never_three(house: House) -> None:

@@ -12,7 +12,7 @@ from partner_onboarding.register.audit.domain import APPLICANT
 from partner_onboarding.register.build import build_register
 from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.build import build_third_parties
-from partner_onboarding.third_parties.integrations.schemas import RequestToSubmit
+from partner_onboarding.third_parties.integrations.schemas import WishBody
 from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
@@ -151,8 +151,8 @@ def test_a_client_id_of_another_tenant_is_taken(command: Command, tenant: str) -
 async def submit(settings: Settings, tenant: str) -> str:
     register = build_register(settings)
     async with register.database.transaction() as connection:
-        wish = RequestToSubmit.model_validate(REQUEST).wish()
-        receipt = await build_third_parties(register).integrations.submit(connection, tenant, wish, by=APPLICANT)
+        wish = WishBody.model_validate(REQUEST).wish()
+        receipt = await build_third_parties(register).applications.submit(connection, tenant, wish, by=APPLICANT)
     await register.close()
     return receipt.request_id
 

@@ -182,7 +182,7 @@ async def test_many_people_over_a_year_are_billed_as_the_event_list_says(years: 
 async def test_activation_and_removal_at_once_leave_no_month_behind(years: Years) -> None:
     partner = await activated(years)
     years.clock.now = at(2026, 3, 15)
-    links = Links(years.house.register.database, years.clock)
+    links = Links(years.house.register.database, years.house.register.answers, years.clock)
 
     async def remove() -> None:
         async with years.house.register.database.transaction() as connection:

@@ -63,8 +63,11 @@ async def test_lists_page_by_page_newest_first_and_by_state(house: House) -> Non
     assert [one["request_id"] for one in declined] == [made[1]]
     for wrong in ({"state": "lost"}, {"cursor": "x"}, {"limit": "0"}):
         assert (await house.http.get(PATH, params=wrong, headers=operator)).status_code == 400
-    missing = await house.http.get(PATH, params={"cursor": "0" * 16}, headers=operator)
-    assert missing.status_code == 404
+    page = (await house.http.get(PATH, params={"limit": "1"}, headers=operator)).json()
+    of_another_list = await house.http.get(
+        PATH, params={"cursor": page["next_cursor"], "state": "declined"}, headers=operator
+    )
+    assert (of_another_list.status_code, of_another_list.json()["code"]) == (400, "invalid_cursor")
 
 
 async def test_approving_registers_the_client_and_hands_over_four_things_once(house: House) -> None:

@@ -1,7 +1,6 @@
 """`python -m partner_onboarding serve | migrate | create-tenant | create-client | …`.
 
-Commands import the web's libraries and Alembic only where they use them; without them a command starts in half the
-time.
+The server and Alembic are imported where they are used, so that operators' commands start sooner.
 """
 
 import typer

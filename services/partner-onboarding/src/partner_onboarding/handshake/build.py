@@ -1,10 +1,11 @@
 """Builds the handshake on the register: codes, links, bills, mails, registrations."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
-from shared.rate_limits import Counts, RateLimit
+from shared.callers import Callers
+from shared.chores import Chore
+from shared.rate_limits import RateLimit
 
 from partner_onboarding.clock import Clock
 from partner_onboarding.handshake.account.belongings import HandshakeBelongings
@@ -13,16 +14,16 @@ from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.links.billing import Billing
 from partner_onboarding.handshake.links.service import Links
 from partner_onboarding.handshake.mail.delivery import Delivery, FileDelivery, SmtpDelivery, SmtpServer
-from partner_onboarding.handshake.mail.service import Mails
+from partner_onboarding.handshake.mail.service import MAILS_AT_ONCE, Mails
 from partner_onboarding.handshake.mail.token_client import TokenClient
 from partner_onboarding.handshake.partners.access import PartnerAccess
+from partner_onboarding.handshake.registrations.domain import OWN_DOCUMENTS, Documents
 from partner_onboarding.handshake.registrations.service import Registrations
 from partner_onboarding.register.build import Register
 from partner_onboarding.settings import Settings
 
-#: A chore and its period in seconds.
-Chore = tuple[Callable[[], Awaitable[object]], float]
 _HOUR_SECONDS = 3600
+_TIDY_EVERY_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Handshake:
     """The use cases of the handshake, and their parts."""
 
     settings: Settings
+    documents: Documents
     handshakes: Handshakes
     links: Links
     billing: Billing
@@ -39,12 +41,13 @@ class Handshake:
     tokens: TokenClient
     access: PartnerAccess
 
-    def chores(self) -> list[Chore]:
+    def chores(self) -> tuple[Chore, ...]:
         """The periodic work, which runs on every replica."""
-        return [
-            (self.billing.assign_due, self.settings.assignments_every_seconds),
-            (self.mails.send_due, self.settings.mails_every_seconds),
-        ]
+        return (
+            Chore("assign-months", self.billing.assign_due, self.settings.assignments_every_seconds),
+            Chore("send-mails", self.mails.send_due, self.settings.mails_every_seconds, full_slice=MAILS_AT_ONCE),
+            Chore("forget-handshakes", self.handshakes.tidy_up, _TIDY_EVERY_SECONDS),
+        )
 
     async def close(self) -> None:
         await self.handshakes.close()
@@ -52,17 +55,25 @@ class Handshake:
 
 
 def build_handshake(
-    register: Register, counts: Counts, clock: Clock, tokens_transport: httpx.AsyncBaseTransport | None
+    register: Register, callers: Callers, clock: Clock, tokens_transport: httpx.AsyncBaseTransport | None
 ) -> Handshake:
-    """Builds the parts; `counts` is the store of rate limits."""
-    settings = register.settings
+    """Builds the parts on the register."""
+    settings, counts, answers = register.settings, register.counts, register.answers
     codes = CodeKeeping(settings.key_for("handshake codes"), register.sealer)
-    handshakes = Handshakes(register.database, codes, clock)
-    links = Links(register.database, clock)
+    handshakes = Handshakes(register.database, answers, codes, clock)
+    links = Links(register.database, answers, clock)
     key = settings.key_for("own clients")
     tokens = TokenClient(settings.tokens_url, register.database, register.clients, key, tokens_transport)
+    documents = Documents(
+        addresses={
+            "terms": settings.terms_url or OWN_DOCUMENTS["terms"],
+            "privacy": settings.privacy_url or OWN_DOCUMENTS["privacy"],
+        },
+        versions={"terms": settings.terms_version, "privacy": settings.privacy_version},
+    )
     return Handshake(
         settings=settings,
+        documents=documents,
         handshakes=handshakes,
         links=links,
         billing=Billing(register.database, clock),
@@ -81,13 +92,14 @@ def build_handshake(
             register.sessions,
             handshakes,
             clock,
-            versions={"terms": settings.terms_version, "privacy": settings.privacy_version},
+            versions=documents.versions,
             per_address=RateLimit(counts, settings.registrations_per_address, _HOUR_SECONDS, "registrations"),
             per_email=RateLimit(counts, settings.registrations_per_email, _HOUR_SECONDS, "registered-email"),
         ),
         belongings=HandshakeBelongings(links),
         tokens=tokens,
         access=PartnerAccess(
+            callers,
             RateLimit(counts, settings.partner_requests_per_minute, 60, "partner"),
             is_closed=settings.partner_maintenance,
         ),

@@ -1,12 +1,11 @@
-"""Builds the register, for the web application and for the operators' command line.
-
-A module of its own, so that a command starts without the web's libraries.
-"""
+"""Builds the register: what the web application and the operators' command line have in common."""
 
 from dataclasses import dataclass
 from datetime import timedelta
 
 from shared.db import Database
+from shared.idempotency import Answers
+from shared.rate_limits import Counts
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.settings import Mode
 
@@ -15,6 +14,9 @@ from partner_onboarding.register.clients.secret_hashing import SecretHashing
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.sessions.domain import SessionRules
 from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.sign_in.service import SignIn
+from partner_onboarding.register.sign_in.throttle import SignInThrottle
+from partner_onboarding.register.tables import idempotent_answers
 from partner_onboarding.register.tenants.service import Tenants
 from partner_onboarding.register.users.passwords import Argon2Cost, PasswordHashing
 from partner_onboarding.register.users.profiles import Profiles
@@ -28,10 +30,14 @@ class Register:
 
     settings: Settings
     database: Database
+    answers: Answers
+    counts: Counts
     tenants: Tenants
     clients: Clients
     users: Users
     sessions: Sessions
+    sign_in: SignIn
+    throttle: SignInThrottle
     audit: Audit
     passwords: PasswordHashing
     profiles: Profiles
@@ -53,17 +59,34 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
     profiles = Profiles(sealer, settings.account_name_key_bytes)
     passwords = PasswordHashing(cost or Argon2Cost())
-    rules = SessionRules(
-        idle=timedelta(seconds=settings.session_idle_seconds),
-        lifetime=timedelta(seconds=settings.session_lifetime_seconds),
+    answers = Answers(database, idempotent_answers, sealer)
+    counts = Counts.at(settings.rate_limit_url)
+    throttle = SignInThrottle(
+        counts,
+        per_account=settings.wrong_passwords_per_account,
+        per_address=settings.wrong_passwords_per_address,
+        window_seconds=settings.wrong_passwords_window_seconds,
+    )
+    sessions = Sessions(
+        database,
+        SessionRules(
+            idle=timedelta(seconds=settings.session_idle_seconds),
+            lifetime=timedelta(seconds=settings.session_lifetime_seconds),
+        ),
     )
     return Register(
         settings=settings,
         database=database,
+        answers=answers,
+        counts=counts,
         tenants=Tenants(database),
-        clients=Clients(database, SecretHashing(settings.pepper_bytes), plain_http=settings.mode is Mode.DEVELOPMENT),
+        clients=Clients(
+            database, answers, SecretHashing(settings.pepper_bytes), plain_http=settings.mode is Mode.DEVELOPMENT
+        ),
         users=Users(database, profiles, passwords),
-        sessions=Sessions(database, rules),
+        sessions=sessions,
+        sign_in=SignIn(database, profiles, passwords, throttle, sessions),
+        throttle=throttle,
         audit=Audit(database),
         passwords=passwords,
         profiles=profiles,

@@ -12,8 +12,8 @@ import typer
 from shared.identifiers import is_identifier
 
 from partner_onboarding.register.build import Register
-from partner_onboarding.register.clients import schemas as client_schemas
 from partner_onboarding.register.clients.domain import Client, ClientNotFound, Kind, Registration
+from partner_onboarding.register.clients.schemas import AddedSecretBody, ClientBody, RegisteredClientBody
 from partner_onboarding.register.command_line import run
 from partner_onboarding.register.users.domain import UserNotFound
 
@@ -76,8 +76,8 @@ def create_client(
                 new = await register.clients.register(
                     connection, tenant, registration, client_id=client_id, client_secret=client_secret
                 )
-            return {"created": True, **client_schemas.registered(new).model_dump(mode="json")}
-        shown = client_schemas.shown(await register.clients.get(tenant, present.client_id)).model_dump(mode="json")
+            return {"created": True, **RegisteredClientBody.of_new(new).model_dump(mode="json")}
+        shown = ClientBody.of(await register.clients.get(tenant, present.client_id)).model_dump(mode="json")
         wanted = {
             "name": name,
             "kind": kind,
@@ -143,7 +143,7 @@ def list_clients(tenant: Annotated[str | None, typer.Option(help="Of one tenant 
     async def use(register: Register) -> Mapping[str, Any]:
         found, after = [], ""
         while page := await register.clients.list_clients(tenant, after=after, limit=500):
-            found += [client_schemas.shown(one).model_dump(mode="json") for one in page]
+            found += [ClientBody.of(one).model_dump(mode="json") for one in page]
             after = page[-1].client.client_id
         return {"clients": found}
 
@@ -159,11 +159,8 @@ def rotate_secret(
 
     async def use(register: Register) -> Mapping[str, Any]:
         client = await _client(register, client_id)
-        async with register.database.transaction() as connection:
-            new = await register.clients.rotate_secret(
-                connection, client.tenant, client_id, overlap_seconds=overlap_seconds
-            )
-        return client_schemas.added(new).model_dump(mode="json")
+        new = await register.clients.rotate_secret(client.tenant, client_id, overlap_seconds=overlap_seconds)
+        return AddedSecretBody.of(new).model_dump(mode="json")
 
     run(use)
 
@@ -177,7 +174,7 @@ def revoke_secret(
     async def use(register: Register) -> Mapping[str, Any]:
         client = await _client(register, client_id)
         await register.clients.revoke_secret(client.tenant, client_id, n)
-        return client_schemas.shown(await register.clients.get(client.tenant, client_id)).model_dump(mode="json")
+        return ClientBody.of(await register.clients.get(client.tenant, client_id)).model_dump(mode="json")
 
     run(use)
 
@@ -189,7 +186,7 @@ def disable_client(client_id: _ClientId) -> None:
     async def use(register: Register) -> Mapping[str, Any]:
         client = await _client(register, client_id)
         await register.clients.disable(client.tenant, client_id)
-        return client_schemas.shown(await register.clients.get(client.tenant, client_id)).model_dump(mode="json")
+        return ClientBody.of(await register.clients.get(client.tenant, client_id)).model_dump(mode="json")
 
     run(use)
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from shared.callers import require_service
+from shared.dependencies import needs
 from shared.identifiers import Identifier, Tenant
 
 from partner_onboarding.register.clients.domain import Kind
@@ -19,12 +20,12 @@ _SessionReaders = require_service("sso-issuer", "token-service")
 _Issuer = require_service("sso-issuer")
 
 
-class ClientToCheck(BaseModel):
+class CredentialsBody(BaseModel):
     client_id: _Secret
     client_secret: _Secret
 
 
-class CheckedClient(BaseModel):
+class CheckedClientBody(BaseModel):
     client_id: str
     tenant: str
     kind: Kind
@@ -33,7 +34,7 @@ class CheckedClient(BaseModel):
     ip_allow_list: list[str]
 
 
-class KnownClient(BaseModel):
+class KnownClientBody(BaseModel):
     client_id: str
     tenant: str
     kind: Kind
@@ -45,88 +46,96 @@ class KnownClient(BaseModel):
     ip_allow_list: list[str]
 
 
-class SessionToCheck(BaseModel):
+class SessionBody(BaseModel):
     session: _Secret
 
 
-class CheckedSession(BaseModel):
+class CheckedSessionBody(BaseModel):
     tenant: str
     user_id: str
     roles: list[str]
     allowed_origins: list[str]
 
 
-class UserProfile(BaseModel):
+class ProfileBody(BaseModel):
     user_id: str
     firstname: str
     lastname: str
     email: str
 
 
-class KnownTenant(BaseModel):
+class TenantBody(BaseModel):
     tenant: str
     name: str
 
 
-class Allowed(BaseModel):
+class AllowedBody(BaseModel):
     allowed: bool
 
 
-def internal_routes(clients: Clients, users: Users, sessions: Sessions, tenants: Tenants) -> APIRouter:
-    """The routes below /internal."""
-    routes = APIRouter(prefix="/internal", include_in_schema=False)
+ClientService = Annotated[Clients, needs(Clients)]
+UserService = Annotated[Users, needs(Users)]
+SessionService = Annotated[Sessions, needs(Sessions)]
+TenantService = Annotated[Tenants, needs(Tenants)]
+router = APIRouter(prefix="/internal", include_in_schema=False)
 
-    @routes.post("/clients/check", dependencies=[_Anyone])
-    async def check_client(body: ClientToCheck) -> CheckedClient:
-        client = await clients.check(body.client_id, body.client_secret)
-        registration = client.registration
-        return CheckedClient(
-            client_id=client.client_id,
-            tenant=client.tenant,
-            kind=registration.kind,
-            scopes=list(registration.scopes),
-            vendor_id=registration.vendor_id,
-            ip_allow_list=list(registration.ip_allow_list),
-        )
 
-    @routes.get("/clients/{client_id}", dependencies=[_Issuer])
-    async def known_client(client_id: str) -> KnownClient:
-        client = await clients.enabled(client_id)
-        registration = client.registration
-        return KnownClient(
-            client_id=client.client_id,
-            tenant=client.tenant,
-            kind=registration.kind,
-            scopes=list(registration.scopes),
-            redirect_uris=list(registration.redirect_uris),
-            jwks=dict(registration.jwks) if registration.jwks is not None else None,
-            name=registration.name,
-            vendor_id=registration.vendor_id,
-            ip_allow_list=list(registration.ip_allow_list),
-        )
+@router.post("/clients/check", dependencies=[_Anyone])
+async def check_client(clients: ClientService, body: CredentialsBody) -> CheckedClientBody:
+    client = await clients.check(body.client_id, body.client_secret)
+    registration = client.registration
+    return CheckedClientBody(
+        client_id=client.client_id,
+        tenant=client.tenant,
+        kind=registration.kind,
+        scopes=list(registration.scopes),
+        vendor_id=registration.vendor_id,
+        ip_allow_list=list(registration.ip_allow_list),
+    )
 
-    @routes.post("/sessions/check", dependencies=[_SessionReaders])
-    async def check_session(body: SessionToCheck) -> CheckedSession:
-        found = await sessions.check(body.session)
-        return CheckedSession(
-            tenant=found.tenant,
-            user_id=found.user_id,
-            roles=list(found.roles),
-            allowed_origins=list(found.allowed_origins),
-        )
 
-    @routes.get("/tenants/{tenant}/users/{user_id}", dependencies=[_Issuer])
-    async def user_profile(tenant: Annotated[Tenant, Path()], user_id: Annotated[Identifier, Path()]) -> UserProfile:
-        profile = (await users.get(tenant, user_id)).profile
-        return UserProfile(user_id=user_id, firstname=profile.firstname, lastname=profile.lastname, email=profile.email)
+@router.get("/clients/{client_id}", dependencies=[_Issuer])
+async def known_client(clients: ClientService, client_id: str) -> KnownClientBody:
+    client = await clients.enabled(client_id)
+    registration = client.registration
+    return KnownClientBody(
+        client_id=client.client_id,
+        tenant=client.tenant,
+        kind=registration.kind,
+        scopes=list(registration.scopes),
+        redirect_uris=list(registration.redirect_uris),
+        jwks=dict(registration.jwks) if registration.jwks is not None else None,
+        name=registration.name,
+        vendor_id=registration.vendor_id,
+        ip_allow_list=list(registration.ip_allow_list),
+    )
 
-    @routes.get("/tenants/{tenant}", dependencies=[_Issuer])
-    async def known_tenant(tenant: Annotated[Tenant, Path()]) -> KnownTenant:
-        found = await tenants.get(tenant)
-        return KnownTenant(tenant=found.tenant, name=found.name)
 
-    @routes.get("/origins", dependencies=[_Issuer])
-    async def is_allowed_origin(origin: Annotated[str, Query(max_length=2048)]) -> Allowed:
-        return Allowed(allowed=await tenants.is_allowed_origin(origin))
+@router.post("/sessions/check", dependencies=[_SessionReaders])
+async def check_session(sessions: SessionService, body: SessionBody) -> CheckedSessionBody:
+    found = await sessions.check(body.session)
+    return CheckedSessionBody(
+        tenant=found.tenant,
+        user_id=found.user_id,
+        roles=list(found.roles),
+        allowed_origins=list(found.allowed_origins),
+    )
 
-    return routes
+
+@router.get("/tenants/{tenant}/users/{user_id}", dependencies=[_Issuer])
+async def user_profile(
+    users: UserService, tenant: Annotated[Tenant, Path()], user_id: Annotated[Identifier, Path()]
+) -> ProfileBody:
+    profile = (await users.get(tenant, user_id)).profile
+    return ProfileBody(user_id=user_id, firstname=profile.firstname, lastname=profile.lastname, email=profile.email)
+
+
+@router.get("/tenants/{tenant}", dependencies=[_Issuer])
+async def known_tenant(tenants: TenantService, tenant: Annotated[Tenant, Path()]) -> TenantBody:
+    found = await tenants.get(tenant)
+    return TenantBody(tenant=found.tenant, name=found.name)
+
+
+@router.get("/origins", dependencies=[_Issuer])
+async def is_allowed_origin(tenants: TenantService, origin: Annotated[str, Query(max_length=2048)]) -> AllowedBody:
+    return AllowedBody(allowed=await tenants.is_allowed_origin(origin))

@@ -2,27 +2,33 @@
 
 from dataclasses import dataclass
 
+from shared.rate_limits import RateLimit
+
 from partner_onboarding.register.build import Register
 from partner_onboarding.third_parties.consents.service import Consents
+from partner_onboarding.third_parties.integrations.applications import Applications
+from partner_onboarding.third_parties.integrations.seals import RequestSeals
 from partner_onboarding.third_parties.integrations.service import Integrations
+
+_HOUR_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class ThirdParties:
     """The use cases about third parties."""
 
+    applications: Applications
     integrations: Integrations
     consents: Consents
 
 
 def build_third_parties(register: Register) -> ThirdParties:
+    """The parts over the register."""
+    settings, database, answers = register.settings, register.database, register.answers
+    seals = RequestSeals(register.sealer)
+    limit = RateLimit(register.counts, settings.integration_requests_per_address, _HOUR_SECONDS, "integration-requests")
     return ThirdParties(
-        integrations=Integrations(
-            register.database,
-            register.clients,
-            register.sealer,
-            public_url=register.settings.public_url,
-            plain_http=register.allows_plain_http,
-        ),
-        consents=Consents(register.database, register.profiles),
+        applications=Applications(database, answers, seals, limit, plain_http=register.allows_plain_http),
+        integrations=Integrations(database, answers, register.clients, seals, public_url=settings.public_url),
+        consents=Consents(database, register.profiles),
     )

@@ -9,8 +9,9 @@ from partner_onboarding.register.audit.domain import SHELL
 from partner_onboarding.register.build import Register
 from partner_onboarding.register.command_line import run
 from partner_onboarding.third_parties.build import build_third_parties
-from partner_onboarding.third_parties.integrations import schemas as request_schemas
 from partner_onboarding.third_parties.integrations.domain import STATES, State
+from partner_onboarding.third_parties.integrations.schemas import ApprovedRequestBody, RequestBody
+from partner_onboarding.third_parties.integrations.service import RequestPlace
 
 commands = typer.Typer()
 
@@ -28,10 +29,10 @@ def list_requests(
     async def use(register: Register) -> Mapping[str, Any]:
         integrations = build_third_parties(register).integrations
         found: list[Any] = []
-        after: str | None = None
+        after: RequestPlace | None = None
         while page := await integrations.newest(tenant, state=wanted, after=after, limit=500):
-            found += [request_schemas.shown(one).model_dump(mode="json") for one in page]
-            after = page[-1].request_id
+            found += [RequestBody.of(one).model_dump(mode="json") for one in page]
+            after = RequestPlace.of(page[-1])
         return {"requests": found}
 
     run(use)
@@ -43,9 +44,8 @@ def approve_request(tenant: _Tenant, request_id: Annotated[str, typer.Argument(h
 
     async def use(register: Register) -> Mapping[str, Any]:
         integrations = build_third_parties(register).integrations
-        async with register.database.transaction() as connection:
-            outcome = await integrations.approve(connection, tenant, request_id, by=SHELL)
-        return request_schemas.approved(outcome).model_dump(mode="json")
+        outcome = await integrations.approve(tenant, request_id, by=SHELL)
+        return ApprovedRequestBody.of_approved(outcome).model_dump(mode="json")
 
     run(use)
 
@@ -60,9 +60,8 @@ def decline_request(
 
     async def use(register: Register) -> Mapping[str, Any]:
         integrations = build_third_parties(register).integrations
-        async with register.database.transaction() as connection:
-            declined = await integrations.decline(connection, tenant, request_id, reason, by=SHELL)
-        return request_schemas.shown(declined).model_dump(mode="json")
+        declined = await integrations.decline(tenant, request_id, reason, by=SHELL)
+        return RequestBody.of(declined).model_dump(mode="json")
 
     run(use)
 

@@ -1,12 +1,13 @@
 """Use cases about handshakes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from shared.db import Database
 from shared.group_commit import GroupCommit
+from shared.idempotency import Answer, Answers, RequestKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.clock import Clock
@@ -50,8 +51,9 @@ class Order:
 class Handshakes:
     """The handshakes of all partners."""
 
-    def __init__(self, database: Database, keeping: CodeKeeping, clock: Clock) -> None:
+    def __init__(self, database: Database, answers: Answers, keeping: CodeKeeping, clock: Clock) -> None:
         self._database = database
+        self._answers = answers
         self._keeping = keeping
         self._clock = clock
         self._line = GroupCommit(self._write, name="handshakes")
@@ -67,13 +69,25 @@ class Handshakes:
         """
         return await self._line.submit(Order(tenant, client_id, masked(hint) if hint is not None else None))
 
-    async def begin_within(self, connection: AsyncConnection, tenant: str, client_id: str, hint: str | None) -> Codes:
-        """The same in the caller's transaction."""
-        order = Order(tenant, client_id, masked(hint) if hint is not None else None)
-        register_code, authorization_code, row = self._make(order)
-        now = await self._clock(connection)
-        await store.add_handshakes(connection, [row], now, now + LIFETIME)
-        return Codes(register_code, authorization_code, now + LIFETIME)
+    async def begin_once(
+        self,
+        tenant: str,
+        client_id: str,
+        hint: str | None,
+        *,
+        key: RequestKey | None,
+        shape: Callable[[Codes], Answer],
+    ) -> Answer:
+        """A new pair of codes; a repeat with the same key gets the same codes."""
+
+        async def act(connection: AsyncConnection) -> Answer:
+            order = Order(tenant, client_id, masked(hint) if hint is not None else None)
+            register_code, authorization_code, row = self._make(order)
+            now = await self._clock(connection)
+            await store.add_handshakes(connection, [row], now, now + LIFETIME)
+            return shape(Codes(register_code, authorization_code, now + LIFETIME))
+
+        return await self._answers.once(tenant, client_id, key, act)
 
     async def find(self, register_code: str, *, tenant: str | None = None, user_id: str | None = None) -> Handshake:
         """The handshake of a public code, for the person who brings it.
@@ -144,12 +158,35 @@ class Handshakes:
                 await store.end(connection, handshake, "denied", None, await self._clock(connection))
         return None if handshake.landing_url is None else landing(handshake.landing_url, error="access_denied")
 
-    async def redeem(self, connection: AsyncConnection, tenant: str, client_id: str, authorization_code: str) -> str:
+    async def redeem_once(
+        self,
+        tenant: str,
+        client_id: str,
+        authorization_code: str,
+        *,
+        key: RequestKey | None,
+        shape: Callable[[str], Answer],
+    ) -> Answer:
         """The user of the handshake with this private code, told once, server to server.
 
         Raises:
             MalformedAuthorizationCode, HandshakeNotFound, HandshakeNotCompleted, HandshakeRedeemed, HandshakeExpired
         """
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self._redeem(connection, tenant, client_id, authorization_code))
+
+        return await self._answers.once(tenant, client_id, key, act)
+
+    async def tidy_up(self) -> int:
+        """Deletes handshakes that expired a month ago; returns how many."""
+        async with self._database.transaction() as connection:
+            return await store.delete_before(connection, await self._clock(connection) - _KEPT_FOR)
+
+    async def close(self) -> None:
+        await self._line.close()
+
+    async def _redeem(self, connection: AsyncConnection, tenant: str, client_id: str, authorization_code: str) -> str:
         if not CODE.fullmatch(authorization_code):
             raise MalformedAuthorizationCode("An authorizationCode has 22 base58 characters.")
         found = await store.lock_by_authorization(
@@ -168,14 +205,6 @@ class Handshakes:
             raise HandshakeExpired("This handshake has expired.")
         await store.set_redeemed(connection, tenant, found.register_hash, now)
         return found.user_id
-
-    async def tidy_up(self) -> int:
-        """Deletes handshakes that expired a month ago; returns their number."""
-        async with self._database.transaction() as connection:
-            return await store.delete_before(connection, await self._clock(connection) - _KEPT_FOR)
-
-    async def close(self) -> None:
-        await self._line.close()
 
     async def _usable(
         self,

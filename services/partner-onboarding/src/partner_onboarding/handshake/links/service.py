@@ -1,10 +1,11 @@
-"""The use cases of links. Those for partners take a transaction, which also stores the answer under an
-`Idempotency-Key`."""
+"""The use cases of links."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.db import Database
+from shared.idempotency import Answer, Answers, RequestKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.clock import Clock
@@ -30,8 +31,9 @@ class Events:
 class Links:
     """The links of all people to all partners."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, answers: Answers, clock: Clock) -> None:
         self._database = database
+        self._answers = answers
         self._clock = clock
 
     async def activate(self, connection: AsyncConnection, tenant: str, client_id: str, user_id: str) -> datetime:
@@ -56,6 +58,42 @@ class Links:
         assert activated is not None  # noqa: S101 — it is locked
         await assign_periods(connection, activated, until=now)
         return now
+
+    async def activate_once(
+        self,
+        tenant: str,
+        client_id: str,
+        user_id: str,
+        *,
+        key: RequestKey | None,
+        shape: Callable[[datetime], Answer],
+    ) -> Answer:
+        """The same; a repeat with the same key gets the first answer."""
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self.activate(connection, tenant, client_id, user_id))
+
+        return await self._answers.once(tenant, client_id, key, act)
+
+    async def remove_once(
+        self,
+        tenant: str,
+        client_id: str,
+        user_id: str,
+        *,
+        key: RequestKey | None,
+        shape: Callable[[datetime], Answer],
+    ) -> Answer:
+        """The partner removes the link; a repeat with the same key gets the first answer.
+
+        Raises:
+            LinkNotFound
+        """
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self.remove(connection, tenant, client_id, user_id, by="partner"))
+
+        return await self._answers.once(tenant, client_id, key, act)
 
     async def remove(
         self, connection: AsyncConnection, tenant: str, client_id: str, user_id: str, *, by: RemovedBy

@@ -23,7 +23,7 @@ from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.profiles import Profiles
 
 CONFIRM_PATH: Final = "/register/confirm"
-_AT_ONCE: Final = 20
+MAILS_AT_ONCE: Final = 20
 _log = structlog.get_logger("partner_onboarding")
 
 
@@ -63,7 +63,7 @@ class Mails:
         if self._delivery is None:
             return 0
         async with self._database.transaction() as connection:
-            due = await store.due_mails(connection, await database_clock(connection), _AT_ONCE)
+            due = await store.due_mails(connection, await database_clock(connection), MAILS_AT_ONCE)
         return sum([await self._send(mail, self._delivery) for mail in due])
 
     async def confirm(self, tenant: str, token: str) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
+from shared.dependencies import needs
 from shared.errors import Unavailable
 from starlette.responses import Response
 
@@ -24,48 +25,54 @@ T = TypeVar("T")
 _NOTICES: Final = ("unlinked", "password_changed")
 
 
-def account_routes(
-    pages: Pages,
-    sessions: Sessions,
-    users: Users,
-    tenants: Tenants,
-    links: Links,
-    ledger: LedgerClient,
-    issuer: IssuerClient,
-) -> APIRouter:
-    """/ and /account."""
-    routes = APIRouter(include_in_schema=False)
+PagesPart = Annotated[Pages, needs(Pages)]
+SessionService = Annotated[Sessions, needs(Sessions)]
+UserService = Annotated[Users, needs(Users)]
+TenantService = Annotated[Tenants, needs(Tenants)]
+LinkService = Annotated[Links, needs(Links)]
+Ledger = Annotated[LedgerClient, needs(LedgerClient)]
+Issuer = Annotated[IssuerClient, needs(IssuerClient)]
+router = APIRouter(include_in_schema=False)
 
-    @routes.api_route("/", methods=["GET", "HEAD"])
-    async def start(request: Request) -> Response:
-        return pages.redirect("/account" if await signed_in_session(sessions, request) else "/login")
 
-    @routes.api_route("/account", methods=["GET", "HEAD"])
-    async def account_page(request: Request) -> Response:
-        who = await signed_in_session(sessions, request)
-        if who is None:
-            return pages.redirect(f"/login?{urlencode({'next': '/account'})}")
-        user, tenant, partners, balance, vendors = await asyncio.gather(
-            users.get(who.tenant, who.user_id),
-            tenants.get(who.tenant),
-            links.partners_of(who.tenant, who.user_id),
-            _unless_unavailable(ledger.balance(who.tenant, who.user_id)),
-            _unless_unavailable(issuer.vendors(who.tenant)),
-        )
-        return pages.render(
-            request,
-            "account.html",
-            # "Redeem" is posted to this site and answered with a redirect to the vendor's.
-            leads_away=True,
-            user=user,
-            tenant=tenant,
-            partners=partners,
-            notices=[notice for notice in _NOTICES if notice in request.query_params],
-            balance=balance,
-            vendors=vendors,
-        )
+@router.api_route("/", methods=["GET", "HEAD"])
+async def start(pages: PagesPart, sessions: SessionService, request: Request) -> Response:
+    return pages.redirect("/account" if await signed_in_session(sessions, request) else "/login")
 
-    return routes
+
+@router.api_route("/account", methods=["GET", "HEAD"])
+async def account_page(
+    pages: PagesPart,
+    sessions: SessionService,
+    users: UserService,
+    tenants: TenantService,
+    links: LinkService,
+    ledger: Ledger,
+    issuer: Issuer,
+    request: Request,
+) -> Response:
+    who = await signed_in_session(sessions, request)
+    if who is None:
+        return pages.redirect(f"/login?{urlencode({'next': '/account'})}")
+    user, tenant, partners, balance, vendors = await asyncio.gather(
+        users.get(who.tenant, who.user_id),
+        tenants.get(who.tenant),
+        links.partners_of(who.tenant, who.user_id),
+        _unless_unavailable(ledger.balance(who.tenant, who.user_id)),
+        _unless_unavailable(issuer.vendors(who.tenant)),
+    )
+    return pages.render(
+        request,
+        "account.html",
+        # "Redeem" is posted to this site and answered with a redirect to the vendor's.
+        leads_away=True,
+        user=user,
+        tenant=tenant,
+        partners=partners,
+        notices=[notice for notice in _NOTICES if notice in request.query_params],
+        balance=balance,
+        vendors=vendors,
+    )
 
 
 async def _unless_unavailable(asked: Awaitable[T]) -> T | Unavailable:

@@ -1,25 +1,24 @@
 """What people agree to when they register, where the operator of the platform has no pages of its own for that."""
 
-from typing import Final
+from typing import Annotated
 
 from fastapi import APIRouter, Request
+from shared.dependencies import needs
 from starlette.responses import Response
 
+from partner_onboarding.handshake.registrations.domain import OWN_DOCUMENTS, Documents
 from partner_onboarding.pages.rendering import Pages
 
-PATH_OF: Final = {"terms": "/register/terms", "privacy": "/register/privacy"}
+PagesPart = Annotated[Pages, needs(Pages)]
+DocumentsPart = Annotated[Documents, needs(Documents)]
+router = APIRouter(include_in_schema=False)
 
 
-def document_routes(pages: Pages, versions: dict[str, str]) -> APIRouter:
-    """/register/terms and /register/privacy."""
-    routes = APIRouter(include_in_schema=False)
+@router.api_route(OWN_DOCUMENTS["terms"], methods=["GET", "HEAD"])
+async def terms(pages: PagesPart, documents: DocumentsPart, request: Request) -> Response:
+    return pages.render(request, "document.html", document="terms", version=documents.versions["terms"])
 
-    @routes.api_route(PATH_OF["terms"], methods=["GET", "HEAD"])
-    async def terms(request: Request) -> Response:
-        return pages.render(request, "document.html", document="terms", version=versions["terms"])
 
-    @routes.api_route(PATH_OF["privacy"], methods=["GET", "HEAD"])
-    async def privacy(request: Request) -> Response:
-        return pages.render(request, "document.html", document="privacy", version=versions["privacy"])
-
-    return routes
+@router.api_route(OWN_DOCUMENTS["privacy"], methods=["GET", "HEAD"])
+async def privacy(pages: PagesPart, documents: DocumentsPart, request: Request) -> Response:
+    return pages.render(request, "document.html", document="privacy", version=documents.versions["privacy"])

@@ -5,11 +5,12 @@ known, and every page says for which partner, and for whom, the code is: whoever
 """
 
 from math import ceil
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 import structlog
 from fastapi import APIRouter, Request
+from shared.dependencies import needs
 from shared.errors import Refusal, TooManyRequests
 from starlette.responses import Response
 
@@ -25,7 +26,7 @@ from partner_onboarding.handshake.handshakes.domain import (
 from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.links.service import Links
 from partner_onboarding.handshake.partners.access import PartnerAccess
-from partner_onboarding.handshake.registrations.domain import applicant_of
+from partner_onboarding.handshake.registrations.domain import Documents, applicant_of
 from partner_onboarding.handshake.registrations.service import Mistakes, Registered, Registrations
 from partner_onboarding.languages import language_of
 from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired, read_form
@@ -56,7 +57,7 @@ class RegistrationPages:
         links: Links,
         registrations: Registrations,
         access: PartnerAccess,
-        documents: dict[str, str],
+        documents: Documents,
     ) -> None:
         self._pages = pages
         self._sessions = sessions
@@ -220,7 +221,7 @@ class RegistrationPages:
             handshake=handshake,
             typed={name: fields.get(name, "")[:254] for name in _TYPED},
             accepts=applicant_of(fields).accepts,
-            documents=self._documents,
+            documents=self._documents.addresses,
             sign_in=f"/login?{urlencode({'next': here})}",
             shows_password="show_password" in request.query_params,
             errors=errors or {},
@@ -242,13 +243,22 @@ class RegistrationPages:
         )
 
 
-def registration_routes(registration: RegistrationPages) -> APIRouter:
-    """/registrieren and /register, with and without a slash at the end."""
-    routes = APIRouter(include_in_schema=False)
-    for path in PATHS:
-        routes.add_api_route(path, registration.show, methods=["GET", "HEAD"])
-        routes.add_api_route(path, registration.take, methods=["POST"])
-    return routes
+router = APIRouter(include_in_schema=False)
+
+RegistrationPart = Annotated[RegistrationPages, needs(RegistrationPages)]
+
+
+async def show_registration(registration: RegistrationPart, request: Request) -> Response:
+    return await registration.show(request)
+
+
+async def take_registration(registration: RegistrationPart, request: Request) -> Response:
+    return await registration.take(request)
+
+
+for _path in PATHS:
+    router.add_api_route(_path, show_registration, methods=["GET", "HEAD"])
+    router.add_api_route(_path, take_registration, methods=["POST"])
 
 
 def _code(request: Request) -> str:

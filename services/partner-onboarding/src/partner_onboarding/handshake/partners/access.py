@@ -23,7 +23,8 @@ class PartnerAccess:
         is_closed: the maintenance switch.
     """
 
-    def __init__(self, limit: RateLimit, *, is_closed: bool) -> None:
+    def __init__(self, callers: Callers, limit: RateLimit, *, is_closed: bool) -> None:
+        self._callers = callers
         self._limit = limit
         self._is_closed = is_closed
 
@@ -39,7 +40,7 @@ class PartnerAccess:
             Maintenance, Unauthenticated, InsufficientScope, IpNotAllowed, TooManyRequests
         """
         self.check_open()
-        caller = await provided(request.app, Callers).authenticate(request.scope)
+        caller = await self._callers.authenticate(request.scope)
         caller.need(SCOPE)
         await self._limit.count(caller.tenant, caller.client_id)
         return caller

@@ -4,13 +4,15 @@ Two of its GETs change something, as in the source. A repeat of either has no se
 that takes an `Idempotency-Key`.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import orjson
 from fastapi import APIRouter, Header, Path, Query
 from shared.callers import Caller, document_credentials
+from shared.dependencies import needs
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
-from shared.idempotency import Answer, Answers, IdempotencyKey, Transaction
+from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier
 from starlette.responses import Response
 
@@ -18,18 +20,41 @@ from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.links.billing import Billing
 from partner_onboarding.handshake.links.periods import parse_month
 from partner_onboarding.handshake.links.service import Links
-from partner_onboarding.handshake.partners import schemas
 from partner_onboarding.handshake.partners.access import SCOPE, Maintenance, Partner, admit
+from partner_onboarding.handshake.partners.schemas import (
+    ActivationBody,
+    BillBody,
+    CodesBody,
+    HintQuery,
+    RedeemedHandshakeBody,
+    RedemptionBody,
+    RemovalBody,
+    UserEventsBody,
+    bill_as_csv,
+    bill_shown,
+    codes_shown,
+    events_shown,
+)
 
-_UserId = Annotated[Identifier, Path(alias="userId")]
+router = APIRouter(prefix="/user/partner", tags=["partners"], dependencies=document_credentials())
+
+HandshakeService = Annotated[Handshakes, needs(Handshakes)]
+LinkService = Annotated[Links, needs(Links)]
+BillingService = Annotated[Billing, needs(Billing)]
+UserId = Annotated[Identifier, Path(alias="userId")]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+_BOTH: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The bill, as JSON or (`Accept: text/csv`) as a table.",
+        "content": {"text/csv": {"schema": {"type": "string"}}},
+    }
+}
 
 
 async def _begin_handshake(call: HotCall[None]) -> Answer:
-    """A public and a private code, good for one hour and for one person."""
     partner: Caller = call.caller
     codes = await call.part(Handshakes).begin(partner.tenant, partner.client_id, call.query.hint)
-    return _answer(schemas.codes_shown(codes))
+    return _answer(codes_shown(codes))
 
 
 #: Past the framework, which would take longer than the work.
@@ -44,99 +69,91 @@ INIT_REGISTER_HANDSHAKE: Final = HotRoute(
     authorize=admit,
     operations=HotOperation(
         _begin_handshake,
-        query=schemas.HintQuery,
-        answers={200: Answered("The codes", schemas.HandshakeCodes)},
+        query=HintQuery,
+        answers={200: Answered("The codes", CodesBody)},
         refusals=(Maintenance,),
         takes_key=False,
     ),
 )
 
 
-def partner_routes(handshakes: Handshakes, links: Links, billing: Billing, answers: Answers) -> APIRouter:
-    """The routes below /user/partner."""
-    routes = APIRouter(prefix="/user/partner", tags=["partners"], dependencies=document_credentials())
-
-    @routes.post("/init-register-handshake", response_model=schemas.HandshakeCodes, summary="The same, once by key")
-    async def init_register_handshake_once(
-        partner: Partner, key: IdempotencyKey, query: Annotated[schemas.HintQuery, Query()]
-    ) -> Response:
-        """With the same `Idempotency-Key`, the same codes again."""
-
-        async def begin(connection: Transaction) -> Answer:
-            codes = await handshakes.begin_within(connection, partner.tenant, partner.client_id, query.hint)
-            return _answer(schemas.codes_shown(codes))
-
-        return (await answers.once(partner.tenant, partner.client_id, key, begin)).response()
-
-    @routes.post("/redeem-handshake", response_model=schemas.RedeemedHandshake, summary="Who came back, once")
-    async def redeem_handshake(partner: Partner, key: IdempotencyKey, body: schemas.HandshakeToRedeem) -> Response:
-        """The user of the handshake, server to server. A `userId` that a browser carries to the landing URL could be
-        changed."""
-
-        async def redeem(connection: Transaction) -> Answer:
-            user_id = await handshakes.redeem(connection, partner.tenant, partner.client_id, body.authorization_code)
-            return _answer({"userId": user_id})
-
-        return (await answers.once(partner.tenant, partner.client_id, key, redeem)).response()
-
-    @routes.get("/activate-user/{userId}", response_model=schemas.ActivatedUser, summary="Activate a user")
-    @routes.post(
-        "/activate-user/{userId}",
-        response_model=schemas.ActivatedUser,
-        name="activate_user_by_post",
-        summary="Activate a user",
+@router.post("/init-register-handshake", response_model=CodesBody, summary="The same, once by key")
+async def init_register_handshake_once(
+    handshakes: HandshakeService, partner: Partner, key: IdempotencyKey, asked: Annotated[HintQuery, Query()]
+) -> Response:
+    """With the same `Idempotency-Key`, the same codes again."""
+    answer = await handshakes.begin_once(
+        partner.tenant, partner.client_id, asked.hint, key=key, shape=lambda codes: _answer(codes_shown(codes))
     )
-    async def activate_user(partner: Partner, key: IdempotencyKey, user_id: _UserId) -> Response:
-        """Assigns the first month, and another one each month until the user is removed. A repeat gets 200 and bills
-        nothing twice. 403 if no handshake was executed with this user since the last removal."""
-
-        async def activate(connection: Transaction) -> Answer:
-            activated_at = await links.activate(connection, partner.tenant, partner.client_id, user_id)
-            shown = schemas.ActivatedUser(user_id=user_id, activated_at=activated_at)
-            return _answer(shown.model_dump(mode="json", by_alias=True))
-
-        return (await answers.once(partner.tenant, partner.client_id, key, activate)).response()
-
-    @routes.delete("/remove-user/{userId}", response_model=schemas.RemovedUser, summary="Remove a user")
-    async def remove_user(partner: Partner, key: IdempotencyKey, user_id: _UserId) -> Response:
-        """Removes the link; months that have begun stay billed. A new link needs another handshake."""
-
-        async def remove(connection: Transaction) -> Answer:
-            removed_at = await links.remove(connection, partner.tenant, partner.client_id, user_id, by="partner")
-            return _answer(
-                schemas.RemovedUser(user_id=user_id, removed_at=removed_at).model_dump(mode="json", by_alias=True)
-            )
-
-        return (await answers.once(partner.tenant, partner.client_id, key, remove)).response()
-
-    @routes.get("/event-list", response_model=dict[str, schemas.UserEvents], summary="What has happened, by user")
-    async def event_list(partner: Partner) -> Response:
-        """The events of everybody who is or was linked."""
-        return _json(schemas.events_shown(await links.events(partner.tenant, partner.client_id)))
-
-    @routes.get("/billing", response_model=schemas.BillShown, responses=_BOTH, summary="A month's bill")
-    async def bill_of_month(
-        partner: Partner,
-        month: Annotated[str, Query(max_length=16, examples=["2026-11"])],
-        accept: Annotated[str, Header(include_in_schema=False)] = "",
-    ) -> Response:
-        """The month's assignments, equal to those of the event list; one user is billed once a month."""
-        bill = await billing.bill(partner.tenant, partner.client_id, parse_month(month))
-        if _prefers_csv(accept):
-            name = f'attachment; filename="billing-{bill.month:%Y-%m}.csv"'
-            headers = {**_NO_STORE, "Content-Disposition": name, "Billing-Sum": str(bill.sum)}
-            return Response(schemas.bill_as_csv(bill), headers=headers, media_type="text/csv; charset=utf-8")
-        return _json(schemas.bill_shown(bill))
-
-    return routes
+    return answer.response()
 
 
-_BOTH: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The bill, as JSON or (`Accept: text/csv`) as a table.",
-        "content": {"text/csv": {"schema": {"type": "string"}}},
-    }
-}
+@router.post("/redeem-handshake", response_model=RedeemedHandshakeBody, summary="Who came back, once")
+async def redeem_handshake(
+    handshakes: HandshakeService, partner: Partner, key: IdempotencyKey, body: RedemptionBody
+) -> Response:
+    """The user whom the handshake has led to, from server to server: a `userId` that a browser carried to the
+    landing URL could have been changed there."""
+    answer = await handshakes.redeem_once(
+        partner.tenant,
+        partner.client_id,
+        body.authorization_code,
+        key=key,
+        shape=lambda user_id: _answer({"userId": user_id}),
+    )
+    return answer.response()
+
+
+@router.get("/activate-user/{userId}", response_model=ActivationBody, summary="Activate a user")
+@router.post(
+    "/activate-user/{userId}",
+    response_model=ActivationBody,
+    name="activate_user_by_post",
+    summary="Activate a user",
+)
+async def activate_user(links: LinkService, partner: Partner, key: IdempotencyKey, user_id: UserId) -> Response:
+    """Assigns the first month, and another one each month until the user is removed. Again: 200, nothing billed
+    twice. 403 when no handshake was executed with this user since the last removal."""
+
+    def shape(activated_at: datetime) -> Answer:
+        shown = ActivationBody(user_id=user_id, activated_at=activated_at)
+        return _answer(shown.model_dump(mode="json", by_alias=True))
+
+    answer = await links.activate_once(partner.tenant, partner.client_id, user_id, key=key, shape=shape)
+    return answer.response()
+
+
+@router.delete("/remove-user/{userId}", response_model=RemovalBody, summary="Remove a user")
+async def remove_user(links: LinkService, partner: Partner, key: IdempotencyKey, user_id: UserId) -> Response:
+    """Undoes the connection; months that have begun stay billed. To connect again takes another handshake."""
+
+    def shape(removed_at: datetime) -> Answer:
+        return _answer(RemovalBody(user_id=user_id, removed_at=removed_at).model_dump(mode="json", by_alias=True))
+
+    answer = await links.remove_once(partner.tenant, partner.client_id, user_id, key=key, shape=shape)
+    return answer.response()
+
+
+@router.get("/event-list", response_model=dict[str, UserEventsBody], summary="What has happened, by user")
+async def event_list(links: LinkService, partner: Partner) -> Response:
+    """Everybody who is or was connected."""
+    return _json(events_shown(await links.events(partner.tenant, partner.client_id)))
+
+
+@router.get("/billing", response_model=BillBody, responses=_BOTH, summary="A month's bill")
+async def bill_of_month(
+    billing: BillingService,
+    partner: Partner,
+    month: Annotated[str, Query(max_length=16, examples=["2026-11"])],
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """Agrees with the event list assignment by assignment; one user is billed once a month."""
+    bill = await billing.bill(partner.tenant, partner.client_id, parse_month(month))
+    if _prefers_csv(accept):
+        name = f'attachment; filename="billing-{bill.month:%Y-%m}.csv"'
+        headers = {**_NO_STORE, "Content-Disposition": name, "Billing-Sum": str(bill.sum)}
+        return Response(bill_as_csv(bill), headers=headers, media_type="text/csv; charset=utf-8")
+    return _json(bill_shown(bill))
 
 
 def _prefers_csv(accept: str) -> bool:

@@ -21,8 +21,8 @@ class _SpelledAsInTheSource(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
-class HandshakeCodes(_SpelledAsInTheSource):
-    """A pair of codes for one person, valid for one hour."""
+class CodesBody(_SpelledAsInTheSource):
+    """A pair of codes for one person, good for one hour."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -56,7 +56,7 @@ class HintQuery(BaseModel):
     ] = None
 
 
-class HandshakeToRedeem(_SpelledAsInTheSource):
+class RedemptionBody(_SpelledAsInTheSource):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"authorizationCode": "9WXeX4kUBQrMrHHoTAKSAn"}]}
     )
@@ -66,44 +66,44 @@ class HandshakeToRedeem(_SpelledAsInTheSource):
     ]
 
 
-class RedeemedHandshake(_SpelledAsInTheSource):
+class RedeemedHandshakeBody(_SpelledAsInTheSource):
     user_id: str
 
 
-class ActivatedUser(_SpelledAsInTheSource):
+class ActivationBody(_SpelledAsInTheSource):
     user_id: str
     activated_at: Annotated[Timestamp, Field(description="Since when; a repeated call tells the first time again.")]
 
 
-class RemovedUser(_SpelledAsInTheSource):
+class RemovalBody(_SpelledAsInTheSource):
     user_id: str
     removed_at: Timestamp
 
 
-class AssignmentShown(_SpelledAsInTheSource):
+class AssignmentBody(_SpelledAsInTheSource):
     months: int
     assigned_at: Timestamp
 
 
-class UserEvents(_SpelledAsInTheSource):
-    """The events of one user; empty lists are left out."""
+class UserEventsBody(_SpelledAsInTheSource):
+    """What has happened with one user; empty lists are left out."""
 
     activation_dates: list[Timestamp] | None = None
     removal_dates: list[Timestamp] | None = None
-    assignments: list[AssignmentShown] | None = None
+    assignments: list[AssignmentBody] | None = None
 
 
-class BilledAssignment(_SpelledAsInTheSource):
+class BilledAssignmentBody(_SpelledAsInTheSource):
     user_id: str
     months: int
     assigned_at: Timestamp
 
 
-class BillShown(_SpelledAsInTheSource):
-    """A month's bill: all assignments that begin in it (UTC), and their sum in months."""
+class BillBody(_SpelledAsInTheSource):
+    """A month's bill: every assignment that begins in it (UTC), and how many months they are together."""
 
     month: Annotated[str, Field(pattern=r"^\d{4}-\d{2}$", examples=["2026-11"])]
-    assignments: list[BilledAssignment]
+    assignments: list[BilledAssignmentBody]
     sum: int
 
 

@@ -15,7 +15,17 @@ from partner_onboarding.register.users.new_passwords import UnfitPassword, check
 
 #: The documents that a person agrees to, each with its field of the form.
 DOCUMENTS: Final = ("terms", "privacy")
+#: Where each stands on this site, for a platform that has no page of its own.
+OWN_DOCUMENTS: Final = {"terms": "/register/terms", "privacy": "/register/privacy"}
 USER_ID_CHARACTERS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """Where each of the `DOCUMENTS` stands, and the version that people agree to today."""
+
+    addresses: Mapping[str, str]
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

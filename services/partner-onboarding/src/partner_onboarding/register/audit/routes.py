@@ -1,18 +1,24 @@
 """The audit of the caller's own tenant over HTTP, for operators (`clients:admin`)."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 from shared.callers import Caller, document_credentials, require
+from shared.dependencies import needs
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp
 
-from partner_onboarding.register.audit.domain import Action, ActorKind
-from partner_onboarding.register.audit.service import Audit
+from partner_onboarding.register.audit.domain import Action, ActorKind, Entry
+from partner_onboarding.register.audit.service import AUDIT, Audit, AuditPlace
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=document_credentials())
+
+AuditService = Annotated[Audit, needs(Audit)]
 
 
-class EntryShown(BaseModel):
-    """One act."""
+class AuditEntryBody(BaseModel):
+    """One thing that was done."""
 
     entry_id: int
     recorded_at: Timestamp
@@ -22,40 +28,42 @@ class EntryShown(BaseModel):
     subject: Annotated[str, Field(description="The id of what was acted on.")]
     details: dict[str, Any]
 
-
-class AuditPage(BaseModel):
-    """A page of the audit, newest first; `next_cursor` leads to older entries."""
-
-    entries: list[EntryShown]
-    next_cursor: str | None
-
-
-def audit_routes(audit: Audit) -> APIRouter:
-    """/v1/audit."""
-    routes = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=document_credentials())
-
-    @routes.get("", summary="Who did what in the tenant")
-    async def list_audit(
-        caller: Annotated[Caller, require("clients:admin")],
-        cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    ) -> AuditPage:
-        found = await audit.newest(caller.tenant, before=cursor, limit=limit + 1)
-        page = found[:limit]
-        return AuditPage(
-            entries=[
-                EntryShown(
-                    entry_id=entry.entry_id,
-                    recorded_at=entry.recorded_at,
-                    actor_kind=entry.actor.kind,
-                    actor=entry.actor.name,
-                    action=entry.action,
-                    subject=entry.subject,
-                    details=dict(entry.details),
-                )
-                for entry in page
-            ],
-            next_cursor=str(page[-1].entry_id) if len(found) > limit else None,
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        return cls(
+            entry_id=entry.entry_id,
+            recorded_at=entry.recorded_at,
+            actor_kind=entry.actor.kind,
+            actor=entry.actor.name,
+            action=entry.action,
+            subject=entry.subject,
+            details=dict(entry.details),
         )
 
-    return routes
+
+class AuditBody(BaseModel):
+    """A page of the audit, newest first."""
+
+    entries: list[AuditEntryBody]
+    next_cursor: NextCursor
+
+
+class AuditQuery(BaseModel):
+    """Which page of the audit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
+@router.get("", summary="Who did what in the tenant")
+async def list_audit(
+    audit: AuditService,
+    caller: Annotated[Caller, require("clients:admin")],
+    asked: Annotated[AuditQuery, Query()],
+) -> AuditBody:
+    pages = AUDIT.of(caller.tenant)
+    found = await audit.newest(caller.tenant, before=pages.place(asked.cursor), limit=asked.limit + 1)
+    page = pages.cut(found, asked.limit, lambda entry: AuditPlace(entry.entry_id))
+    return AuditBody(entries=[AuditEntryBody.of(entry) for entry in page.items], next_cursor=page.next_cursor)

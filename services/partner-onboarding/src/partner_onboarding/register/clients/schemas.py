@@ -1,10 +1,12 @@
 """Bodies of the client register."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from shared.identifiers import Identifier
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp
 
 from partner_onboarding.register.clients import domain
@@ -23,7 +25,7 @@ _EXAMPLE: JsonDict = {
 }
 
 
-class ClientToRegister(BaseModel):
+class RegistrationBody(BaseModel):
     """A client to be registered for the caller's own tenant."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
@@ -55,8 +57,8 @@ class ClientToRegister(BaseModel):
         )
 
 
-class SecretToAdd(BaseModel):
-    """How long the former secret stays valid beside the new one."""
+class SecretRotationBody(BaseModel):
+    """How long the former secret stays good beside the new one."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
 
@@ -71,8 +73,8 @@ class SecretToAdd(BaseModel):
     ] = 86_400
 
 
-class SecretShown(BaseModel):
-    """A secret after it was shown once: its times only."""
+class SecretBody(BaseModel):
+    """What is known of a secret after it was shown once."""
 
     n: int
     created_at: Timestamp
@@ -80,8 +82,18 @@ class SecretShown(BaseModel):
     revoked_at: Timestamp | None
     last_used_at: Annotated[Timestamp | None, Field(description="Written some seconds behind.")]
 
+    @classmethod
+    def of(cls, secret: domain.Secret) -> Self:
+        return cls(
+            n=secret.n,
+            created_at=secret.created_at,
+            expires_at=secret.expires_at,
+            revoked_at=secret.revoked_at,
+            last_used_at=secret.last_used_at,
+        )
 
-class ClientShown(BaseModel):
+
+class ClientBody(BaseModel):
     """A client of the caller's tenant."""
 
     client_id: str
@@ -96,46 +108,58 @@ class ClientShown(BaseModel):
     jwks: dict[str, Any] | None
     created_at: Timestamp
     disabled_at: Timestamp | None
-    secrets: list[SecretShown]
+    secrets: list[SecretBody]
+
+    @classmethod
+    def of(cls, listed: Listed) -> Self:
+        return cls.model_validate(_fields(listed.client, listed.secrets))
 
 
-class ClientRegistered(ClientShown):
-    """A new client with its secret, shown only this once."""
+class RegisteredClientBody(ClientBody):
+    """A new client; the secret is shown this once."""
 
     client_secret: str
 
+    @classmethod
+    def of_new(cls, new: NewSecret) -> Self:
+        return cls.model_validate(_fields(new.client, new.secrets) | {"client_secret": new.client_secret})
 
-class SecretAdded(BaseModel):
-    """The client's secrets with a new one, shown only this once."""
+
+class AddedSecretBody(BaseModel):
+    """A new secret, shown this once, among the client's secrets."""
 
     client_id: str
     n: int
     client_secret: str
-    secrets: list[SecretShown]
+    secrets: list[SecretBody]
+
+    @classmethod
+    def of(cls, new: NewSecret) -> Self:
+        return cls(
+            client_id=new.client.client_id,
+            n=new.n,
+            client_secret=new.client_secret,
+            secrets=[SecretBody.of(secret) for secret in new.secrets],
+        )
 
 
-class ClientList(BaseModel):
-    """A page of clients; `next_cursor` leads to the one that follows."""
+class ClientsBody(BaseModel):
+    """A page of clients."""
 
-    clients: list[ClientShown]
-    next_cursor: str | None
-
-
-def shown(listed: Listed) -> ClientShown:
-    return ClientShown.model_validate(_fields(listed.client, listed.secrets))
+    clients: list[ClientBody]
+    next_cursor: NextCursor
 
 
-def registered(new: NewSecret) -> ClientRegistered:
-    return ClientRegistered.model_validate(_fields(new.client, new.secrets) | {"client_secret": new.client_secret})
+class ClientsQuery(BaseModel):
+    """Which page of the clients."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
-def added(new: NewSecret) -> SecretAdded:
-    return SecretAdded(
-        client_id=new.client.client_id, n=new.n, client_secret=new.client_secret, secrets=_secrets(new.secrets)
-    )
-
-
-def _fields(client: domain.Client, secrets: tuple[domain.Secret, ...]) -> dict[str, object]:
+def _fields(client: domain.Client, secrets: Sequence[domain.Secret]) -> dict[str, object]:
     registration = client.registration
     return {
         "client_id": client.client_id,
@@ -150,18 +174,5 @@ def _fields(client: domain.Client, secrets: tuple[domain.Secret, ...]) -> dict[s
         "jwks": dict(registration.jwks) if registration.jwks is not None else None,
         "created_at": client.created_at,
         "disabled_at": client.disabled_at,
-        "secrets": _secrets(secrets),
+        "secrets": [SecretBody.of(secret) for secret in secrets],
     }
-
-
-def _secrets(secrets: tuple[domain.Secret, ...]) -> list[SecretShown]:
-    return [
-        SecretShown(
-            n=secret.n,
-            created_at=secret.created_at,
-            expires_at=secret.expires_at,
-            revoked_at=secret.revoked_at,
-            last_used_at=secret.last_used_at,
-        )
-        for secret in secrets
-    ]

@@ -1,13 +1,12 @@
-"""The use cases of clients and their secrets.
-
-Those that change something take a transaction, which also stores the answer under an `Idempotency-Key`.
-"""
+"""Use cases about clients and their secrets."""
 
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.db import Database
+from shared.idempotency import Answer, Answers, RequestKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
@@ -59,8 +58,9 @@ class Clients:
         plain_http: whether addresses on one's own machine may be plain http (development).
     """
 
-    def __init__(self, database: Database, hashing: SecretHashing, *, plain_http: bool) -> None:
+    def __init__(self, database: Database, answers: Answers, hashing: SecretHashing, *, plain_http: bool) -> None:
         self._database = database
+        self._answers = answers
         self._hashing = hashing
         self._plain_http = plain_http
         #: Written later, so that no check waits for it.
@@ -129,6 +129,29 @@ class Clients:
         await audit_store.add(connection, tenant, by, "client_registered", chosen, details)
         return NewSecret(client, 1, secret, (kept,))
 
+    async def register_once(
+        self,
+        tenant: str,
+        registration: Registration,
+        *,
+        by: Actor,
+        key: RequestKey | None,
+        shape: Callable[[NewSecret], Answer],
+    ) -> Answer:
+        """A new client with its first secret; a repeat with the same key gets the first answer.
+
+        Args:
+            shape: makes the answer that is kept, sealed.
+
+        Raises:
+            MalformedClient: naming what is wrong.
+        """
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self.register(connection, tenant, registration, by=by))
+
+        return await self._answers.once(tenant, by.name, key, act)
+
     async def list_clients(self, tenant: str | None, *, after: str = "", limit: int = 100) -> list[Listed]:
         """Clients after `after` in the order of their ids; of all tenants if `tenant` is None."""
         async with self._database.transaction() as connection:
@@ -167,29 +190,32 @@ class Clients:
         async with self._database.transaction() as connection:
             return await store.find_client(connection, client_id)
 
-    async def rotate_secret(
-        self, connection: AsyncConnection, tenant: str, client_id: str, *, overlap_seconds: int, by: Actor = SHELL
-    ) -> NewSecret:
+    async def rotate_secret(self, tenant: str, client_id: str, *, overlap_seconds: int, by: Actor = SHELL) -> NewSecret:
         """A new secret; the former one stays good for the overlap, older ones end at once.
 
         Raises:
             ClientNotFound, ClientDisabled
             MalformedClient: the overlap is negative or longer than 30 days.
         """
-        if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
-            raise MalformedClient(f"overlap_seconds lies between 0 and {MAX_OVERLAP_SECONDS}.")
-        client = await self._get(connection, tenant, client_id, lock=True)
-        if client.disabled_at is not None:
-            raise ClientDisabled("This client is disabled; register a new one.")
-        present = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
-        rotation = rotate(present, timedelta(seconds=overlap_seconds), await store.now(connection))
-        await store.end_secrets(connection, tenant, client_id, rotation)
-        secret = new_secret()
-        await store.add_secret(connection, tenant, client_id, rotation.new_n, self._hashing.hash(secret))
-        kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
-        details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds}
-        await audit_store.add(connection, tenant, by, "secret_added", client_id, details)
-        return NewSecret(client, rotation.new_n, secret, tuple(kept))
+        async with self._database.transaction() as connection:
+            return await self._rotate_secret(connection, tenant, client_id, overlap_seconds, by)
+
+    async def rotate_secret_once(
+        self,
+        tenant: str,
+        client_id: str,
+        *,
+        overlap_seconds: int,
+        by: Actor,
+        key: RequestKey | None,
+        shape: Callable[[NewSecret], Answer],
+    ) -> Answer:
+        """The same; a repeat with the same key gets the first answer."""
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self._rotate_secret(connection, tenant, client_id, overlap_seconds, by))
+
+        return await self._answers.once(tenant, by.name, key, act)
 
     async def revoke_secret(self, tenant: str, client_id: str, n: int, *, by: Actor = SHELL) -> None:
         """Ends a secret now; a repeat is fine.
@@ -215,6 +241,24 @@ class Clients:
             await self._get(connection, tenant, client_id, lock=True)
             if await store.disable_client(connection, tenant, client_id):
                 await audit_store.add(connection, tenant, by, "client_disabled", client_id)
+
+    async def _rotate_secret(
+        self, connection: AsyncConnection, tenant: str, client_id: str, overlap_seconds: int, by: Actor
+    ) -> NewSecret:
+        if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
+            raise MalformedClient(f"overlap_seconds lies between 0 and {MAX_OVERLAP_SECONDS}.")
+        client = await self._get(connection, tenant, client_id, lock=True)
+        if client.disabled_at is not None:
+            raise ClientDisabled("This client is disabled; register a new one.")
+        present = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
+        rotation = rotate(present, timedelta(seconds=overlap_seconds), await store.now(connection))
+        await store.end_secrets(connection, tenant, client_id, rotation)
+        secret = new_secret()
+        await store.add_secret(connection, tenant, client_id, rotation.new_n, self._hashing.hash(secret))
+        kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
+        details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds}
+        await audit_store.add(connection, tenant, by, "secret_added", client_id, details)
+        return NewSecret(client, rotation.new_n, secret, tuple(kept))
 
     async def _get(self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False) -> Client:
         client = await store.find_client_of(connection, tenant, client_id, lock=lock)

@@ -1,9 +1,10 @@
 """Access to pages: a signed-in person with the role that the page needs."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Depends, HTTPException, Request
+from shared.dependencies import provided
 
 from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired
 from partner_onboarding.register.sessions.domain import NoSession, NotOperator, NotTenantAdmin, SignedIn
@@ -15,12 +16,12 @@ _REFUSALS: Final = {
 }
 
 
-def signed_in_as(sessions: Sessions, role: str) -> Any:
+def signed_in_as(role: str) -> Any:
     """A dependency: the signed-in person. Others go to the sign-in page and come back."""
 
     async def signed_in(request: Request) -> SignedIn:
         try:
-            who = await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
+            who = await provided(request.app, Sessions).check(request.cookies.get(SESSION_COOKIE, ""))
         except NoSession:
             if request.method not in {"GET", "HEAD"}:
                 raise FormExpired("The session has ended since the form was given out.", log="no session") from None
@@ -37,3 +38,8 @@ def _to_sign_in(request: Request) -> dict[str, str]:
     query = urlencode(request.query_params.multi_items())
     here = request.url.path + (f"?{query}" if query else "")
     return {"Location": f"/login?{urlencode({'next': here})}", "Cache-Control": "no-store"}
+
+
+#: What pages take: `who: Operator`.
+Operator = Annotated[SignedIn, signed_in_as("operator")]
+TenantAdmin = Annotated[SignedIn, signed_in_as("tenant_admin")]

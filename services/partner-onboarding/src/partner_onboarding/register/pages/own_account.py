@@ -1,9 +1,11 @@
 """Pages of a person's own account: change of password, copy of the data, and deletion."""
 
 from math import ceil
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Request
+from shared.dependencies import needs
 from starlette.responses import Response
 
 from partner_onboarding.languages import language_of
@@ -15,102 +17,105 @@ from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
 from partner_onboarding.register.users.new_passwords import UnfitPassword
 
+router = APIRouter(include_in_schema=False)
 
-def own_account_routes(pages: Pages, sessions: Sessions, own_account: OwnAccount) -> APIRouter:
-    """Below /account."""
-    routes = APIRouter(include_in_schema=False)
-    _add_password(routes, pages, sessions, own_account)
-    _add_data(routes, pages, sessions, own_account)
-    return routes
+PagesPart = Annotated[Pages, needs(Pages)]
+SessionService = Annotated[Sessions, needs(Sessions)]
+OwnAccountService = Annotated[OwnAccount, needs(OwnAccount)]
 
 
-def _add_password(routes: APIRouter, pages: Pages, sessions: Sessions, own_account: OwnAccount) -> None:
-    @routes.api_route("/account/password", methods=["GET", "HEAD"])
-    async def password_page(request: Request) -> Response:
-        if await signed_in_session(sessions, request) is None:
-            return sign_in_first(pages, request)
-        return _form(pages, request, "password.html")
-
-    @routes.post("/account/password")
-    async def change_password(request: Request) -> Response:
-        who = await signed_in_session(sessions, request)
-        if who is None:
-            return sign_in_first(pages, request)
-        fields, say = await read_form(request), pages.texts(request).say
-        present, new = fields.get("present_password", ""), fields.get("password", "")
-        missing = {}
-        if not present:
-            missing["present_password"] = say("error.password_missing")
-        if not new:
-            missing["password"] = say("error.new_password_missing")
-        if missing:
-            return _form(pages, request, "password.html", 400, missing)
-        try:
-            pages.form_tokens.check(request, fields)
-            cookie = await own_account.change_password(
-                who,
-                present,
-                new,
-                language=language_of(request),
-                address=request.app.state.proxies.client_network(request.scope),
-            )
-        except FormExpired:
-            return _form(pages, request, "password.html", 403, {"form": say("error.form_expired")})
-        except UnfitPassword as unfit:
-            return _form(pages, request, "password.html", 400, {"password": say(f"error.{unfit.stable_code}")})
-        except WrongPassword:
-            return _form(
-                pages, request, "password.html", 400, {"present_password": say("error.present_password_wrong")}
-            )
-        except TooManyAttempts as refusal:
-            return _too_many(pages, request, "password.html", refusal)
-        response = pages.redirect("/account?password_changed=1")
-        pages.set_cookie(request, response, SESSION_COOKIE, cookie)
-        return response
+@router.api_route("/account/password", methods=["GET", "HEAD"])
+async def password_page(pages: PagesPart, sessions: SessionService, request: Request) -> Response:
+    if await signed_in_session(sessions, request) is None:
+        return sign_in_first(pages, request)
+    return _form(pages, request, "password.html")
 
 
-def _add_data(routes: APIRouter, pages: Pages, sessions: Sessions, own_account: OwnAccount) -> None:
-    @routes.get("/account/data")
-    async def data(request: Request) -> Response:
-        who = await signed_in_session(sessions, request)
-        if who is None:
-            return sign_in_first(pages, request)
-        copy = orjson.dumps(await own_account.export(who), option=orjson.OPT_INDENT_2)
-        headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="my-data.json"'}
-        return Response(copy, headers=headers, media_type="application/json")
+@router.post("/account/password")
+async def change_password(
+    pages: PagesPart, sessions: SessionService, own_account: OwnAccountService, request: Request
+) -> Response:
+    who = await signed_in_session(sessions, request)
+    if who is None:
+        return sign_in_first(pages, request)
+    fields, say = await read_form(request), pages.texts(request).say
+    present, new = fields.get("present_password", ""), fields.get("password", "")
+    missing = {}
+    if not present:
+        missing["present_password"] = say("error.password_missing")
+    if not new:
+        missing["password"] = say("error.new_password_missing")
+    if missing:
+        return _form(pages, request, "password.html", 400, missing)
+    try:
+        pages.form_tokens.check(request, fields)
+        cookie = await own_account.change_password(
+            who,
+            present,
+            new,
+            language=language_of(request),
+            address=request.app.state.proxies.client_network(request.scope),
+        )
+    except FormExpired:
+        return _form(pages, request, "password.html", 403, {"form": say("error.form_expired")})
+    except UnfitPassword as unfit:
+        return _form(pages, request, "password.html", 400, {"password": say(f"error.{unfit.stable_code}")})
+    except WrongPassword:
+        return _form(pages, request, "password.html", 400, {"present_password": say("error.present_password_wrong")})
+    except TooManyAttempts as refusal:
+        return _too_many(pages, request, "password.html", refusal)
+    response = pages.redirect("/account?password_changed=1")
+    pages.set_cookie(request, response, SESSION_COOKIE, cookie)
+    return response
 
-    @routes.api_route("/account/delete", methods=["GET", "HEAD"])
-    async def deletion_page(request: Request) -> Response:
-        if await signed_in_session(sessions, request) is None:
-            return sign_in_first(pages, request)
-        return _form(pages, request, "delete_account.html")
 
-    @routes.post("/account/delete")
-    async def delete(request: Request) -> Response:
-        who = await signed_in_session(sessions, request)
-        if who is None:
-            return sign_in_first(pages, request)
-        fields, say = await read_form(request), pages.texts(request).say
-        present = fields.get("present_password", "")
-        if not present:
-            errors = {"present_password": say("error.password_missing")}
-            return _form(pages, request, "delete_account.html", 400, errors)
-        try:
-            pages.form_tokens.check(request, fields)
-            address = request.app.state.proxies.client_network(request.scope)
-            await own_account.delete(who, present, address=address)
-        except FormExpired:
-            return _form(pages, request, "delete_account.html", 403, {"form": say("error.form_expired")})
-        except WrongPassword:
-            errors = {"present_password": say("error.present_password_wrong")}
-            return _form(pages, request, "delete_account.html", 400, errors)
-        except AccountIsNeeded:
-            return _form(pages, request, "delete_account.html", 409, {"form": say("error.account_is_needed")})
-        except TooManyAttempts as refusal:
-            return _too_many(pages, request, "delete_account.html", refusal)
-        response = pages.redirect("/login?deleted=1")
-        pages.delete_cookie(request, response, SESSION_COOKIE)
-        return response
+@router.get("/account/data")
+async def data(
+    pages: PagesPart, sessions: SessionService, own_account: OwnAccountService, request: Request
+) -> Response:
+    who = await signed_in_session(sessions, request)
+    if who is None:
+        return sign_in_first(pages, request)
+    copy = orjson.dumps(await own_account.export(who), option=orjson.OPT_INDENT_2)
+    headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="my-data.json"'}
+    return Response(copy, headers=headers, media_type="application/json")
+
+
+@router.api_route("/account/delete", methods=["GET", "HEAD"])
+async def deletion_page(pages: PagesPart, sessions: SessionService, request: Request) -> Response:
+    if await signed_in_session(sessions, request) is None:
+        return sign_in_first(pages, request)
+    return _form(pages, request, "delete_account.html")
+
+
+@router.post("/account/delete")
+async def delete(
+    pages: PagesPart, sessions: SessionService, own_account: OwnAccountService, request: Request
+) -> Response:
+    who = await signed_in_session(sessions, request)
+    if who is None:
+        return sign_in_first(pages, request)
+    fields, say = await read_form(request), pages.texts(request).say
+    present = fields.get("present_password", "")
+    if not present:
+        errors = {"present_password": say("error.password_missing")}
+        return _form(pages, request, "delete_account.html", 400, errors)
+    try:
+        pages.form_tokens.check(request, fields)
+        address = request.app.state.proxies.client_network(request.scope)
+        await own_account.delete(who, present, address=address)
+    except FormExpired:
+        return _form(pages, request, "delete_account.html", 403, {"form": say("error.form_expired")})
+    except WrongPassword:
+        errors = {"present_password": say("error.present_password_wrong")}
+        return _form(pages, request, "delete_account.html", 400, errors)
+    except AccountIsNeeded:
+        return _form(pages, request, "delete_account.html", 409, {"form": say("error.account_is_needed")})
+    except TooManyAttempts as refusal:
+        return _too_many(pages, request, "delete_account.html", refusal)
+    response = pages.redirect("/login?deleted=1")
+    pages.delete_cookie(request, response, SESSION_COOKIE)
+    return response
 
 
 def _form(

@@ -1,10 +1,11 @@
 """Signing in and out."""
 
 from math import ceil
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
+from shared.dependencies import needs
 from starlette.responses import Response
 
 from partner_onboarding.addresses import local_path
@@ -21,67 +22,67 @@ _AFTERWARDS: Final = "/account"
 _CHALLENGE: Final = {"WWW-Authenticate": 'Cookie realm="points platform", form-action="/login"'}
 
 
-def sign_in_routes(pages: Pages, sessions: Sessions, sign_in: SignIn) -> APIRouter:
-    """/login and /logout."""
-    routes = APIRouter(include_in_schema=False)
+PagesPart = Annotated[Pages, needs(Pages)]
+SessionService = Annotated[Sessions, needs(Sessions)]
+SignInService = Annotated[SignIn, needs(SignIn)]
+router = APIRouter(include_in_schema=False)
 
-    @routes.api_route("/login", methods=["GET", "HEAD"])
-    async def login_page(request: Request) -> Response:
-        goal = local_path(request.query_params.get("next"), _AFTERWARDS)
-        try:
-            await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
-        except NoSession:
-            return _login_page(pages, request, {"next": goal})
-        return pages.redirect(goal)
 
-    @routes.post("/login")
-    async def take_form(request: Request) -> Response:
-        fields = await read_form(request)
-        say = pages.texts(request).say
-        missing = {
-            name: say(f"error.{name}_missing") for name in ("email", "password") if not fields.get(name, "").strip()
-        }
-        if missing:
-            return _login_page(pages, request, fields, 400, missing)
-        try:
-            pages.form_tokens.check(request, fields)
-            outcome = await sign_in.with_password(
-                fields["email"],
-                fields["password"],
-                tenant=fields.get("tenant"),
-                address=request.app.state.proxies.client_network(request.scope),
-                former=request.cookies.get(SESSION_COOKIE),
-            )
-        except FormExpired:
-            return _login_page(pages, request, fields, 403, {"form": say("error.form_expired")})
-        except MalformedUser:
-            return _login_page(pages, request, fields, 400, {"email": say("error.email_malformed")})
-        except WrongPassword:
-            response = _login_page(pages, request, fields, 401, {"email": say("error.wrong_password")})
-            response.headers.update(_CHALLENGE)
-            return response
-        except TooManyAttempts as refusal:
-            seconds = refusal.retry_after_seconds or 1
-            minutes = pages.texts(request).count("minutes", ceil(seconds / 60))
-            text = say("error.too_many_attempts", minutes=minutes)
-            response = _login_page(pages, request, fields, 429, {"form": text})
-            response.headers["Retry-After"] = str(seconds)
-            return response
-        if isinstance(outcome, SeveralAccounts):
-            return _login_page(pages, request, fields, tenants=outcome.tenants)
-        response = pages.redirect(local_path(fields.get("next"), _AFTERWARDS))
-        pages.set_cookie(request, response, SESSION_COOKIE, outcome.cookie)
+@router.api_route("/login", methods=["GET", "HEAD"])
+async def login_page(pages: PagesPart, sessions: SessionService, request: Request) -> Response:
+    goal = local_path(request.query_params.get("next"), _AFTERWARDS)
+    try:
+        await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
+    except NoSession:
+        return _login_page(pages, request, {"next": goal})
+    return pages.redirect(goal)
+
+
+@router.post("/login")
+async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) -> Response:
+    fields = await read_form(request)
+    say = pages.texts(request).say
+    missing = {name: say(f"error.{name}_missing") for name in ("email", "password") if not fields.get(name, "").strip()}
+    if missing:
+        return _login_page(pages, request, fields, 400, missing)
+    try:
+        pages.form_tokens.check(request, fields)
+        outcome = await sign_in.with_password(
+            fields["email"],
+            fields["password"],
+            tenant=fields.get("tenant"),
+            address=request.app.state.proxies.client_network(request.scope),
+            former=request.cookies.get(SESSION_COOKIE),
+        )
+    except FormExpired:
+        return _login_page(pages, request, fields, 403, {"form": say("error.form_expired")})
+    except MalformedUser:
+        return _login_page(pages, request, fields, 400, {"email": say("error.email_malformed")})
+    except WrongPassword:
+        response = _login_page(pages, request, fields, 401, {"email": say("error.wrong_password")})
+        response.headers.update(_CHALLENGE)
         return response
-
-    @routes.post("/logout")
-    async def sign_out(request: Request) -> Response:
-        pages.form_tokens.check(request, await read_form(request))
-        await sessions.sign_out(request.cookies.get(SESSION_COOKIE, ""))
-        response = pages.redirect("/login?signed_out=1")
-        pages.delete_cookie(request, response, SESSION_COOKIE)
+    except TooManyAttempts as refusal:
+        seconds = refusal.retry_after_seconds or 1
+        minutes = pages.texts(request).count("minutes", ceil(seconds / 60))
+        text = say("error.too_many_attempts", minutes=minutes)
+        response = _login_page(pages, request, fields, 429, {"form": text})
+        response.headers["Retry-After"] = str(seconds)
         return response
+    if isinstance(outcome, SeveralAccounts):
+        return _login_page(pages, request, fields, tenants=outcome.tenants)
+    response = pages.redirect(local_path(fields.get("next"), _AFTERWARDS))
+    pages.set_cookie(request, response, SESSION_COOKIE, outcome.cookie)
+    return response
 
-    return routes
+
+@router.post("/logout")
+async def sign_out(pages: PagesPart, sessions: SessionService, request: Request) -> Response:
+    pages.form_tokens.check(request, await read_form(request))
+    await sessions.sign_out(request.cookies.get(SESSION_COOKIE, ""))
+    response = pages.redirect("/login?signed_out=1")
+    pages.delete_cookie(request, response, SESSION_COOKIE)
+    return response
 
 
 def _login_page(

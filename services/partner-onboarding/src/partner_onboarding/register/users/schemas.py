@@ -1,6 +1,6 @@
 """Bodies of users."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -16,7 +16,7 @@ _EXAMPLE: JsonDict = {
 }
 
 
-class UserToPut(BaseModel):
+class UserSettingBody(BaseModel):
     """A user to create or change. Without a password the present one stays."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
@@ -38,7 +38,7 @@ class UserToPut(BaseModel):
     ] = None
 
 
-class UserShown(BaseModel):
+class UserBody(BaseModel):
     """A user of the caller's tenant."""
 
     user_id: str
@@ -49,14 +49,14 @@ class UserShown(BaseModel):
     created_at: Timestamp
     updated_at: Timestamp
 
-
-def shown(user: domain.User) -> UserShown:
-    return UserShown(
-        user_id=user.user_id,
-        email=user.profile.email,
-        firstname=user.profile.firstname,
-        lastname=user.profile.lastname,
-        has_password=user.password_hash is not None,
-        created_at=user.created_at,
-        updated_at=user.updated_at,
-    )
+    @classmethod
+    def of(cls, user: domain.User) -> Self:
+        return cls(
+            user_id=user.user_id,
+            email=user.profile.email,
+            firstname=user.profile.firstname,
+            lastname=user.profile.lastname,
+            has_password=user.password_hash is not None,
+            created_at=user.created_at,
+            updated_at=user.updated_at,
+        )

@@ -1,8 +1,10 @@
 """Bodies of consents, and the receipt for an admin."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp
 
 from partner_onboarding.register.clients.domain import Client
@@ -11,7 +13,7 @@ from partner_onboarding.third_parties.consents.domain import Consent, Event
 from partner_onboarding.third_parties.consents.service import Given
 
 
-class ConsentShown(BaseModel):
+class ConsentBody(BaseModel):
     """The tenant's present consent to a third party, or its withdrawal."""
 
     client_id: str
@@ -24,15 +26,28 @@ class ConsentShown(BaseModel):
     recorded_by: str
     language: Annotated[str, Field(description="In which the words were read.")]
 
-
-class ConsentList(BaseModel):
-    """A page of consents; `next_cursor` leads to those that follow."""
-
-    consents: list[ConsentShown]
-    next_cursor: str | None
+    @classmethod
+    def of(cls, given: Given) -> Self:
+        return cls.model_validate(_fields(given.client, given.consent))
 
 
-class Version(BaseModel):
+class ConsentsBody(BaseModel):
+    """A page of consents."""
+
+    consents: list[ConsentBody]
+    next_cursor: NextCursor
+
+
+class ConsentsQuery(BaseModel):
+    """Which page of the consents."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
+class ConsentVersionBody(BaseModel):
     """One version of a consent."""
 
     version: int
@@ -44,38 +59,35 @@ class Version(BaseModel):
     words: dict[str, str]
     language: str
 
+    @classmethod
+    def of(cls, consent: Consent) -> Self:
+        return cls(
+            version=consent.version,
+            event=consent.event,
+            recorded_at=consent.recorded_at,
+            recorded_by=str(consent.actor),
+            designated_user=consent.subject,
+            scopes=list(consent.scopes),
+            words=dict(consent.words),
+            language=consent.language,
+        )
 
-class ConsentHistory(ConsentShown):
+
+class ConsentHistoryBody(ConsentBody):
     """A consent with all its versions, newest first."""
 
-    versions: list[Version]
+    versions: list[ConsentVersionBody]
 
-
-def shown(given: Given) -> ConsentShown:
-    return ConsentShown.model_validate(_fields(given.client, given.consent))
-
-
-def history(client: Client, versions: list[Consent]) -> ConsentHistory:
-    told = [
-        Version(
-            version=one.version,
-            event=one.event,
-            recorded_at=one.recorded_at,
-            recorded_by=str(one.actor),
-            designated_user=one.subject,
-            scopes=list(one.scopes),
-            words=dict(one.words),
-            language=one.language,
-        )
-        for one in versions
-    ]
-    return ConsentHistory.model_validate(_fields(client, versions[0]) | {"versions": told})
+    @classmethod
+    def of_versions(cls, client: Client, versions: Sequence[Consent]) -> Self:
+        told = [ConsentVersionBody.of(one) for one in versions]
+        return cls.model_validate(_fields(client, versions[0]) | {"versions": told})
 
 
 def receipt(tenant: Tenant, client: Client, consent: Consent, public_url: str) -> dict[str, Any]:
     """An admin's receipt of a consent, in the spirit of ISO/IEC TS 27560 and Kantara's consent receipt: parties,
     scopes, words, times, and the way to end it."""
-    told = ConsentShown.model_validate(_fields(client, consent)).model_dump(mode="json")
+    told = ConsentBody.model_validate(_fields(client, consent)).model_dump(mode="json")
     return {
         "schema": "consent-receipt/1",
         "receipt_id": f"{consent.tenant}/{consent.client_id}/{consent.version}",

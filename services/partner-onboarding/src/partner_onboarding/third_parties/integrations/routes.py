@@ -1,110 +1,121 @@
 """Integration requests over HTTP: anyone may ask; operators (`clients:admin`) see and decide for their own tenant."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel
 from shared.callers import Caller, Callers, document_credentials, require
-from shared.idempotency import Answer, Answers, IdempotencyKey, Transaction
-from shared.rate_limits import RateLimit
+from shared.dependencies import needs
+from shared.idempotency import Answer, IdempotencyKey
 
 from partner_onboarding.register.audit.domain import APPLICANT, Actor
-from partner_onboarding.third_parties.integrations import schemas
-from partner_onboarding.third_parties.integrations.domain import MalformedRequest, State
-from partner_onboarding.third_parties.integrations.service import Integrations
+from partner_onboarding.third_parties.integrations.applications import Applications
+from partner_onboarding.third_parties.integrations.domain import MalformedRequest
+from partner_onboarding.third_parties.integrations.schemas import (
+    ApprovedRequestBody,
+    DeclineBody,
+    RequestBody,
+    RequestId,
+    RequestsBody,
+    RequestsQuery,
+    SubmittedRequestBody,
+    WishBody,
+)
+from partner_onboarding.third_parties.integrations.service import REQUESTS, Integrations, RequestPlace
 
-_Admin = Annotated[Caller, require("clients:admin")]
-_RequestId = Annotated[schemas.RequestId, Path()]
-#: No client has this id, so that clients share no idempotency keys with callers without credentials.
-_NOBODY = "(anyone)"
+router = APIRouter(
+    prefix="/v1/integration-requests", tags=["integration requests"], dependencies=document_credentials()
+)
+
+ApplicationService = Annotated[Applications, needs(Applications)]
+IntegrationService = Annotated[Integrations, needs(Integrations)]
+Admin = Annotated[Caller, require("clients:admin")]
+RequestIdInPath = Annotated[RequestId, Path()]
 
 
-def integration_routes(integrations: Integrations, limit: RateLimit, answers: Answers) -> APIRouter:
-    """The routes below /v1/integration-requests."""
-    routes = APIRouter(
-        prefix="/v1/integration-requests", tags=["integration requests"], dependencies=document_credentials()
+@router.post("", status_code=201, response_model=SubmittedRequestBody, summary="Ask for an integration")
+async def submit_integration_request(
+    applications: ApplicationService,
+    callers: Annotated[Callers, needs(Callers)],
+    request: Request,
+    key: IdempotencyKey,
+    body: WishBody,
+) -> Response:
+    """Without credentials, too: `tenant` then names whose data it is about. A tenant that does not exist gets
+    the same answer as one that does."""
+    caller = await _caller(callers, request)
+    if caller is not None and body.tenant not in {None, caller.tenant}:
+        # As for every other call: a caller can name no tenant but its own.
+        raise MalformedRequest("tenant", "The tenant comes from the credentials: leave it out.")
+    tenant = body.tenant if caller is None else caller.tenant
+    if tenant is None:
+        raise MalformedRequest("tenant", "Name the tenant whose data it is about.")
+    answer = await applications.submit_once(
+        tenant,
+        body.wish(),
+        by=APPLICANT if caller is None else _actor(caller),
+        network=request.app.state.proxies.client_network(request.scope),
+        key=key,
+        shape=lambda receipt: _answer(201, SubmittedRequestBody.of(receipt)),
     )
-
-    @routes.post("", status_code=201, response_model=schemas.RequestSubmitted, summary="Ask for an integration")
-    async def submit_integration_request(
-        request: Request, key: IdempotencyKey, body: schemas.RequestToSubmit
-    ) -> Response:
-        """Also without credentials: then `tenant` names the tenant. An unknown tenant gets the same answer as an
-        existing one."""
-        caller = await _caller(request)
-        if caller is not None:
-            # As everywhere, a caller cannot name a tenant other than its own.
-            if body.tenant not in {None, caller.tenant}:
-                raise MalformedRequest("tenant", "The tenant comes from the credentials: leave it out.")
-            tenant, who, by = caller.tenant, caller.client_id, Actor("client", caller.client_id)
-        else:
-            if body.tenant is None:
-                raise MalformedRequest("tenant", "Name the tenant whose data it is about.")
-            await limit.count(request.app.state.proxies.client_network(request.scope) or "unknown")
-            tenant, who, by = body.tenant, _NOBODY, APPLICANT
-
-        async def submit(connection: Transaction) -> Answer:
-            receipt = await integrations.submit(connection, tenant, body.wish(), by=by)
-            return _answer(201, schemas.submitted(receipt))
-
-        return (await answers.once(tenant, who, key, submit)).response()
-
-    @routes.get("", summary="The tenant's requests")
-    async def list_integration_requests(
-        caller: _Admin,
-        response: Response,
-        state: State | None = None,
-        cursor: schemas.RequestId | None = None,
-        limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    ) -> schemas.RequestList:
-        found = await integrations.newest(caller.tenant, state=state, after=cursor, limit=limit + 1)
-        page = found[:limit]
-        response.headers["Cache-Control"] = "no-store"
-        return schemas.RequestList(
-            requests=[schemas.shown(one) for one in page],
-            next_cursor=page[-1].request_id if len(found) > limit else None,
-        )
-
-    @routes.get("/{request_id}", summary="One request")
-    async def get_integration_request(
-        caller: _Admin, request_id: _RequestId, response: Response
-    ) -> schemas.RequestShown:
-        response.headers["Cache-Control"] = "no-store"
-        return schemas.shown(await integrations.get(caller.tenant, request_id))
-
-    @routes.post("/{request_id}/approve", response_model=schemas.RequestApproved, summary="Approve and register")
-    async def approve_integration_request(caller: _Admin, key: IdempotencyKey, request_id: _RequestId) -> Response:
-        """Registers the client and returns, only this once, its secret with id and URLs."""
-
-        async def approve(connection: Transaction) -> Answer:
-            return _answer(
-                200,
-                schemas.approved(await integrations.approve(connection, caller.tenant, request_id, by=_actor(caller))),
-            )
-
-        return (await answers.once(caller.tenant, caller.client_id, key, approve)).response()
-
-    @routes.post("/{request_id}/decline", response_model=schemas.RequestShown, summary="Decline, with a reason")
-    async def decline_integration_request(
-        caller: _Admin, key: IdempotencyKey, request_id: _RequestId, body: schemas.RequestToDecline
-    ) -> Response:
-        async def decline(connection: Transaction) -> Answer:
-            return _answer(
-                200,
-                schemas.shown(
-                    await integrations.decline(connection, caller.tenant, request_id, body.reason, by=_actor(caller))
-                ),
-            )
-
-        return (await answers.once(caller.tenant, caller.client_id, key, decline)).response()
-
-    return routes
+    return answer.response()
 
 
-async def _caller(request: Request) -> Caller | None:
-    """The caller, who must be an operator's client; None if the request has no credentials."""
+@router.get("", summary="The tenant's requests")
+async def list_integration_requests(
+    integrations: IntegrationService, caller: Admin, response: Response, asked: Annotated[RequestsQuery, Query()]
+) -> RequestsBody:
+    pages = REQUESTS.of(caller.tenant, state=asked.state)
+    found = await integrations.newest(
+        caller.tenant, state=asked.state, after=pages.place(asked.cursor), limit=asked.limit + 1
+    )
+    page = pages.cut(found, asked.limit, RequestPlace.of)
+    response.headers["Cache-Control"] = "no-store"
+    return RequestsBody(requests=[RequestBody.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{request_id}", summary="One request")
+async def get_integration_request(
+    integrations: IntegrationService, caller: Admin, request_id: RequestIdInPath, response: Response
+) -> RequestBody:
+    response.headers["Cache-Control"] = "no-store"
+    return RequestBody.of(await integrations.get(caller.tenant, request_id))
+
+
+@router.post("/{request_id}/approve", response_model=ApprovedRequestBody, summary="Approve and register")
+async def approve_integration_request(
+    integrations: IntegrationService, caller: Admin, key: IdempotencyKey, request_id: RequestIdInPath
+) -> Response:
+    """Registers the client and hands over, this once, its secret and the other three things it needs."""
+    answer = await integrations.approve_once(
+        caller.tenant,
+        request_id,
+        by=_actor(caller),
+        key=key,
+        shape=lambda approved: _answer(200, ApprovedRequestBody.of_approved(approved)),
+    )
+    return answer.response()
+
+
+@router.post("/{request_id}/decline", response_model=RequestBody, summary="Decline, with a reason")
+async def decline_integration_request(
+    integrations: IntegrationService, caller: Admin, key: IdempotencyKey, request_id: RequestIdInPath, body: DeclineBody
+) -> Response:
+    answer = await integrations.decline_once(
+        caller.tenant,
+        request_id,
+        body.reason,
+        by=_actor(caller),
+        key=key,
+        shape=lambda declined: _answer(200, RequestBody.of(declined)),
+    )
+    return answer.response()
+
+
+async def _caller(callers: Callers, request: Request) -> Caller | None:
+    """Who calls with credentials, which then have to be right and an operator's; None for one without."""
     if "authorization" not in request.headers:
         return None
-    callers: Callers = request.app.state.callers
     caller = await callers.authenticate(request.scope)
     caller.need("clients:admin")
     return caller
@@ -114,5 +125,5 @@ def _actor(caller: Caller) -> Actor:
     return Actor("client", caller.client_id)
 
 
-def _answer(status: int, body: Any) -> Answer:
+def _answer(status: int, body: BaseModel) -> Answer:
     return Answer.of(status, body.model_dump(mode="json"), Cache_Control="no-store")

@@ -1,16 +1,18 @@
 """Bodies of integration requests."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from shared.identifiers import Tenant
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp
 
 from partner_onboarding.register.clients.domain import THIRD_PARTY_SCOPES
 from partner_onboarding.register.clients.schemas import Url
 from partner_onboarding.third_parties.integrations import domain
-from partner_onboarding.third_parties.integrations.service import Approved, Receipt
+from partner_onboarding.third_parties.integrations.applications import Receipt
+from partner_onboarding.third_parties.integrations.service import Approved
 
 RequestId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 _Line = Annotated[str, Field(strict=True, min_length=1, max_length=domain.MAX_NAME_CHARACTERS)]
@@ -29,8 +31,8 @@ _EXAMPLE: JsonDict = {
 }
 
 
-class RequestToSubmit(BaseModel):
-    """A request for an integration."""
+class WishBody(BaseModel):
+    """Who wants to build what, and which data it needs."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -64,7 +66,7 @@ class RequestToSubmit(BaseModel):
         )
 
 
-class RequestToDecline(BaseModel):
+class DeclineBody(BaseModel):
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"reason": "This data is not for sale."}]}
     )
@@ -72,17 +74,24 @@ class RequestToDecline(BaseModel):
     reason: Annotated[_Words, Field(min_length=1, description="For whoever asked.")]
 
 
-class RequestSubmitted(BaseModel):
-    """The request was received. The answer does not tell whether the tenant exists."""
+class SubmittedRequestBody(BaseModel):
+    """The request has come in. This says nothing of whether there is such a tenant."""
 
     request_id: str
     state: domain.State
     submitted_at: Timestamp
 
+    @classmethod
+    def of(cls, receipt: Receipt) -> Self:
+        return cls(request_id=receipt.request_id, state="submitted", submitted_at=receipt.submitted_at)
 
-class RequestShown(RequestSubmitted):
+
+class RequestBody(BaseModel):
     """A request to the caller's tenant."""
 
+    request_id: str
+    state: domain.State
+    submitted_at: Timestamp
     tenant: str
     name: str
     organisation: str
@@ -97,41 +106,47 @@ class RequestShown(RequestSubmitted):
     reason: str | None
     client_id: str | None
 
+    @classmethod
+    def of(cls, request: domain.IntegrationRequest) -> Self:
+        return cls.model_validate(_fields(request))
 
-class RequestApproved(RequestShown):
-    """Client id, secret and URLs of an integration; the secret is shown only this once."""
+
+class ApprovedRequestBody(RequestBody):
+    """The four things that an integration needs; the secret is shown this once."""
 
     client_id: str
     client_secret: str
     tenant_authority_url: str
     cloud_api_url: str
 
-
-class RequestList(BaseModel):
-    """A page of requests, newest first; `next_cursor` leads to those that follow."""
-
-    requests: list[RequestShown]
-    next_cursor: str | None
-
-
-def submitted(receipt: Receipt) -> RequestSubmitted:
-    return RequestSubmitted(request_id=receipt.request_id, state="submitted", submitted_at=receipt.submitted_at)
-
-
-def shown(request: domain.IntegrationRequest) -> RequestShown:
-    return RequestShown.model_validate(_fields(request))
+    @classmethod
+    def of_approved(cls, approved: Approved) -> Self:
+        return cls.model_validate(
+            _fields(approved.request)
+            | {
+                "client_id": approved.client_id,
+                "client_secret": approved.client_secret,
+                "tenant_authority_url": approved.tenant_authority_url,
+                "cloud_api_url": approved.cloud_api_url,
+            }
+        )
 
 
-def approved(outcome: Approved) -> RequestApproved:
-    return RequestApproved.model_validate(
-        _fields(outcome.request)
-        | {
-            "client_id": outcome.client_id,
-            "client_secret": outcome.client_secret,
-            "tenant_authority_url": outcome.tenant_authority_url,
-            "cloud_api_url": outcome.cloud_api_url,
-        }
-    )
+class RequestsBody(BaseModel):
+    """A page of requests, newest first."""
+
+    requests: list[RequestBody]
+    next_cursor: NextCursor
+
+
+class RequestsQuery(BaseModel):
+    """Which requests."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: domain.State | None = None
+    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
 def _fields(request: domain.IntegrationRequest) -> dict[str, object]:

@@ -1,43 +1,43 @@
-"""The use cases of integration requests.
+"""Use cases of operators, who decide on requests for integrations."""
 
-Those that change something take a transaction, which also stores the answer under an `Idempotency-Key`.
-"""
-
-import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-import orjson
 from shared.db import Database
-from shared.identifiers import is_identifier
-from shared.sealing import Sealer
+from shared.idempotency import Answer, Answers, RequestKey
+from shared.identifiers import Identifier
+from shared.paging import Listing
+from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.clients.service import Clients
-from partner_onboarding.register.tenants import store as tenants_store
-from partner_onboarding.register.tenants.domain import TENANT
 from partner_onboarding.third_parties.integrations import store
 from partner_onboarding.third_parties.integrations.domain import (
-    Decision,
     IntegrationRequest,
-    Particulars,
     RequestNotFound,
     State,
-    Wish,
-    checked,
     checked_reason,
     need_undecided,
 )
+from partner_onboarding.third_parties.integrations.seals import RequestSeals
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The answer to a request, whether or not the tenant exists."""
+class RequestPlace(NamedTuple):
+    """Requests are listed by when they were submitted, newest first."""
 
-    request_id: str
-    submitted_at: datetime
+    submitted_at: Instant
+    request_id: Identifier
+
+    @classmethod
+    def of(cls, request: IntegrationRequest) -> "RequestPlace":
+        return cls(request.submitted_at, request.request_id)
+
+
+REQUESTS = Listing("integration-requests", RequestPlace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,42 +56,16 @@ class Integrations:
 
     Args:
         public_url: the cloud API URL, below which the tenant authorities lie.
-        plain_http: whether addresses on one's own machine may be plain http (development).
     """
 
     def __init__(
-        self, database: Database, clients: Clients, sealer: Sealer, *, public_url: str, plain_http: bool
+        self, database: Database, answers: Answers, clients: Clients, seals: RequestSeals, *, public_url: str
     ) -> None:
         self._database = database
+        self._answers = answers
         self._clients = clients
-        self._sealer = sealer
+        self._seals = seals
         self._public_url = public_url
-        self._plain_http = plain_http
-
-    async def tenant_named(self, name: str) -> str:
-        """The id of the tenant with this id or name; `name` itself if there is none."""
-        wanted = name.strip()
-        if not is_identifier(wanted):
-            return ""
-        async with self._database.transaction() as connection:
-            return await tenants_store.find_named(connection, wanted) or wanted
-
-    async def submit(self, connection: AsyncConnection, tenant: str, wish: Wish, *, by: Actor) -> Receipt:
-        """Submits a request to `tenant`. For an unknown tenant the answer is the same after the same work, and nothing
-        is stored, so that nobody learns who the platform's customers are.
-
-        Raises:
-            MalformedRequest: naming what is wrong.
-        """
-        request_id = secrets.token_hex(8)
-        asked = checked(wish, plain_http=self._plain_http)
-        sealed = self._sealer.seal(orjson.dumps(asdict(asked.particulars)), _context(tenant, request_id))
-        if not TENANT.fullmatch(tenant) or await tenants_store.find_tenant(connection, tenant) is None:
-            return Receipt(request_id, await store.now(connection))
-        submitted_at = await store.add(connection, tenant, request_id, sealed, asked.scopes, asked.redirect_uris)
-        details = {"scopes": list(asked.scopes)}
-        await audit_store.add(connection, tenant, by, "request_submitted", request_id, details)
-        return Receipt(request_id, submitted_at)
 
     async def get(self, tenant: str, request_id: str) -> IntegrationRequest:
         """Raises RequestNotFound, also for a request to another tenant."""
@@ -99,54 +73,91 @@ class Integrations:
             return await self._get(connection, tenant, request_id)
 
     async def newest(
-        self, tenant: str, *, state: State | None = None, after: str | None = None, limit: int = 100
+        self, tenant: str, *, state: State | None = None, after: RequestPlace | None = None, limit: int = 100
     ) -> list[IntegrationRequest]:
-        """Requests after `after`, newest first, of one state or of all."""
+        """Newest first; those that follow the place `after`, of one state or of all."""
         async with self._database.transaction() as connection:
-            last = await store.find(connection, tenant, after) if after is not None else None
-            if after is not None and last is None:
-                raise RequestNotFound("There is no such integration request to go on from.")
-            place = (last.submitted_at, last.request_id) if last is not None else None
-            return [self._opened(one) for one in await store.newest(connection, tenant, state, place, limit)]
+            place: tuple[datetime, str] | None = None if after is None else (after.submitted_at, after.request_id)
+            return [self._seals.open(one) for one in await store.newest(connection, tenant, state, place, limit)]
 
     async def count_by_state(self, tenant: str) -> dict[str, int]:
         async with self._database.transaction() as connection:
             return await store.count_by_state(connection, tenant)
 
-    async def approve(self, connection: AsyncConnection, tenant: str, request_id: str, *, by: Actor) -> Approved:
-        """Approves a request: registers its client.
+    async def approve(self, tenant: str, request_id: str, *, by: Actor) -> Approved:
+        """Registers the client of the request.
 
         Raises:
             RequestNotFound, AlreadyDecided: if two approve at once, the second is refused.
         """
+        async with self._database.transaction() as connection:
+            return await self._approve(connection, tenant, request_id, by)
+
+    async def approve_once(
+        self,
+        tenant: str,
+        request_id: str,
+        *,
+        by: Actor,
+        key: RequestKey | None,
+        shape: Callable[[Approved], Answer],
+    ) -> Answer:
+        """The same; a repeat with the same key gets the first answer."""
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self._approve(connection, tenant, request_id, by))
+
+        return await self._answers.once(tenant, by.name, key, act)
+
+    async def decline(self, tenant: str, request_id: str, reason: str, *, by: Actor) -> IntegrationRequest:
+        """Says no, with a reason.
+
+        Raises:
+            RequestNotFound, AlreadyDecided
+            MalformedRequest: there is no reason, or it is too long.
+        """
+        async with self._database.transaction() as connection:
+            return await self._decline(connection, tenant, request_id, reason, by)
+
+    async def decline_once(
+        self,
+        tenant: str,
+        request_id: str,
+        reason: str,
+        *,
+        by: Actor,
+        key: RequestKey | None,
+        shape: Callable[[IntegrationRequest], Answer],
+    ) -> Answer:
+        """The same; a repeat with the same key gets the first answer."""
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self._decline(connection, tenant, request_id, reason, by))
+
+        return await self._answers.once(tenant, by.name, key, act)
+
+    async def _approve(self, connection: AsyncConnection, tenant: str, request_id: str, by: Actor) -> Approved:
         need_undecided(request := await self._get(connection, tenant, request_id, lock=True))
         new = await self._clients.register(connection, tenant, request.wish.registration(), by=by)
         client_id = new.client.client_id
         decided = await store.decide(connection, tenant, request_id, state="approved", by=str(by), client_id=client_id)
         await audit_store.add(connection, tenant, by, "request_approved", request_id, {"client_id": client_id})
         return Approved(
-            request=self._opened(decided),
+            request=self._seals.open(decided),
             client_id=client_id,
             client_secret=new.client_secret,
             tenant_authority_url=f"{self._public_url}/tenants/{tenant}",
             cloud_api_url=self._public_url,
         )
 
-    async def decline(
-        self, connection: AsyncConnection, tenant: str, request_id: str, reason: str, *, by: Actor
+    async def _decline(
+        self, connection: AsyncConnection, tenant: str, request_id: str, reason: str, by: Actor
     ) -> IntegrationRequest:
-        """Declines a request with a reason.
-
-        Raises:
-            RequestNotFound, AlreadyDecided
-            MalformedRequest: there is no reason, or it is too long.
-        """
-        why = checked_reason(reason).encode()
+        sealed = self._seals.seal_reason(tenant, request_id, checked_reason(reason))
         need_undecided(await self._get(connection, tenant, request_id, lock=True))
-        sealed = self._sealer.seal(why, _context(tenant, request_id) + "/reason")
         decided = await store.decide(connection, tenant, request_id, state="declined", by=str(by), reason=sealed)
         await audit_store.add(connection, tenant, by, "request_declined", request_id)
-        return self._opened(decided)
+        return self._seals.open(decided)
 
     async def _get(
         self, connection: AsyncConnection, tenant: str, request_id: str, *, lock: bool = False
@@ -154,24 +165,4 @@ class Integrations:
         found = await store.find(connection, tenant, request_id, lock=lock)
         if found is None:
             raise RequestNotFound("There is no such integration request.")
-        return self._opened(found)
-
-    def _opened(self, sealed: store.SealedRequest) -> IntegrationRequest:
-        context = _context(sealed.tenant, sealed.request_id)
-        particulars = Particulars(**orjson.loads(self._sealer.open(sealed.particulars, context)))
-        decision = None
-        if sealed.decided_at is not None and sealed.decided_by is not None:
-            reason = self._sealer.open(sealed.reason, f"{context}/reason").decode() if sealed.reason else None
-            decision = Decision(sealed.decided_at, sealed.decided_by, sealed.client_id, reason)
-        return IntegrationRequest(
-            tenant=sealed.tenant,
-            request_id=sealed.request_id,
-            wish=Wish(particulars, sealed.scopes, sealed.redirect_uris),
-            state=sealed.state,
-            submitted_at=sealed.submitted_at,
-            decision=decision,
-        )
-
-
-def _context(tenant: str, request_id: str) -> str:
-    return f"partner-onboarding/integration-request/{tenant}/{request_id}"
+        return self._seals.open(found)

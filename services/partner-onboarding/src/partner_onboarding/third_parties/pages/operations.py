@@ -1,124 +1,152 @@
 """The operators' pages about integration requests and the audit."""
 
-import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Path, Request
-from shared.db import Database
+from shared.dependencies import needs
+from shared.paging import InvalidCursor
+from shared.paging import Pages as Listed
 from starlette.responses import Response
 
 from partner_onboarding.pages.forms import read_form
 from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.audit.domain import Actor
-from partner_onboarding.register.audit.service import Audit
-from partner_onboarding.register.pages.access import signed_in_as
+from partner_onboarding.register.audit.service import AUDIT, Audit, AuditPlace
+from partner_onboarding.register.pages.access import Operator
 from partner_onboarding.register.sessions.domain import SignedIn
-from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.third_parties.integrations.domain import STATES, AlreadyDecided, MalformedRequest
 from partner_onboarding.third_parties.integrations.schemas import RequestId
-from partner_onboarding.third_parties.integrations.service import Integrations
+from partner_onboarding.third_parties.integrations.service import REQUESTS, Integrations, RequestPlace
+
+P = TypeVar("P", bound=tuple[Any, ...])
 
 _RequestId = Annotated[RequestId, Path()]
 _PAGE: Final = 50
-_MAX_ENTRY_DIGITS: Final = 18
-_REFERENCE = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
-def operation_routes(
-    pages: Pages, sessions: Sessions, integrations: Integrations, audit: Audit, database: Database
-) -> APIRouter:
-    """/operations, /operations/requests/… and /operations/audit."""
-    routes = APIRouter(prefix="/operations", include_in_schema=False)
-    operator = Annotated[SignedIn, signed_in_as(sessions, "operator")]
+PagesPart = Annotated[Pages, needs(Pages)]
+IntegrationService = Annotated[Integrations, needs(Integrations)]
+AuditService = Annotated[Audit, needs(Audit)]
+router = APIRouter(prefix="/operations", include_in_schema=False)
 
-    @routes.api_route("", methods=["GET", "HEAD"])
-    async def list_requests(request: Request, who: operator) -> Response:
-        wanted = request.query_params.get("state", "submitted")
-        state = next((one for one in STATES if one == wanted), None)
-        after = request.query_params.get("after", "")
-        known = after if _REFERENCE.fullmatch(after) else None
-        found = await integrations.newest(who.tenant, state=state, after=known, limit=_PAGE + 1)
-        return pages.render(
-            request,
-            "operations.html",
-            requests=found[:_PAGE],
-            state=state,
-            states=STATES,
-            counts=await integrations.count_by_state(who.tenant),
-            next_after=found[_PAGE - 1].request_id if len(found) > _PAGE else None,
+
+@router.api_route("", methods=["GET", "HEAD"])
+async def list_requests(
+    pages: PagesPart, integrations: IntegrationService, request: Request, who: Operator
+) -> Response:
+    wanted = request.query_params.get("state", "submitted")
+    state = next((one for one in STATES if one == wanted), None)
+    listed = REQUESTS.of(who.tenant, state=state)
+    place = _place(listed, request.query_params.get("after"))
+    found = await integrations.newest(who.tenant, state=state, after=place, limit=_PAGE + 1)
+    page = listed.cut(found, _PAGE, RequestPlace.of)
+    return pages.render(
+        request,
+        "operations.html",
+        requests=page.items,
+        state=state,
+        states=STATES,
+        counts=await integrations.count_by_state(who.tenant),
+        next_after=page.next_cursor,
+    )
+
+
+@router.api_route("/requests/{request_id}", methods=["GET", "HEAD"])
+async def one_request(
+    pages: PagesPart, integrations: IntegrationService, request: Request, who: Operator, request_id: _RequestId
+) -> Response:
+    return await _request_page(pages, integrations, request, who, request_id)
+
+
+@router.post("/requests/{request_id}/approve")
+async def approve(
+    pages: PagesPart, integrations: IntegrationService, request: Request, who: Operator, request_id: _RequestId
+) -> Response:
+    pages.form_tokens.check(request, await read_form(request))
+    try:
+        approved = await integrations.approve(who.tenant, request_id, by=_actor(who))
+    except AlreadyDecided:
+        # Sent twice, or a colleague was faster; whoever was first has seen the secret.
+        return await _request_page(pages, integrations, request, who, request_id, status=409)
+    # Shown in the answer itself: a redirect would need the secret to be kept somewhere for a while.
+    return pages.render(
+        request,
+        "handover.html",
+        here=f"/operations/requests/{request_id}",
+        name=approved.request.wish.particulars.name,
+        values={
+            "client_id": approved.client_id,
+            "client_secret": approved.client_secret,
+            "tenant_authority_url": approved.tenant_authority_url,
+            "cloud_api_url": approved.cloud_api_url,
+        },
+        back=f"/operations/clients/{approved.client_id}",
+    )
+
+
+@router.post("/requests/{request_id}/decline")
+async def decline(
+    pages: PagesPart, integrations: IntegrationService, request: Request, who: Operator, request_id: _RequestId
+) -> Response:
+    form = await read_form(request)
+    pages.form_tokens.check(request, form)
+    reason = form.get("reason", "")
+    try:
+        await integrations.decline(who.tenant, request_id, reason, by=_actor(who))
+    except AlreadyDecided:
+        return await _request_page(pages, integrations, request, who, request_id, status=409)
+    except MalformedRequest:
+        errors = {"reason": pages.texts(request).say("wrong.reason")}
+        return await _request_page(
+            pages, integrations, request, who, request_id, status=400, errors=errors, reason=reason
         )
+    return pages.redirect(f"/operations/requests/{request_id}?done=declined")
 
-    @routes.api_route("/requests/{request_id}", methods=["GET", "HEAD"])
-    async def one_request(request: Request, who: operator, request_id: _RequestId) -> Response:
-        return await _request_page(request, who, request_id)
 
-    @routes.post("/requests/{request_id}/approve")
-    async def approve(request: Request, who: operator, request_id: _RequestId) -> Response:
-        pages.form_tokens.check(request, await read_form(request))
-        try:
-            async with database.transaction() as connection:
-                approved = await integrations.approve(connection, who.tenant, request_id, by=_actor(who))
-        except AlreadyDecided:
-            # The form came twice, or a colleague was faster; the first answer showed the secret.
-            return await _request_page(request, who, request_id, status=409)
-        # Shown in the answer itself, since for a redirect the secret would have to be stored.
-        return pages.render(
-            request,
-            "handover.html",
-            here=f"/operations/requests/{request_id}",
-            name=approved.request.wish.particulars.name,
-            values={
-                "client_id": approved.client_id,
-                "client_secret": approved.client_secret,
-                "tenant_authority_url": approved.tenant_authority_url,
-                "cloud_api_url": approved.cloud_api_url,
-            },
-            back=f"/operations/clients/{approved.client_id}",
-        )
+@router.api_route("/audit", methods=["GET", "HEAD"])
+async def audit_page(pages: PagesPart, audit: AuditService, request: Request, who: Operator) -> Response:
+    listed = AUDIT.of(who.tenant)
+    place = _place(listed, request.query_params.get("before"))
+    page = listed.cut(
+        await audit.newest(who.tenant, before=place, limit=_PAGE + 1), _PAGE, lambda entry: AuditPlace(entry.entry_id)
+    )
+    return pages.render(
+        request,
+        "audit.html",
+        entries=page.items,
+        next_before=page.next_cursor,
+    )
 
-    @routes.post("/requests/{request_id}/decline")
-    async def decline(request: Request, who: operator, request_id: _RequestId) -> Response:
-        form = await read_form(request)
-        pages.form_tokens.check(request, form)
-        reason = form.get("reason", "")
-        try:
-            async with database.transaction() as connection:
-                await integrations.decline(connection, who.tenant, request_id, reason, by=_actor(who))
-        except AlreadyDecided:
-            return await _request_page(request, who, request_id, status=409)
-        except MalformedRequest:
-            errors = {"reason": pages.texts(request).say("wrong.reason")}
-            return await _request_page(request, who, request_id, status=400, errors=errors, reason=reason)
-        return pages.redirect(f"/operations/requests/{request_id}?done=declined")
 
-    @routes.api_route("/audit", methods=["GET", "HEAD"])
-    async def audit_page(request: Request, who: operator) -> Response:
-        before = request.query_params.get("before", "")
-        number = int(before) if before.isascii() and before.isdecimal() and len(before) <= _MAX_ENTRY_DIGITS else None
-        found = await audit.newest(who.tenant, before=number, limit=_PAGE + 1)
-        return pages.render(
-            request,
-            "audit.html",
-            entries=found[:_PAGE],
-            next_before=found[_PAGE - 1].entry_id if len(found) > _PAGE else None,
-        )
-
-    async def _request_page(
-        request: Request, who: SignedIn, request_id: str, *, status: int = 200, **context: Any
-    ) -> Response:
-        return pages.render(
-            request,
-            "operations_request.html",
-            status=status,
-            here=f"/operations/requests/{request_id}",
-            asked=await integrations.get(who.tenant, request_id),
-            done=request.query_params.get("done", ""),
-            is_decided_already=status == 409,
-            **{"errors": {}, "reason": ""} | context,
-        )
-
-    return routes
+async def _request_page(
+    pages: Pages,
+    integrations: Integrations,
+    request: Request,
+    who: SignedIn,
+    request_id: str,
+    *,
+    status: int = 200,
+    **context: Any,
+) -> Response:
+    return pages.render(
+        request,
+        "operations_request.html",
+        status=status,
+        here=f"/operations/requests/{request_id}",
+        asked=await integrations.get(who.tenant, request_id),
+        done=request.query_params.get("done", ""),
+        is_decided_already=status == 409,
+        **{"errors": {}, "reason": ""} | context,
+    )
 
 
 def _actor(who: SignedIn) -> Actor:
     return Actor("operator", who.user_id)
+
+
+def _place(listed: Listed[P], cursor: str | None) -> P | None:
+    """Where a page of the list begins; a page for people begins at the top where the link is not good."""
+    try:
+        return listed.place(cursor)
+    except InvalidCursor:
+        return None
