@@ -9,6 +9,7 @@ from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.users import store
 from partner_onboarding.register.users.domain import (
     ROLES,
+    EmailTaken,
     MalformedUser,
     Profile,
     SealedUser,
@@ -63,6 +64,21 @@ class Users:
         password_hash = None
         if password is not None:
             password_hash = await self._hash_of(tenant, user_id, checked_password(password))
+        try:
+            return await self._set(tenant, user_id, address_hash, profile, password_hash, roles)
+        except EmailTaken:
+            # Perhaps by this very user, whom another call has added at this moment: then he or she is there now.
+            return await self._set(tenant, user_id, address_hash, profile, password_hash, roles)
+
+    async def _set(
+        self,
+        tenant: str,
+        user_id: str,
+        address_hash: bytes,
+        profile: Profile,
+        password_hash: str | None,
+        roles: Collection[str],
+    ) -> tuple[User, bool]:
         async with self._database.transaction() as connection:
             added = await store.add_user(
                 connection,
