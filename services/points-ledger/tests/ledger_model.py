@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from points_ledger.domain.accounts import Account, Entry, Expire, Post
+from points_ledger.domain.accounts import Account, Entry, Post
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import (
     Commit,
@@ -91,8 +91,6 @@ class Model:
                 return self._refund(command, now)
             case Post():
                 return self._post(command, now)
-            case Expire():
-                return Told() if command.user_id in self.posts else Told("invalid_user")
 
     def _commit(self, c: Commit, now: datetime) -> Told:
         known = self.redemptions.get((c.vendor_id, c.transaction_id))
@@ -366,10 +364,6 @@ def machine_of(decide_command: Decide = decide) -> type[RuleBasedStateMachine]:
             refunded = sorted((k, *done) for k, r in self.model.redemptions.items() for done in r.refunds.items())
             key, refund, points = data.draw(st.sampled_from(refunded))
             self.play(Refund(TENANT, *key, self.model.redemptions[key].user, refund, points))
-
-        @rule(user=users)
-        def sweep(self, user: str) -> None:
-            self.play(Expire(TENANT, user))
 
         @rule(seconds=st.sampled_from([0.5, 1, 4, 5, 700_000]))
         def time_passes(self, seconds: float) -> None:

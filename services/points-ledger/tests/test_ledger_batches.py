@@ -8,10 +8,14 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import orjson
 import pytest
-from points_ledger.domain.accounts import Expire, Post
+from points_ledger import ledger as ledger_module
+from points_ledger.domain.accounts import Post
 from points_ledger.domain.decisions import Command
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback
+from points_ledger.holds import releasing
+from points_ledger.holds.releasing import Releasing
 from points_ledger.ledger import Ledger, Order, Settled
+from points_ledger.store import AccountKey
 from shared.db import Database
 from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
 
@@ -65,10 +69,8 @@ class Player:
                 return Rollback(tenant, *key, user)
             case "refund":
                 return Refund(tenant, *key, user, choose(IDS), choose([1, 2]))
-            case "post":
-                return Post(tenant, user, choose([2, 4, -2]), choose(IDS), "because")
             case _:
-                return Expire(tenant, user)
+                return Post(tenant, user, choose([2, 4, -2]), choose(IDS), "because")
 
     def order(self) -> tuple[Order, Told | type[IdempotencyKeyReused]]:
         """The next thing to ask, and what must be answered."""
@@ -94,14 +96,10 @@ class Player:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_batch_does_what_its_commands_would_do_one_by_one(
-    seed: int, ledger: Ledger, rows: asyncpg.Connection, tenant: str
+    seed: int, ledger: Ledger, rows: asyncpg.Connection, tenant: str, ledger_url: str
 ) -> None:
     player = Player(seed, tenant)
-    for user in USERS:
-        player.model.posts[user] = {}
-        await rows.execute("INSERT INTO points_ledger.accounts VALUES ($1, $2, 0, 0, 0, now())", tenant, user)
-        await ledger.carry_out(Order(Post(tenant, user, 10, "first", ""), told_over_the_wire))
-        player.model.told(Post(tenant, user, 10, "first", ""), player.now)
+    await open_accounts(player, ledger, rows)
 
     for _ in range(BATCHES):
         asked = [player.order() for _ in range(COMMANDS)]
@@ -113,15 +111,65 @@ async def test_a_batch_does_what_its_commands_would_do_one_by_one(
                 assert Told(*orjson.loads(answer.body)) == expected, order.command
             else:
                 assert isinstance(answer, expected), order.command
-        for (vendor, name), redemption in player.running_out():
-            redemption.expires_at = player.now
-            await rows.execute(
-                "UPDATE points_ledger.transactions SET expires_at = clock_timestamp()"
-                " WHERE tenant = $1 AND vendor_id = $2 AND transaction_id = $3",
-                tenant, vendor, name,
-            )  # fmt: skip
+        await run_out(player, rows)
 
-    await asyncio.gather(*(ledger.carry_out(Order(Expire(tenant, user), told_over_the_wire)) for user in USERS))
+    await all_is_as_in_the_model(player, ledger_url, rows)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_an_account_with_more_expired_holds_than_a_batch_releases_answers_no_differently(
+    seed: int,
+    ledger: Ledger,
+    rows: asyncpg.Connection,
+    tenant: str,
+    ledger_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One by one, since a command that waits for its account lets others pass."""
+    monkeypatch.setattr(ledger_module, "_DUE_IN_BATCH", 1)
+    monkeypatch.setattr(ledger_module, "_DUE_OF_ACCOUNT", 1)
+    monkeypatch.setattr(ledger_module, "_DUE_ADDED_UP", 3 * (seed % 2))
+    monkeypatch.setattr(releasing, "SLICE", 2)
+    player = Player(seed, tenant)
+    await open_accounts(player, ledger, rows)
+
+    for _ in range(BATCHES):
+        for order, expected in [player.order() for _ in range(COMMANDS)]:
+            try:
+                answer = await ledger.carry_out(order)
+            except IdempotencyKeyReused:
+                assert expected is IdempotencyKeyReused
+            else:
+                assert Told(*orjson.loads(answer.body)) == expected, order.command
+        await run_out(player, rows)
+    await all_is_as_in_the_model(player, ledger_url, rows)
+
+
+async def open_accounts(player: Player, ledger: Ledger, rows: asyncpg.Connection) -> None:
+    tenant = player.tenant
+    for user in USERS:
+        player.model.posts[user] = {}
+        await rows.execute("INSERT INTO points_ledger.accounts VALUES ($1, $2, 0, 0, 0, now())", tenant, user)
+        await ledger.carry_out(Order(Post(tenant, user, 10, "first", ""), told_over_the_wire))
+        player.model.told(Post(tenant, user, 10, "first", ""), player.now)
+
+
+async def run_out(player: Player, rows: asyncpg.Connection) -> None:
+    for (vendor, name), redemption in player.running_out():
+        redemption.expires_at = player.now
+        await rows.execute(
+            "UPDATE points_ledger.transactions SET expires_at = clock_timestamp()"
+            " WHERE tenant = $1 AND vendor_id = $2 AND transaction_id = $3",
+            player.tenant, vendor, name,
+        )  # fmt: skip
+
+
+async def all_is_as_in_the_model(player: Player, ledger_url: str, rows: asyncpg.Connection) -> None:
+    tenant = player.tenant
+    database = Database(ledger_url)
+    while await Releasing(database).release([AccountKey(tenant, user) for user in USERS]):
+        pass
+    await database.dispose()
     assert await what_does_not_add_up(rows, tenant) == []
     found = await rows.fetch(
         "SELECT vendor_id, transaction_id, state FROM points_ledger.transactions WHERE tenant = $1", tenant

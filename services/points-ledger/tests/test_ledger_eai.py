@@ -121,11 +121,16 @@ async def test_each_cell_of_the_table_over_http(
     if status == 200:
         points = 10 if operation == "refund" else 40
         expected |= {"status": "success", "message": said, "points": points}
+        if operation == "refund":
+            expected["refundid"] = "return-1"
         if after == "held":
             assert datetime.fromisoformat(body.pop("expiresat")).tzinfo is not None
     else:
         assert body.pop("message")
         expected |= {"status": "failed", "code": said}
+    available, _ = await platform.balance(user)
+    if status == 200 or said == "insufficient_points":
+        assert body.pop("available") == available, "what the user may spend after it"
     assert body == expected
     balance = AFTER.get((operation, before), BEFORE.get(before, (100, 0)))
     assert await platform.balance(user) == ((100, 0) if operation == "rollback" and before == "held" else balance)

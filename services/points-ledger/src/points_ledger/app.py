@@ -25,7 +25,9 @@ from points_ledger.accounts.service import AccountService
 from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
 from points_ledger.eai.routes import router as eai_router
 from points_ledger.eai.service import TransactionService
-from points_ledger.holds.sweeper import SLICE, sweep
+from points_ledger.holds.releasing import SLICE, Releasing
+from points_ledger.holds.sweeper import sweep
+from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger
 from points_ledger.settings import Settings
 from points_ledger.tables import idempotent_answers
@@ -51,6 +53,8 @@ def create_app(
     keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
 
     ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
+    releasing = Releasing(database)
+    holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)
     chores = Chores()
@@ -67,10 +71,11 @@ def create_app(
                 chores.running(
                     Chore(
                         "release expired holds",
-                        lambda: sweep(database, ledger),
+                        lambda: sweep(database, releasing),
                         every_seconds=settings.sweep_seconds,
                         full_slice=SLICE,
                     ),
+                    Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
                     answers.forgetting(settings.sweep_seconds),
                 )
             )
@@ -97,7 +102,7 @@ def create_app(
         callers,
         service_tokens,
         AccountService(database, ledger),
-        TransactionService(database, ledger, hold_times),
+        TransactionService(database, ledger, hold_times, holds, max_open_holds=settings.max_open_holds),
         hold_times,
     )
     app.include_router(eai_router)

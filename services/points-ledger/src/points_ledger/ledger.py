@@ -5,10 +5,12 @@
 `domain` has the rules, `store` the statements; this module has the order of the steps.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 from shared.db import Database
@@ -17,10 +19,20 @@ from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
 
 from points_ledger import store
-from points_ledger.domain.accounts import Account, Entry, Expire, Post
+from points_ledger.domain.accounts import Account, Entry, InsufficientPoints, Post
 from points_ledger.domain.decisions import Command, Decision, Found, decide
-from points_ledger.domain.transactions import Refund, State, Transaction, release_expired
-from points_ledger.store import AccountKey, AnswerKey, EntryKey, KeptAnswer, TransactionKey
+from points_ledger.domain.transactions import Commit, Refund, State, Transaction, release_expired
+from points_ledger.holds.releasing import Releasing
+from points_ledger.store import AccountKey, AnswerKey, EntryKey, HoldsKey, KeptAnswer, TransactionKey
+
+#: Expired holds that a batch releases at most, shared by its accounts, and at least so many of each. They take its
+#: time and everybody's in it; the rest is left to `holds.releasing`.
+_DUE_IN_BATCH: Final = 256
+_DUE_OF_ACCOUNT: Final = 4
+#: Up to so many that are left, their points are added up instead.
+_DUE_ADDED_UP: Final = 10_000
+#: How long a command waits for its account to be tidied up.
+_PATIENCE_SECONDS: Final = 10.0
 
 Outcome = Transaction | Entry | Account | Refusal
 
@@ -43,6 +55,10 @@ class LostRace(Unavailable):
     """Another process inserted the same row first. A retry finds it."""
 
 
+class NotSettled(Unavailable):
+    """More holds have expired in the account than a batch may release, and the command depends on them."""
+
+
 class Order(NamedTuple):
     """A command, the function that makes its answer, and its idempotency key."""
 
@@ -58,6 +74,7 @@ class Ledger:
     def __init__(self, database: Database, *, lanes: int = 2, batch_size: int = 256) -> None:
         self._database = database
         self._line = GroupCommit[Order, Answer](self._write, name="ledger", lanes=lanes, batch_size=batch_size)
+        self._releasing = Releasing(database)
 
     async def carry_out(self, order: Order) -> Answer:
         """Returns when the command's effect, or its refusal, is durably written.
@@ -66,7 +83,15 @@ class Ledger:
             IdempotencyKeyReused: the key came with another request before.
             Unavailable: nothing was committed. As OutcomeUnknown: the database's answer to COMMIT was lost.
         """
-        return await self._line.submit(order)
+        deadline = 0.0
+        while True:
+            try:
+                return await self._line.submit(order)
+            except NotSettled:
+                deadline = deadline or time.monotonic() + _PATIENCE_SECONDS
+                if time.monotonic() > deadline:
+                    raise
+                await self._releasing.settle(_rows_of(order).account, deadline)
 
     async def close(self) -> None:
         """Accepts no more commands and finishes those that wait."""
@@ -76,7 +101,7 @@ class Ledger:
         try:
             async with self._database.raw_transaction() as connection:
                 rows = [_rows_of(order) for order in orders]
-                batch = await _gather(connection, rows)
+                batch = await _gather(connection, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
                 await _keep(connection, batch)
         except asyncpg.UniqueViolationError as error:
@@ -95,7 +120,7 @@ class _Rows(NamedTuple):
 
 def _rows_of(order: Order) -> _Rows:
     command, transaction, entry, answer = order.command, None, None, None
-    if not isinstance(command, (Post, Expire)):
+    if not isinstance(command, Post):
         transaction = TransactionKey(command.tenant, command.vendor_id, command.transaction_id)
     if isinstance(command, (Post, Refund)):
         entry = EntryKey(command.tenant, command.user_id, command.kind.value, command.source, command.reference)
@@ -113,6 +138,10 @@ class _Batch:
     transactions: dict[TransactionKey, Transaction]
     entries: dict[EntryKey, Entry]
     answers: dict[AnswerKey, KeptAnswer]
+    #: Account → points of its expired holds that this batch does not release; None where there are too many to say.
+    left: dict[AccountKey, int | None]
+    #: Where they may be too many: the vendor's open holds in the account.
+    open_holds: dict[HoldsKey, int]
     changed_accounts: set[AccountKey] = field(default_factory=set)
     new_transactions: set[TransactionKey] = field(default_factory=set)
     changed_transactions: set[TransactionKey] = field(default_factory=set)
@@ -121,12 +150,13 @@ class _Batch:
     new_answers: dict[AnswerKey, KeptAnswer] = field(default_factory=dict)
     repeated_answers: set[AnswerKey] = field(default_factory=set)
 
-    def release_expired(self) -> None:
+    def release_expired(self) -> Counter[AccountKey]:
         """Returns the points of expired holds to their accounts, before any command is decided.
 
         If a transaction's owner is not locked here, the command names another user. Then the transaction is only read,
         in its present state.
         """
+        released: Counter[AccountKey] = Counter()
         for key, transaction in self.transactions.items():
             owner = AccountKey(transaction.tenant, transaction.user_id)
             account = self.accounts.get(owner)
@@ -138,6 +168,8 @@ class _Batch:
                 self.accounts[owner], self.transactions[key] = account, seen
                 self.changed_accounts.add(owner)
                 self.changed_transactions.add(key)
+                released[owner] += transaction.points
+        return released
 
     def carry_out(self, order: Order, rows: _Rows) -> Answer | Exception:
         """The answer to one command, which sees the effects of those before it in the batch."""
@@ -150,19 +182,34 @@ class _Batch:
                 return IdempotencyKeyReused()
             return Answer.replay(kept.answer)
         answer = self._decide(order, rows)
+        if isinstance(answer, NotSettled):
+            return answer
         kept = KeptAnswer(order.key.fingerprint, answer.to_bytes())
         self.answers[rows.answer] = self.new_answers[rows.answer] = kept
         return answer
 
-    def _decide(self, order: Order, rows: _Rows) -> Answer:
+    def _decide(self, order: Order, rows: _Rows) -> Answer | NotSettled:
+        left = self.left.get(rows.account, 0)
+        if left is None:
+            return NotSettled(log="many expired holds")
+        holds = _holds_of(order)
         found = Found(
             self.accounts.get(rows.account),
             None if rows.transaction is None else self.transactions.get(rows.transaction),
             None if rows.entry is None else self.entries.get(rows.entry),
+            None if holds is None else self.open_holds.get(holds),
         )
         decision = decide(order.command, found, self.now)
+        if left and isinstance(decision.outcome, InsufficientPoints) and found.transaction is None:
+            # With what is left of the expired holds it might be enough. Where it is not, it is said then.
+            return NotSettled(log="expired holds")
         self._apply(decision, rows, found)
-        return order.shape(Settled(decision.outcome, decision.repeated, self.accounts.get(rows.account)))
+        if holds in self.open_holds and found.transaction is None and decision.transaction is not None:
+            self.open_holds[holds] += decision.transaction.state is State.HELD
+        account = self.accounts.get(rows.account)
+        if left and account is not None:
+            account = account.with_more(available=left, held=-left)
+        return order.shape(Settled(decision.outcome, decision.repeated, account))
 
     def _apply(self, decision: Decision, rows: _Rows, found: Found) -> None:
         if decision.account is not None:
@@ -184,14 +231,19 @@ class _Batch:
             self.new_entries.append(entry)
 
 
-async def _gather(connection: asyncpg.Connection, orders: Sequence[_Rows]) -> _Batch:
-    users = {rows.account for rows in orders}
+def _holds_of(order: Order) -> HoldsKey | None:
+    command = order.command
+    return HoldsKey(command.tenant, command.user_id, command.vendor_id) if isinstance(command, Commit) else None
+
+
+async def _gather(connection: asyncpg.Connection, orders: Sequence[Order], named: Sequence[_Rows]) -> _Batch:
+    users = {rows.account for rows in named}
     accounts = await store.lock_accounts(connection, users)
-    now, transactions = await store.read_transactions(
-        connection,
-        {rows.transaction for rows in orders if rows.transaction is not None},
-        # Only accounts with held points can have expired holds.
-        [key for key, account in accounts.items() if account.held],
+    # Only accounts with held points can have expired holds.
+    owners = [key for key, account in accounts.items() if account.held]
+    at_most = max(_DUE_OF_ACCOUNT, _DUE_IN_BATCH // max(1, len(owners)))
+    now, transactions, due = await store.read_transactions(
+        connection, {rows.transaction for rows in named if rows.transaction is not None}, owners, at_most
     )
     if any(
         t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts
@@ -199,17 +251,37 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[_Rows]) -> _B
     ):
         # A transaction with points has an account, yet there was none to lock: it was opened meanwhile.
         raise LostRace(log="an account was opened between two looks")
-    entry_keys = {rows.entry for rows in orders if rows.entry is not None}
-    answer_keys = {rows.answer for rows in orders if rows.answer is not None}
+    entry_keys = {rows.entry for rows in named if rows.entry is not None}
+    answer_keys = {rows.answer for rows in named if rows.answer is not None}
     batch = _Batch(
         now,
         accounts,
         transactions,
         await store.read_entries(connection, entry_keys) if entry_keys else {},
         await store.read_answers(connection, answer_keys) if answer_keys else {},
+        left={},
+        open_holds=await _count_open_holds(connection, orders, accounts, now),
     )
-    batch.release_expired()
+    released = batch.release_expired()
+    full = [owner for owner, count in due.items() if count >= at_most]
+    if full:
+        for owner, all_due in (await store.sum_due(connection, full, now, _DUE_ADDED_UP + at_most)).items():
+            batch.left[owner] = None if all_due.holds >= _DUE_ADDED_UP + at_most else all_due.points - released[owner]
     return batch
+
+
+async def _count_open_holds(
+    connection: asyncpg.Connection, orders: Sequence[Order], accounts: Mapping[AccountKey, Account], now: datetime
+) -> dict[HoldsKey, int]:
+    """Counted only where there may be too many: each hold has a point at least."""
+    near: dict[HoldsKey, int] = {}
+    for order in orders:
+        command = order.command
+        if isinstance(command, Commit):
+            account = accounts.get(AccountKey(command.tenant, command.user_id))
+            if account is not None and account.held >= command.max_open_holds:
+                near[HoldsKey(command.tenant, command.user_id, command.vendor_id)] = command.max_open_holds
+    return await store.count_open(connection, near, now, max(1, *near.values())) if near else {}
 
 
 async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:

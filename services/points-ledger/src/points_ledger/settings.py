@@ -19,6 +19,10 @@ class Settings(ServiceSettings):
     hold_seconds: int = Field(
         900, ge=1, le=604_800, description="How long a hold lasts for a vendor without a hold time of its own."
     )
+    max_open_holds: int = Field(10_000, ge=1, description="Open holds of one vendor in one account at most.")
+    max_open_holds_of_vendor: int = Field(
+        1_000_000, ge=1, description="Open holds of one vendor in all accounts at most; counted now and then."
+    )
     sweep_seconds: float = Field(5.0, gt=0, description="The pause between two searches for expired holds.")
     lanes: int = Field(2, ge=1, le=8, description="How many transactions of the writing line run at once.")
     batch_size: int = Field(256, ge=1, le=2000, description="The most commands in one transaction.")

@@ -4,6 +4,7 @@ The hot statements take whole batches as JSON and run on a plain asyncpg connect
 order of (tenant, user_id), so that two batches cannot deadlock.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -40,6 +41,21 @@ class AnswerKey(NamedTuple):
     key: str
 
 
+class HoldsKey(NamedTuple):
+    """The open holds of one vendor in one account."""
+
+    tenant: str
+    user_id: str
+    vendor_id: str
+
+
+class Due(NamedTuple):
+    """Expired holds of an account that are not released yet."""
+
+    holds: int
+    points: int
+
+
 class KeptAnswer(NamedTuple):
     fingerprint: bytes
     answer: bytes
@@ -70,7 +86,7 @@ WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT moment.now, found.*
   FROM moment
   LEFT JOIN (
-    SELECT known.*
+    SELECT known.*, false AS is_due
       FROM json_to_recordset($1::json) AS named (tenant text, vendor_id text, transaction_id text),
            LATERAL (SELECT {_TRANSACTION}
                       FROM points_ledger.transactions t
@@ -78,15 +94,67 @@ SELECT moment.now, found.*
                        AND t.transaction_id = named.transaction_id
                     OFFSET 0) AS known
      UNION ALL
-    SELECT expired.*
+    SELECT expired.*, true AS is_due
       FROM moment, json_to_recordset($2::json) AS owner (tenant text, user_id text),
            LATERAL (SELECT {_TRANSACTION}
                       FROM points_ledger.transactions t
                      WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
                        AND t.expires_at <= moment.now
-                    OFFSET 0) AS expired
+                     ORDER BY t.expires_at
+                     LIMIT $3) AS expired
   ) AS found ON true
 """  # noqa: S608 — the columns are a constant
+
+# What is due of an account altogether, or at least so many of them.
+_SUM_DUE = """
+SELECT owner.tenant, owner.user_id, due.holds, due.points
+  FROM json_to_recordset($1::json) AS owner (tenant text, user_id text),
+       LATERAL (SELECT count(*) AS holds, coalesce(sum(points), 0)::bigint AS points
+                  FROM (SELECT t.points
+                          FROM points_ledger.transactions t
+                         WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
+                           AND t.expires_at <= $2
+                         ORDER BY t.expires_at
+                         LIMIT $3) AS looked_at) AS due
+"""
+
+_COUNT_OPEN = """
+SELECT owner.tenant, owner.user_id, owner.vendor_id, opened.holds
+  FROM json_to_recordset($1::json) AS owner (tenant text, user_id text, vendor_id text),
+       LATERAL (SELECT count(*) AS holds
+                  FROM (SELECT 1
+                          FROM points_ledger.transactions t
+                         WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
+                           AND t.vendor_id = owner.vendor_id AND t.expires_at > $2
+                         LIMIT $3) AS looked_at) AS opened
+"""
+
+# A slice of what is due in accounts that are locked. All of it happens in the database: nothing of it passes through
+# this process, which has requests to answer.
+_RELEASE_DUE = """
+WITH due AS MATERIALIZED (
+  SELECT found.*
+    FROM json_to_recordset($1::json) AS owner (tenant text, user_id text),
+         LATERAL (SELECT t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.points, t.expires_at
+                    FROM points_ledger.transactions t
+                   WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
+                     AND t.expires_at <= $2
+                   ORDER BY t.expires_at
+                   LIMIT $3) AS found
+   LIMIT $3
+), released AS (
+  UPDATE points_ledger.transactions t
+     SET state = 'expired', ended_at = due.expires_at, touched_at = clock_timestamp()
+    FROM due
+   WHERE t.tenant = due.tenant AND t.vendor_id = due.vendor_id AND t.transaction_id = due.transaction_id
+), given_back AS (
+  UPDATE points_ledger.accounts a
+     SET available = a.available + sums.points, held = a.held - sums.points
+    FROM (SELECT tenant, user_id, sum(points)::bigint AS points FROM due GROUP BY tenant, user_id) AS sums
+   WHERE a.tenant = sums.tenant AND a.user_id = sums.user_id
+)
+SELECT count(*) FROM due
+"""
 
 _READ_ENTRIES = f"""
 SELECT {_ENTRY}
@@ -174,12 +242,51 @@ async def lock_accounts(connection: asyncpg.Connection, keys: Iterable[AccountKe
 
 
 async def read_transactions(
-    connection: asyncpg.Connection, keys: Iterable[TransactionKey], owners: Iterable[AccountKey]
-) -> tuple[datetime, dict[TransactionKey, Transaction]]:
-    """The database's clock, the named transactions, and the expired holds of `owners`."""
-    rows = await connection.fetch(_READ_TRANSACTIONS, _rows(keys), _rows(owners))
-    found = (_transaction(row[1:]) for row in map(tuple, rows) if row[1] is not None)
-    return rows[0][0], {_key_of(t): t for t in found}
+    connection: asyncpg.Connection,
+    keys: Iterable[TransactionKey],
+    owners: Iterable[AccountKey],
+    at_most: int = 10_000,
+) -> tuple[datetime, dict[TransactionKey, Transaction], Counter[AccountKey]]:
+    """The database's current time, the named transactions and the oldest expired holds of `owners`, and how many
+    of these each owner has among them: up to `at_most`."""
+    rows = await connection.fetch(_READ_TRANSACTIONS, _rows(keys), _rows(owners), at_most)
+    found: dict[TransactionKey, Transaction] = {}
+    due: Counter[AccountKey] = Counter()
+    for row in map(tuple, rows):
+        if row[1] is not None:
+            transaction = _transaction(row[1:])
+            found[_key_of(transaction)] = transaction
+            if row[13]:
+                due[AccountKey(transaction.tenant, transaction.user_id)] += 1
+    return rows[0][0], found, due
+
+
+async def sum_due(
+    connection: asyncpg.Connection, owners: Iterable[AccountKey], now: datetime, at_most: int
+) -> dict[AccountKey, Due]:
+    """What is due of each account at `now`; not more than `at_most` holds are looked at."""
+    rows = await connection.fetch(_SUM_DUE, _rows(owners), now, at_most)
+    return {AccountKey(row[0], row[1]): Due(row[2], row[3]) for row in rows}
+
+
+async def count_open(
+    connection: asyncpg.Connection, keys: Iterable[HoldsKey], now: datetime, at_most: int
+) -> dict[HoldsKey, int]:
+    """How many holds of a vendor are open in an account at `now`; not more than `at_most` are counted."""
+    rows = await connection.fetch(_COUNT_OPEN, _rows(keys), now, at_most)
+    return {HoldsKey(row[0], row[1], row[2]): row[3] for row in rows}
+
+
+async def release_due(connection: asyncpg.Connection, owners: Iterable[AccountKey], now: datetime, at_most: int) -> int:
+    """Releases up to `at_most` expired holds of accounts that are locked; returns how many."""
+    released: int = await connection.fetchval(_RELEASE_DUE, _rows(owners), now, at_most)
+    return released
+
+
+async def read_clock(connection: asyncpg.Connection) -> datetime:
+    """The database's current time."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return now
 
 
 async def read_entries(connection: asyncpg.Connection, keys: Iterable[EntryKey]) -> dict[EntryKey, Entry]:

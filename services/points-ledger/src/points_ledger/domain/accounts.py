@@ -88,13 +88,6 @@ class Post(NamedTuple):
         return ""
 
 
-class Expire(NamedTuple):
-    """Releases the expired holds of an account and changes nothing else."""
-
-    tenant: str
-    user_id: str
-
-
 def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account, Entry] | Refusal:
     """The account after the credit or debit with its entry, or the refusal."""
     if account.available + command.points < 0:

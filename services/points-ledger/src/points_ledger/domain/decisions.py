@@ -15,7 +15,6 @@ from points_ledger.domain.accounts import (
     Account,
     BalanceLimit,
     Entry,
-    Expire,
     InsufficientPoints,
     InvalidUser,
     Kind,
@@ -35,6 +34,7 @@ from points_ledger.domain.transactions import (
     RefundTooLarge,
     Rollback,
     State,
+    TooManyOpenHolds,
     Transaction,
     TransactionCommand,
     TransactionMismatch,
@@ -43,7 +43,7 @@ from points_ledger.domain.transactions import (
     TransactionRolledBack,
 )
 
-Command = TransactionCommand | Post | Expire
+Command = TransactionCommand | Post
 
 
 class Found(NamedTuple):
@@ -52,6 +52,8 @@ class Found(NamedTuple):
     account: Account | None
     transaction: Transaction | None = None
     entry: Entry | None = None
+    #: Open holds of the vendor in the account; None where they are certainly fewer than the command allows.
+    open_holds: int | None = None
 
 
 class Decision(NamedTuple):
@@ -78,8 +80,6 @@ def decide(command: Command, found: Found, now: datetime) -> Decision:
             return _decide_refund(command, found, now)
         case Post():
             return _decide_post(command, found, now)
-        case Expire():
-            return Decision(found.account or InvalidUser("There is no such account."))
         case _:
             assert_never(command)
 
@@ -89,6 +89,10 @@ def _decide_commit(command: Commit, found: Found, now: datetime) -> Decision:
     if transaction is None:
         if account is None:
             return Decision(InvalidUser("There is no such user.", **_names(command)))
+        if found.open_holds is not None and found.open_holds >= command.max_open_holds:
+            return Decision(
+                TooManyOpenHolds("too many points of this user are held in open transactions", **_names(command))
+            )
         return _hold(command, account, now)
     match transaction.state:
         case State.HELD:

@@ -52,6 +52,10 @@ class NotConfirmed(Conflict):
     code = "transaction_not_confirmed"
 
 
+class TooManyOpenHolds(Conflict):
+    code = "too_many_open_holds"
+
+
 class RefundTooLarge(Conflict):
     code = "refund_exceeds_deduction"
 
@@ -90,6 +94,8 @@ class Commit(NamedTuple):
     description: str
     #: How long; the use case says how long this vendor's holds last.
     hold: timedelta = timedelta(minutes=15)
+    #: So many holds the vendor may have open in one account; the use case says how many.
+    max_open_holds: int = 10_000
 
 
 class Confirm(NamedTuple):

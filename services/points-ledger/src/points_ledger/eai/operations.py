@@ -25,6 +25,7 @@ from points_ledger.domain.transactions import (
     Refund,
     RefundTooLarge,
     Rollback,
+    TooManyOpenHolds,
     Transaction,
     TransactionCommand,
     TransactionMismatch,
@@ -47,6 +48,7 @@ class _Row(Generic[B]):
 
     Args:
         points: those that the success tells of.
+        told: fields of the body that the success tells again.
         refusals: those that the rule knows.
     """
 
@@ -56,6 +58,7 @@ class _Row(Generic[B]):
     points: Callable[[Transaction, B], int]
     refusals: tuple[type[Refusal], ...]
     example: Mapping[str, Any]
+    told: tuple[str, ...] = ()
 
 
 _ROWS: Final[Mapping[str, _Row[Any]]] = {
@@ -68,7 +71,7 @@ _ROWS: Final[Mapping[str, _Row[Any]]] = {
         lambda transaction, _: transaction.points,
         (
             *(InsufficientPoints, InvalidUser, TransactionMismatch, PointsAlreadyDeducted, HoldExpired),
-            TransactionRolledBack,
+            *(TransactionRolledBack, TooManyOpenHolds),
         ),
         {
             "userid": "demo-user-1",
@@ -105,6 +108,7 @@ _ROWS: Final[Mapping[str, _Row[Any]]] = {
         lambda _, body: body.points,
         (TransactionNotFound, TransactionMismatch, NotConfirmed, RefundTooLarge, BalanceLimit),
         {"userid": "demo-user-1", "transactionid": "order-4711", "refundid": "return-1", "points": 50},
+        told=("refundid",),
     ),
 }
 
@@ -116,7 +120,11 @@ def _act(row: _Row[B]) -> Callable[[HotCall[B]], Awaitable[Answer]]:
         def shape(settled: Settled) -> Answer:
             outcome = settled.outcome
             if isinstance(outcome, Transaction):
-                return Answer.of(200, schemas.changed_body(outcome, row.message, row.points(outcome, body)))
+                points = row.points(outcome, body)
+                success = schemas.changed_body(outcome, row.message, points, settled.account)
+                return Answer.of(200, success | {name: getattr(body, name) for name in row.told})
+            if isinstance(outcome, InsufficientPoints) and settled.account is not None:
+                outcome.members["available"] = settled.account.available
             if isinstance(outcome, Refusal):
                 return failed_answer(outcome)
             raise TypeError(f"a vendor's operation ends in a transaction, not in {type(outcome).__name__}")

@@ -12,7 +12,7 @@ from shared.paging import Cursor, NextCursor
 from shared.problems import status_of
 from shared.times import Instant, Timestamp, iso
 
-from points_ledger.domain.accounts import MAX_POINTS
+from points_ledger.domain.accounts import MAX_POINTS, Account
 from points_ledger.domain.transactions import State, Transaction
 
 Points = Annotated[int, Field(strict=True, gt=0, le=MAX_POINTS)]
@@ -61,6 +61,8 @@ class ChangedBody(BaseModel):
     transactionid: str
     state: State
     points: int
+    available: Annotated[int | None, Field(description="Points that the user may still spend.")] = None
+    refundid: Annotated[str | None, Field(description="Of a refund.")] = None
     expiresat: Annotated[Timestamp | None, Field(description="While held.")] = None
 
 
@@ -72,6 +74,7 @@ class FailedBody(BaseModel):
     code: Annotated[str, Field(description="Stable; programs decide by it.")]
     transactionid: str | None = None
     state: Annotated[str | None, Field(description="Where the transaction stands.")] = None
+    available: Annotated[int | None, Field(description="With `insufficient_points`: what there is.")] = None
     field: Annotated[str | None, Field(description="What is malformed, or differs from the commit.")] = None
     request_id: Annotated[str | None, Field(description="Tell it to the operators.")] = None
 
@@ -124,7 +127,7 @@ class TransactionsBody(BaseModel):
     resume_cursor: Annotated[str | None, Field(description="From here a vendor asks again another day.")]
 
 
-def changed_body(transaction: Transaction, message: str, points: int) -> dict[str, Any]:
+def changed_body(transaction: Transaction, message: str, points: int, account: Account | None) -> dict[str, Any]:
     """As `ChangedBody`."""
     body: dict[str, Any] = {
         "status": "success",
@@ -133,6 +136,8 @@ def changed_body(transaction: Transaction, message: str, points: int) -> dict[st
         "state": transaction.state.value,
         "points": points,
     }
+    if account is not None:
+        body["available"] = account.available
     if transaction.state is State.HELD and transaction.expires_at is not None:
         body["expiresat"] = iso(transaction.expires_at)
     return body

@@ -10,6 +10,7 @@ from shared.paging import Page
 
 from points_ledger.domain.transactions import Commit, State, Transaction, TransactionCommand, TransactionNotFound
 from points_ledger.eai import queries
+from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger, Order, Shape
 from points_ledger.vendors.hold_times import HoldTimes
 
@@ -25,10 +26,14 @@ class TransactionsPage:
 class TransactionService:
     """One a process."""
 
-    def __init__(self, database: Database, ledger: Ledger, hold_times: HoldTimes) -> None:
+    def __init__(
+        self, database: Database, ledger: Ledger, hold_times: HoldTimes, holds: HoldsWatch, *, max_open_holds: int
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._hold_times = hold_times
+        self._holds = holds
+        self._max_open_holds = max_open_holds
 
     async def change(self, caller: Caller, command: TransactionCommand, shape: Shape, key: RequestKey | None) -> Answer:
         """Carries out what a vendor asks for; answers when its effect, or its refusal, is durable.
@@ -36,7 +41,10 @@ class TransactionService:
         A hold lasts as long as the vendor's holds do.
         """
         if isinstance(command, Commit):
-            command = command._replace(hold=await self._hold_times.of(command.tenant, command.vendor_id))
+            # Without room only what is there already is answered.
+            room = 0 if self._holds.is_full(command.tenant, command.vendor_id) else self._max_open_holds
+            hold = await self._hold_times.of(command.tenant, command.vendor_id)
+            command = command._replace(hold=hold, max_open_holds=room)
         return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
 
     async def find_transaction(self, caller: Caller, transaction_id: str) -> Transaction:

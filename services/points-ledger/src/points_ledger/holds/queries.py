@@ -41,3 +41,15 @@ async def open_holds(connection: AsyncConnection) -> OpenHolds:
     ).where(HELD)
     row = (await connection.execute(statement)).one()
     return OpenHolds(int(row.points), float(row.oldest_seconds))
+
+
+async def vendors_with_open_holds(connection: AsyncConnection, *, at_least: int) -> frozenset[tuple[str, str]]:
+    """(tenant, vendor) of those with so many open holds. Reads every row that is held, and no others."""
+    columns = transactions.c
+    counted = (
+        sa.select(columns.tenant, columns.vendor_id)
+        .where(HELD, columns.expires_at > sa.func.clock_timestamp())
+        .group_by(columns.tenant, columns.vendor_id)
+        .having(sa.func.count() >= at_least)
+    )
+    return frozenset((row.tenant, row.vendor_id) for row in await connection.execute(counted))
