@@ -270,7 +270,7 @@ async def test_the_audit_is_listed_newest_first_in_pages(world: World) -> None:
     answer = await world.client.get("/sso/v1/authority-events", headers=stranger)
     assert answer.json() == {"events": [], "next_cursor": None}
     refused = await world.client.get("/sso/v1/authority-events?cursor=x", headers=world.admin)
-    assert refused.json()["code"] == "malformed_cursor"
+    assert refused.json()["code"] == "invalid_cursor"
 
 
 async def test_without_its_audit_no_token_leaves(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from shared.errors import Malformed, Unauthenticated
+from shared.identifiers import Identifier
+from shared.paging import Listing
+from shared.times import Instant
 
 LONGEST_ACCESS_TOKEN_SECONDS: Final = 600
 ACCESS_TOKEN_TYP: Final = "at+jwt"  # noqa: S105 — the type of a token, no secret
@@ -125,6 +128,16 @@ class Event:
         """The time of an event that was read."""
         assert self.happened_at is not None  # noqa: S101 — the column is never empty
         return self.happened_at
+
+
+class EventPlace(NamedTuple):
+    """Where an event stands among the others, from the newest on."""
+
+    happened_at: Instant
+    event_id: Identifier
+
+
+EVENTS: Final = Listing("authority events", EventPlace)
 
 
 @dataclass(frozen=True, kw_only=True)

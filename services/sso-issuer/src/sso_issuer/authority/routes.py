@@ -26,7 +26,6 @@ from sso_issuer.authority.schemas import (
     MetadataBody,
 )
 from sso_issuer.authority.service import Authority
-from sso_issuer.cursors import cursor_behind, place_of
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
 
 router = APIRouter(tags=["authority"])
@@ -141,15 +140,10 @@ async def list_authority_events(
     caller: Annotated[Caller, require("sso:admin")],
     asked: Annotated[EventsQuery, Query()],
 ) -> EventsBody:
-    found = await authority.list_newest(
-        caller.tenant,
-        client_id=asked.client_id,
-        kind=asked.event,
-        before=None if asked.cursor is None else place_of(asked.cursor),
-        limit=asked.limit + 1,
+    page = await authority.list_newest(
+        caller.tenant, client_id=asked.client_id, kind=asked.event, cursor=asked.cursor, limit=asked.limit
     )
-    page = found[: asked.limit]
     return EventsBody(
-        events=[EventBody.model_validate(row, from_attributes=True) for row in page],
-        next_cursor=cursor_behind(page[-1].written_at, page[-1].event_id) if len(found) > asked.limit else None,
+        events=[EventBody.model_validate(row, from_attributes=True) for row in page.items],
+        next_cursor=page.next_cursor,
     )

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp
 
 from sso_issuer.authority.domain import EventKind
@@ -92,13 +93,13 @@ class EventsQuery(BaseModel):
 
     client_id: Identifier | None = Field(None, description="Of one client: what it asked, and its tokens.")
     event: EventKind | None = None
-    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
+    cursor: Cursor = None
     limit: int = Field(50, ge=1, le=200)
 
 
 class EventsBody(BaseModel):
     events: list[EventBody]
-    next_cursor: str | None = Field(description="Ask with it for older ones; null at the end.")
+    next_cursor: NextCursor
 
 
 class ErrorBody(BaseModel):

@@ -10,15 +10,18 @@ from typing import Any
 from shared.db import Database
 from shared.errors import Refusal
 from shared.jwt import KeySet, Rejected, VerificationKey
+from shared.paging import Page
 
 from shared import jwt
 from sso_issuer.authority import domain, store
 from sso_issuer.authority.audit import Audit, CodeSpent, Entry, event_of
 from sso_issuer.authority.domain import (
     ACCESS_TOKEN_TYP,
+    EVENTS,
     AuthorityClient,
     Event,
     EventKind,
+    EventPlace,
     Grant,
     GrantType,
     InvalidGrant,
@@ -166,14 +169,21 @@ class Authority:
         *,
         client_id: str | None,
         kind: EventKind | None,
-        before: tuple[datetime, str] | None,
+        cursor: str | None,
         limit: int,
-    ) -> list[Event]:
-        """The audit, newest first."""
+    ) -> Page[Event]:
+        """The audit, newest first.
+
+        Raises:
+            InvalidCursor: as it says.
+        """
+        pages = EVENTS.of(tenant, client_id=client_id, kind=kind)
+        before = pages.place(cursor)
         async with self._database.transaction() as connection:
-            return await store.list_newest(
-                connection, tenant, client_id=client_id, kind=kind, before=before, limit=limit
+            found = await store.list_newest(
+                connection, tenant, client_id=client_id, kind=kind, before=before, limit=limit + 1
             )
+        return pages.cut(found, limit, lambda event: EventPlace(event.written_at, event.event_id))
 
     async def forget_expired(self) -> None:
         """Deletes expired revocations, codes and assertions. The audit stays."""

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.authority.assertions import Assertion
-from sso_issuer.authority.domain import Event, EventKind, IssuedToken
+from sso_issuer.authority.domain import Event, EventKind, EventPlace, IssuedToken
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.store import SealedKey, read_clock, read_public
 from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
@@ -175,7 +175,7 @@ async def list_newest(
     *,
     client_id: str | None,
     kind: EventKind | None,
-    before: tuple[datetime, str] | None,
+    before: EventPlace | None,
     limit: int,
 ) -> list[Event]:
     """Events before a place, newest first. With a client, also events about that client's tokens."""
@@ -186,7 +186,9 @@ async def list_newest(
     if kind is not None:
         query = query.where(columns.event == kind.value)
     if before is not None:
-        place = sa.tuple_(sa.literal(before[0], sa.DateTime(timezone=True)), sa.literal(before[1], sa.Text))
+        place = sa.tuple_(
+            sa.literal(before.happened_at, sa.DateTime(timezone=True)), sa.literal(before.event_id, sa.Text)
+        )
         query = query.where(sa.tuple_(columns.happened_at, columns.event_id) < place)
     query = query.order_by(columns.happened_at.desc(), columns.event_id.desc()).limit(limit)
     rows = (dict(row._mapping) for row in await connection.execute(query))

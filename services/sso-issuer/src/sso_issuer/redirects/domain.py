@@ -4,9 +4,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from shared.errors import NotFound
+from shared.identifiers import Identifier
+from shared.paging import Listing
+from shared.times import Instant
 
 from sso_issuer.vendors.domain import ClaimSpelling, Delivery
 
@@ -67,6 +70,16 @@ class ListedIssuance(Issuance):
     """An issuance as the audit shows it."""
 
     redeemed_at: datetime | None
+
+
+class IssuancePlace(NamedTuple):
+    """Where an issuance stands among the others, from the newest on."""
+
+    issued_at: Instant
+    jti: Identifier
+
+
+ISSUANCES: Final = Listing("issuances", IssuancePlace)
 
 
 @dataclass(frozen=True, kw_only=True)

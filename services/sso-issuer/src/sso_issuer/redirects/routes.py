@@ -7,7 +7,6 @@ from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 
-from sso_issuer.cursors import cursor_behind, place_of
 from sso_issuer.redirects.domain import Asker, Redirect
 from sso_issuer.redirects.schemas import IssuanceBody, IssuancesBody, IssuancesQuery, RedirectBody, RedirectOrderBody
 from sso_issuer.redirects.service import Redirects
@@ -41,18 +40,10 @@ async def list_issuances(
     caller: Annotated[Caller, require("sso:admin")],
     asked: Annotated[IssuancesQuery, Query()],
 ) -> IssuancesBody:
-    found = await redirects.list_newest(
-        caller.tenant,
-        user_id=asked.user_id,
-        vendor_id=asked.vendor_id,
-        before=None if asked.cursor is None else place_of(asked.cursor),
-        limit=asked.limit + 1,
+    page = await redirects.list_newest(
+        caller.tenant, user_id=asked.user_id, vendor_id=asked.vendor_id, cursor=asked.cursor, limit=asked.limit
     )
-    page = found[: asked.limit]
-    return IssuancesBody(
-        issuances=[IssuanceBody.of(issuance) for issuance in page],
-        next_cursor=cursor_behind(page[-1].issued_at, page[-1].jti) if len(found) > asked.limit else None,
-    )
+    return IssuancesBody(issuances=[IssuanceBody.of(issuance) for issuance in page.items], next_cursor=page.next_cursor)
 
 
 def answer_of(redirect: Redirect) -> Answer:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp
 
 from sso_issuer.redirects.domain import ListedIssuance, Redirect
@@ -86,10 +87,10 @@ class IssuancesQuery(BaseModel):
 
     user_id: Identifier | None = None
     vendor_id: Identifier | None = None
-    cursor: str | None = Field(None, max_length=400, description="`next_cursor` of the page before")
+    cursor: Cursor = None
     limit: int = Field(50, ge=1, le=200)
 
 
 class IssuancesBody(BaseModel):
     issuances: list[IssuanceBody]
-    next_cursor: str | None = Field(description="Ask with it for older ones; null at the end.")
+    next_cursor: NextCursor

@@ -12,6 +12,7 @@ from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.jwt import SigningKey
+from shared.paging import Page
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import Algorithm, issuer_of
@@ -22,8 +23,10 @@ from sso_issuer.onboarding_client import OnboardingClient
 from sso_issuer.redirects import store
 from sso_issuer.redirects.domain import (
     BACKDATED_SECONDS,
+    ISSUANCES,
     Asker,
     Issuance,
+    IssuancePlace,
     ListedIssuance,
     Profile,
     Redirect,
@@ -139,14 +142,21 @@ class Redirects:
         *,
         user_id: str | None,
         vendor_id: str | None,
-        before: tuple[datetime, str] | None,
+        cursor: str | None,
         limit: int,
-    ) -> list[ListedIssuance]:
-        """The audit, newest first."""
+    ) -> Page[ListedIssuance]:
+        """The audit, newest first.
+
+        Raises:
+            InvalidCursor: as it says.
+        """
+        pages = ISSUANCES.of(tenant, user_id=user_id, vendor_id=vendor_id)
+        before = pages.place(cursor)
         async with self._database.transaction() as connection:
-            return await store.list_newest(
-                connection, tenant, user_id=user_id, vendor_id=vendor_id, before=before, limit=limit
+            found = await store.list_newest(
+                connection, tenant, user_id=user_id, vendor_id=vendor_id, before=before, limit=limit + 1
             )
+        return pages.cut(found, limit, lambda issuance: IssuancePlace(issuance.issued_at, issuance.jti))
 
     async def close(self) -> None:
         """Writes all waiting rows."""

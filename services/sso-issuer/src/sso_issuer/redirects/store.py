@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.store import SealedKey
-from sso_issuer.redirects.domain import Issuance, ListedIssuance
+from sso_issuer.redirects.domain import Issuance, IssuancePlace, ListedIssuance
 from sso_issuer.tables import issuances, redemptions
 from sso_issuer.vendors.domain import Delivery, Vendor, VendorNotFound
 from sso_issuer.vendors.store import vendor_of
@@ -87,7 +87,7 @@ async def list_newest(
     *,
     user_id: str | None,
     vendor_id: str | None,
-    before: tuple[datetime, str] | None,
+    before: IssuancePlace | None,
     limit: int,
 ) -> list[ListedIssuance]:
     """Issuances before a place, newest first."""
@@ -97,7 +97,7 @@ async def list_newest(
     if vendor_id is not None:
         query = query.where(issuances.c.vendor_id == vendor_id)
     if before is not None:
-        place = sa.tuple_(sa.literal(before[0], sa.DateTime(timezone=True)), sa.literal(before[1], sa.Text))
+        place = sa.tuple_(sa.literal(before.issued_at, sa.DateTime(timezone=True)), sa.literal(before.jti, sa.Text))
         query = query.where(sa.tuple_(issuances.c.issued_at, issuances.c.jti) < place)
     query = query.order_by(issuances.c.issued_at.desc(), issuances.c.jti.desc()).limit(limit)
     return [_issuance(row) for row in await connection.execute(query)]

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from shared.errors import Conflict, Malformed, NotFound
+from shared.identifiers import Identifier
+from shared.paging import Listing
 from shared.web.addresses import check_address
 
 LONGEST_LIFETIME_SECONDS = 300
@@ -54,6 +57,15 @@ class Vendor:
     agreement: Agreement
     created_at: datetime
     updated_at: datetime
+
+
+class VendorPlace(NamedTuple):
+    """Where a vendor stands among the tenant's, by its id."""
+
+    vendor_id: Identifier
+
+
+VENDORS: Final = Listing("vendors", VendorPlace)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,13 +57,9 @@ async def list_vendors(
     caller: Annotated[Caller, require("sso:admin")],
     asked: Annotated[VendorsQuery, Query()],
 ) -> VendorsBody:
-    found = await vendors.page(caller.tenant, after=asked.cursor or "", limit=asked.limit + 1)
-    page = found[: asked.limit]
+    page = await vendors.page(caller.tenant, cursor=asked.cursor, limit=asked.limit)
     issuer = vendors.issuer_of(caller.tenant)
-    return VendorsBody(
-        vendors=[VendorBody.of(vendor, issuer) for vendor in page],
-        next_cursor=page[-1].vendor_id if len(found) > asked.limit else None,
-    )
+    return VendorsBody(vendors=[VendorBody.of(vendor, issuer) for vendor in page.items], next_cursor=page.next_cursor)
 
 
 @router.post(
@@ -96,7 +92,7 @@ async def name_vendors(
     vendors: VendorService,
     _service: Annotated[str, require_service("partner-onboarding")],
 ) -> NamedVendorsBody:
-    found = await vendors.page(tenant, limit=_NAMED_AT_MOST)
+    found = (await vendors.page(tenant, limit=_NAMED_AT_MOST)).items
     return NamedVendorsBody(
         vendors=[NamedVendorBody(vendor_id=vendor.vendor_id, name=vendor.agreement.name) for vendor in found]
     )

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier
+from shared.paging import Cursor, NextCursor
 from shared.times import Timestamp
 from shared.web.addresses import MAX_CHARACTERS
 
@@ -110,13 +111,13 @@ class VendorsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    cursor: Identifier | None = Field(None, description="`next_cursor` of the page before")
+    cursor: Cursor = None
     limit: int = Field(100, ge=1, le=200)
 
 
 class VendorsBody(BaseModel):
     vendors: list[VendorBody]
-    next_cursor: str | None = Field(description="Ask with it for what follows; null at the end.")
+    next_cursor: NextCursor
 
 
 class SecretRotationBody(BaseModel):

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from shared.db import Database
 from shared.errors import Malformed
 from shared.idempotency import Answer, Answers, RequestKey
+from shared.paging import Page
 from shared.sealing import Sealer
 from shared.times import iso
 from sqlalchemy.exc import IntegrityError
@@ -18,7 +19,7 @@ from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
 from sso_issuer.keys.store import read_clock
 from sso_issuer.vendors import domain, store
-from sso_issuer.vendors.domain import Agreement, Secret, Vendor, VendorAlgorithm, VendorNotFound
+from sso_issuer.vendors.domain import VENDORS, Agreement, Secret, Vendor, VendorAlgorithm, VendorNotFound, VendorPlace
 
 #: 256 random bits, as text that vendors paste into their libraries.
 SECRET_BYTES = 32
@@ -94,10 +95,17 @@ class Vendors:
             raise VendorNotFound
         return vendor
 
-    async def page(self, tenant: str, *, after: str = "", limit: int) -> list[Vendor]:
-        """The tenant's vendors in the order of their ids."""
+    async def page(self, tenant: str, *, cursor: str | None = None, limit: int) -> Page[Vendor]:
+        """The tenant's vendors in the order of their ids.
+
+        Raises:
+            InvalidCursor: as it says.
+        """
+        pages = VENDORS.of(tenant)
+        after = pages.place(cursor)
         async with self._database.transaction() as connection:
-            return await store.list_vendors(connection, tenant, after=after, limit=limit)
+            found = await store.list_vendors(connection, tenant, after=after, limit=limit + 1)
+        return pages.cut(found, limit, lambda vendor: VendorPlace(vendor.vendor_id))
 
     async def add_secret_once(
         self,

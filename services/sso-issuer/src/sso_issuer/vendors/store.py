@@ -18,6 +18,7 @@ from sso_issuer.vendors.domain import (
     Secret,
     Vendor,
     VendorAlgorithm,
+    VendorPlace,
 )
 
 
@@ -51,9 +52,13 @@ async def read_vendor(connection: AsyncConnection, tenant: str, vendor_id: str, 
     return None if row is None else vendor_of(row._mapping)
 
 
-async def list_vendors(connection: AsyncConnection, tenant: str, *, after: str, limit: int) -> list[Vendor]:
+async def list_vendors(
+    connection: AsyncConnection, tenant: str, *, after: VendorPlace | None, limit: int
+) -> list[Vendor]:
     """The tenant's vendors in the order of their ids, those behind `after`."""
-    query = sa.select(vendors).filter_by(tenant=tenant).where(vendors.c.vendor_id > after)
+    query = sa.select(vendors).filter_by(tenant=tenant)
+    if after is not None:
+        query = query.where(vendors.c.vendor_id > after.vendor_id)
     return [
         vendor_of(row._mapping) for row in await connection.execute(query.order_by(vendors.c.vendor_id).limit(limit))
     ]
