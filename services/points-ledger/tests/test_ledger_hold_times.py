@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from points_ledger.vendors import hold_times, queries
+from points_ledger.vendors import queries
 from points_ledger.vendors.hold_times import HoldTimes
+from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Unavailable
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -77,7 +78,7 @@ async def test_trouble_is_not_remembered(times: HoldTimes, tenant: str, monkeypa
 async def test_no_more_vendors_are_remembered_than_agreed(
     times: HoldTimes, asked: list[tuple[str, str]], tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hold_times, "_REMEMBERED", 3)
+    monkeypatch.setattr(times, "_known", Bounded(3))
     for number in range(6):
         await times.of(tenant, f"vendor-{number}")
     asked.clear()

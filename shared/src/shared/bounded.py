@@ -70,11 +70,3 @@ class Bounded(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._held)
-
-
-def keep(remembered: OrderedDict[K, V], key: K, value: V, *, at_most: int) -> None:
-    """Stores `value`; if the mapping is full, drops the entry that was stored longest ago."""
-    remembered[key] = value
-    remembered.move_to_end(key)
-    while len(remembered) > at_most:
-        remembered.popitem(last=False)

@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from datetime import timedelta
 from typing import Final
 
+from shared.bounded import Bounded
 from shared.db import Database
 
 from points_ledger.vendors import queries
@@ -20,7 +20,7 @@ class HoldTimes:
     def __init__(self, database: Database, *, default_seconds: int) -> None:
         self._database = database
         self._default_seconds = default_seconds
-        self._known: OrderedDict[tuple[str, str], tuple[float, timedelta]] = OrderedDict()
+        self._known: Bounded[tuple[str, str], tuple[float, timedelta]] = Bounded(_REMEMBERED)
         self._asking: dict[tuple[str, str], asyncio.Task[timedelta]] = {}
 
     async def of(self, tenant: str, vendor_id: str) -> timedelta:
@@ -41,7 +41,7 @@ class HoldTimes:
         """Applies to new holds; open ones keep their end."""
         async with self._database.transaction() as connection:
             await queries.set_hold_seconds(connection, tenant, vendor_id, hold_seconds)
-        self._remember((tenant, vendor_id), time.monotonic(), timedelta(seconds=hold_seconds))
+        self._known.keep((tenant, vendor_id), (time.monotonic(), timedelta(seconds=hold_seconds)))
 
     async def _ask(self, key: tuple[str, str]) -> timedelta:
         asked_at = time.monotonic()
@@ -52,11 +52,5 @@ class HoldTimes:
         if known is not None and known[0] > asked_at:
             # The hold time was set while this read was under way.
             return known[1]
-        self._remember(key, asked_at, hold)
+        self._known.keep(key, (asked_at, hold))
         return hold
-
-    def _remember(self, key: tuple[str, str], asked_at: float, hold: timedelta) -> None:
-        self._known[key] = (asked_at, hold)
-        self._known.move_to_end(key)
-        while len(self._known) > _REMEMBERED:
-            self._known.popitem(last=False)

@@ -2,11 +2,10 @@
 
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
-from shared.bounded import keep
+from shared.bounded import Bounded
 from shared.db import Database
 
 from sso_issuer.authority import store
@@ -54,9 +53,8 @@ class Authorities:
         self._keys = keys
         self._register = register
         self._public_url = public_url
-        self._clock = clock
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._unknown: OrderedDict[str, float] = OrderedDict()
+        self._known: Bounded[str, bool] = Bounded(_REMEMBERED)
+        self._unknown: Bounded[str, bool] = Bounded(_REMEMBERED, seconds=_UNKNOWN_SECONDS, clock=clock)
 
     async def check(self, tenant: str) -> None:
         """Passes if the tenant has keys here, or if the register knows it; then its first key is made.
@@ -67,17 +65,17 @@ class Authorities:
         """
         if tenant in self._known:
             return
-        if not _TENANT.fullmatch(tenant) or self._clock() < self._unknown.get(tenant, 0.0):
+        if not _TENANT.fullmatch(tenant) or tenant in self._unknown:
             raise TenantNotFound
         async with self._database.transaction() as connection:
             is_known = await store.has_keys(connection, tenant)
         if not is_known:
             if not await self._register.has_tenant(tenant):
-                keep(self._unknown, tenant, self._clock() + _UNKNOWN_SECONDS, at_most=_REMEMBERED)
+                self._unknown.keep(tenant, True)
                 raise TenantNotFound
             # The key set that the metadata names must exist before anything is signed.
             await self._keys.ensure(tenant, Algorithm.ES256)
-        keep(self._known, tenant, None, at_most=_REMEMBERED)
+        self._known.keep(tenant, True)
 
     def issuer(self, tenant: str) -> str:
         return issuer_of(self._public_url, tenant)

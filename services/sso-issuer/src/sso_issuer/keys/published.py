@@ -2,12 +2,12 @@
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import orjson
+from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import NotFound, Unavailable
 
@@ -39,7 +39,7 @@ class PublishedKeys:
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
-        self._remembered: OrderedDict[str | None, tuple[KeySetDocument, float]] = OrderedDict()
+        self._remembered: Bounded[str | None, tuple[KeySetDocument, float]] = Bounded(_REMEMBERED)
 
     async def document(self, tenant: str | None) -> KeySetDocument:
         """The key set of one tenant's authority, or of all tenants.
@@ -63,13 +63,10 @@ class PublishedKeys:
             raise TenantNotFound
         body = orjson.dumps({"keys": jwks})
         document = KeySetDocument(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
-        self._remembered[tenant] = (document, now)
-        self._remembered.move_to_end(tenant)
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._remembered.keep(tenant, (document, now))
         return document
 
     def forget(self, tenant: str) -> None:
         """Forgets a tenant's key set, because its keys changed."""
-        self._remembered.pop(tenant, None)
-        self._remembered.pop(None, None)
+        self._remembered.pop(tenant)
+        self._remembered.pop(None)

@@ -1,13 +1,13 @@
 """The use cases of keys: create, rotate, and advance with time."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 from prometheus_client import Gauge
+from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Malformed, Unavailable
 from shared.idempotency import Answer, Answers, RequestKey
@@ -80,7 +80,7 @@ class Keys:
         self._sealer = sealer
         self._schedule = schedule
         self._published = published
-        self._unsealed: OrderedDict[tuple[str, str], SigningKey] = OrderedDict()
+        self._unsealed: Bounded[tuple[str, str], SigningKey] = Bounded(KEPT_UNSEALED)
 
     async def ensure(self, tenant: str, algorithm: Algorithm) -> None:
         """Makes the tenant's first key of this algorithm if there is none. Several calls at once make one."""
@@ -113,10 +113,7 @@ class Keys:
         if found is None:
             # Loading an RSA key checks it, which takes 50–70 ms.
             found = await asyncio.to_thread(self._open, sealed)
-            self._unsealed[place] = found
-            while len(self._unsealed) > KEPT_UNSEALED:
-                self._unsealed.popitem(last=False)
-        self._unsealed.move_to_end(place)
+            self._unsealed.keep(place, found)
         return found
 
     async def check_can_sign(self) -> None:

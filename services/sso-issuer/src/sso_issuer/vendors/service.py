@@ -1,11 +1,11 @@
 """The use cases of vendors: put, read, list, and add a secret."""
 
 import secrets as random
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Malformed
 from shared.idempotency import Answer, Answers, RequestKey
@@ -63,7 +63,7 @@ class Vendors:
         self._keys = keys
         self._public_url = public_url
         self._plain_http_allowed = plain_http_allowed
-        self._open: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._open: Bounded[tuple[str, str], bytes] = Bounded(KEPT_OPEN)
 
     async def put(self, tenant: str, vendor_id: str, agreement: Agreement) -> tuple[Vendor, bool]:
         """Creates or replaces an agreement and publishes the key that it needs.
@@ -151,10 +151,7 @@ class Vendors:
         found = self._open.get(place)
         if found is None:
             found = self._sealer.open(secret.sealed, _context(vendor.tenant, vendor.vendor_id, secret.kid))
-            self._open[place] = found
-            while len(self._open) > KEPT_OPEN:
-                self._open.popitem(last=False)
-        self._open.move_to_end(place)
+            self._open.keep(place, found)
         return found
 
     async def _add_secret(

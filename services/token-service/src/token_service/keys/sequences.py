@@ -4,10 +4,10 @@ A process loses its unused numbers when it ends: thousands out of a million mill
 """
 
 import asyncio
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Unavailable
 
@@ -33,7 +33,7 @@ class Sequences:
     def __init__(self, database: Database, ring: KeyRing) -> None:
         self._database = database
         self._ring = ring
-        self._blocks: OrderedDict[str, _Block] = OrderedDict()
+        self._blocks: Bounded[str, _Block] = Bounded(_TENANTS)
         self._drawing = asyncio.Lock()
 
     async def take(self, tenant: str, count: int) -> tuple[TokenKey, range]:
@@ -70,7 +70,4 @@ class Sequences:
             # No other process drew in between: use the rest first.
             block.end = first + size
         else:
-            self._blocks[tenant] = _Block(key, first, first + size)
-        self._blocks.move_to_end(tenant)
-        while len(self._blocks) > _TENANTS:
-            self._blocks.popitem(last=False)
+            self._blocks.keep(tenant, _Block(key, first, first + size))

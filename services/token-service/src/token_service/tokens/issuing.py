@@ -3,13 +3,14 @@
 issue → number → line → place → clock → authenticate → write all → COMMIT → answer each
 """
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 from prometheus_client import Counter as Metric
+from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Malformed
 from shared.group_commit import GroupCommit
@@ -65,19 +66,19 @@ class Placements:
     """The numbers of committed placements, which never change."""
 
     def __init__(self) -> None:
-        self._numbers: OrderedDict[Placement, int] = OrderedDict()
+        self._numbers: Bounded[Placement, int] = Bounded(_PLACEMENTS)
 
     async def of(self, connection: asyncpg.Connection, wanted: set[Placement]) -> dict[Placement, int]:
         """The number of each placement. New ones are written in the transaction, and kept after its COMMIT."""
-        missing = [placement for placement in wanted if placement not in self._numbers]
-        found = {placement: self._numbers[placement] for placement in wanted if placement in self._numbers}
+        known = {placement: self._numbers.get(placement) for placement in wanted}
+        found = {placement: number for placement, number in known.items() if number is not None}
+        missing = [placement for placement in wanted if placement not in found]
         return found | (await store.place(connection, missing) if missing else {})
 
     def keep(self, numbers: dict[Placement, int]) -> None:
         """After the commit."""
-        self._numbers.update(numbers)
-        while len(self._numbers) > _PLACEMENTS:
-            self._numbers.popitem(last=False)
+        for placement, number in numbers.items():
+            self._numbers.keep(placement, number)
 
 
 class Issuing:
