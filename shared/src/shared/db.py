@@ -60,6 +60,10 @@ _BEGIN = (
 )
 
 
+#: With which SQLAlchemy begins its transaction.
+_ANY_STATEMENT = text("SELECT 1")
+
+
 class OutcomeUnknown(Unavailable):
     """The connection was lost during COMMIT: the transaction may or may not be committed."""
 
@@ -165,6 +169,18 @@ class Database:
             raise Unavailable(log=f"database: {error!r}") from error
 
     @asynccontextmanager
+    async def driver_transaction(self) -> AsyncIterator[asyncpg.Connection]:
+        """`transaction()` with asyncpg's own connection, for statements on many rows outside the lines of group commit.
+
+        Raises:
+            OutcomeUnknown: the connection was lost while committing.
+            Unavailable: the database cannot be reached or asks to come again.
+        """
+        async with self.transaction() as connection:
+            await connection.execute(_ANY_STATEMENT)
+            yield await driver_of(connection)
+
+    @asynccontextmanager
     async def raw_transaction(self) -> AsyncIterator[asyncpg.Connection]:
         """The same on a plain asyncpg connection. Driver errors pass unchanged, except for a lost COMMIT.
 
@@ -221,6 +237,17 @@ class Database:
     async def dispose(self) -> None:
         await self.engine.dispose()
         self._raw.end()
+
+
+async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
+    """asyncpg's own connection below SQLAlchemy's.
+
+    SQLAlchemy begins its transaction with its own first statement: without one before, what is executed here is a
+    transaction by itself.
+    """
+    raw: Any = await connection.get_raw_connection()
+    driver: asyncpg.Connection = raw.driver_connection
+    return driver
 
 
 def _connection_settings(statement_cache: int) -> dict[str, Any]:

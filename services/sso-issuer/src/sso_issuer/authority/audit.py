@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.db import Database
+from shared.db import Database, driver_of
 from shared.group_commit import GroupCommit
 
 from sso_issuer.authority import store
@@ -63,7 +63,7 @@ class Audit:
                 subject=None if issued is None else issued.subject,
                 token_client_id=None if issued is None else issued.client_id,
             )
-            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver = await driver_of(connection)
             await store.revoke(driver, [revocation])
             await store.append_events(driver, [event])
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import sqlalchemy as sa
+from shared.db import driver_of
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -87,8 +88,7 @@ async def read_signing_terms(
     connection: AsyncConnection, tenant: str, algorithm: Algorithm
 ) -> tuple[SealedKey | None, datetime]:
     """The signing key, if there is one, and the database's clock, in one statement."""
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    row = await driver.fetchrow(_SIGNING, tenant, algorithm.value)
+    row = await (await driver_of(connection)).fetchrow(_SIGNING, tenant, algorithm.value)
     if row["kid"] is None:
         return None, row["now"]
     return SealedKey(tenant=tenant, kid=row["kid"], algorithm=algorithm, sealed=row["private_key"]), row["now"]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
+from shared.db import driver_of
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import Algorithm
@@ -52,8 +53,7 @@ async def read_terms(
         VendorNotFound: as it says.
     """
     # Without SQLAlchemy: every redirect runs this, and a single read needs no BEGIN and COMMIT.
-    driver: Any = (await connection.get_raw_connection()).driver_connection
-    row = await driver.fetchrow(_TERMS, tenant, vendor_id)
+    row = await (await driver_of(connection)).fetchrow(_TERMS, tenant, vendor_id)
     if row is None:
         raise VendorNotFound
     key = None

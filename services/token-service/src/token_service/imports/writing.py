@@ -26,7 +26,6 @@ from token_service.tokens.format import Plain, expiry_minute_of
 from token_service.tokens.issuing import Placements
 from token_service.tokens.store import Placement
 from token_service.tokens.terms import Order, Terms
-from token_service.transactions import driver_transaction
 
 _NEVER_VALID: Final = "never_valid"
 
@@ -84,7 +83,7 @@ class RowWriter:
         """
         key, numbers = await self._sequences.take(self._tenant, len(orders))
         outcomes: dict[int, Outcome] = {}
-        async with driver_transaction(self._database) as connection:
+        async with self._database.driver_transaction() as connection:
             now, commons, placements = await self._commons(connection, key, orders)
             rows = list(zip(orders, numbers, commons, strict=True))
             for place, common in enumerate(commons):

@@ -26,7 +26,6 @@ from token_service.tokens.format import Plain, expiry_minute_of
 from token_service.tokens.orders import url_link
 from token_service.tokens.store import Placement
 from token_service.tokens.terms import Content, Order
-from token_service.transactions import driver_transaction
 
 _PLACEMENTS: Final = 50_000
 #: From this number of rows on, COPY replaces INSERT.
@@ -113,7 +112,7 @@ class Issuing:
             Unavailable: nothing was kept.
         """
         numbered = await self.number(tenant, orders)
-        async with driver_transaction(self._database) as connection:
+        async with self._database.driver_transaction() as connection:
             issued, placements = await self.write(connection, numbered)
         self._placements.keep(placements)
         return issued

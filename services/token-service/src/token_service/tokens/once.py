@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from shared.callers import Caller
+from shared.db import driver_of
 from shared.errors import Refusal
 from shared.idempotency import Answer, Answers, RequestKey
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +13,6 @@ from token_service.tokens.issuing import Issued, Issuing
 from token_service.tokens.store import Placement
 from token_service.tokens.terms import Order
 from token_service.tokens.verifying import Verifying, Visit
-from token_service.transactions import driver_of
 
 
 class _NotFinal(Exception):

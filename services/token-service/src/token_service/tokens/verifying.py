@@ -36,7 +36,6 @@ from token_service.tokens.domain import (
 )
 from token_service.tokens.format import expiry_minute_of, has_expired, is_token
 from token_service.tokens.store import Found
-from token_service.transactions import driver_transaction
 
 _log = structlog.get_logger("tokens")
 _tampered = Counter("tokens_tampered_rows", "Rows whose MAC does not fit: somebody edited them. Alarm on any.")
@@ -161,7 +160,7 @@ class Verifying:
         Raises:
             TokenNotFound, InvalidSignature: there is no row, or somebody edited it.
         """
-        async with driver_transaction(self._database) as connection:
+        async with self._database.driver_transaction() as connection:
             now, found = await store.read_tokens(connection, [question.id])
         answered = self._answer(question, found.get(question.id), now)
         if answered.token is None:
