@@ -27,7 +27,6 @@ from shared.problems import Renderer, problem_documentation, problem_response
 from shared.proxies import ProxyTrust
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
-from shared.whole_answers import WholeAnswers
 
 #: Raises when the service cannot do its work yet.
 ReadinessCheck = Callable[[], Awaitable[None]]
@@ -141,7 +140,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
             host=settings.host,
             port=settings.port,
             loop="uvloop",
-            http=WholeAnswers,
+            http="httptools",
             # No service speaks websockets, and uvicorn would hand over the connection.
             ws="none",
             access_log=False,

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
+import stamina
 import structlog
 from shared.db import OutcomeUnknown
 from shared.errors import Refusal, Unavailable
@@ -107,22 +108,22 @@ async def _write(writer: RowWriter, rows: list[Row[R]]) -> list[tuple[Row[R], Ou
 
 async def _write_patiently(writer: RowWriter, orders: list[Order]) -> Sequence[Outcome]:
     """Retries transient errors; after that, the rows are refused."""
-    problem: Any = None
-    for attempt in range(_ATTEMPTS):
-        try:
-            return await writer.write(orders)
-        except OutcomeUnknown as error:
-            problem = RowProblem(error.message, code=error.stable_code)
-            break
-        except Unavailable as error:
-            problem = RowProblem(error.message, code=error.stable_code)
-            await asyncio.sleep(0.1 * 2**attempt)
-        except Refusal as error:
-            problem = RowProblem(error.message, code=error.stable_code)
-            break
-        # Rows that cannot be written must not end the import of the others.
-        except Exception:
-            _log.exception("rows cannot be written", rows=len(orders))
-            problem = RowProblem("cannot be written", code="internal_error")
-            break
+    try:
+        # Without arguments, which stamina would write into the log.
+        return await _patiently(lambda: writer.write(orders))
+    except Refusal as error:
+        problem: Any = RowProblem(error.message, code=error.stable_code)
+    # Rows that cannot be written must not end the import of the others.
+    except Exception:
+        _log.exception("rows cannot be written", rows=len(orders))
+        problem = RowProblem("cannot be written", code="internal_error")
     return [problem] * len(orders)
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, Unavailable) and not isinstance(error, OutcomeUnknown)
+
+
+_patiently = stamina.AsyncRetryingCaller(
+    attempts=_ATTEMPTS, timeout=None, wait_initial=0.1, wait_max=5.0, wait_jitter=0.05
+).on(_may_pass)
