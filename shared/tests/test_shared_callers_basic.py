@@ -9,7 +9,7 @@ import httpx
 import pytest
 from platform_testing.callers import FakeRegister, ServiceKeys, basic
 from platform_testing.serving import PUBLIC_URL
-from shared.callers import FRESH_SECONDS, STALE_SECONDS, Caller, Callers, Client, HttpRegister
+from shared.callers import FRESH_SECONDS, STALE_SECONDS, Caller, Callers, Client, HttpRegister, InsufficientScope
 from shared.calling import ServiceClient
 from shared.errors import Unauthenticated, Unavailable
 from shared.problems import headers_of
@@ -126,6 +126,16 @@ async def test_what_is_no_credentials_is_401_without_asking(
         await ask(callers, {"Authorization": header})
     assert register.asked == 0
     assert {"Basic", "Bearer"} <= set(headers_of(refused.value)["WWW-Authenticate"].replace(",", " ").split())
+
+
+async def test_a_third_party_that_calls_with_its_secret_is_told_to_bring_a_token(
+    callers: Callers, register: HeldRegister
+) -> None:
+    register.clients["app", "secret"] = Client("app", "demo", frozenset({"points:read"}), "third_party")
+    caller = await ask(callers, encoded(b"app:secret"))
+    with pytest.raises(InsufficientScope, match="access token") as refused:
+        caller.need("points:read")
+    assert headers_of(refused.value)["WWW-Authenticate"].startswith("Bearer ")
 
 
 async def test_wrong_credentials_are_401_and_do_not_say_which_part_is_wrong(

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from shared.callers import require_service
 from shared.dependencies import provide
 from shared.errors import Unauthenticated
-from shared.jwt import SigningKey, UnusableKey
+from shared.jwt import SigningKey, UnusableKey, unverified_claims, verify
 from shared.service_app import create_service_app
 from shared.service_tokens import LIFETIME_SECONDS, ServiceTokens
 from shared.settings import ServiceSettings
@@ -45,7 +45,7 @@ def signed_by(service_keys: ServiceKeys) -> Callable[..., str]:
 
     def sign(name: str, *, kid: str | None = None, typ: str = module.TYP, **changed: Any) -> str:
         jwk = json.loads(service_keys.private(name)) | {"kid": kid or name}
-        claims = {"iss": kid or name, "aud": LEDGER, "iat": NOW, "exp": NOW + 60} | changed
+        claims = {"iss": kid or name, "aud": LEDGER, "iat": NOW, "exp": NOW + 60, "jti": "call-1"} | changed
         return SigningKey.from_jwk(jwk).sign(claims, typ)
 
     return sign
@@ -76,8 +76,8 @@ def test_a_token_lives_a_minute_at_most(speaker: Speaker, clock: Clock, signed_b
     assert refused(ledger, minted) == "token_expired"
     clock.now = NOW
     assert ledger.verify(signed_by(ISSUER, exp=NOW + 60)) == ISSUER
-    assert refused(ledger, signed_by(ISSUER, exp=NOW + 61)) == "lives too long"
-    assert refused(ledger, signed_by(ISSUER, iat=0, exp=NOW + 60)) == "lives too long"
+    assert refused(ledger, signed_by(ISSUER, exp=NOW + 61)) == "token_lives_too_long"
+    assert refused(ledger, signed_by(ISSUER, iat=0, exp=NOW + 60)) == "token_lives_too_long"
     assert refused(ledger, signed_by(ISSUER, iat=NOW + 3600, exp=NOW + 3660)) == "token_not_yet_valid"
 
 
@@ -90,7 +90,7 @@ def test_a_service_cannot_speak_as_another(speaker: Speaker, signed_by: Callable
 
 def test_a_service_that_is_no_peer_is_refused(speaker: Speaker, signed_by: Callable[..., str]) -> None:
     stranger = SigningKey.from_jwk(private_jwk(ec_key(), "stranger"))
-    claims = {"iss": "stranger", "aud": LEDGER, "iat": NOW, "exp": NOW + 60}
+    claims = {"iss": "stranger", "aud": LEDGER, "iat": NOW, "exp": NOW + 60, "jti": "call-1"}
     assert refused(speaker(LEDGER), stranger.sign(claims, module.TYP)) == "unknown_key"
     known_name = SigningKey.from_jwk(private_jwk(ec_key(), ISSUER))
     assert refused(speaker(LEDGER), known_name.sign(claims | {"iss": ISSUER}, module.TYP)) == "invalid_signature"
@@ -122,6 +122,38 @@ def test_one_token_serves_many_calls_and_is_never_handed_out_old(speaker: Speake
     clock.now = NOW + LIFETIME_SECONDS / 2
     assert issuer.mint(LEDGER) != first
     assert ledger.verify(issuer.mint(LEDGER)) == ISSUER
+
+
+def test_a_token_names_itself(speaker: Speaker, signed_by: Callable[..., str]) -> None:
+    first, second = (unverified_claims(speaker(ISSUER).mint(LEDGER))["jti"] for _ in range(2))
+    assert first != second
+    for jti in (None, "", 7):
+        assert refused(speaker(LEDGER), signed_by(ISSUER, jti=jti)) == "malformed_token"
+
+
+def test_a_token_is_verified_once_and_then_known_until_it_ends(
+    speaker: Speaker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, token = speaker(LEDGER), speaker(ISSUER).mint(LEDGER)
+    assert ledger.verify(token) == ISSUER
+    verified: list[str] = []
+
+    def counting(token: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        verified.append(token)
+        return verify(token, *args, **kwargs)
+
+    monkeypatch.setattr("shared.jwt.verify", counting)
+    for _ in range(10):
+        assert ledger.verify(token) == ISSUER
+    assert verified == []
+    # One letter more or less is another token.
+    assert refused(ledger, token[:-1]) in {"malformed_token", "invalid_signature"}
+    assert refused(ledger, token + "A") in {"malformed_token", "invalid_signature"}
+    assert refused(speaker(ONBOARDING), token) == "wrong_audience"
+    clock.now = NOW + LIFETIME_SECONDS + 5
+    assert refused(ledger, token) == "token_expired"
+    clock.now = NOW - 6
+    assert refused(ledger, token) == "token_not_yet_valid"
 
 
 def test_a_clock_that_is_set_back_does_not_keep_an_old_token_alive(speaker: Speaker, clock: Clock) -> None:

@@ -61,7 +61,11 @@ async def test_only_operators_may(house: House) -> None:
             body = BODY if path == "/v1/clients" and method == "POST" else None
             answer = await house.http.request(method, path, json=body, headers=headers)
             assert answer.status_code == status, (method, path)
-            assert ("www-authenticate" in answer.headers) is (status == 401)
+            # RFC 6750: a missing scope is named in a challenge as well.
+            assert "www-authenticate" in answer.headers
+            assert ('error="insufficient_scope", scope="clients:admin"' in answer.headers["www-authenticate"]) is (
+                status == 403
+            )
 
 
 async def test_another_tenants_client_does_not_exist(house: House) -> None:

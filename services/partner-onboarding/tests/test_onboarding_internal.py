@@ -25,7 +25,8 @@ async def test_internal_paths_take_only_good_service_tokens(
     now = int(time.time())
 
     def token(typ: str = TYP, **claims: object) -> str:
-        return signer.sign({"iss": allowed, "aud": "partner-onboarding", "iat": now, "exp": now + 60} | claims, typ)
+        good = {"iss": allowed, "aud": "partner-onboarding", "iat": now, "exp": now + 60, "jti": "call-1"}
+        return signer.sign(good | claims, typ)
 
     async def status(authorization: str | None) -> int:
         headers = {} if authorization is None else {"Authorization": authorization}

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPBasic, HTTPBearer
+from fastapi.openapi.models import HTTPBase
+from fastapi.security.base import SecurityBase
 from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.types import Scope
 
@@ -25,11 +26,20 @@ from shared import jwt
 from shared.bounded import Bounded
 from shared.calling import ServiceClient
 from shared.dependencies import provided
-from shared.errors import Forbidden, Unauthenticated, Unavailable
+from shared.errors import (
+    BASIC_CHALLENGE,
+    BEARER_CHALLENGE,
+    Forbidden,
+    Malformed,
+    Unauthenticated,
+    Unavailable,
+)
 from shared.jwks import TenantKeys
 from shared.proxies import ProxyTrust, is_within, parse_networks
 from shared.service_tokens import ServiceTokens
 
+#: No authority gives out an access token that lives longer.
+LONGEST_ACCESS_TOKEN_SECONDS: Final = 600
 FRESH_SECONDS: Final = 3.0
 STALE_SECONDS: Final = 180.0
 #: While the register does not answer, one request in this period (seconds) asks whether it is back.
@@ -42,7 +52,35 @@ _WAITING: Final = 1000
 
 
 class InsufficientScope(Forbidden):
+    """The caller lacks a scope. The challenge names it (RFC 6750, 3.1)."""
+
     code = "insufficient_scope"
+
+    def __init__(self, message: str, scope: str | None = None) -> None:
+        super().__init__(message)
+        named = "" if scope is None else f', scope="{scope}"'
+        self.challenge = f'{BEARER_CHALLENGE}, error="insufficient_scope"{named}'
+
+
+class InvalidToken(Unauthenticated):
+    """An access token is not good; the code says why, and the challenge is that of RFC 6750, 3.1."""
+
+    code = "malformed_token"
+
+    def __init__(self, message: str = "This is not an access token.", *, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        # The messages are ASCII without quotation marks and backslashes, as the challenge needs them.
+        error = f'error="invalid_token", error_description="{message}"'
+        self.challenge = f"{BASIC_CHALLENGE}, {BEARER_CHALLENGE}, {error}"
+
+
+class SeveralCredentials(Malformed):
+    """Two programs could read two different callers out of the request."""
+
+    code = "several_credentials"
+
+    def __init__(self) -> None:
+        super().__init__("A request has one Authorization header.")
 
 
 class IpNotAllowed(Forbidden):
@@ -78,9 +116,15 @@ class Caller:
         return self.vendor_id or self.client_id
 
     def need(self, *any_of: str) -> None:
-        """Raises InsufficientScope unless the caller has one of the scopes."""
+        """Raises InsufficientScope unless the caller has one of the scopes. The narrowest scope comes first."""
         if self.scopes.isdisjoint(any_of):
-            raise InsufficientScope(f"This needs the scope {' or '.join(any_of)}.")
+            message = f"This needs the scope {' or '.join(any_of)}."
+            if self.kind == "third_party" and self.subject is None:
+                message = (
+                    "A third party calls with an access token of its tenant authority, in Authorization: Bearer. "
+                    "Its client secret is for the authority only."
+                )
+            raise InsufficientScope(message, any_of[0])
 
 
 class Register(Protocol):
@@ -283,7 +327,7 @@ class Callers:
 
     async def _bearer(self, credentials: bytes) -> Caller:
         if self._keys is None:
-            raise Unauthenticated("Access tokens are not taken here.")
+            raise InvalidToken("Access tokens are not taken here.", code=Unauthenticated.code)
         try:
             token = credentials.strip().decode("ascii")
             tenant = jwt.unverified_claims(token).get("tenant")
@@ -296,18 +340,20 @@ class Callers:
                 typ="at+jwt",
                 issuer=f"{self._public_url}/tenants/{tenant}",
                 audience=self._public_url,
+                longest_seconds=LONGEST_ACCESS_TOKEN_SECONDS,
+                needs_jti=True,
             )
         except UnicodeDecodeError:
-            raise Unauthenticated("This is not an access token.", code="malformed_token") from None
+            raise InvalidToken from None
         except jwt.Rejected as error:
-            raise Unauthenticated(error.message, code=error.reason) from None
+            raise InvalidToken(error.message, code=error.reason) from None
         return _caller_of(claims, tenant)
 
 
 def _caller_of(claims: dict[str, Any], tenant: str) -> Caller:
     client_id, scope, subject = claims.get("client_id"), claims.get("scope", ""), claims.get("sub")
     if not isinstance(client_id, str) or not isinstance(scope, str) or not isinstance(subject, str):
-        raise Unauthenticated("This is not an access token.", code="malformed_token")
+        raise InvalidToken
     return Caller(client_id, tenant, frozenset(scope.split()), "third_party", None, subject)
 
 
@@ -316,10 +362,10 @@ def _wrong_credentials() -> Unauthenticated:
 
 
 def _authorization_of(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            return bytes(value)
-    return b""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(values) > 1:
+        raise SeveralCredentials
+    return bytes(values[0]) if values else b""
 
 
 def _split_basic(credentials: bytes) -> tuple[str, str]:
@@ -333,14 +379,28 @@ def _split_basic(credentials: bytes) -> tuple[str, str]:
     return client_id, secret
 
 
+class _Scheme(SecurityBase):
+    """Documents a scheme and reads nothing. FastAPI's own class would answer credentials that it cannot decode."""
+
+    def __init__(self, scheme: str, description: str) -> None:
+        self.scheme_name = scheme
+        self.model = HTTPBase(scheme=scheme, description=description)
+
+    async def __call__(self) -> None:
+        return
+
+
 _DOCUMENTED = (
-    Security(HTTPBasic(auto_error=False, scheme_name="basic", description="client_id and client_secret")),
-    Security(HTTPBearer(auto_error=False, scheme_name="bearer", description="access token of a tenant authority")),
+    Security(_Scheme("basic", "client_id and client_secret")),
+    Security(_Scheme("bearer", "access token of a tenant authority")),
 )
 
 
 def require(*any_of: str) -> Any:
-    """A dependency: the `Caller`, with one of these scopes. `caller: Caller = require("points:read")`."""
+    """A dependency: the `Caller`, with one of these scopes. `caller: Caller = require("points:read")`.
+
+    The narrowest scope comes first; a refusal names it.
+    """
 
     async def caller(request: Request) -> Caller:
         found = await provided(request.app, Callers).authenticate(request.scope)
@@ -363,7 +423,7 @@ def require_service(*names: str) -> Any:
     """A dependency for `/internal` paths: the name of the calling service, one of `names`."""
 
     async def service(request: Request) -> str:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        scheme, _, token = _authorization_of(request.scope).decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("This path is for the platform's own services.")
         name = provided(request.app, ServiceTokens).verify(token.strip())

@@ -9,7 +9,10 @@ The class carries the stable `code`; `shared.problems` makes status and body. Th
 only the log gets `log`.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+BASIC_CHALLENGE: Final = 'Basic realm="points platform", charset="UTF-8"'
+BEARER_CHALLENGE: Final = 'Bearer realm="points platform"'
 
 
 class Refusal(Exception):
@@ -24,6 +27,8 @@ class Refusal(Exception):
     """
 
     code: ClassVar[str] = "refused"
+    #: Sent as `WWW-Authenticate`.
+    challenge: str | None = None
 
     def __init__(
         self,
@@ -52,6 +57,8 @@ class Unauthenticated(Refusal):
     """The caller is unknown: credentials are missing, wrong or expired."""
 
     code = "invalid_credentials"
+    # Every API takes both schemes. RFC 9110 allows several challenges in one field.
+    challenge = f"{BASIC_CHALLENGE}, {BEARER_CHALLENGE}"
 
 
 class Forbidden(Refusal):

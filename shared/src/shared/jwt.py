@@ -2,7 +2,8 @@
 
 python-jose 3.5 was found to accept a token forged with HS256 under an RSA public key when algorithms are mixed, a
 missing `aud`, an `iat` in the future, unknown `crit`, a `kid` that is not in the set, and an empty HMAC secret.
-So: one algorithm a key, the key by exact `kid`, and `typ`, `crit`, `iat`, `exp`, `aud`, `iss` required and checked.
+So: one algorithm a key, the key by exact `kid`, and `typ`, `crit`, `iat`, `exp`, `aud`, `iss` required and checked;
+`jti` and the longest life where a caller of this module asks for them.
 """
 
 import time
@@ -202,6 +203,9 @@ def verify(
     audience: str,
     now: float | None = None,
     leeway_seconds: int = LEEWAY_SECONDS,
+    longest_seconds: int | None = None,
+    needs_iat: bool = True,
+    needs_jti: bool = False,
 ) -> dict[str, Any]:
     """The claims of a token, if it passes every check.
 
@@ -211,10 +215,12 @@ def verify(
         issuer: the only accepted `iss`.
         audience: must be, or be among, `aud`.
         now: seconds since 1970; the machine's clock by default.
+        longest_seconds: how long a token may live, from `iat`, or from now where it has none, to `exp`.
+        needs_iat, needs_jti: whether the token must have the claim.
 
     Raises:
         Rejected: `malformed_token`, `unknown_key`, `invalid_signature`, `wrong_type`, `wrong_issuer`,
-            `wrong_audience`, `token_not_yet_valid` or `token_expired`.
+            `wrong_audience`, `token_not_yet_valid`, `token_expired` or `token_lives_too_long`.
     """
     encoded_header, encoded_claims, signature = _segments(token)
     header = _json_object(encoded_header)
@@ -233,22 +239,36 @@ def verify(
     if not key.key.verify(token.rpartition(".")[0].encode(), signature):
         raise Rejected("invalid_signature", "invalid signature")
     claims = _json_object(encoded_claims)
-    _check_claims(claims, issuer, audience, time.time() if now is None else now, leeway_seconds)
+    moment = time.time() if now is None else now
+    _check_form(claims, needs_iat=needs_iat, needs_jti=needs_jti)
+    _check_claims(claims, issuer, audience, moment, leeway_seconds)
+    if longest_seconds is not None:
+        _check_life(claims, moment + leeway_seconds, longest_seconds)
     return claims
 
 
-def _check_claims(claims: Mapping[str, Any], issuer: str, audience: str, now: float, leeway: int) -> None:
-    for name in ("iat", "exp"):
-        if not _is_time(claims.get(name)):
+def _check_form(claims: Mapping[str, Any], *, needs_iat: bool, needs_jti: bool) -> None:
+    for name in ("iat", "exp", "nbf"):
+        is_needed = name == "exp" or (name == "iat" and needs_iat)
+        if (is_needed or name in claims) and not _is_time(claims.get(name)):
             raise Rejected("malformed_token", f"The token does not say its {name}.")
-    if "nbf" in claims and not _is_time(claims["nbf"]):
-        raise Rejected("malformed_token", "The token's nbf is not a time.")
+    if needs_jti and not (isinstance(claims.get("jti"), str) and claims["jti"]):
+        raise Rejected("malformed_token", "The token does not say its jti.")
+
+
+def _check_life(claims: Mapping[str, Any], latest: float, longest_seconds: int) -> None:
+    # `iat` is not later than `latest`, which was checked: to sign in advance wins nothing.
+    if claims["exp"] - claims.get("iat", latest) > longest_seconds:
+        raise Rejected("token_lives_too_long", "The token is good for longer than any that is given out.")
+
+
+def _check_claims(claims: Mapping[str, Any], issuer: str, audience: str, now: float, leeway: int) -> None:
     if claims.get("iss") != issuer:
         raise Rejected("wrong_issuer", "The token comes from another issuer.")
     audiences = claims.get("aud")
     if audience not in (audiences if isinstance(audiences, list) else [audiences]):
         raise Rejected("wrong_audience", "The token is meant for somebody else.")
-    if claims["iat"] > now + leeway or claims.get("nbf", 0) > now + leeway:
+    if claims.get("iat", 0) > now + leeway or claims.get("nbf", 0) > now + leeway:
         raise Rejected("token_not_yet_valid", "The token is not valid yet.")
     if claims["exp"] <= now - leeway:
         raise Rejected("token_expired", "token expired")

@@ -29,9 +29,6 @@ STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
 #: Turns a refusal into an answer: a problem body, unless a source document has a form of its own.
 Renderer = Callable[[errors.Refusal, Request], Response]
 
-#: Both schemes that every API takes (RFC 9110 allows several challenges in one field).
-CHALLENGE = 'Basic realm="points platform", charset="UTF-8", Bearer realm="points platform"'
-
 PROBLEM_SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "code"],
@@ -75,8 +72,8 @@ def _status_of(refused: type[errors.Refusal]) -> int:
 def headers_of(refusal: errors.Refusal) -> dict[str, str]:
     """The headers of a refusal, whatever the form of its body."""
     headers = {"Cache-Control": "no-store"}
-    if isinstance(refusal, errors.Unauthenticated):
-        headers["WWW-Authenticate"] = CHALLENGE
+    if refusal.challenge is not None:
+        headers["WWW-Authenticate"] = refusal.challenge
     if refusal.retry_after_seconds is not None:
         headers["Retry-After"] = str(refusal.retry_after_seconds)
     return headers

@@ -10,7 +10,7 @@ from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.dependencies import provide
-from shared.jwks import TenantKeys
+from shared.jwks import HttpKeySource, TenantKeys
 from shared.migrating import check_is_current
 from shared.proxies import ProxyTrust
 from shared.service_app import create_service_app
@@ -72,7 +72,7 @@ def create_app(
     issuer = ServiceClient(
         settings.issuer_url, audience="sso-issuer", service_tokens=service_tokens, transport=issuer_transport
     )
-    keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
+    keys = TenantKeys(HttpKeySource(issuer))
     callers = Callers(
         OwnRegister(register.clients),
         keys=keys,
@@ -100,6 +100,7 @@ def create_app(
                     Chore("forget-answers", register.answers.forget_old, _TIDY_EVERY_SECONDS),
                     Chore("forget-codes", third_parties.consents.tidy_up, _TIDY_EVERY_SECONDS),
                     *handshake.chores(),
+                    keys.watching(),
                 )
             )
             yield

@@ -12,7 +12,7 @@ from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
 from shared.idempotency import Answers
-from shared.jwks import TenantKeys
+from shared.jwks import HttpKeySource, TenantKeys
 from shared.migrating import check_is_current
 from shared.problems import problem_response, request_id_of
 from shared.service_app import create_service_app
@@ -50,7 +50,10 @@ def create_app(
     database = Database.of(settings)
     service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
     onboarding = ServiceClient(settings.onboarding_url, audience="partner-onboarding", service_tokens=service_tokens)
-    keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
+    issuer = ServiceClient(
+        settings.issuer_url, audience="sso-issuer", service_tokens=service_tokens, transport=issuer_transport
+    )
+    keys = TenantKeys(HttpKeySource(issuer))
 
     ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
     releasing = Releasing(database)
@@ -77,6 +80,7 @@ def create_app(
                     ),
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
                     answers.forgetting(settings.sweep_seconds),
+                    keys.watching(),
                 )
             )
             yield

@@ -33,6 +33,8 @@ from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
 from sso_issuer.keys.domain import Schedule
 from sso_issuer.keys.published import PublishedKeys
+from sso_issuer.keys.revoked import OwnKeySource, RevokedKeys
+from sso_issuer.keys.routes import internal_router as internal_keys_router
 from sso_issuer.keys.routes import router as keys_router
 from sso_issuer.keys.service import Keys
 from sso_issuer.ledger_client import LedgerClient
@@ -89,7 +91,8 @@ def create_app(
     ledger, onboarding = LedgerClient(to_ledger), OnboardingClient(to_onboarding)
     answers = Answers(database, answers_table, sealer)
     published = PublishedKeys(database)
-    keys = build_keys(settings, database, published)
+    revoked = RevokedKeys(database)
+    keys = build_keys(settings, database, published, revoked)
     vendors = Vendors(
         database,
         answers,
@@ -98,6 +101,9 @@ def create_app(
         public_url=settings.public_url,
         plain_http_allowed=settings.mode is Mode.DEVELOPMENT,
     )
+    # Access tokens are checked here as in every service; only the keys come from the service's own database.
+    key_source = OwnKeySource(database, revoked)
+    tenant_keys = TenantKeys(key_source)
     signer = Signer()
     clients = RegisterClient(to_onboarding)
 
@@ -129,6 +135,7 @@ def create_app(
             closing.push_async_callback(redirects.close)
             await closing.enter_async_context(
                 chores.running(
+                    tenant_keys.watching(),
                     Chore("advance keys", keys.advance_due, every_seconds=every),
                     Chore("report ages of keys", keys.report_ages, every_seconds=every),
                     answers.forgetting(every),
@@ -147,8 +154,6 @@ def create_app(
         render=_render,
     )
     proxies: ProxyTrust = app.state.proxies
-    # Access tokens are checked by the published key set, as in the other services; here the set is local.
-    tenant_keys = TenantKeys(f"http://{PACKAGE}", transport=httpx.ASGITransport(app))
     register = register or HttpRegister(to_onboarding)
     authorities = Authorities(database, keys, clients, public_url=settings.public_url)
     limits = AttemptLimits(
@@ -167,6 +172,9 @@ def create_app(
         Callers(register, keys=tenant_keys, public_url=settings.public_url, proxies=proxies),
         service_tokens,
         published,
+        revoked,
+        key_source,
+        clients,
         keys,
         vendors,
         onboarding,
@@ -182,6 +190,7 @@ def create_app(
     )
     for router in (
         keys_router,
+        internal_keys_router,
         vendors_router,
         internal_router,
         redirects_router,
@@ -200,7 +209,12 @@ def _render(refusal: Refusal, request: Request) -> Response:
     return render_refusal(refusal, request)
 
 
-def build_keys(settings: Settings, database: Database, published: PublishedKeys | None = None) -> Keys:
+def build_keys(
+    settings: Settings,
+    database: Database,
+    published: PublishedKeys | None = None,
+    revoked: RevokedKeys | None = None,
+) -> Keys:
     """The use cases of keys, also for the command line."""
     sealer = _sealer(settings)
     return Keys(
@@ -209,6 +223,7 @@ def build_keys(settings: Settings, database: Database, published: PublishedKeys 
         sealer,
         Schedule(rotate_every=settings.rotate_after),
         published or PublishedKeys(database),
+        revoked or RevokedKeys(database),
     )
 
 

@@ -59,6 +59,7 @@ keys = sa.Table(
         "state <> 'retiring' OR retiring_at IS NOT NULL AND published_until > retiring_at", name="retiring"
     ),
     sa.CheckConstraint("(state = 'retired') = (retired_at IS NOT NULL)", name="retired"),
+    sa.Index("keys_by_retirement", "retired_at", postgresql_where=sa.text("state = 'retired'")),
     sa.Index("keys_one_next", "tenant", "algorithm", unique=True, postgresql_where=sa.text("state = 'next'")),
     sa.Index("keys_one_active", "tenant", "algorithm", unique=True, postgresql_where=sa.text("state = 'active'")),
 )

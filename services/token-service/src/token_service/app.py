@@ -13,7 +13,7 @@ from shared.db import Database
 from shared.dependencies import provide, provided
 from shared.errors import Refusal
 from shared.idempotency import Answers
-from shared.jwks import TenantKeys
+from shared.jwks import HttpKeySource, TenantKeys
 from shared.migrating import check_is_current
 from shared.rate_limits import Counts
 from shared.sealing import Sealer, parse_key_encryption_keys
@@ -71,7 +71,10 @@ def create_app(
         service_tokens=service_tokens,
         transport=onboarding_transport,
     )
-    tenant_keys = TenantKeys(settings.issuer_url, transport=issuer_transport)
+    issuer = ServiceClient(
+        settings.issuer_url, audience="sso-issuer", service_tokens=service_tokens, transport=issuer_transport
+    )
+    tenant_keys = TenantKeys(HttpKeySource(issuer))
     clock = DatabaseClock()
     ring = KeyRing(database, sealer, clock, ahead=timedelta(seconds=settings.key_ahead_seconds))
     zones = settings.zones
@@ -107,6 +110,7 @@ def create_app(
                     Chore("write counts", tally.flush, every_seconds=settings.count_flush_seconds),
                     Chore("read keys", ring.refresh, every_seconds=settings.key_refresh_seconds),
                     *housekeeping.chores(settings.housekeeping_seconds),
+                    tenant_keys.watching(),
                 )
             )
             yield

@@ -2,21 +2,27 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Path, Request, Response
-from shared.callers import Caller, document_credentials, require
+from fastapi import APIRouter, Path, Query, Request, Response
+from shared.callers import document_credentials, require_service
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Tenant
+from shared.jwks import KeySetBody, RevokedKey, RevokedKeysBody
 
+from sso_issuer.admins import Admin
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
-from sso_issuer.keys.published import KeySetDocument, PublishedKeys
+from sso_issuer.keys.published import KeySetDocument, PublishedKeys, TenantNotFound
+from sso_issuer.keys.revoked import OwnKeySource, RevokedKeys
 from sso_issuer.keys.schemas import JwksBody, RotatedKeyBody, RotatedKeysBody, RotationBody
 from sso_issuer.keys.service import Keys, Rotation
 
 router = APIRouter(tags=["keys"])
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 Published = Annotated[PublishedKeys, needs(PublishedKeys)]
 
+#: The services that take access tokens.
+_TAKE_TOKENS: Final = ("points-ledger", "partner-onboarding", "token-service")
 _CACHED: Final = {
     "Cache-Control": f"public, max-age={int(KEY_SET_LIFETIME.total_seconds())}",
     # Public keys are for everybody, also for a page that verifies a token by itself.
@@ -44,13 +50,36 @@ async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request, publi
 )
 async def rotate_keys(
     keys: Annotated[Keys, needs(Keys)],
-    caller: Annotated[Caller, require("sso:admin")],
+    caller: Admin,
     key: IdempotencyKey,
     body: RotationBody | None = None,
 ) -> Response:
     wish = (body or RotationBody()).wish()
     answer = await keys.rotate_once(caller.tenant, caller.client_id, wish, key=key, shape=_rotated)
     return answer.response()
+
+
+@internal_router.get("/tenants/{tenant}/keys")
+async def current_keys(
+    tenant: Annotated[Tenant, Path()],
+    source: Annotated[OwnKeySource, needs(OwnKeySource)],
+    _service: Annotated[str, require_service(*_TAKE_TOKENS)],
+) -> KeySetBody:
+    """A tenant's key set, read from the database: a service that does not know a key has to know for certain."""
+    found = await source.key_set(tenant)
+    if found is None:
+        raise TenantNotFound
+    return KeySetBody.model_validate(found)
+
+
+@internal_router.get("/revoked-keys")
+async def revoked_keys(
+    watcher: Annotated[str, Query(pattern="[0-9a-f]{16}")],
+    revoked: Annotated[RevokedKeys, needs(RevokedKeys)],
+    _service: Annotated[str, require_service(*_TAKE_TOKENS)],
+) -> RevokedKeysBody:
+    found = await revoked.listed(watcher)
+    return RevokedKeysBody(revoked=[RevokedKey(tenant=tenant, kid=kid) for tenant, kid in found])
 
 
 def _rotated(rotations: list[Rotation]) -> Answer:

@@ -20,6 +20,7 @@ from sso_issuer.keys import domain, store
 from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.keys.published import PublishedKeys
+from sso_issuer.keys.revoked import RevokedKeys
 
 #: How many unsealed keys stay in memory; the least used leaves first.
 KEPT_UNSEALED = 10_000
@@ -73,13 +74,20 @@ class Keys:
     replica counts at once; only the costly unsealing is remembered."""
 
     def __init__(
-        self, database: Database, answers: Answers, sealer: Sealer, schedule: Schedule, published: PublishedKeys
+        self,
+        database: Database,
+        answers: Answers,
+        sealer: Sealer,
+        schedule: Schedule,
+        published: PublishedKeys,
+        revoked: RevokedKeys,
     ) -> None:
         self._database = database
         self._answers = answers
         self._sealer = sealer
         self._schedule = schedule
         self._published = published
+        self._revoked = revoked
         self._unsealed: Bounded[tuple[str, str], SigningKey] = Bounded(KEPT_UNSEALED)
 
     async def ensure(self, tenant: str, algorithm: Algorithm) -> None:
@@ -134,13 +142,15 @@ class Keys:
     async def rotate(self, tenant: str, wish: RotationWish) -> list[Rotation]:
         """Publishes a successor, which signs when every cached key set has expired.
 
+        A revocation returns when the services that take tokens know of it, or after a few seconds.
+
         Raises:
             RevocationNotImmediate: `revoke_former` without `immediately`.
         """
         pairs = await self._prepare(tenant, wish)
         async with self._database.transaction() as connection:
             rotations = await self._rotate(connection, tenant, pairs, wish)
-        self._published.forget(tenant)
+        await self._make_known(tenant, wish)
         return rotations
 
     async def rotate_once(
@@ -162,7 +172,7 @@ class Keys:
             return shape(await self._rotate(connection, tenant, pairs, wish))
 
         answer = await self._answers.once(tenant, client_id, key, act)
-        self._published.forget(tenant)
+        await self._make_known(tenant, wish)
         return answer
 
     async def advance_due(self) -> int:
@@ -192,6 +202,11 @@ class Keys:
             ages = await store.read_greatest_ages(connection)
         for algorithm in Algorithm:
             _age.labels(algorithm.value).set(ages.get(algorithm, 0.0))
+
+    async def _make_known(self, tenant: str, wish: RotationWish) -> None:
+        self._published.forget(tenant)
+        if wish.revoke_former:
+            await self._revoked.wait_until_known()
 
     async def _prepare(self, tenant: str, wish: RotationWish) -> list[KeyPair]:
         """New pairs, generated before the transaction that may use them, in the order of locking."""

@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
+from sso_issuer.keys.domain import LONGEST_TOKEN, Algorithm, Key, KeyState, Schedule
 from sso_issuer.keys.material import Jwk
 from sso_issuer.tables import key_successions, keys
 
+_REVOKED_AT_ONCE = 1000
 _KEY_COLUMNS = tuple(column for column in keys.c if column.name not in {"public_jwk", "private_key"})
 
 #: Keys that leave a state come first: the unique indexes allow one next and one active key at any instant.
@@ -140,6 +141,26 @@ async def read_published(connection: AsyncConnection, tenant: str | None) -> lis
     if tenant is not None:
         query = query.filter_by(tenant=tenant)
     return list((await connection.execute(query.order_by(keys.c.tenant, keys.c.published_at, keys.c.kid))).scalars())
+
+
+async def read_revoked(connection: AsyncConnection) -> list[tuple[str, str]]:
+    """(tenant, kid) of the keys that were revoked within the last hour, the latest first.
+
+    A key that retires in its time is published until then; one that is revoked leaves the set before.
+    """
+    was_taken_out = sa.or_(keys.c.published_until.is_(None), keys.c.published_until > keys.c.retired_at)
+    query = (
+        sa.select(keys.c.tenant, keys.c.kid)
+        .where(
+            keys.c.state == KeyState.RETIRED.value,
+            keys.c.retired_at > sa.func.clock_timestamp() - LONGEST_TOKEN,
+            was_taken_out,
+        )
+        .order_by(keys.c.retired_at.desc())
+        # More than can be revoked between two questions: who asks remembers what it was told.
+        .limit(_REVOKED_AT_ONCE)
+    )
+    return [(row.tenant, row.kid) for row in await connection.execute(query)]
 
 
 async def read_algorithms(connection: AsyncConnection, tenant: str) -> list[Algorithm]:
