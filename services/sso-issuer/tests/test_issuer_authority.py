@@ -202,16 +202,34 @@ async def test_answers_stay_in_no_cache(world: World) -> None:
 
 
 async def test_a_third_partys_secret_opens_nothing_and_its_token_what_was_consented_to(world: World) -> None:
-    client_id, secret = world.add_third_party(scopes=("sso:admin", "sso:issue"))
-    world.consent(client_id, "sso:admin")
-    await world.put_vendor()
-    assert (await world.client.get("/sso/v1/vendors", auth=(client_id, secret))).status_code == 403
+    client_id, secret = world.add_third_party(scopes=("points:redeem", "points:read"))
+    world.consent(client_id, "points:redeem")
+    await world.put_vendor(client_id)
+    token = {"token": (await world.redirect(client_id))["token"]}
+    refused = await world.client.post("/sso/v1/tokens/redeem", json=token, auth=(client_id, secret))
+    assert refused.status_code == 403
+    assert "access token" in refused.json()["detail"]
     given = await world.oauth("token", auth=(client_id, secret), grant_type="client_credentials")
     bearer = {"Authorization": f"Bearer {given.json()['access_token']}"}
-    assert (await world.client.get("/sso/v1/vendors", headers=bearer)).json()["vendors"]
+    assert (await world.client.post("/sso/v1/tokens/redeem", json=token, headers=bearer)).status_code == 200
     body = {"user_id": world.user_id, "vendor_id": "shop"}
     answer = await world.client.post("/sso/v1/redirects", json=body, headers=bearer)
     assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+
+
+async def test_a_third_party_is_given_no_scope_of_the_platforms_own_whatever_the_register_says(world: World) -> None:
+    never = ("sso:admin", "sso:issue", "partner:handshake", "clients:admin")
+    client_id, secret = world.add_third_party(scopes=(*never, "points:read"))
+    world.consent(client_id, *never, "points:read")
+    given = await world.oauth("token", auth=(client_id, secret), grant_type="client_credentials")
+    assert given.json()["scope"] == "points:read"
+    for scope in never:
+        answer = await world.oauth("token", auth=(client_id, secret), grant_type="client_credentials", scope=scope)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+    code = world.give_code(client_id, None)
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
+    assert (await world.oauth("token", auth=(client_id, secret), **form)).json()["scope"] == "points:read"
+    assert not set(never) & set((await _discover(world))["scopes_supported"])
 
 
 async def test_everything_leaves_an_audit_row_and_never_the_token(world: World, app: Any) -> None:

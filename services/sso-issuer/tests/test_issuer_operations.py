@@ -1,6 +1,7 @@
 """Starting, migrating and looking after the service."""
 
 import asyncio
+import base64
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from sso_issuer.__main__ import cli
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.service import Keys
 from sso_issuer.tables import metadata
+from starlette.responses import Response
 from typer.testing import CliRunner, Result
 
 
@@ -122,7 +124,7 @@ async def test_an_access_token_of_the_tenants_authority_is_taken(world: World) -
         "aud": PUBLIC_URL,
         "sub": "api-user",
         "client_id": "third-party",
-        "scope": "sso:admin",
+        "scope": "sso:issue",
         "tenant": world.tenant,
         "iat": now,
         "exp": now + 60,
@@ -130,13 +132,71 @@ async def test_an_access_token_of_the_tenants_authority_is_taken(world: World) -
     }
 
     async def ask(token: str) -> int:
-        answer = await world.client.get("/sso/v1/vendors", headers={"Authorization": f"Bearer {token}"})
+        body = {"user_id": world.user_id, "vendor_id": "shop"}
+        answer = await world.client.post("/sso/v1/redirects", json=body, headers={"Authorization": f"Bearer {token}"})
         return answer.status_code
 
-    assert await ask(key.sign(claims, "at+jwt")) == 200
+    assert await ask(key.sign(claims, "at+jwt")) == 201
     assert await ask(key.sign(claims, "JWT")) == 401
     assert await ask(key.sign(claims | {"tenant": "t-stranger-8"}, "at+jwt")) == 401
     assert await ask((await world.redirect())["token"]) == 401
+
+
+async def test_an_administrators_access_token_is_good_while_the_register_says_so(world: World) -> None:
+    key = await provided(world.app, Keys).signing_key(world.tenant, Algorithm.ES256)
+    now = int(time.time())
+    claims = {
+        "iss": world.issuer,
+        "aud": PUBLIC_URL,
+        "sub": "platform",
+        "client_id": "platform",
+        "scope": "sso:admin",
+        "tenant": world.tenant,
+        "iat": now,
+        "exp": now + 60,
+        "jti": "one",
+    }
+    headers = {"Authorization": f"Bearer {key.sign(claims, 'at+jwt')}"}
+    known = {"client_id": "platform", "tenant": world.tenant, "kind": "first_party", "scopes": ["sso:admin"]}
+
+    async def ask(changed: dict[str, Any] | None) -> tuple[int, str | None]:
+        world.onboarding.clients.pop("platform", None)
+        if changed is not None:
+            world.onboarding.clients["platform"] = known | changed
+        answer = await world.client.get("/sso/v1/vendors", headers=headers)
+        return answer.status_code, answer.json().get("code")
+
+    assert await ask({}) == (200, None)
+    assert await ask({"scopes": ["sso:issue"]}) == (403, "insufficient_scope")
+    assert await ask({"kind": "third_party"}) == (403, "insufficient_scope")
+    assert await ask({"tenant": "t-stranger-9"}) == (401, "client_disabled")
+    assert await ask(None) == (401, "client_disabled")
+    world.onboarding.answer = lambda: Response("down", 503)
+    assert (await ask({}))[0] == 503
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("Authorization", "Basic ???")],
+        [("Authorization", "Basic " + base64.b64encode(b"\xff\xfe:x").decode())],
+        [("Authorization", "Basic")],
+    ],
+)
+async def test_credentials_that_cannot_be_read_are_answered_like_wrong_ones(
+    world: World, headers: list[tuple[str, str]]
+) -> None:
+    for path in ("/sso/v1/vendors", "/sso/v1/issuances"):
+        answer = await world.client.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
+        assert "Basic realm=" in answer.headers["www-authenticate"]
+        assert "Bearer realm=" in answer.headers["www-authenticate"]
+
+
+async def test_two_authorization_headers_are_refused(world: World) -> None:
+    both = [("Authorization", world.admin["Authorization"]), ("Authorization", world.platform["Authorization"])]
+    answer = await world.client.get("/sso/v1/vendors", headers=both)
+    assert (answer.status_code, answer.json()["code"]) == (400, "several_credentials")
 
 
 async def test_openapi_describes_every_call(world: World) -> None:

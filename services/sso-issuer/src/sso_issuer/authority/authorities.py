@@ -11,26 +11,12 @@ from shared.db import Database
 from sso_issuer.authority import store
 from sso_issuer.authority.assertions import ALGORITHMS
 from sso_issuer.authority.client_authentication import METHODS
-from sso_issuer.authority.domain import GrantType
+from sso_issuer.authority.domain import CONSENTABLE_SCOPES, GrantType
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.published import TenantNotFound
 from sso_issuer.keys.service import Keys
 from sso_issuer.register_client import RegisterClient
 
-#: The scopes that a consent may give; `clients:admin` is for operators only.
-SCOPES: Final = (
-    "points:read",
-    "points:redeem",
-    "points:admin",
-    "sso:issue",
-    "sso:admin",
-    "partner:handshake",
-    "users:read",
-    "users:write",
-    "tokens:issue",
-    "tokens:verify",
-    "tokens:stats",
-)
 #: How long (seconds) a missing tenant is remembered; an existing one is remembered for good.
 _UNKNOWN_SECONDS: Final = 5.0
 _REMEMBERED: Final = 10_000
@@ -95,7 +81,7 @@ class Authorities:
             "introspection_endpoint": f"{issuer}/oauth/introspect",
             "revocation_endpoint": f"{issuer}/oauth/revoke",
             "jwks_uri": f"{issuer}/jwks.json",
-            "scopes_supported": list(SCOPES),
+            "scopes_supported": list(CONSENTABLE_SCOPES),
             "response_types_supported": ["code"],
             "response_modes_supported": ["query"],
             "grant_types_supported": [grant_type.value for grant_type in GrantType],

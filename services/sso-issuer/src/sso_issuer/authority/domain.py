@@ -14,6 +14,17 @@ from shared.times import Instant
 
 LONGEST_ACCESS_TOKEN_SECONDS: Final = 600
 ACCESS_TOKEN_TYP: Final = "at+jwt"  # noqa: S105 — the type of a token, no secret
+#: The scopes that a tenant can consent to. The others belong to the platform's own clients.
+CONSENTABLE_SCOPES: Final = (
+    "points:read",
+    "points:redeem",
+    "points:admin",
+    "users:read",
+    "users:write",
+    "tokens:issue",
+    "tokens:verify",
+    "tokens:stats",
+)
 #: RFC 6749, 3.3.
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 #: RFC 7636, 4.1.
@@ -182,6 +193,11 @@ def grant_scopes(requested: tuple[str, ...] | None, available: Collection[str]) 
     return requested
 
 
+def consentable(scopes: frozenset[str]) -> frozenset[str]:
+    """Those of `scopes` that a tenant can consent to."""
+    return scopes.intersection(CONSENTABLE_SCOPES)
+
+
 def decide_by_consent(client: AuthorityClient, consent: Consent | None, requested: tuple[str, ...] | None) -> Grant:
     """The grant of a third party without a code, within the tenant's consent.
 
@@ -195,7 +211,7 @@ def decide_by_consent(client: AuthorityClient, consent: Consent | None, requeste
         client=client,
         grant_type=GrantType.CLIENT_CREDENTIALS,
         subject=consent.subject,
-        scopes=grant_scopes(requested, consent.scopes & client.scopes),
+        scopes=grant_scopes(requested, consentable(consent.scopes & client.scopes)),
         consent_version=consent.version,
     )
 

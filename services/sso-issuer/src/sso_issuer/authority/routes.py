@@ -3,10 +3,11 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
-from shared.callers import Caller, document_credentials, require
+from shared.callers import document_credentials
 from shared.dependencies import needs
 from shared.errors import Refusal
 
+from sso_issuer.admins import Admin
 from sso_issuer.authority.attempt_limits import AttemptLimits
 from sso_issuer.authority.authorities import Authorities
 from sso_issuer.authority.authorize import ConsentRequests
@@ -137,7 +138,7 @@ async def revoke(tenant: Tenant, request: Request, clients: Clients, authority: 
 )
 async def list_authority_events(
     authority: AuthorityService,
-    caller: Annotated[Caller, require("sso:admin")],
+    caller: Admin,
     asked: Annotated[EventsQuery, Query()],
 ) -> EventsBody:
     page = await authority.list_newest(

@@ -210,7 +210,7 @@ class Authority:
             client=client,
             grant_type=GrantType.AUTHORIZATION_CODE,
             subject=redeemed.subject,
-            scopes=domain.grant_scopes(None, redeemed.scopes & client.scopes),
+            scopes=domain.grant_scopes(None, domain.consentable(redeemed.scopes & client.scopes)),
             consent_version=redeemed.consent_version,
         )
         try:

@@ -7,6 +7,7 @@ from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 
+from sso_issuer.admins import Admin
 from sso_issuer.redirects.domain import Asker, Redirect
 from sso_issuer.redirects.schemas import IssuanceBody, IssuancesBody, IssuancesQuery, RedirectBody, RedirectOrderBody
 from sso_issuer.redirects.service import Redirects
@@ -37,7 +38,7 @@ async def issue_redirect(
 @router.get("/issuances", summary="What was issued, newest first")
 async def list_issuances(
     redirects: RedirectService,
-    caller: Annotated[Caller, require("sso:admin")],
+    caller: Admin,
     asked: Annotated[IssuancesQuery, Query()],
 ) -> IssuancesBody:
     page = await redirects.list_newest(

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
-from shared.callers import Caller, document_credentials, require, require_service
+from shared.callers import document_credentials, require_service
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
 
+from sso_issuer.admins import Admin
 from sso_issuer.vendors.schemas import (
     AgreementBody,
     FormerSecretBody,
@@ -37,7 +38,7 @@ async def put_vendor(
     body: AgreementBody,
     response: Response,
     vendors: VendorService,
-    caller: Annotated[Caller, require("sso:admin")],
+    caller: Admin,
 ) -> VendorBody:
     vendor, is_new = await vendors.put(caller.tenant, vendor_id, body.agreement(vendor_id))
     response.status_code = 201 if is_new else 200
@@ -45,16 +46,14 @@ async def put_vendor(
 
 
 @router.get("/{vendor_id}", summary="A vendor")
-async def get_vendor(
-    vendor_id: VendorId, vendors: VendorService, caller: Annotated[Caller, require("sso:admin")]
-) -> VendorBody:
+async def get_vendor(vendor_id: VendorId, vendors: VendorService, caller: Admin) -> VendorBody:
     return VendorBody.of(await vendors.find(caller.tenant, vendor_id), vendors.issuer_of(caller.tenant))
 
 
 @router.get("", summary="The tenant's vendors")
 async def list_vendors(
     vendors: VendorService,
-    caller: Annotated[Caller, require("sso:admin")],
+    caller: Admin,
     asked: Annotated[VendorsQuery, Query()],
 ) -> VendorsBody:
     page = await vendors.page(caller.tenant, cursor=asked.cursor, limit=asked.limit)
@@ -68,7 +67,7 @@ async def list_vendors(
 async def add_vendor_secret(
     vendor_id: VendorId,
     vendors: VendorService,
-    caller: Annotated[Caller, require("sso:admin")],
+    caller: Admin,
     key: IdempotencyKey,
     body: SecretRotationBody | None = None,
 ) -> Response:

@@ -1,0 +1,32 @@
+"""The administrators of a tenant's single sign-on: clients with `sso:admin`.
+
+An access token says what a client might do when the token was given. That is enough for calls that read or redeem; it
+is not enough to change keys and vendors. So the register is asked about the client of a token each time.
+"""
+
+from typing import Annotated, Final
+
+from fastapi import Depends
+from shared.callers import Caller, InsufficientScope, InvalidToken, require
+from shared.dependencies import needs
+
+from sso_issuer.register_client import RegisterClient
+
+SCOPE: Final = "sso:admin"
+
+
+async def _admin(
+    caller: Annotated[Caller, require(SCOPE)], register: Annotated[RegisterClient, needs(RegisterClient)]
+) -> Caller:
+    if caller.subject is None:
+        return caller
+    client = await register.find_client(caller.client_id)
+    if client is None or client.tenant != caller.tenant:
+        raise InvalidToken("The client of this token is disabled.", code="client_disabled")
+    if client.kind != "first_party" or SCOPE not in client.scopes:
+        raise InsufficientScope(f"This needs the scope {SCOPE}, which the client no longer has.", SCOPE)
+    return caller
+
+
+#: For a route's parameter: `caller: Admin`.
+Admin = Annotated[Caller, Depends(_admin)]
