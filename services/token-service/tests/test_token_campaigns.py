@@ -58,6 +58,12 @@ async def test_an_unknown_campaign_is_not_found_also_when_another_tenant_has_it(
     assert listed.json() == {"campaigns": [], "next_cursor": None}
 
 
+@pytest.mark.parametrize("cursor", ["", "c0", "\x00", "A" * 5000, "é"])
+async def test_a_cursor_that_was_not_given_out_is_refused(house: House, cursor: str) -> None:
+    answer = await house.client.get("/v1/campaigns", params={"cursor": cursor}, headers=house.headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_cursor")
+
+
 async def test_campaigns_are_listed_page_by_page(house: House) -> None:
     for number in range(5):
         await house.verify(await house.issue(campaign_id=f"c{number}"))

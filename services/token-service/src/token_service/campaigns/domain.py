@@ -4,6 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final, NamedTuple
+
+from shared.identifiers import Identifier
+from shared.paging import Listing
 
 from token_service.tokens.domain import CallerKind
 
@@ -17,6 +21,15 @@ class Bucket(StrEnum):
     def start_of(self, moment: datetime) -> datetime:
         start = moment.replace(minute=0, second=0, microsecond=0)
         return start if self is Bucket.HOUR else start.replace(hour=0)
+
+
+class CampaignPlace(NamedTuple):
+    """The place of a campaign among its tenant's, by its id."""
+
+    campaign_id: Identifier
+
+
+CAMPAIGNS: Final = Listing("campaigns", CampaignPlace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,19 +51,17 @@ async def show_campaigns(request: Request) -> Response:
     request.state.route = "/campaigns"
 
     async def show(session: Session) -> Response:
-        cursor = request.query_params.get("cursor", "")
-        if cursor and not is_identifier(cursor):
-            raise Malformed("This is not a cursor.")
-        found = await _service(request).campaigns(session.tenant, cursor, _LISTED + 1)
-        page = [
+        page = await _service(request).campaigns(
+            session.tenant, cursor=request.query_params.get("cursor"), limit=_LISTED
+        )
+        shown = [
             {
                 "campaign_id": campaign.campaign_id,
                 "counts": [sums.get(event, 0) for event in ("issued", "distinct", "verified", "refused")],
             }
-            for campaign, sums in found[:_LISTED]
+            for campaign, sums in page.items
         ]
-        next_cursor = page[-1]["campaign_id"] if len(found) > _LISTED else None
-        return _pages(request).render(request, "campaigns.html", campaigns=page, next_cursor=next_cursor)
+        return _pages(request).render(request, "campaigns.html", campaigns=shown, next_cursor=page.next_cursor)
 
     return await _as_admin(request, show)
 

@@ -8,6 +8,7 @@ from shared.callers import Caller, document_credentials, require
 from shared.errors import Malformed
 from shared.idempotency import Answer
 from shared.identifiers import Identifier
+from shared.paging import Cursor
 from shared.web.addresses import check_address
 
 from token_service.campaigns import schemas
@@ -26,16 +27,14 @@ _PATH = "/{campaign_id:path}"
 @router.get("", summary="The campaigns")
 async def list_campaigns(
     request: Request,
-    cursor: Annotated[str, Query(max_length=128, description="`next_cursor` of the page before.")] = "",
+    cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     caller: Caller = require(STATS),
 ) -> schemas.CampaignsBody:
     """Campaigns with their counts, in the order of their ids."""
-    if "\0" in cursor:
-        raise Malformed("This is not a cursor.")
-    found = await _service(request).campaigns(caller.tenant, cursor, limit + 1)
-    page = [schemas.CampaignBody.of(campaign, sums) for campaign, sums in found[:limit]]
-    return schemas.CampaignsBody(campaigns=page, next_cursor=page[-1].campaign_id if len(found) > limit else None)
+    page = await _service(request).campaigns(caller.tenant, cursor=cursor, limit=limit)
+    shown = [schemas.CampaignBody.of(campaign, sums) for campaign, sums in page.items]
+    return schemas.CampaignsBody(campaigns=shown, next_cursor=page.next_cursor)
 
 
 @router.get(

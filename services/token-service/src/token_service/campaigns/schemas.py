@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from shared.paging import NextCursor
 from shared.times import Timestamp, iso
 from shared.web.addresses import MAX_CHARACTERS
 
@@ -113,7 +114,7 @@ class CampaignsBody(BaseModel):
     """A page of campaigns; `next_cursor` is null on the last one."""
 
     campaigns: list[CampaignBody]
-    next_cursor: str | None
+    next_cursor: NextCursor
 
 
 def statistics_body(statistics: Statistics, without_campaign: dict[str, int]) -> dict[str, Any]:

@@ -3,9 +3,19 @@
 from datetime import datetime
 
 from shared.db import Database
+from shared.paging import Page
 
 from token_service.campaigns import store
-from token_service.campaigns.domain import Bucket, Campaign, HourCount, Landing, Statistics, statistics_of
+from token_service.campaigns.domain import (
+    CAMPAIGNS,
+    Bucket,
+    Campaign,
+    CampaignPlace,
+    HourCount,
+    Landing,
+    Statistics,
+    statistics_of,
+)
 from token_service.counting.store import NO_CAMPAIGN
 from token_service.counting.tally import Tally
 from token_service.tokens.domain import CampaignNotFound
@@ -62,11 +72,18 @@ class CampaignService:
             refused[row.detail] = refused.get(row.detail, 0) + row.count
         return refused
 
-    async def campaigns(self, tenant: str, after: str, limit: int) -> list[tuple[Campaign, dict[str, int]]]:
-        """Campaigns after `after` in the order of their ids, with their counts by event."""
+    async def campaigns(self, tenant: str, *, cursor: str | None, limit: int) -> Page[tuple[Campaign, dict[str, int]]]:
+        """Campaigns in the order of their ids, with their counts by event.
+
+        Raises:
+            InvalidCursor: as it says.
+        """
+        pages = CAMPAIGNS.of(tenant)
+        after = pages.place(cursor)
         await flush_quietly(self._tally)
         async with self._database.transaction() as connection:
-            return await store.list_campaigns(connection, tenant, after, limit)
+            found = await store.list_campaigns(connection, tenant, after=after, limit=limit + 1)
+        return pages.cut(found, limit, lambda row: CampaignPlace(row[0].campaign_id))
 
     async def landing(self, tenant: str, campaign_id: str) -> Landing:
         """Raises LandingNotFound."""

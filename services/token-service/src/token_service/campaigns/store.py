@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from token_service.campaigns.domain import Campaign, HourCount, Landing, Offer
+from token_service.campaigns.domain import Campaign, CampaignPlace, HourCount, Landing, Offer
 from token_service.tables import campaign_counts, campaigns, keys
 
 
@@ -18,7 +18,7 @@ async def read_campaign(connection: AsyncConnection, tenant: str, campaign_id: s
 
 
 async def list_campaigns(
-    connection: AsyncConnection, tenant: str, after: str, limit: int
+    connection: AsyncConnection, tenant: str, *, after: CampaignPlace | None, limit: int
 ) -> list[tuple[Campaign, dict[str, int]]]:
     """Campaigns with their counts by event, in the order of their ids."""
     counted = (
@@ -28,12 +28,9 @@ async def list_campaigns(
         .subquery()
         .lateral()
     )
-    page = (
-        sa.select(campaigns)
-        .where(campaigns.c.tenant == tenant, campaigns.c.campaign_id > after)
-        .order_by(campaigns.c.campaign_id)
-        .limit(limit)
-    )
+    page = sa.select(campaigns).where(campaigns.c.tenant == tenant).order_by(campaigns.c.campaign_id).limit(limit)
+    if after is not None:
+        page = page.where(campaigns.c.campaign_id > after.campaign_id)
     found = {row.campaign_id: (_campaign(row), dict[str, int]()) for row in await connection.execute(page)}
     if found:
         sums = (
