@@ -1,7 +1,7 @@
 """A running service and a campaign's back end that calls it; small stand-ins for its neighbours."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -131,6 +131,15 @@ async def until(condition: Callable[[], bool]) -> None:
             if condition():
                 return
             await asyncio.sleep(0.005)
+
+
+async def until_async(condition: Callable[[], Awaitable[bool]]) -> None:
+    """The same for a condition that has to be asked for."""
+    async with asyncio.timeout(10):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.02)
 
 
 def refusal(answer: httpx.Response) -> tuple[int, str]:

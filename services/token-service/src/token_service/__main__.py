@@ -49,6 +49,7 @@ def mint(
     campaign_id: Annotated[str | None, typer.Option(help="For rows that have none of their own.")] = None,
     duration: Annotated[str | None, typer.Option(help="Seconds or ISO 8601; for rows without one.")] = None,
     max_uses: Annotated[int | None, typer.Option(help="For rows that have none of their own.")] = None,
+    charset: Annotated[str | None, typer.Option(help="Of CSV that is not UTF-8, such as windows-1252.")] = None,
 ) -> None:
     """Issue a token for each row of a target list: `mint targets.csv > links.csv`.
 
@@ -70,6 +71,7 @@ def mint(
                 sys.stdout.buffer,
                 length=targets.stat().st_size,
                 as_ndjson=minting.is_ndjson(targets),
+                charset=charset,
                 defaults={name: value for name, value in given.items() if value is not None},
             )
 

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from token_service.command_line.parts import Parts
 from token_service.imports.importing import Row, import_rows
-from token_service.imports.lists import CsvList, NdjsonList, TargetList
+from token_service.imports.lists import CsvTargets, NdjsonTargets, TargetList
 from token_service.imports.rows import RowProblem, RowReader
 from token_service.imports.writing import Outcome, RowWriter
 
@@ -35,6 +35,7 @@ async def mint(
     *,
     length: int | None,
     as_ndjson: bool,
+    charset: str | None,
     defaults: Mapping[str, str],
 ) -> Tallied:
     """Mints the list.
@@ -61,11 +62,9 @@ async def mint(
 
         writer = parts.row_writers.of(tenant)
         if as_ndjson:
-            ndjson = NdjsonList(chunks(), reader)
-            await _carry(writer, ndjson, target, tallied)
+            await _carry(writer, await NdjsonTargets.open(chunks(), charset, reader), target, tallied)
         else:
-            csv = await CsvList.open(chunks(), reader)
-            await _carry(writer, csv, target, tallied)
+            await _carry(writer, await CsvTargets.open(chunks(), charset, reader), target, tallied)
         progress.update(task, minted=tallied.minted, refused=tallied.refused)
     return tallied
 

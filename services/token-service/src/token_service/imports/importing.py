@@ -16,7 +16,7 @@ from shared.db import OutcomeUnknown
 from shared.errors import Refusal, Unavailable
 
 from token_service.imports.rows import RowProblem
-from token_service.imports.writing import Outcome, RowWriter
+from token_service.imports.writing import Outcome, Writer
 from token_service.tokens.terms import Order
 
 _ROWS_AT_ONCE: Final = 4000
@@ -30,14 +30,14 @@ _log = structlog.get_logger("imports")
 R = TypeVar("R")
 
 
-#: A row as it came, with its order or the reason of its refusal. A plain tuple, since there are millions.
-Row: TypeAlias = tuple[R, Order | RowProblem]
+#: A row as it came, its order or the reason of its refusal, and its line. A plain tuple, since there are millions.
+Row: TypeAlias = tuple[R, Order | RowProblem, int]
 
 _Queue = asyncio.Queue[list[Row[R]] | Exception | None]
 
 
 async def import_rows(
-    writer: RowWriter, blocks: AsyncIterator[list[Row[R]]], shape: Callable[[Sequence[tuple[Row[R], Outcome]]], bytes]
+    writer: Writer, blocks: AsyncIterator[list[Row[R]]], shape: Callable[[Sequence[tuple[Row[R], Outcome]]], bytes]
 ) -> AsyncIterator[bytes]:
     """The answers to all rows, in their order.
 
@@ -97,8 +97,8 @@ async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
         await queue.put(error)
 
 
-async def _write(writer: RowWriter, rows: list[Row[R]]) -> list[tuple[Row[R], Outcome]]:
-    orders = [read for _, read in rows if isinstance(read, Order)]
+async def _write(writer: Writer, rows: list[Row[R]]) -> list[tuple[Row[R], Outcome]]:
+    orders = [read for _, read, _ in rows if isinstance(read, Order)]
     outcomes = await _write_patiently(writer, orders) if orders else ()
     if len(orders) == len(rows):
         return list(zip(rows, outcomes, strict=True))
@@ -106,7 +106,7 @@ async def _write(writer: RowWriter, rows: list[Row[R]]) -> list[tuple[Row[R], Ou
     return [(row, next(left) if isinstance(row[1], Order) else row[1]) for row in rows]
 
 
-async def _write_patiently(writer: RowWriter, orders: list[Order]) -> Sequence[Outcome]:
+async def _write_patiently(writer: Writer, orders: list[Order]) -> Sequence[Outcome]:
     """Retries transient errors; after that, the rows are refused."""
     try:
         # Without arguments, which stamina would write into the log.

@@ -12,10 +12,11 @@ from shared.errors import Malformed, UnsupportedMediaType
 from shared.line_exchange import LinesResponse
 from starlette.requests import ClientDisconnect
 
+from token_service.imports.dry_runs import DryRun
 from token_service.imports.importing import import_rows
-from token_service.imports.lists import CsvList, NdjsonList, TargetList
+from token_service.imports.lists import CSV, NDJSON, CsvTargets, NdjsonTargets, TargetList
 from token_service.imports.rows import DEFAULTS, RowProblem, RowReader
-from token_service.imports.writing import RowWriter, RowWriters
+from token_service.imports.writing import RowWriter, RowWriters, Writer
 from token_service.tokens.routes import ISSUE
 from token_service.tokens.schemas import CODE_OF_FIELD
 from token_service.tokens.terms import Rules
@@ -24,8 +25,6 @@ R = TypeVar("R")
 
 router = APIRouter(prefix="/v1/tokens", tags=["tokens"], dependencies=document_credentials())
 
-CSV: Final = "text/csv"
-NDJSON: Final = "application/x-ndjson"
 _NDJSON_TYPES: Final = frozenset({NDJSON, "application/ndjson", "application/jsonl", "application/json-lines"})
 _EXAMPLE: Final = "customer_id,duration\ncustomer-1,PT24H\ncustomer-2,PT24H\n"
 _LIST: Final = {
@@ -38,6 +37,11 @@ class _ListQuery(BaseModel):
     """What is the same for all rows of a list."""
 
     model_config = ConfigDict(extra="forbid")
+
+    dry_run: bool = Field(False, description="Say what would become of each row, and do nothing.")
+    renew: bool = Field(
+        False, description="Issue a new token for a row whose `reference` has an expired or a revoked one."
+    )
 
     def defaults(self) -> dict[str, str]:
         """What rows get that have no value of their own."""
@@ -86,26 +90,29 @@ async def import_list(
     except RowProblem as problem:
         raise Malformed(f"{problem.field}: {problem.message}", code=CODE_OF_FIELD.get(problem.field or "")) from None
     media_type, charset = _type_of(request.headers.get("content-type", ""))
-    if charset not in {"utf-8", "utf8", "us-ascii"}:
-        raise UnsupportedMediaType("A list must be in UTF-8.")
     writers: RowWriters = request.app.state.row_writers
-    writer = writers.of(caller.tenant)
+    writing = DryRun if query.dry_run else RowWriter
+    writer = writing(writers, caller.tenant, renew=query.renew)
     chunks = _chunks(request)
     if media_type == CSV:
-        return LinesResponse(_answered(writer, await CsvList.open(chunks, reader)), CSV)
+        return _answer(writer, await CsvTargets.open(chunks, charset, reader))
     if media_type in _NDJSON_TYPES:
-        return LinesResponse(_answered(writer, NdjsonList(chunks, reader)), NDJSON)
+        return _answer(writer, await NdjsonTargets.open(chunks, charset, reader))
     raise UnsupportedMediaType(f"The body must be {CSV} or {NDJSON}.")
 
 
-def _type_of(content_type: str) -> tuple[str, str]:
-    """Media type and character set, UTF-8 where none is named."""
+def _type_of(content_type: str) -> tuple[str, str | None]:
+    """Media type, and character set where one is named."""
     message = Message()
     message["Content-Type"] = content_type
-    return content_type.partition(";")[0].strip().lower(), (message.get_content_charset() or "utf-8")
+    return content_type.partition(";")[0].strip().lower(), message.get_content_charset()
 
 
-async def _answered(writer: RowWriter, target_list: TargetList[R]) -> AsyncIterator[bytes]:
+def _answer(writer: Writer, targets: TargetList[R]) -> LinesResponse:
+    return LinesResponse(_answered(writer, targets), targets.media_type)
+
+
+async def _answered(writer: Writer, target_list: TargetList[R]) -> AsyncIterator[bytes]:
     yield target_list.head
     async for answered in import_rows(writer, target_list.blocks(), target_list.shape):
         yield answered

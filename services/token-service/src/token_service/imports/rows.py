@@ -30,6 +30,7 @@ _READ: Final[Mapping[str, Callable[[Any, Rules], Any]]] = {
 }
 #: The fields of a row or of the defaults; other columns are only echoed.
 FIELDS: Final = tuple(_READ)
+ATTRIBUTE_PREFIX: Final = "attributes."
 #: What may be given for a whole list.
 DEFAULTS: Final = (*(name for name, term in TERMS.items() if term.is_of_list), _DURATION, _EXPIRES_AT)
 _TERMS: Final = len(TERMS)
@@ -37,6 +38,11 @@ _DURATION_PLACE, _END_PLACE = FIELDS.index(_DURATION), FIELDS.index(_EXPIRES_AT)
 _MISSING: Final = object()
 #: What `_make` does, without its checks: there are millions of rows.
 _new_tuple: Final = tuple.__new__
+
+
+def is_column(name: str) -> bool:
+    """Whether a column of this name says something of a token; all others are only echoed."""
+    return name in FIELDS or name == "attributes" or name.startswith(ATTRIBUTE_PREFIX)
 
 
 class RowProblem(Exception):

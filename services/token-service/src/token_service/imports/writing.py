@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import asyncpg
 from shared.db import Database
@@ -15,6 +15,7 @@ from shared.web.time_zones import TimeZones
 
 from token_service.counting.store import CampaignCount, add_campaign_counts, hour_of
 from token_service.imports import store
+from token_service.imports.references import REUSED, death_of, problem_of, read_references, reference_of
 from token_service.imports.rows import RowProblem
 from token_service.keys.material import TokenKey
 from token_service.keys.ring import KeyRing
@@ -27,10 +28,7 @@ from token_service.tokens.issuing import Placements
 from token_service.tokens.store import Placement
 from token_service.tokens.terms import Order, Terms
 
-_NEVER_VALID: Final = "never_valid"
-
-
-#: A row's token and its expiry. A plain tuple, like the rows.
+#: A row's token, and when it expires. A plain tuple, like the rows.
 Minted: TypeAlias = tuple[str, datetime | None]
 Outcome = Minted | RowProblem
 
@@ -59,19 +57,36 @@ class RowWriters:
     sequences: Sequences
     zones: TimeZones
 
-    def of(self, tenant: str) -> "RowWriter":
-        return RowWriter(self, tenant)
+    def of(self, tenant: str, *, renew: bool = False) -> "RowWriter":
+        return RowWriter(self, tenant, renew=renew)
+
+
+class Writer(Protocol):
+    """What becomes of orders."""
+
+    async def write(self, orders: Sequence[Order]) -> list[Outcome]:
+        """What became of each, in their order.
+
+        Raises:
+            OutcomeUnknown: the connection was lost while committing.
+            Unavailable: nothing was kept.
+        """
 
 
 class RowWriter:
-    """Writes rows for one tenant."""
+    """Writes rows for one tenant.
 
-    def __init__(self, parts: RowWriters, tenant: str) -> None:
+    Args:
+        renew: whether a row whose reference has a dead token gets a new one.
+    """
+
+    def __init__(self, parts: "RowWriters", tenant: str, *, renew: bool = False) -> None:
         self._database = parts.database
         self._ring = parts.ring
         self._sequences = parts.sequences
         self._tenant = tenant
         self._zone = parts.zones.of(tenant)
+        self._renew = renew
         self._placements = Placements()
 
     async def write(self, orders: Sequence[Order]) -> list[Outcome]:
@@ -90,12 +105,14 @@ class RowWriter:
                 if common.problem is not None:
                     outcomes[place] = common.problem
             repeated = await self._claim_references(connection, key, rows, outcomes)
+            if repeated and self._renew:
+                repeated -= await self._renew_references(connection, key, rows, repeated, now)
             fresh = rows
             if outcomes or repeated:
                 fresh = [row for place, row in enumerate(rows) if place not in outcomes and place not in repeated]
             await self._copy(connection, key, now, fresh)
             if repeated:
-                await self._repeat(connection, orders, repeated, outcomes)
+                await self._repeat(connection, orders, repeated, outcomes, now)
         self._placements.keep(placements)
         tokens = key.mint_many([(number, common.minute) for _, number, common in fresh])
         minted = zip(tokens, [common.expires_at for _, _, common in fresh], strict=True)
@@ -123,9 +140,7 @@ class RowWriter:
         try:
             content = order.content(now, self._zone)
         except ValueError as error:
-            return _Common(
-                order.terms.campaign_id, None, 0, "", "", RowProblem(f"would never be good: {error}", code=_NEVER_VALID)
-            )
+            return _Common(order.terms.campaign_id, None, 0, "", "", never_valid(error))
         return _Common(
             order.terms.campaign_id,
             content.expires_at,
@@ -170,28 +185,46 @@ class RowWriter:
         )
         return frozenset(place for place, (_, number, _) in named if number not in claimed)
 
+    async def _renew_references(
+        self,
+        connection: asyncpg.Connection,
+        key: TokenKey,
+        rows: Sequence[_Row],
+        repeated: frozenset[int],
+        now: datetime,
+    ) -> frozenset[int]:
+        """The places of rows whose reference had a dead token and has theirs from now on; one row a reference."""
+        places = {reference_of(rows[place][0]): place for place in repeated}
+        kept = await read_references(connection, self._tenant, places)
+        dead = {
+            places[reference]: token.id
+            for reference, token in kept.items()
+            if token is not None and death_of(token, now) is not None
+        }
+        if not dead:
+            return frozenset()
+        renewals = []
+        for place, former in dead.items():
+            order, number, common = rows[place]
+            renewals.append((*reference_of(order), *former[1:], number, common.expires_at, key.number))
+        renewed = await store.renew_references(connection, self._tenant, renewals)
+        return frozenset(place for place in dead if rows[place][1] in renewed)
+
     async def _repeat(
         self,
         connection: asyncpg.Connection,
         orders: Sequence[Order],
         repeated: frozenset[int],
         outcomes: dict[int, Outcome],
+        now: datetime,
     ) -> None:
-        """The tokens of these references, if the rows are the same."""
-        references = {place: (orders[place].terms.campaign_id, orders[place].reference or "") for place in repeated}
-        ids = await store.read_references(connection, self._tenant, set(references.values()))
-        _, found = await token_store.read_tokens(connection, set(ids.values()))
-        for place, reference in references.items():
-            token_id = ids.get(reference)
-            row = None if token_id is None else found.get(token_id)
-            minted = None if row is None or not self._is_same(row.token, orders[place]) else self._mint_again(row.token)
-            outcomes[place] = minted or RowProblem(
-                "was used for another token of this campaign", code="reference_reused", field="reference"
-            )
-
-    def _is_same(self, token: Token, order: Order) -> bool:
-        """Whether a row asks for this token; durations count from the token's issuing."""
-        return order.content(token.content.issued_at, self._zone) == token.content
+        """The tokens that these references have, where the rows are the same and the tokens not dead."""
+        kept = await read_references(connection, self._tenant, {reference_of(orders[place]) for place in repeated})
+        for place in repeated:
+            token = kept.get(reference_of(orders[place]))
+            problem = problem_of(token, orders[place], now, self._zone)
+            minted = self._mint_again(token) if problem is None and token is not None else None
+            outcomes[place] = minted or problem or REUSED
 
     def _mint_again(self, token: Token) -> Minted | None:
         token_id: TokenId = token.id
@@ -200,6 +233,11 @@ class RowWriter:
         if key is None:
             return None
         return key.mint(Plain(token_id.sequence, expiry_minute_of(expires_at))), expires_at
+
+
+def never_valid(error: ValueError) -> RowProblem:
+    """An order that is well-formed, yet its token could never be used."""
+    return RowProblem(f"would never be good: {error}", code="never_valid")
 
 
 def _placement(tenant: str, terms: Terms) -> Placement:
