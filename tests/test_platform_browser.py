@@ -176,7 +176,7 @@ async def test_a_click_on_redeem_after_the_session_has_ended_goes_on_after_signi
         await visitor.press_redeem()
         await visitor.sign_in(customer.email, customer.password)
         assert visitor.page.url == f"{platform.gateway}{REDEEM_PATH}"
-        await visitor.page.get_by_role("button").click()
+        await visitor.page.get_by_role("main").get_by_role("button").click()
         await visitor.sees_shop(customer.firstname, 300)
 
 

@@ -17,7 +17,7 @@ from shared.web.refusals import page_or_problem
 from shared.web.settings import PageSettings
 from shared.web.visitors import Visitor, welcome
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 PACKAGE = "sample_house_of_pages"
@@ -85,6 +85,8 @@ def make_house(settings: Settings) -> House:
     async def post(request: Request) -> Response:
         fields = await read_form(request)
         pages.form_tokens.check(request, fields, from_before_sign_in="early" in request.query_params)
+        if "echo" in request.query_params:
+            return PlainTextResponse(str(len(fields["a"])))
         return pages.redirect("/form")
 
     async def plain(request: Request) -> Response:

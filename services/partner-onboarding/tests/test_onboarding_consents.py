@@ -82,7 +82,7 @@ async def test_nobody_is_sent_to_an_address_that_is_not_registered(house: House,
     page = await house.http.get(f"/setup/{client_id}", params=link(redirect_uri=redirect_uri), headers=HTML)
     assert page.status_code == 400
     assert "location" not in page.headers
-    assert "This link is not right" in page.text
+    assert "This link is not valid" in page.text
     form = hidden_fields((await house.http.get(f"/setup/{client_id}", params=link())).text)
     told = {**form, "redirect_uri": redirect_uri or "", "designated_user": "boss", "decision": "consent"}
     posted = await house.http.post(f"/setup/{client_id}", data=told)

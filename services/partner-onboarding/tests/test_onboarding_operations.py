@@ -111,7 +111,7 @@ async def test_forms_of_another_session_change_nothing(house: House) -> None:
 async def test_another_tenants_requests_and_clients_do_not_exist(house: House) -> None:
     request_id, client_id = await submit(house), await third_party(house)
     await sign_in_as(house, "operator", user_id="stranger", tenant=await house.another_tenant())
-    form = hidden_fields((await house.http.get("/operations")).text)
+    form = hidden_fields((await house.http.get("/account/password")).text)
     for path in (f"/operations/requests/{request_id}", f"/operations/clients/{client_id}"):
         assert (await house.http.get(path)).status_code == 404
         action = "approve" if "requests" in path else "disable"

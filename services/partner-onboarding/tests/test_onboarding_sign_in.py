@@ -39,7 +39,7 @@ async def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(ho
 async def test_every_sign_in_starts_another_session_and_ends_the_former_one(house: House) -> None:
     email = await house.user()
     first = (await house.sign_in(email)).cookies["session"]
-    token = hidden_fields((await house.http.get("/account")).text)
+    token = hidden_fields((await house.http.get("/account/password")).text)
     second = await house.http.post("/login", data={**token, "email": email, "password": PASSWORD})
     assert second.status_code == 303
     assert second.cookies["session"] != first
@@ -140,9 +140,9 @@ async def test_a_form_that_was_not_given_out_to_this_browser_is_refused(house: H
 async def test_a_token_from_before_the_sign_in_is_of_no_use_after_it(house: House) -> None:
     form = await house.login_form()
     await house.sign_in(await house.user())
-    refused = await house.http.post("/logout", data=form, headers={"Accept": "text/html"})
+    refused = await house.http.post("/account/unlink", data=form, headers={"Accept": "text/html"})
     assert refused.status_code == 403
-    assert "The form is out of date" in refused.text
+    assert "This form is out of date" in refused.text
     assert (await house.http.get("/account")).status_code == 200
 
 

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from partner_onboarding.handshake.mail.delivery import NotDelivered, SmtpDelivery, SmtpServer
 from partner_onboarding.handshake.mail.domain import Mail
 from partner_onboarding.handshake.mail.letters import letter
-from partner_onboarding.languages import load_texts
 from partner_onboarding.register.users.domain import Profile
+from shared.web.languages import load_texts
 
 USER, PASSWORD = "mailer", "a password of the platform's"
 
@@ -111,7 +111,7 @@ def mail_to(email: str, language: str = "en", firstname: str = "Jürgen") -> Ema
     return letter(
         waiting,
         Profile(email, firstname, "Groß"),
-        load_texts()[language],
+        load_texts("partner_onboarding")[language],
         sender="Points platform <no-reply@points.example>",
         public_url="https://points.example",
         tenant_name="Demo Pünkte",

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import httpx
@@ -15,7 +16,8 @@ from shared.migrating import check_is_current
 from shared.proxies import ProxyTrust
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
-from shared.settings import Mode
+from shared.web.pages import Pages
+from shared.web.refusals import page_or_problem
 
 from partner_onboarding.clock import Clock, database_clock
 from partner_onboarding.handshake.account.issuer_client import IssuerClient
@@ -24,10 +26,7 @@ from partner_onboarding.handshake.build import Handshake, build_handshake
 from partner_onboarding.handshake.pages import account, confirmation, documents, registration, unlinking
 from partner_onboarding.handshake.pages.registration import RegistrationPages
 from partner_onboarding.handshake.partners import routes as partners
-from partner_onboarding.pages import static_files
-from partner_onboarding.pages.failures import page_or_problem
-from partner_onboarding.pages.rendering import Pages
-from partner_onboarding.pages.static_files import StaticFiles
+from partner_onboarding.pages.scopes import words_of
 from partner_onboarding.register import internal
 from partner_onboarding.register.audit import routes as audit
 from partner_onboarding.register.build import Register, build_register
@@ -73,15 +72,24 @@ def create_app(
         settings.issuer_url, audience="sso-issuer", service_tokens=service_tokens, transport=issuer_transport
     )
     keys = TenantKeys(HttpKeySource(issuer))
+    proxies = ProxyTrust(settings.trusted_proxies)
     callers = Callers(
         OwnRegister(register.clients),
         keys=keys,
         public_url=settings.public_url,
-        proxies=ProxyTrust(settings.trusted_proxies),
+        proxies=proxies,
     )
     handshake = build_handshake(register, callers, clock, tokens_transport)
     third_parties = build_third_parties(register)
-    pages = Pages(settings.key_for("form tokens"), always_secure=settings.mode is Mode.PRODUCTION)
+    pages = Pages(
+        "partner_onboarding",
+        settings,
+        proxies,
+        static_path="/static",
+        form_key=settings.key_for("form tokens"),
+        scripts=("show-password.js",),
+        functions={"words_of": words_of},
+    )
     chores = Chores()
 
     @asynccontextmanager
@@ -114,11 +122,11 @@ def create_app(
         description="The register of tenants, clients and users, sign-in, and the pages for people.",
         lifespan=lifespan,
         readiness={"database": check_database},
-        render=page_or_problem(pages),
+        render=partial(page_or_problem, pages),
         hot_routes=[partners.INIT_REGISTER_HANDSHAKE],
         chores=chores,
     )
-    provide(app, settings, callers, service_tokens, pages, StaticFiles(), LedgerClient(ledger), IssuerClient(issuer))
+    provide(app, settings, callers, service_tokens, pages, LedgerClient(ledger), IssuerClient(issuer))
     _provide_houses(app, register, handshake, third_parties, pages)
     for routes in (
         partners,
@@ -141,9 +149,9 @@ def create_app(
         operated_clients,
         setup,
         consent_pages,
-        static_files,
     ):
         app.include_router(routes.router)
+    app.router.routes.append(pages.static.route())
     return app
 
 

@@ -9,13 +9,14 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import PORT_MEANING, InternalUrl, Mode, ServiceSettings, settings_config
+from shared.settings import PORT_MEANING, InternalUrl, Mode, settings_config
+from shared.web.settings import PageSettings
 
 _MIN_KEY_BYTES = 32
 
 
-class Settings(ServiceSettings):
-    """The settings of partner-onboarding beside those that all services have."""
+class Settings(PageSettings):
+    """The settings of partner-onboarding beside those that all services with pages have."""
 
     model_config = settings_config("ONBOARDING_")
 
@@ -61,12 +62,6 @@ class Settings(ServiceSettings):
     registrations_per_email: int = Field(
         5, ge=1, description="How many registration forms may name one e-mail address in an hour before 429."
     )
-    terms_url: str | None = Field(
-        None, description="The terms of use; without it the service shows a short page of its own."
-    )
-    privacy_url: str | None = Field(
-        None, description="The privacy statement; without it the service shows a short page of its own."
-    )
     terms_version: str = Field(
         "2026-11",
         min_length=1,
@@ -99,13 +94,6 @@ class Settings(ServiceSettings):
     last_used_every_seconds: float = Field(
         5.0, gt=0, description="How often the service writes when secrets were last used."
     )
-
-    @field_validator("terms_url", "privacy_url")
-    @classmethod
-    def _is_page(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "http://", "/")):
-            raise ValueError("must begin with https://, or with / for a page of this site")
-        return value
 
     @field_validator("key_encryption_keys")
     @classmethod

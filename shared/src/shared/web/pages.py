@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -32,6 +32,8 @@ _HEADERS: Final = {
     "Vary": "Accept, Accept-Language, Cookie",
 }
 _POLICY: Final = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+#: Where programs on the reader's own machine wait for an answer (RFC 8252, 7.3).
+_LOOPBACK: Final = "http://localhost:* http://127.0.0.1:*"
 _OWN_TERMS: Final = "/register/terms"
 _OWN_PRIVACY: Final = "/register/privacy"
 
@@ -62,6 +64,7 @@ class Pages:
         static_path: where the service serves style and scripts; the gateway leads it there.
         form_key: the key of the form tokens, for a service that has forms of its own.
         scripts: static files that every page may run; nothing needs them.
+        functions: what the templates call beside what they all can, by name; each is handed the texts first.
     """
 
     def __init__(
@@ -73,11 +76,13 @@ class Pages:
         static_path: str,
         form_key: bytes | None = None,
         scripts: Collection[str] = (),
+        functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self.cookies = Cookies(proxies, always_secure=settings.is_production)
         self._form_tokens = None if form_key is None else FormTokens(form_key, self.cookies)
         self._plain_http = not settings.is_production
         self._scripts = tuple(scripts)
+        self._functions = functions or {}
         self._texts = load_texts(_SHARED, package)
         self._zones = settings.zones
         has_static = (resources.files(package) / "static").is_dir()
@@ -166,6 +171,7 @@ class Pages:
                 "scripts": self._scripts,
                 "inline_script": None if script is None else Markup(script),  # noqa: S704 — our own file
             }
+            | {name: partial(function, texts) for name, function in self._functions.items()}
             | context
         )
         response = HTMLResponse(body, status, headers=_HEADERS)
@@ -194,7 +200,7 @@ class Pages:
             sources.append(f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'")
         away = "'self'"
         if leads_away:
-            away = "'self' https: http:" if self._plain_http else "'self' https:"
+            away = f"'self' https: {'http:' if self._plain_http else _LOOPBACK}"
         policy = f"{_POLICY}; form-action {form_action or away}"
         return f"{policy}; script-src {' '.join(sources)}" if sources else policy
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from partner_onboarding.languages import Texts
+from shared.web.languages import Texts
 
 
 def words_of(texts: Texts, scopes: Iterable[str]) -> dict[str, str]:

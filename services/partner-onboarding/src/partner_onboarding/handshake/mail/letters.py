@@ -3,8 +3,9 @@
 from email.message import EmailMessage
 from email.utils import formatdate
 
+from shared.web.languages import Texts
+
 from partner_onboarding.handshake.mail.domain import Mail
-from partner_onboarding.languages import Texts
 from partner_onboarding.register.users.domain import Profile, deliverable
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from shared.db import Database
 from shared.errors import Gone, Unavailable
+from shared.web.languages import load_texts
 
 from partner_onboarding.clock import database_clock
 from partner_onboarding.handshake.mail import store
@@ -16,7 +17,6 @@ from partner_onboarding.handshake.mail.delivery import Delivery
 from partner_onboarding.handshake.mail.domain import GIVEN_UP_AFTER, LINK_LIFETIME, Mail, pause_after
 from partner_onboarding.handshake.mail.letters import letter
 from partner_onboarding.handshake.mail.token_client import TokenClient, TokenRefused
-from partner_onboarding.languages import load_texts
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TENANT
 from partner_onboarding.register.users import store as users_store
@@ -56,7 +56,7 @@ class Mails:
         self._delivery = delivery
         self._sender = sender
         self._public_url = public_url
-        self._texts = load_texts()
+        self._texts = load_texts("partner_onboarding")
 
     async def send_due(self) -> int:
         """Sends waiting mails; returns their number. Two replicas do not send the same mail."""

@@ -8,12 +8,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.errors import Unavailable
+from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.handshake.account.issuer_client import IssuerClient
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
 from partner_onboarding.handshake.links.service import Links
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.pages.session import signed_in_session
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.tenants.service import Tenants

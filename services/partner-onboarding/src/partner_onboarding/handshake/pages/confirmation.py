@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
+from shared.web.forms import FormExpired, read_form
+from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.handshake.mail.service import CONFIRM_PATH, Mails, UnknownLink
-from partner_onboarding.pages.forms import FormExpired, read_form
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.users.domain import EmailTaken
 
 PagesPart = Annotated[Pages, needs(Pages)]

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
+from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.handshake.registrations.domain import OWN_DOCUMENTS, Documents
-from partner_onboarding.pages.rendering import Pages
 
 PagesPart = Annotated[Pages, needs(Pages)]
 DocumentsPart = Annotated[Documents, needs(Documents)]

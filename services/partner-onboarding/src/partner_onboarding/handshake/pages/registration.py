@@ -12,6 +12,9 @@ import structlog
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.errors import Refusal, TooManyRequests
+from shared.web.cookies import SESSION
+from shared.web.forms import FormExpired, read_form
+from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.handshake.handshakes.domain import (
@@ -28,9 +31,6 @@ from partner_onboarding.handshake.links.service import Links
 from partner_onboarding.handshake.partners.access import PartnerAccess
 from partner_onboarding.handshake.registrations.domain import Documents, applicant_of
 from partner_onboarding.handshake.registrations.service import Mistakes, Registered, Registrations
-from partner_onboarding.languages import language_of
-from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired, read_form
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.pages.session import signed_in_session
 from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.register.sessions.service import Sessions
@@ -111,7 +111,7 @@ class RegistrationPages:
             return self._form(request, handshake, fields, 403, errors)
 
     async def _register(self, request: Request, fields: dict[str, str]) -> Response:
-        former = request.cookies.get(SESSION_COOKIE)
+        former = self._pages.cookies.read(request, SESSION)
         applicant = applicant_of(fields)
         try:
             handshake = await self._find(request, None)
@@ -127,7 +127,7 @@ class RegistrationPages:
                 _code(request),
                 handshake,
                 applicant,
-                language=language_of(request),
+                language=self._pages.language(request),
                 address=request.app.state.proxies.client_network(request.scope),
                 former=former,
             )
@@ -145,7 +145,7 @@ class RegistrationPages:
             response = await self._link(request, handshake, registered.user_id)
         else:
             response = self._pages.redirect(_address(request))
-        self._pages.set_cookie(request, response, SESSION_COOKIE, registered.cookie)
+        self._pages.cookies.set(request, response, SESSION, registered.cookie)
         return response
 
     async def _link(self, request: Request, handshake: Handshake, user_id: str) -> Response:

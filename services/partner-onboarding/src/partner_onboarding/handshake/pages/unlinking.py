@@ -4,11 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
+from shared.web.forms import read_form
+from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.handshake.links.service import Links
-from partner_onboarding.pages.forms import read_form
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.pages.session import sign_in_first, signed_in_session
 from partner_onboarding.register.sessions.service import Sessions
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from shared.errors import Conflict, Malformed, NotFound
+from shared.web.addresses import check_address
 
-from partner_onboarding.addresses import is_web_address
 from partner_onboarding.characters import hides_something
 
 Kind = Literal["first_party", "third_party"]
@@ -132,6 +132,13 @@ class Rotation:
     new_n: int
 
 
+def _check_url(url: str, *, plain_http: bool) -> None:
+    try:
+        check_address(url, plain_http=plain_http)
+    except ValueError as error:
+        raise MalformedClient(f"A landing or redirect address {error}.", code="invalid_url") from None
+
+
 def checked(registration: Registration, *, plain_http: bool) -> Registration:
     """The checked registration: lists without repetitions, scopes in their usual order, networks normalised.
 
@@ -148,10 +155,8 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
     if not 0 < len(name) <= MAX_NAME_CHARACTERS or hides_something(name):
         raise MalformedClient(f"A client's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     for url in (registration.landing_url, *registration.redirect_uris):
-        if url is not None and not is_web_address(url, plain_http=plain_http):
-            raise MalformedClient(
-                "Landing and redirect addresses must be https, without user name and fragment.", code="invalid_url"
-            )
+        if url is not None:
+            _check_url(url, plain_http=plain_http)
     if max(len(registration.redirect_uris), len(registration.ip_allow_list)) > MAX_ENTRIES:
         raise MalformedClient(f"At most {MAX_ENTRIES} redirect addresses and networks.")
     return Registration(

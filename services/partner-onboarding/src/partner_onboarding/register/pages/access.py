@@ -5,8 +5,9 @@ from urllib.parse import urlencode
 
 from fastapi import Depends, HTTPException, Request
 from shared.dependencies import provided
+from shared.web.forms import FormExpired
 
-from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired
+from partner_onboarding.register.pages.session import check_session
 from partner_onboarding.register.sessions.domain import NoSession, NotOperator, NotTenantAdmin, SignedIn
 from partner_onboarding.register.sessions.service import Sessions
 
@@ -21,7 +22,7 @@ def signed_in_as(role: str) -> Any:
 
     async def signed_in(request: Request) -> SignedIn:
         try:
-            who = await provided(request.app, Sessions).check(request.cookies.get(SESSION_COOKIE, ""))
+            who = await check_session(provided(request.app, Sessions), request)
         except NoSession:
             if request.method not in {"GET", "HEAD"}:
                 raise FormExpired("The session has ended since the form was given out.", log="no session") from None

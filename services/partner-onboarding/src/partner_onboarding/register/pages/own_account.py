@@ -6,11 +6,11 @@ from typing import Annotated
 import orjson
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
+from shared.web.cookies import SESSION
+from shared.web.forms import FormExpired, read_form
+from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.languages import language_of
-from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired, read_form
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.own_account.service import AccountIsNeeded, OwnAccount
 from partner_onboarding.register.pages.session import sign_in_first, signed_in_session
 from partner_onboarding.register.sessions.service import Sessions
@@ -53,7 +53,7 @@ async def change_password(
             who,
             present,
             new,
-            language=language_of(request),
+            language=pages.language(request),
             address=request.app.state.proxies.client_network(request.scope),
         )
     except FormExpired:
@@ -65,7 +65,7 @@ async def change_password(
     except TooManyAttempts as refusal:
         return _too_many(pages, request, "password.html", refusal)
     response = pages.redirect("/account?password_changed=1")
-    pages.set_cookie(request, response, SESSION_COOKIE, cookie)
+    pages.cookies.set(request, response, SESSION, cookie)
     return response
 
 
@@ -114,7 +114,7 @@ async def delete(
     except TooManyAttempts as refusal:
         return _too_many(pages, request, "delete_account.html", refusal)
     response = pages.redirect("/login?deleted=1")
-    pages.delete_cookie(request, response, SESSION_COOKIE)
+    pages.cookies.delete(request, response, SESSION)
     return response
 
 

@@ -6,11 +6,13 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
+from shared.web.addresses import local_path
+from shared.web.cookies import SESSION
+from shared.web.forms import FormExpired, read_form
+from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.addresses import local_path
-from partner_onboarding.pages.forms import SESSION_COOKIE, FormExpired, read_form
-from partner_onboarding.pages.rendering import Pages
+from partner_onboarding.register.pages.session import check_session, session_cookie
 from partner_onboarding.register.sessions.domain import NoSession
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
@@ -32,7 +34,7 @@ router = APIRouter(include_in_schema=False)
 async def login_page(pages: PagesPart, sessions: SessionService, request: Request) -> Response:
     goal = local_path(request.query_params.get("next"), _AFTERWARDS)
     try:
-        await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
+        await check_session(sessions, request)
     except NoSession:
         return _login_page(pages, request, {"next": goal})
     return pages.redirect(goal)
@@ -52,7 +54,7 @@ async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) 
             fields["password"],
             tenant=fields.get("tenant"),
             address=request.app.state.proxies.client_network(request.scope),
-            former=request.cookies.get(SESSION_COOKIE),
+            former=pages.cookies.read(request, SESSION),
         )
     except FormExpired:
         return _login_page(pages, request, fields, 403, {"form": say("error.form_expired")})
@@ -72,16 +74,18 @@ async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) 
     if isinstance(outcome, SeveralAccounts):
         return _login_page(pages, request, fields, tenants=outcome.tenants)
     response = pages.redirect(local_path(fields.get("next"), _AFTERWARDS))
-    pages.set_cookie(request, response, SESSION_COOKIE, outcome.cookie)
+    pages.cookies.set(request, response, SESSION, outcome.cookie)
     return response
 
 
 @router.post("/logout")
 async def sign_out(pages: PagesPart, sessions: SessionService, request: Request) -> Response:
-    pages.form_tokens.check(request, await read_form(request))
-    await sessions.sign_out(request.cookies.get(SESSION_COOKIE, ""))
+    # Without a form token: the way out stands on the pages of all services, and must work however long one of them
+    # was open. That no other site presses it is the judgement of `read_form`.
+    await read_form(request)
+    await sessions.sign_out(session_cookie(request))
     response = pages.redirect("/login?signed_out=1")
-    pages.delete_cookie(request, response, SESSION_COOKIE)
+    pages.cookies.delete(request, response, SESSION)
     return response
 
 

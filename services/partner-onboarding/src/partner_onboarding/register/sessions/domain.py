@@ -47,6 +47,7 @@ class SignedIn:
     user_id: str
     roles: tuple[str, ...]
     allowed_origins: tuple[str, ...]
+    tenant_name: str
 
 
 def new_cookie(tenant: str) -> tuple[str, SessionKey]:

@@ -30,6 +30,7 @@ async def find_session(connection: AsyncConnection, key: SessionKey, rules: Sess
                 users.c.user_id,
                 users.c.roles,
                 tenants.c.allowed_origins,
+                tenants.c.name.label("tenant_name"),
                 (sessions.c.seen_at < func.now() - _SEEN_EVERY).label("unseen"),
             )
             .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
@@ -45,7 +46,7 @@ async def find_session(connection: AsyncConnection, key: SessionKey, rules: Sess
         return None
     if row.unseen:
         await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
-    return SignedIn(row.tenant, row.user_id, tuple(row.roles), tuple(row.allowed_origins))
+    return SignedIn(row.tenant, row.user_id, tuple(row.roles), tuple(row.allowed_origins), row.tenant_name)
 
 
 async def end_session(connection: AsyncConnection, key: SessionKey) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shared.errors import Malformed, NotFound
+from shared.web.addresses import bare_origin
 
-from partner_onboarding.addresses import origin_of
 from partner_onboarding.characters import hides_something
 
 MAX_NAME_CHARACTERS = 200
@@ -43,7 +43,7 @@ def checked(tenant: str, name: str, allowed_origins: Iterable[str]) -> Tenant:
         raise MalformedTenant(f"A tenant's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     origins = []
     for given in allowed_origins:
-        origin = origin_of(given)
+        origin = bare_origin(given)
         if origin is None:
             raise MalformedTenant(
                 "An origin is written as https://shop.example, without a path.", code="invalid_origin"

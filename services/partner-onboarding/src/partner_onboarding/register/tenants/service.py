@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from shared.db import Database
+from shared.web.addresses import bare_origin
 
-from partner_onboarding.addresses import origin_of
 from partner_onboarding.register.tenants import store
 from partner_onboarding.register.tenants.domain import Tenant, TenantNotFound, checked
 
@@ -33,7 +33,7 @@ class Tenants:
 
     async def is_allowed_origin(self, origin: str) -> bool:
         """Whether `origin`, as a browser sends it, is a configured one of any tenant."""
-        normal = origin_of(origin)
+        normal = bare_origin(origin)
         if normal is None:
             return False
         async with self._database.transaction() as connection:

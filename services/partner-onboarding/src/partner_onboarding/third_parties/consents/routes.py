@@ -13,10 +13,10 @@ from shared.errors import Unauthenticated
 from shared.paging import Listing
 from shared.web.cross_site import CrossSiteRequest, foreign_origin_of
 
-from partner_onboarding.pages.forms import SESSION_COOKIE
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.clients.listings import ClientPlace
 from partner_onboarding.register.clients.schemas import ClientId
+from partner_onboarding.register.pages.session import session_cookie
 from partner_onboarding.register.sessions.domain import NoSession, NotTenantAdmin
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.third_parties.consents.schemas import (
@@ -50,7 +50,7 @@ async def _admin(
         caller.need("clients:admin")
         return _Admin(caller.tenant, Actor("client", caller.client_id), by_session=False)
     try:
-        who = await sessions.check(request.cookies.get(SESSION_COOKIE, ""))
+        who = await sessions.check(session_cookie(request))
     except NoSession:
         raise Unauthenticated("Sign in as the tenant's admin, or send a client's credentials.") from None
     if "tenant_admin" not in who.roles:

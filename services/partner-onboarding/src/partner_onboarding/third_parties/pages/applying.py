@@ -7,15 +7,17 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.errors import NotFound, TooManyRequests
+from shared.web.forms import FormExpired, read_fields
+from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.pages.forms import FormExpired, read_fields
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.clients.domain import THIRD_PARTY_SCOPES
 from partner_onboarding.third_parties.integrations.applications import Applications
 from partner_onboarding.third_parties.integrations.domain import MalformedRequest, Particulars, Wish
 
 _REQUIRED: Final = ("tenant", "name", "organisation", "goals", "redirect_uris", "contact_name", "contact_email")
+#: Several fields take 4,000 characters, of which one may need twelve bytes.
+_MAX_BYTES: Final = 131_072
 _REFERENCE = re.compile(r"[0-9a-f]{16}", re.ASCII)
 #: In the order of the page, so that the summary leads through the form from its top.
 _ORDER: Final = (
@@ -43,7 +45,7 @@ async def form_page(pages: PagesPart, request: Request) -> Response:
 
 @router.post("/apply")
 async def apply(pages: PagesPart, applications: ApplicationService, request: Request) -> Response:
-    fields = await read_fields(request)
+    fields = await read_fields(request, max_bytes=_MAX_BYTES)
     form = dict(reversed(fields))
     scopes = tuple(value for name, value in fields if name == "scopes")
     say = pages.texts(request).say
@@ -59,7 +61,7 @@ async def apply(pages: PagesPart, applications: ApplicationService, request: Req
     except MalformedRequest as refusal:
         return _page(pages, request, form, scopes, 400, {refusal.field})
     except TooManyRequests as refusal:
-        response = _page(pages, request, form, scopes, 429, trouble=say("page.unavailable"))
+        response = _page(pages, request, form, scopes, 429, trouble=say("refused.too_many"))
         response.headers["Retry-After"] = str(refusal.retry_after_seconds or 1)
         return response
     return pages.redirect(f"/integrations/thanks?reference={receipt.request_id}")

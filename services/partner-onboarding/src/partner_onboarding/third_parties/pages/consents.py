@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
+from shared.web.forms import read_form
+from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.pages.forms import read_form
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.clients.domain import CLIENT_ID
 from partner_onboarding.register.pages.access import TenantAdmin

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
 from shared.paging import InvalidCursor
 from shared.paging import Pages as Listed
+from shared.web.forms import read_form
+from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.pages.forms import read_form
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.audit.service import AUDIT, Audit, AuditPlace
 from partner_onboarding.register.pages.access import Operator

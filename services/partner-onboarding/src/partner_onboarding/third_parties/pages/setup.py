@@ -6,11 +6,11 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
+from shared.web.forms import read_form
+from shared.web.languages import LANGUAGES
+from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.languages import LANGUAGES
-from partner_onboarding.pages.forms import read_form
-from partner_onboarding.pages.rendering import Pages
 from partner_onboarding.pages.scopes import words_of
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.clients.domain import CLIENT_ID, Client, ClientNotFound
