@@ -1,12 +1,15 @@
 """What tests hold of the running service: ways to arrange things and to call as somebody, and its neighbours."""
 
 import secrets
+import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from html import unescape
 from re import findall
 from typing import Any
 
 import httpx
+from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from partner_onboarding.register.build import Register
 from partner_onboarding.register.clients.domain import Registration
@@ -14,6 +17,7 @@ from partner_onboarding.register.users.passwords import Argon2Cost
 from platform_testing.callers import ServiceKeys, basic
 from platform_testing.serving import PUBLIC_URL
 from shared.errors import NotFound
+from shared.jwt import SigningKey
 from shared.problems import problem_response
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -53,6 +57,36 @@ class FakeNeighbours:
     ledger_is_down: bool = False
     issuer_is_down: bool = False
     authorizations: list[str] = field(default_factory=list)
+    #: Of each tenant's authority: the key that signs access tokens.
+    signing: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def access_token(self, tenant: str, client_id: str, *scopes: str, subject: str = "erika") -> dict[str, str]:
+        """The headers with which a client calls that the tenant's authority gave an access token."""
+        key = self._key_of(tenant)
+        now = int(time.time())
+        claims = {
+            "iss": f"{PUBLIC_URL}/tenants/{tenant}",
+            "aud": PUBLIC_URL,
+            "sub": subject,
+            "client_id": client_id,
+            "scope": " ".join(scopes),
+            "tenant": tenant,
+            "iat": now,
+            "exp": now + 300,
+            "jti": secrets.token_hex(8),
+        }
+        return {"Authorization": f"Bearer {key.sign(claims, 'at+jwt')}"}
+
+    def _key_of(self, tenant: str) -> SigningKey:
+        if tenant not in self.signing:
+            numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
+            point = numbers.public_numbers
+            parts = {"x": point.x, "y": point.y, "d": numbers.private_value}
+            encoded = {
+                name: urlsafe_b64encode(part.to_bytes(32, "big")).rstrip(b"=").decode() for name, part in parts.items()
+            }
+            self.signing[tenant] = {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": f"key-of-{tenant}"} | encoded
+        return SigningKey.from_jwk(self.signing[tenant])
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -74,6 +108,18 @@ class FakeNeighbours:
                     "as_of": "2026-11-21T20:30:00.123Z",
                 }
             )
+
+        @app.get("/internal/tenants/{tenant}/keys")
+        async def keys(tenant: str) -> Response:
+            if tenant not in self.signing:
+                return JSONResponse({"code": "tenant_not_found"}, 404)
+            return JSONResponse(
+                {"keys": [{name: value for name, value in self.signing[tenant].items() if name != "d"}]}
+            )
+
+        @app.get("/internal/revoked-keys")
+        async def revoked_keys() -> Response:
+            return JSONResponse({"revoked": []})
 
         @app.get("/internal/tenants/{tenant}/vendors")
         async def vendors(request: Request, tenant: str) -> Response:

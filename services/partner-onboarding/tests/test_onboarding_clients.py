@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from platform_testing.callers import basic
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from .onboarding_house import House
 
@@ -122,9 +123,16 @@ async def test_two_secrets_live_during_the_overlap_and_never_three(house: House)
     assert answer.json()["n"] == 2
     second = answer.json()["client_secret"]
     assert [(await house.check(client_id, secret)).status_code for secret in (first, second)] == [200, 200]
-    third = (await house.http.post(path, json={"overlap_seconds": 600}, headers=operator)).json()["client_secret"]
+    for overlap in (600, 0):
+        refused = await house.http.post(path, json={"overlap_seconds": overlap}, headers=operator)
+        assert (refused.status_code, refused.json()["code"]) == (409, "former_secret_live")
+        assert refused.json()["expires_at"] == answer.json()["secrets"][0]["expires_at"]
+    assert [(await house.check(client_id, secret)).status_code for secret in (first, second)] == [200, 200]
+    wish = {"overlap_seconds": 600, "end_former": True}
+    third = (await house.http.post(path, json=wish, headers=operator)).json()["client_secret"]
     assert [(await house.check(client_id, secret)).status_code for secret in (first, second, third)] == [404, 200, 200]
-    fourth = (await house.http.post(path, json={"overlap_seconds": 0}, headers=operator)).json()["client_secret"]
+    wish = {"overlap_seconds": 0, "end_former": True}
+    fourth = (await house.http.post(path, json=wish, headers=operator)).json()["client_secret"]
     outcomes = [(await house.check(client_id, secret)).status_code for secret in (first, second, third, fourth)]
     assert outcomes == [404, 404, 404, 200]
 
@@ -156,16 +164,14 @@ async def test_without_a_body_the_former_secret_stays_for_a_day(house: House) ->
 
 async def test_rotations_at_once_leave_two_live_secrets(house: House) -> None:
     operator = await house.caller("clients:admin")
-    client_id, _ = await house.client("points:read")
+    client_id, first = await house.client("points:read")
     path = f"/v1/clients/{client_id}/secrets"
     answers = await asyncio.gather(
         *(house.http.post(path, json={"overlap_seconds": 60}, headers=operator) for _ in range(6))
     )
-    assert {answer.status_code for answer in answers} == {201}
-    made = {answer.json()["n"]: answer.json()["client_secret"] for answer in answers}
-    assert sorted(made) == [2, 3, 4, 5, 6, 7]
-    live = [n for n in sorted(made) if (await house.check(client_id, made[n])).status_code == 200]
-    assert live == [6, 7]
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409, 409]
+    made = [answer.json()["client_secret"] for answer in answers if answer.status_code == 201]
+    assert [(await house.check(client_id, secret)).status_code for secret in (first, *made)] == [200, 200]
 
 
 async def test_a_revoked_secret_and_a_disabled_client_end_at_once(house: House) -> None:
@@ -235,3 +241,115 @@ async def test_basic_credentials_are_checked_by_the_register_itself(house: House
     }[wrong]
     answer = await house.http.get("/v1/clients", headers=basic(*credentials))
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
+
+
+async def test_a_client_rotates_its_own_secret_and_sees_itself(house: House) -> None:
+    client_id, first = await house.client("partner:handshake", landing_url="https://partner.example/")
+    headers = basic(client_id, first) | {"Idempotency-Key": "rotate-myself"}
+    one, two = [await house.http.post("/v1/clients/self/secrets", headers=headers) for _ in range(2)]
+    assert one.status_code == two.status_code == 201
+    assert one.json() == two.json()
+    refused = await house.http.post("/v1/clients/self/secrets", headers=basic(client_id, one.json()["client_secret"]))
+    assert (refused.status_code, refused.json()["code"]) == (409, "former_secret_live")
+    shown = await house.http.get("/v1/clients/self", headers=basic(client_id, first))
+    assert shown.status_code == 200
+    assert shown.headers["cache-control"] == "no-store"
+    body = shown.json()
+    assert (body["client_id"], body["scopes"]) == (client_id, ["partner:handshake"])
+    assert body["limits"] == {
+        "live_secrets": 2,
+        "longest_overlap_seconds": 2_592_000,
+        "partner_requests_per_minute": 1200,
+    }
+    assert [secret["n"] for secret in body["secrets"]] == [1, 2]
+    assert first not in shown.text
+    plain = basic(*await house.client("points:read"))
+    assert (await house.http.get("/v1/clients/self", headers=plain)).json()["limits"][
+        "partner_requests_per_minute"
+    ] is None
+    assert (await house.http.get("/v1/clients/self")).status_code == 401
+
+
+async def test_a_vendor_id_has_one_live_client(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    first = (await house.http.post("/v1/clients", json=BODY, headers=operator)).json()
+    taken = await house.http.post("/v1/clients", json=BODY, headers=operator)
+    assert (taken.status_code, taken.json()["code"]) == (409, "vendor_id_taken")
+    # A client without a vendor id keeps its records under its own id: that name is taken as well.
+    plain, _ = await house.client("points:redeem")
+    shadow = await house.http.post("/v1/clients", json=BODY | {"vendor_id": plain}, headers=operator)
+    assert (shadow.status_code, shadow.json()["code"]) == (409, "vendor_id_taken")
+    other = await house.caller("clients:admin", tenant=await house.another_tenant())
+    assert (await house.http.post("/v1/clients", json=BODY, headers=other)).status_code == 201
+    successor = await house.http.post("/v1/clients", json=BODY | {"takes_over": True}, headers=operator)
+    assert successor.status_code == 201
+    assert (await house.check(first["client_id"], first["client_secret"])).status_code == 404
+    newest = (await house.http.get("/v1/audit", headers=operator)).json()["entries"][:2]
+    assert [(entry["action"], entry["subject"]) for entry in newest] == [
+        ("client_registered", successor.json()["client_id"]),
+        ("client_disabled", first["client_id"]),
+    ]
+    assert newest[1]["details"] == {"taken_over_by": successor.json()["client_id"]}
+
+
+async def test_registrations_of_one_vendor_at_once_leave_one_live_client(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    answers = await asyncio.gather(*(house.http.post("/v1/clients", json=BODY, headers=operator) for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
+    assert {answer.json()["code"] for answer in answers if answer.status_code == 409} == {"vendor_id_taken"}
+
+
+@pytest.mark.parametrize("scope", ["clients:admin", "sso:issue", "sso:admin", "partner:handshake"])
+async def test_what_a_third_party_may_never_have_neither_code_nor_database_gives(house: House, scope: str) -> None:
+    operator = await house.caller("clients:admin")
+    body = {"name": "Third", "kind": "third_party", "scopes": ["points:read", scope]}
+    refused = await house.http.post("/v1/clients", json=body, headers=operator)
+    assert (refused.status_code, refused.json()["code"]) == (400, "scope_not_allowed")
+    client_id, _ = await house.client("points:read", kind="third_party", redirect_uris=("https://third.example/",))
+    with pytest.raises(IntegrityError, match="ck_clients_scopes_of_third_party"):
+        async with house.register.database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE partner_onboarding.clients SET scopes = scopes || :scope WHERE client_id = :client_id"),
+                {"scope": [scope], "client_id": client_id},
+            )
+
+
+async def test_an_operator_bound_to_networks_makes_no_operator_that_is_not(house: House) -> None:
+    bound = await house.caller("clients:admin", ip_allow_list=("10.0.0.0/8",))
+    body = {"name": "Operator", "scopes": ["clients:admin"]}
+    for networks in ([], ["0.0.0.0/0"], ["10.1.0.0/16", "192.0.2.0/24"], ["::/0"]):
+        refused = await house.http.post("/v1/clients", json=body | {"ip_allow_list": networks}, headers=bound)
+        assert (refused.status_code, refused.json()["code"]) == (403, "exceeds_own_rights"), networks
+    within = await house.http.post("/v1/clients", json=body | {"ip_allow_list": ["10.1.0.0/16"]}, headers=bound)
+    assert within.status_code == 201
+    free = await house.caller("clients:admin")
+    assert (await house.http.post("/v1/clients", json=body, headers=free)).status_code == 201
+
+
+async def test_a_token_of_a_disabled_client_opens_nothing_of_the_register(house: House) -> None:
+    await house.user("erika")
+    client_id, secret = await house.client("users:read")
+    headers = house.neighbours.access_token(house.tenant, client_id, "users:read")
+    assert (await house.http.get("/v1/users/erika", headers=headers)).status_code == 200
+    operator = await house.caller("clients:admin")
+    await house.http.delete(f"/v1/clients/{client_id}", headers=operator)
+    refused = await house.http.get("/v1/users/erika", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (401, "inactive_token")
+    # A scope that was never the client's is worth nothing, whatever the token says.
+    other, _ = await house.client("points:read")
+    more = house.neighbours.access_token(house.tenant, other, "users:read")
+    assert (await house.http.get("/v1/users/erika", headers=more)).status_code == 403
+    elsewhere = house.neighbours.access_token(await house.another_tenant(), other, "points:read")
+    assert (await house.http.get("/v1/clients/self", headers=elsewhere)).status_code == 401
+    assert secret
+
+
+async def test_operators_show_their_secret_a_token_is_not_enough(house: House) -> None:
+    client_id, secret = await house.client("clients:admin")
+    token = house.neighbours.access_token(house.tenant, client_id, "clients:admin")
+    for path in ("/v1/clients", "/v1/audit", "/v1/integration-requests", "/v1/consents"):
+        refused = await house.http.get(path, headers=token)
+        assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope"), path
+        assert (await house.http.get(path, headers=basic(client_id, secret))).status_code == 200
+    own = await house.http.post("/v1/clients/self/secrets", headers=token)
+    assert (own.status_code, own.json()["code"]) == (403, "secret_needed")

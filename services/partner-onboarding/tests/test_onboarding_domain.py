@@ -5,7 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from partner_onboarding.register.clients.domain import MalformedClient, Registration, Secret, checked, rotate
+from partner_onboarding.register.clients.domain import (
+    FormerSecretLive,
+    MalformedClient,
+    Registration,
+    Secret,
+    checked,
+    rotate,
+)
 from partner_onboarding.register.clients.secret_hashing import SecretHashing, new_secret
 from partner_onboarding.register.sessions.domain import key_of, new_cookie
 from partner_onboarding.register.users.domain import (
@@ -27,7 +34,7 @@ def test_rotation_never_leaves_more_than_two_live_secrets_and_keeps_its_promise(
     for overlap_seconds, later_seconds in rotations:
         overlap = timedelta(seconds=overlap_seconds)
         former = max((s for s in secrets if s.is_live(now)), key=lambda s: s.n)
-        decided = rotate(secrets, overlap, now)
+        decided = rotate(secrets, overlap, now, end_former=True)
         secrets = [
             Secret(
                 secret.n,
@@ -46,6 +53,16 @@ def test_rotation_never_leaves_more_than_two_live_secrets_and_keeps_its_promise(
             assert kept.is_live(now + overlap - timedelta(seconds=1))
         assert not kept.is_live(now + overlap)
         now += timedelta(seconds=later_seconds)
+
+
+def test_a_third_secret_needs_a_word_that_the_former_one_may_end() -> None:
+    end = START + timedelta(minutes=5)
+    two = [Secret(1, START, end, None, None), Secret(2, START, None, None, None)]
+    with pytest.raises(FormerSecretLive) as refused:
+        rotate(two, timedelta(days=1), START)
+    assert refused.value.members["expires_at"] == "2026-11-21T08:05:00.000Z"
+    assert rotate(two, timedelta(days=1), START, end_former=True).ends_now == (1,)
+    assert rotate(two, timedelta(days=1), end).new_n == 3
 
 
 def test_a_former_secret_never_lives_longer_than_it_was_told_to() -> None:

@@ -123,9 +123,8 @@ def test_every_language_has_the_same_texts_with_the_same_values() -> None:
 
 
 def test_every_text_is_used_and_every_used_text_exists() -> None:
-    package = resources.files("partner_onboarding")
-    sources = [*(package / "templates").iterdir(), *(package / "pages").iterdir()]
-    code = "\n".join(source.read_text() for source in sources if source.name.endswith((".html", ".py")))
+    with resources.as_file(resources.files("partner_onboarding")) as package:
+        code = "\n".join(source.read_text() for kind in ("*.html", "*.py") for source in package.rglob(kind))
     known = set(load_texts("partner_onboarding")["en"].by_key)
     shared = set(load_texts("shared.web")["en"].by_key)
     used = set(re.findall(r"\b(?:t|say)\(\"([a-z_]+\.[a-z_]+)\"", code))

@@ -12,7 +12,7 @@ import functools
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
@@ -189,6 +189,7 @@ class Callers:
         register: checks Basic secrets.
         keys: the tenants' public keys, for access tokens; None if the service accepts no Bearer.
         public_url: the cloud API URL: audience of access tokens, and root of the tenant authorities.
+        confirm: asked about the caller of every access token, where a token must not be believed until it ends.
         clock: seconds, monotonic; handed in by tests.
     """
 
@@ -199,9 +200,11 @@ class Callers:
         keys: TenantKeys | None,
         public_url: str,
         proxies: ProxyTrust,
+        confirm: Callable[[Caller], Awaitable[Caller]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._register = register
+        self._confirm = confirm
         self._keys = keys
         self._public_url = public_url
         self._proxies = proxies
@@ -230,6 +233,8 @@ class Callers:
             caller = await self._basic(header, credentials, scope)
         elif scheme.lower() == b"bearer":
             caller = await self._bearer(credentials)
+            if self._confirm is not None:
+                caller = await self._confirm(caller)
         else:
             raise Unauthenticated("Credentials are missing: send Authorization: Basic or Bearer.")
         scope.setdefault("state", {})["caller"] = caller
@@ -406,6 +411,15 @@ def require(*any_of: str) -> Any:
         found = await provided(request.app, Callers).authenticate(request.scope)
         found.need(*any_of)
         return found
+
+    return Depends(caller)
+
+
+def require_any() -> Any:
+    """A dependency that gives the `Caller`, whatever its scopes."""
+
+    async def caller(request: Request) -> Caller:
+        return await provided(request.app, Callers).authenticate(request.scope)
 
     return Depends(caller)
 

@@ -31,7 +31,7 @@ from partner_onboarding.register import internal
 from partner_onboarding.register.audit import routes as audit
 from partner_onboarding.register.build import Register, build_register
 from partner_onboarding.register.clients import routes as clients
-from partner_onboarding.register.clients.own_register import OwnRegister
+from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.own_account.service import OwnAccount
 from partner_onboarding.register.pages import own_account, sign_in
 from partner_onboarding.register.users import routes as users
@@ -73,14 +73,15 @@ def create_app(
     )
     keys = TenantKeys(HttpKeySource(issuer))
     proxies = ProxyTrust(settings.trusted_proxies)
+    third_parties = build_third_parties(register)
     callers = Callers(
         OwnRegister(register.clients),
         keys=keys,
         public_url=settings.public_url,
         proxies=proxies,
+        confirm=LiveTokens(register.clients, third_parties.consents.scopes_of).confirm,
     )
     handshake = build_handshake(register, callers, clock, tokens_transport)
-    third_parties = build_third_parties(register)
     pages = Pages(
         "partner_onboarding",
         settings,

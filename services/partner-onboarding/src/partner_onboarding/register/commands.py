@@ -55,6 +55,9 @@ def create_client(
     landing_url: Annotated[str | None, typer.Option(help="For partners: where people land.")] = None,
     redirect_uri: _Several = None,
     ip: Annotated[list[str] | None, typer.Option(help="A network it may call from; none: any.")] = None,
+    takes_over: Annotated[
+        bool, typer.Option("--takes-over", help="Disables the live client that has the vendor id now.")
+    ] = False,
 ) -> None:
     """Register a client. Its secret is in the answer only now, when it is created."""
     client_secret = _line_of_standard_input() if client_secret_stdin else None
@@ -74,7 +77,12 @@ def create_client(
         if present is None or present.tenant != tenant:
             async with register.database.transaction() as connection:
                 new = await register.clients.register(
-                    connection, tenant, registration, client_id=client_id, client_secret=client_secret
+                    connection,
+                    tenant,
+                    registration,
+                    client_id=client_id,
+                    client_secret=client_secret,
+                    takes_over=takes_over,
                 )
             return {"created": True, **RegisteredClientBody.of_new(new).model_dump(mode="json")}
         shown = ClientBody.of(await register.clients.get(tenant, present.client_id)).model_dump(mode="json")
@@ -153,13 +161,18 @@ def list_clients(tenant: Annotated[str | None, typer.Option(help="Of one tenant 
 @commands.command()
 def rotate_secret(
     client_id: _ClientId,
-    overlap_seconds: Annotated[int, typer.Option(help="How long the former secret stays good.")] = 86_400,
+    overlap_seconds: Annotated[int, typer.Option(help="How long the present secret stays good.")] = 86_400,
+    end_former: Annotated[
+        bool, typer.Option("--end-former", help="While two secrets are live: end the former one now.")
+    ] = False,
 ) -> None:
     """Give a client a new secret, shown this once."""
 
     async def use(register: Register) -> Mapping[str, Any]:
         client = await _client(register, client_id)
-        new = await register.clients.rotate_secret(client.tenant, client_id, overlap_seconds=overlap_seconds)
+        new = await register.clients.rotate_secret(
+            client.tenant, client_id, overlap_seconds=overlap_seconds, end_former=end_former
+        )
         return AddedSecretBody.of(new).model_dump(mode="json")
 
     run(use)

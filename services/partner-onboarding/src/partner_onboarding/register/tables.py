@@ -63,6 +63,18 @@ clients = Table(
     CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name"),
     CheckConstraint("kind IN ('first_party', 'third_party')", name="kind"),
     CheckConstraint("char_length(vendor_id) BETWEEN 1 AND 128", name="vendor_id"),
+    CheckConstraint(
+        "kind <> 'third_party' OR NOT scopes && ARRAY['clients:admin', 'sso:issue', 'sso:admin', 'partner:handshake']",
+        name="scopes_of_third_party",
+    ),
+    # The name under which the other services keep a client's records has one live owner.
+    Index(
+        "uq_clients_live_vendor",
+        "tenant",
+        text("COALESCE(vendor_id, client_id)"),
+        unique=True,
+        postgresql_where=text("disabled_at IS NULL"),
+    ),
 )
 
 client_secrets = Table(

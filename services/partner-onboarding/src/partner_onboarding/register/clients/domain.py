@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from shared.errors import Conflict, Malformed, NotFound
+from shared.errors import Conflict, Forbidden, Malformed, NotFound
+from shared.times import iso
 from shared.web.addresses import check_address
 
 from partner_onboarding.characters import hides_something
 
 Kind = Literal["first_party", "third_party"]
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 SCOPES = (
     "points:redeem",
@@ -47,6 +49,9 @@ _MAX_KEYS = 10
 #: The private members of a JWK.
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 MAX_OVERLAP_SECONDS = 30 * 86_400
+LIVE_SECRETS = 2
+#: A path of the interface; no client has it as its id.
+SELF = "self"
 
 
 class InvalidClient(NotFound):
@@ -69,6 +74,30 @@ class ClientIdTaken(Conflict):
 
 class ClientDisabled(Conflict):
     code = "client_disabled"
+
+
+class VendorIdTaken(Conflict):
+    """A live client of the tenant keeps its records under this name."""
+
+    code = "vendor_id_taken"
+
+
+class FormerSecretLive(Conflict):
+    """Two secrets are live; a third one would end one that may still be in use."""
+
+    code = "former_secret_live"
+
+
+class ExceedsOwnRights(Forbidden):
+    """The new client could do what the operator that registers it cannot."""
+
+    code = "exceeds_own_rights"
+
+
+class SecretNeeded(Forbidden):
+    """A client does this with its secret; an access token of it is not enough."""
+
+    code = "secret_needed"
 
 
 class MalformedClient(Malformed):
@@ -151,6 +180,9 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
     unknown = sorted(set(registration.scopes) - set(SCOPES))
     if unknown:
         raise MalformedClient(f"There is no scope {unknown[0]!r}.", code="unknown_scope")
+    forbidden = sorted(set(registration.scopes) - set(THIRD_PARTY_SCOPES))
+    if registration.kind == "third_party" and forbidden:
+        raise MalformedClient(f"A third party cannot have the scope {forbidden[0]!r}.", code="scope_not_allowed")
     name = registration.name.strip()
     if not 0 < len(name) <= MAX_NAME_CHARACTERS or hides_something(name):
         raise MalformedClient(f"A client's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
@@ -200,17 +232,50 @@ def _network(text: str) -> str:
         ) from None
 
 
-def rotate(secrets: Sequence[Secret], overlap: timedelta, now: datetime) -> Rotation:
+def rotate(secrets: Sequence[Secret], overlap: timedelta, now: datetime, *, end_former: bool = False) -> Rotation:
     """Decides what becomes of the present secrets when a new one is added.
 
-    The newest live one stays for the overlap (never longer than it would have anyway), all older ones end at
-    once: two live secrets are never exceeded, and a rotation never fails for want of room.
+    The newest live one stays for the overlap, and never longer than it would have anyway.
+
+    Args:
+        end_former: a former secret that is still live ends now.
+
+    Raises:
+        FormerSecretLive: two secrets are live, and nobody said that the former one may end.
     """
     live = sorted((secret for secret in secrets if secret.is_live(now)), key=lambda secret: secret.n)
+    if len(live) >= LIVE_SECRETS and not end_former:
+        ends = min(secret.expires_at for secret in live if secret.expires_at is not None)
+        raise FormerSecretLive(
+            "The former secret is still live. Wait until it ends, or say that it may end now: end_former.",
+            expires_at=iso(ends),
+        )
     staying = live[-1:] if overlap > timedelta() else []
     return Rotation(
-        # Those that have run out are closed too, which keeps "not revoked" at two rows a client.
+        # Secrets that have run out are closed too, which keeps "not revoked" at two rows a client.
         ends_now=tuple(s.n for s in secrets if s.revoked_at is None and s not in staying),
         stays_until={s.n: min(now + overlap, s.expires_at or now + overlap) for s in staying},
         new_n=max((secret.n for secret in secrets), default=0) + 1,
     )
+
+
+def check_within_rights(registration: Registration, operators_networks: Sequence[str]) -> None:
+    """An operator that may call from certain networks only cannot make another one that calls from anywhere.
+
+    Raises:
+        ExceedsOwnRights
+    """
+    if "clients:admin" not in registration.scopes or not operators_networks:
+        return
+    own = [ipaddress.ip_network(network) for network in operators_networks]
+    given = [ipaddress.ip_network(network) for network in registration.ip_allow_list]
+    if not given or not all(any(_is_part(network, outer) for outer in own) for network in given):
+        raise ExceedsOwnRights(
+            "A client with clients:admin is bound to the networks of the operator that registers it."
+        )
+
+
+def _is_part(network: _Network, outer: _Network) -> bool:
+    if isinstance(network, ipaddress.IPv4Network):
+        return isinstance(outer, ipaddress.IPv4Network) and network.subnet_of(outer)
+    return isinstance(outer, ipaddress.IPv6Network) and network.subnet_of(outer)

@@ -7,11 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
-from shared.callers import Caller, document_credentials, require
+from shared.callers import Caller, document_credentials, require, require_any
 from shared.dependencies import needs
-from shared.idempotency import Answer, IdempotencyKey
+from shared.idempotency import Answer, IdempotencyKey, RequestKey
 
 from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.clients.domain import SecretNeeded
 from partner_onboarding.register.clients.listings import CLIENTS, ClientPlace
 from partner_onboarding.register.clients.schemas import (
     AddedSecretBody,
@@ -19,16 +20,19 @@ from partner_onboarding.register.clients.schemas import (
     ClientId,
     ClientsBody,
     ClientsQuery,
+    OwnClientBody,
     RegisteredClientBody,
     RegistrationBody,
     SecretRotationBody,
 )
 from partner_onboarding.register.clients.service import Clients, NewSecret
+from partner_onboarding.settings import Settings
 
 router = APIRouter(prefix="/v1/clients", tags=["clients"], dependencies=document_credentials())
 
 ClientService = Annotated[Clients, needs(Clients)]
 Admin = Annotated[Caller, require("clients:admin")]
+AnyClient = Annotated[Caller, require_any()]
 ClientIdInPath = Annotated[ClientId, Path()]
 SecretNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
@@ -40,7 +44,9 @@ async def register_client(
     def shape(new: NewSecret) -> Answer:
         return _secret_answer(RegisteredClientBody.of_new(new), Location=f"/v1/clients/{new.client.client_id}")
 
-    answer = await clients.register_once(caller.tenant, body.registration(), by=_actor(caller), key=key, shape=shape)
+    answer = await clients.register_once(
+        caller.tenant, body.registration(), takes_over=body.takes_over, by=_actor(caller), key=key, shape=shape
+    )
     return answer.response()
 
 
@@ -51,6 +57,26 @@ async def list_clients(clients: ClientService, caller: Admin, asked: Annotated[C
     found = await clients.list_clients(caller.tenant, after=place.client_id if place else "", limit=asked.limit + 1)
     page = pages.cut(found, asked.limit, lambda one: ClientPlace(one.client.client_id))
     return ClientsBody(clients=[ClientBody.of(one) for one in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/self", summary="The calling client")
+async def get_own_client(
+    clients: ClientService, settings: Annotated[Settings, needs(Settings)], caller: AnyClient, response: Response
+) -> OwnClientBody:
+    """Its settings, its limits, and when each of its secrets was last used."""
+    response.headers["Cache-Control"] = "no-store"
+    found = await clients.get(caller.tenant, caller.client_id)
+    return OwnClientBody.of_own(found, settings.partner_requests_per_minute)
+
+
+@router.post("/self/secrets", status_code=201, response_model=AddedSecretBody, summary="Rotate one's own secret")
+async def add_own_secret(
+    clients: ClientService, caller: AnyClient, key: IdempotencyKey, body: SecretRotationBody | None = None
+) -> Response:
+    """As for operators. The caller shows its present secret (Basic): an access token is not enough."""
+    if caller.subject is not None:
+        raise SecretNeeded("Show the present secret (Authorization: Basic): a token cannot make a new one.")
+    return await _add_secret(clients, caller, key, caller.client_id, body)
 
 
 @router.get("/{client_id}", summary="One client")
@@ -66,17 +92,8 @@ async def add_secret(
     client_id: ClientIdInPath,
     body: SecretRotationBody | None = None,
 ) -> Response:
-    """The former secret stays good for the overlap asked for; older ones end at once, so that two are live
-    at most."""
-    answer = await clients.rotate_secret_once(
-        caller.tenant,
-        client_id,
-        overlap_seconds=(body or SecretRotationBody()).overlap_seconds,
-        by=_actor(caller),
-        key=key,
-        shape=lambda new: _secret_answer(AddedSecretBody.of(new)),
-    )
-    return answer.response()
+    """The present secret stays good for the overlap. While two secrets are live: 409, unless `end_former`."""
+    return await _add_secret(clients, caller, key, client_id, body)
 
 
 @router.delete("/{client_id}/secrets/{n}", status_code=204, summary="End a secret now")
@@ -87,6 +104,22 @@ async def revoke_secret(clients: ClientService, caller: Admin, client_id: Client
 @router.delete("/{client_id}", status_code=204, summary="Take a client out of use")
 async def disable_client(clients: ClientService, caller: Admin, client_id: ClientIdInPath) -> None:
     await clients.disable(caller.tenant, client_id, by=_actor(caller))
+
+
+async def _add_secret(
+    clients: Clients, caller: Caller, key: RequestKey | None, client_id: str, body: SecretRotationBody | None
+) -> Response:
+    wish = body or SecretRotationBody()
+    answer = await clients.rotate_secret_once(
+        caller.tenant,
+        client_id,
+        overlap_seconds=wish.overlap_seconds,
+        end_former=wish.end_former,
+        by=_actor(caller),
+        key=key,
+        shape=lambda new: _secret_answer(AddedSecretBody.of(new)),
+    )
+    return answer.response()
 
 
 def _actor(caller: Caller) -> Actor:

@@ -44,6 +44,10 @@ class RegistrationBody(BaseModel):
         dict[str, Any] | None, Field(description="Public keys with which it signs who it is (private_key_jwt).")
     ] = None
 
+    takes_over: Annotated[
+        bool, Field(strict=True, description="The live client that has the vendor id now is disabled.")
+    ] = False
+
     def registration(self) -> domain.Registration:
         return domain.Registration(
             name=self.name,
@@ -71,6 +75,9 @@ class SecretRotationBody(BaseModel):
             description="0 ends all former secrets at once, as after a leak.",
         ),
     ] = 86_400
+    end_former: Annotated[
+        bool, Field(strict=True, description="While two secrets are live: ends the former one now, instead of 409.")
+    ] = False
 
 
 class SecretBody(BaseModel):
@@ -113,6 +120,32 @@ class ClientBody(BaseModel):
     @classmethod
     def of(cls, listed: Listed) -> Self:
         return cls.model_validate(_fields(listed.client, listed.secrets))
+
+
+class LimitsBody(BaseModel):
+    """What bounds a client's calls."""
+
+    live_secrets: Annotated[int, Field(description="At most, of one client.")]
+    longest_overlap_seconds: int
+    partner_requests_per_minute: Annotated[
+        int | None, Field(description="On the partner interface; null for other clients.")
+    ]
+
+
+class OwnClientBody(ClientBody):
+    """The calling client itself."""
+
+    limits: LimitsBody
+
+    @classmethod
+    def of_own(cls, listed: Listed, partner_requests_per_minute: int) -> Self:
+        is_partner = "partner:handshake" in listed.client.registration.scopes
+        limits = LimitsBody(
+            live_secrets=domain.LIVE_SECRETS,
+            longest_overlap_seconds=domain.MAX_OVERLAP_SECONDS,
+            partner_requests_per_minute=partner_requests_per_minute if is_partner else None,
+        )
+        return cls.model_validate(_fields(listed.client, listed.secrets) | {"limits": limits})
 
 
 class RegisteredClientBody(ClientBody):

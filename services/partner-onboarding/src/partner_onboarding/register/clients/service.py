@@ -15,6 +15,7 @@ from partner_onboarding.register.clients import store
 from partner_onboarding.register.clients.domain import (
     CLIENT_ID,
     MAX_OVERLAP_SECONDS,
+    SELF,
     Client,
     ClientDisabled,
     ClientIdTaken,
@@ -24,6 +25,8 @@ from partner_onboarding.register.clients.domain import (
     Registration,
     Secret,
     SecretNotFound,
+    VendorIdTaken,
+    check_within_rights,
     checked,
     rotate,
 )
@@ -103,29 +106,44 @@ class Clients:
         *,
         client_id: str | None = None,
         client_secret: str | None = None,
+        takes_over: bool = False,
         by: Actor = SHELL,
     ) -> NewSecret:
         """A new client with its first secret.
 
         Args:
+            takes_over: the live client that has the vendor id now is disabled.
             client_id, client_secret: an operator with shell access may choose them. Over the API they are random, since
             a chosen id could reveal other tenants' ids.
 
         Raises:
             MalformedClient: naming what is wrong.
             ClientIdTaken: by any tenant.
+            VendorIdTaken: a live client of the tenant keeps its records under this name.
         """
-        if client_id is not None and not CLIENT_ID.fullmatch(client_id):
+        if client_id is not None and (not CLIENT_ID.fullmatch(client_id) or client_id == SELF):
             raise MalformedClient("A client id has 1 to 64 letters, digits, dots, hyphens and underscores.")
         if client_secret is not None:
             check_given(client_secret)
         chosen = client_id or "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARACTERS))
-        client = await store.add_client(connection, tenant, chosen, checked(registration, plain_http=self._plain_http))
+        wanted = checked(registration, plain_http=self._plain_http)
+        if takes_over and wanted.vendor_id is not None:
+            await self._end_predecessor(connection, tenant, wanted.vendor_id, chosen, by)
+        client = await store.add_client(connection, tenant, chosen, wanted)
         if client is None:
-            raise ClientIdTaken("There is a client of this id already.")
+            if await store.find_client(connection, chosen) is not None:
+                raise ClientIdTaken("There is a client of this id already.")
+            raise VendorIdTaken(
+                "A live client has this vendor id. Disable it first, or let the new one take over: takes_over."
+            )
         secret = client_secret or new_secret()
         kept = await store.add_secret(connection, tenant, chosen, 1, self._hashing.hash(secret))
-        details = {"kind": client.registration.kind, "scopes": list(client.registration.scopes)}
+        details = {
+            "kind": wanted.kind,
+            "scopes": list(wanted.scopes),
+            "vendor_id": wanted.vendor_id,
+            "ip_allow_list": list(wanted.ip_allow_list),
+        }
         await audit_store.add(connection, tenant, by, "client_registered", chosen, details)
         return NewSecret(client, 1, secret, (kept,))
 
@@ -134,6 +152,7 @@ class Clients:
         tenant: str,
         registration: Registration,
         *,
+        takes_over: bool,
         by: Actor,
         key: RequestKey | None,
         shape: Callable[[NewSecret], Answer],
@@ -145,10 +164,14 @@ class Clients:
 
         Raises:
             MalformedClient: naming what is wrong.
+            VendorIdTaken, ExceedsOwnRights
         """
 
         async def act(connection: AsyncConnection) -> Answer:
-            return shape(await self.register(connection, tenant, registration, by=by))
+            operator = await self._get(connection, tenant, by.name)
+            check_within_rights(registration, operator.registration.ip_allow_list)
+            new = await self.register(connection, tenant, registration, takes_over=takes_over, by=by)
+            return shape(new)
 
         return await self._answers.once(tenant, by.name, key, act)
 
@@ -190,15 +213,17 @@ class Clients:
         async with self._database.transaction() as connection:
             return await store.find_client(connection, client_id)
 
-    async def rotate_secret(self, tenant: str, client_id: str, *, overlap_seconds: int, by: Actor = SHELL) -> NewSecret:
+    async def rotate_secret(
+        self, tenant: str, client_id: str, *, overlap_seconds: int, end_former: bool = False, by: Actor = SHELL
+    ) -> NewSecret:
         """A new secret; the former one stays good for the overlap, older ones end at once.
 
         Raises:
-            ClientNotFound, ClientDisabled
+            ClientNotFound, ClientDisabled, FormerSecretLive
             MalformedClient: the overlap is negative or longer than 30 days.
         """
         async with self._database.transaction() as connection:
-            return await self._rotate_secret(connection, tenant, client_id, overlap_seconds, by)
+            return await self._rotate_secret(connection, tenant, client_id, overlap_seconds, end_former, by)
 
     async def rotate_secret_once(
         self,
@@ -206,6 +231,7 @@ class Clients:
         client_id: str,
         *,
         overlap_seconds: int,
+        end_former: bool = False,
         by: Actor,
         key: RequestKey | None,
         shape: Callable[[NewSecret], Answer],
@@ -213,7 +239,7 @@ class Clients:
         """The same; a repeat with the same key gets the first answer."""
 
         async def act(connection: AsyncConnection) -> Answer:
-            return shape(await self._rotate_secret(connection, tenant, client_id, overlap_seconds, by))
+            return shape(await self._rotate_secret(connection, tenant, client_id, overlap_seconds, end_former, by))
 
         return await self._answers.once(tenant, by.name, key, act)
 
@@ -242,8 +268,22 @@ class Clients:
             if await store.disable_client(connection, tenant, client_id):
                 await audit_store.add(connection, tenant, by, "client_disabled", client_id)
 
+    async def _end_predecessor(
+        self, connection: AsyncConnection, tenant: str, vendor_id: str, successor: str, by: Actor
+    ) -> None:
+        predecessor = await store.live_client_of_vendor(connection, tenant, vendor_id)
+        if predecessor is not None and await store.disable_client(connection, tenant, predecessor):
+            details = {"taken_over_by": successor}
+            await audit_store.add(connection, tenant, by, "client_disabled", predecessor, details)
+
     async def _rotate_secret(
-        self, connection: AsyncConnection, tenant: str, client_id: str, overlap_seconds: int, by: Actor
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        client_id: str,
+        overlap_seconds: int,
+        end_former: bool,
+        by: Actor,
     ) -> NewSecret:
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
             raise MalformedClient(f"overlap_seconds lies between 0 and {MAX_OVERLAP_SECONDS}.")
@@ -251,12 +291,13 @@ class Clients:
         if client.disabled_at is not None:
             raise ClientDisabled("This client is disabled; register a new one.")
         present = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
-        rotation = rotate(present, timedelta(seconds=overlap_seconds), await store.now(connection))
+        now = await store.now(connection)
+        rotation = rotate(present, timedelta(seconds=overlap_seconds), now, end_former=end_former)
         await store.end_secrets(connection, tenant, client_id, rotation)
         secret = new_secret()
         await store.add_secret(connection, tenant, client_id, rotation.new_n, self._hashing.hash(secret))
         kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
-        details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds}
+        details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds, "ended": list(rotation.ends_now)}
         await audit_store.add(connection, tenant, by, "secret_added", client_id, details)
         return NewSecret(client, rotation.new_n, secret, tuple(kept))
 

@@ -39,7 +39,7 @@ async def now(connection: AsyncConnection) -> datetime:
 async def add_client(
     connection: AsyncConnection, tenant: str, client_id: str, registration: Registration
 ) -> Client | None:
-    """The new client; None if any tenant has the id."""
+    """The new client; None if any tenant has the id, or a live client of this tenant the vendor id."""
     row = (
         await connection.execute(
             insert_or_nothing(clients)
@@ -83,6 +83,17 @@ async def list_clients(connection: AsyncConnection, tenant: str | None, after: s
     if tenant is not None:
         query = query.where(clients.c.tenant == tenant)
     return [_client(row) for row in await connection.execute(query)]
+
+
+async def live_client_of_vendor(connection: AsyncConnection, tenant: str, vendor: str) -> str | None:
+    """The id of the live client under whose name the other services keep the records of `vendor`."""
+    query = select(clients.c.client_id).where(
+        clients.c.tenant == tenant,
+        func.coalesce(clients.c.vendor_id, clients.c.client_id) == vendor,
+        clients.c.disabled_at.is_(None),
+    )
+    found: str | None = (await connection.execute(query)).scalar_one_or_none()
+    return found
 
 
 async def disable_client(connection: AsyncConnection, tenant: str, client_id: str) -> bool:

@@ -145,6 +145,12 @@ class Consents:
             found = await self._present(connection, tenant, client_id)
             return found, await store.begun_with(connection, tenant, client_id)
 
+    async def scopes_of(self, tenant: str, client_id: str) -> frozenset[str] | None:
+        """What the consent that holds gives; None if there is none."""
+        async with self._database.transaction() as connection:
+            found = await store.present(connection, tenant, client_id)
+        return None if found is None else frozenset(found.scopes)
+
     async def history(self, tenant: str, client_id: str) -> tuple[Client, list[Consent]]:
         """All versions, newest first. Raises ConsentNotFound if there never was one."""
         async with self._database.transaction() as connection:

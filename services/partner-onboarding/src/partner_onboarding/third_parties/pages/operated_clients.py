@@ -1,5 +1,6 @@
 """The operators' pages about clients: rotate a secret with an overlap, end one, take a client out of use."""
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
@@ -10,7 +11,7 @@ from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.register.audit.domain import Actor
-from partner_onboarding.register.clients.domain import CLIENT_ID, ClientNotFound
+from partner_onboarding.register.clients.domain import CLIENT_ID, ClientNotFound, FormerSecretLive
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.pages.access import Operator
 from partner_onboarding.register.sessions.domain import SignedIn
@@ -41,18 +42,7 @@ async def list_clients(pages: PagesPart, clients: ClientService, request: Reques
 async def one_client(
     pages: PagesPart, clients: ClientService, request: Request, who: Operator, client_id: str
 ) -> Response:
-    listed = await clients.get(who.tenant, _known(client_id))
-    return pages.render(
-        request,
-        "client.html",
-        here=f"/operations/clients/{client_id}",
-        client=listed.client,
-        secrets=listed.secrets,
-        now=await clients.now(),
-        overlaps=OVERLAPS,
-        usual_overlap=_DAY,
-        done=request.query_params.get("done", ""),
-    )
+    return await _client_page(pages, clients, request, who, client_id)
 
 
 @router.post("/{client_id}/secrets")
@@ -62,7 +52,14 @@ async def rotate(pages: PagesPart, clients: ClientService, request: Request, who
     overlap = next((one for one in OVERLAPS if str(one) == form.get("overlap_seconds")), None)
     if overlap is None:
         raise Malformed("Choose for how long the present secret stays good.")
-    new = await clients.rotate_secret(who.tenant, _known(client_id), overlap_seconds=overlap, by=_actor(who))
+    end_former = form.get("end_former") == "yes"
+    try:
+        new = await clients.rotate_secret(
+            who.tenant, _known(client_id), overlap_seconds=overlap, end_former=end_former, by=_actor(who)
+        )
+    except FormerSecretLive:
+        errors = {"end_former": pages.texts(request).say("clients.former_live")}
+        return await _client_page(pages, clients, request, who, client_id, status=409, errors=errors)
     return pages.render(
         request,
         "handover.html",
@@ -89,6 +86,34 @@ async def disable(
     pages.form_tokens.check(request, await read_form(request))
     await clients.disable(who.tenant, _known(client_id), by=_actor(who))
     return pages.redirect(f"/operations/clients/{client_id}?done=disabled")
+
+
+async def _client_page(
+    pages: Pages,
+    clients: Clients,
+    request: Request,
+    who: SignedIn,
+    client_id: str,
+    *,
+    status: int = 200,
+    errors: Mapping[str, str] | None = None,
+) -> Response:
+    listed, now = await clients.get(who.tenant, _known(client_id)), await clients.now()
+    former = next((secret for secret in listed.secrets if secret.is_live(now) and secret.expires_at is not None), None)
+    return pages.render(
+        request,
+        "client.html",
+        status=status,
+        here=f"/operations/clients/{client_id}",
+        client=listed.client,
+        secrets=listed.secrets,
+        former=former,
+        now=now,
+        overlaps=OVERLAPS,
+        usual_overlap=_DAY,
+        done=request.query_params.get("done", ""),
+        errors=errors or {},
+    )
 
 
 def _known(client_id: str) -> str:
