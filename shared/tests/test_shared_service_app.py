@@ -129,7 +129,7 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     body: dict[str, Any] = answer.json()
     assert body["status"] == status
     assert body["code"] == code
-    assert body["type"] == "about:blank"
+    assert body["type"] == f"/developers/codes#{body['code']}"
     assert body["title"]
     assert body["detail"]
     assert body["request_id"] == answer.headers["X-Request-Id"]

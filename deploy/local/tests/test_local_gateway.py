@@ -205,7 +205,12 @@ def test_an_unknown_address_is_a_problem_of_rfc_9457(gateway: Gateway) -> None:
     response = gateway.get("/nowhere")
     assert response.headers["content-type"] == "application/problem+json"
     body = response.json()
-    assert (body["type"], body["title"], body["status"], body["code"]) == ("about:blank", "Not Found", 404, "not_found")
+    assert (body["type"], body["title"], body["status"], body["code"]) == (
+        "/developers/codes#not_found",
+        "Not Found",
+        404,
+        "not_found",
+    )
 
 
 def test_a_service_that_is_down_is_unavailable_for_a_moment_and_the_log_keeps_no_secret(gateway: Gateway) -> None:

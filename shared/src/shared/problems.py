@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import errors
+from shared.codes import type_of
 
 STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
     errors.Malformed: 400,
@@ -83,7 +84,7 @@ def problem_body(refusal: errors.Refusal, request_id: str | None) -> dict[str, A
     """The RFC 9457 members of a refusal; its own `members` stand beside them."""
     status = status_of(refusal)
     body: dict[str, Any] = {
-        "type": "about:blank",
+        "type": type_of(refusal.stable_code),
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": refusal.message,

@@ -1,0 +1,153 @@
+"""Builds the whole site: guides by mkdocs, the catalogue of codes, and the OpenAPI documents."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from mkdocs.commands.build import build as build_pages
+from mkdocs.config import load_config
+from shared.codes import catalogue
+
+from developer_pages.audiences import AUDIENCES
+from developer_pages.openapi import document_of, service_documents
+
+REPOSITORY: Final = Path(__file__).resolve().parents[4]
+GUIDES: Final = REPOSITORY / "docs" / "developers"
+CHANGELOG: Final = REPOSITORY / "CHANGELOG.md"
+#: Written last: a site without it is not whole.
+_STAMP: Final = ".made-from"
+
+_PAGES: Final = (
+    ("Start here", "index.md"),
+    ("Rewards vendors", "vendors.md"),
+    ("Third parties", "third-parties.md"),
+    ("Partners", "partners.md"),
+    ("Partner (Deutsch)", "partner-deutsch.md"),
+    ("Campaign back ends", "campaigns.md"),
+    ("The platform's back ends", "platform.md"),
+    ("Webhooks and events", "webhooks.md"),
+    ("Errors, retries, idempotency", "errors.md"),
+    ("Codes", "codes.md"),
+    ("Time and clocks", "time.md"),
+    ("Limits", "limits.md"),
+    ("Versions and deprecation", "versions.md"),
+    ("Changelog", "changelog.md"),
+)
+
+
+def build_site(out: Path, public_url: str) -> bool:
+    """Builds the site into `out`, unless it is there already and was made from the same; returns whether it built."""
+    made_from = _digest(public_url)
+    stamp = out / _STAMP
+    if stamp.is_file() and stamp.read_text() == made_from:
+        return False
+    services = service_documents(public_url)
+    documents = {audience.name: document_of(audience, services, public_url) for audience in AUDIENCES}
+    with tempfile.TemporaryDirectory(prefix="developer-pages-") as directory:
+        sources, site = Path(directory) / "pages", Path(directory) / "site"
+        _write_sources(sources, documents)
+        _run_mkdocs(Path(directory), sources, site)
+        _serve_without_a_slash(site)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(site, out)
+    stamp.write_text(made_from)
+    return True
+
+
+def _write_sources(sources: Path, documents: dict[str, Any]) -> None:
+    shutil.copytree(GUIDES, sources)
+    (sources / "changelog.md").write_text(CHANGELOG.read_text(encoding="utf-8"), encoding="utf-8")
+    (sources / "codes.md").write_text(codes_page(), encoding="utf-8")
+    (sources / "openapi").mkdir()
+    (sources / "reference").mkdir()
+    for audience in AUDIENCES:
+        (sources / "openapi" / f"{audience.name}.json").write_text(json.dumps(documents[audience.name], indent=1))
+        page = (
+            f"# {audience.title}\n\n{audience.summary} As a document for your tools: "
+            f"[{audience.name}.json](../openapi/{audience.name}.json).\n\n"
+            f'<swagger-ui src="../openapi/{audience.name}.json"/>\n'
+        )
+        (sources / "reference" / f"{audience.name}.md").write_text(page, encoding="utf-8")
+
+
+def codes_page() -> str:
+    """The catalogue of codes, as Markdown; every code has an anchor of its own name."""
+    lines = [
+        "# Codes",
+        "",
+        "Every refusal carries a stable `code`. Decide by it, never by the message. The `type` of a problem body leads",
+        "here.",
+        "",
+    ]
+    for entry in catalogue().values():
+        lines += [
+            f"### {entry.code} {{ #{entry.code} }}",
+            "",
+            f"**{entry.status}** · {escape(entry.meaning)}",
+            "",
+            f"*What to do:* {escape(entry.action)}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _run_mkdocs(directory: Path, sources: Path, site: Path) -> None:
+    navigation: list[Any] = [{title: file} for title, file in _PAGES]
+    navigation.append({"Reference": [{one.title: f"reference/{one.name}.md"} for one in AUDIENCES]})
+    config = {
+        "site_name": "Points platform for developers",
+        "docs_dir": str(sources),
+        "site_dir": str(site),
+        # Pages lie beside each other, so that `/developers/codes` needs no slash at its end.
+        "use_directory_urls": False,
+        "nav": navigation,
+        "theme": {
+            "name": "material",
+            # No font and no script of a foreign host.
+            "font": False,
+            "features": ["navigation.top", "content.code.copy", "search.suggest"],
+            "palette": [
+                {"media": "(prefers-color-scheme: light)", "scheme": "default", "primary": "teal"},
+                {"media": "(prefers-color-scheme: dark)", "scheme": "slate", "primary": "teal"},
+            ],
+        },
+        "plugins": ["search", {"swagger-ui-tag": {"tryItOutEnabled": True}}],
+        "markdown_extensions": [
+            "admonition",
+            "attr_list",
+            "tables",
+            "toc",
+            "pymdownx.superfences",
+            {"pymdownx.tabbed": {"alternate_style": True}},
+        ],
+        "extra": {"generator": False},
+        "strict": True,
+    }
+    file = directory / "mkdocs.yml"
+    # JSON is YAML.
+    file.write_text(json.dumps(config))
+    build_pages(load_config(str(file)))
+
+
+def _serve_without_a_slash(site: Path) -> None:
+    """`/developers` itself: the first page, whose links are those of a page below `/developers/`."""
+    first = (site / "index.html").read_text(encoding="utf-8")
+    (site / "root.html").write_text(first.replace("<head>", '<head><base href="/developers/">', 1), encoding="utf-8")
+
+
+def _digest(public_url: str) -> str:
+    """A digest of all that the site is made from."""
+    digest = hashlib.sha256(public_url.encode())
+    roots = [GUIDES, Path(__file__).parent, REPOSITORY / "shared" / "src", *sorted(REPOSITORY.glob("services/*/src"))]
+    files = [CHANGELOG, *(file for root in roots for file in sorted(root.rglob("*")) if file.suffix in _SOURCES)]
+    for file in files:
+        digest.update(str(file.relative_to(REPOSITORY)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+_SOURCES: Final = {".py", ".md", ".toml", ".svg", ".png"}
