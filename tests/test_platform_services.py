@@ -61,8 +61,6 @@ def test_what_is_not_public_is_nobodys(path: str) -> None:
         ("/v1/users/ada/entitlements", "partner-onboarding"),
         ("/v1/clients/self/secrets", "partner-onboarding"),
         ("/v1/sandbox/clock", "partner-onboarding"),
-        ("/developers", "partner-onboarding"),
-        ("/developers/openapi/vendor.json", "partner-onboarding"),
         ("/events/v1/points", "points-ledger"),
         ("/events/v1/redirects/endpoints", "sso-issuer"),
         ("/events/v1/links", "partner-onboarding"),

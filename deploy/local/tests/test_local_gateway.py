@@ -106,7 +106,7 @@ def services(ports: Ports) -> Iterator[None]:
 def gateway(ports: Ports, services: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("gateway")
     log = directory / "gateway.log"
-    process = launch(gateway_command(directory), gateway_environment(ports, directory), log)
+    process = launch(gateway_command(directory), gateway_environment(ports, directory, directory / "developers"), log)
     gateway = Gateway(ports, log, certificate_authority(directory))
     for path in ("/eai/", "/sso/", "/login"):
         _wait_for(gateway, path, process)
@@ -286,7 +286,7 @@ def test_where_plain_http_is_for_nothing_else_it_leads_to_https(tmp_path: Path) 
     """As in containers. Whether the gateway is there it tells this machine alone."""
     ports = _free_ports()
     environment = {
-        **gateway_environment(ports, tmp_path),
+        **gateway_environment(ports, tmp_path, tmp_path / "developers"),
         "GATEWAY_HTTP_LEADS_TO": "https_only",
         "GATEWAY_HTTPS_PORT": str(ports.gateway_tls),
     }
@@ -332,3 +332,24 @@ async def test_an_import_is_answered_line_by_line_while_it_is_sent(gateway: Gate
         assert await reader.readuntil(b"0\r\n\r\n")
     writer.close()
     await writer.wait_closed()
+
+
+def test_the_pages_for_developers_are_files_that_the_gateway_shows_itself(gateway: Gateway) -> None:
+    """Without a slash, with one, and without an ending; nothing outside of them."""
+    site = gateway.log.parent / "developers"
+    (site / ".well-known").mkdir(parents=True)
+    (site / "openapi").mkdir()
+    for name in ("root.html", "index.html", "codes.html", "openapi/vendor.json", ".well-known/api-catalog"):
+        (site / name).write_text(name)
+    shown = {
+        "/developers": "root.html",
+        "/developers/": "index.html",
+        "/developers/codes": "codes.html",
+        "/developers/openapi/vendor.json": "openapi/vendor.json",
+        "/.well-known/api-catalog": ".well-known/api-catalog",
+    }
+    assert {path: gateway.get(path).text for path in shown} == shown
+    assert gateway.get("/.well-known/api-catalog").headers["content-type"] == "application/linkset+json"
+    assert "default-src 'self'" in gateway.get("/developers").headers["content-security-policy"]
+    for path in ("/developers/nothing", "/developers/../Caddyfile", "/developers/%2e%2e/Caddyfile"):
+        assert gateway.get(path).status_code == 404

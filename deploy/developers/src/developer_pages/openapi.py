@@ -88,7 +88,8 @@ def _part_of(source: dict[str, Any], audience: Audience) -> dict[str, Any]:
     for path, method, operation in operations_of(source):
         if not path.startswith(_INSIDE) and is_for(audience, method, path):
             paths.setdefault(path, {})[method] = operation
-    return json.loads(json.dumps({"paths": paths, "components": source.get("components", {})}))
+    copied: dict[str, Any] = json.loads(json.dumps({"paths": paths, "components": source.get("components", {})}))
+    return copied
 
 
 def _renamed(part: dict[str, Any], taken: Mapping[str, Mapping[str, Any]], service: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from datetime import UTC, date, datetime, timedelta
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,7 @@ _PAGES: Final = (
     ("Codes", "codes.md"),
     ("Time and clocks", "time.md"),
     ("Limits", "limits.md"),
+    ("Reporting a weakness", "security.md"),
     ("Versions and deprecation", "versions.md"),
     ("Changelog", "changelog.md"),
 )
@@ -52,6 +54,7 @@ def build_site(out: Path, public_url: str) -> bool:
         _write_sources(sources, documents)
         _run_mkdocs(Path(directory), sources, site)
         _serve_without_a_slash(site)
+        _write_well_known(site / ".well-known", public_url)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(site, out)
     stamp.write_text(made_from)
@@ -139,9 +142,35 @@ def _serve_without_a_slash(site: Path) -> None:
     (site / "root.html").write_text(first.replace("<head>", '<head><base href="/developers/">', 1), encoding="utf-8")
 
 
+def _write_well_known(directory: Path, public_url: str) -> None:
+    """The catalogue of APIs (RFC 9727), and where to report a weakness (RFC 9116)."""
+    directory.mkdir()
+    items = [
+        {
+            "anchor": f"{public_url}/",
+            "service-desc": [
+                {"href": f"{public_url}/developers/openapi/{one.name}.json", "type": "application/json"}
+                for one in AUDIENCES
+            ],
+            "service-doc": [{"href": f"{public_url}/developers", "type": "text/html"}],
+        }
+    ]
+    (directory / "api-catalog").write_text(json.dumps({"linkset": items}))
+    expires = (_today() + timedelta(days=365)).strftime("%Y-%m-%dT00:00:00Z")
+    (directory / "security.txt").write_text(
+        f"Contact: {public_url}/developers/security\nExpires: {expires}\nPreferred-Languages: en, de\n"
+        f"Canonical: {public_url}/.well-known/security.txt\n"
+    )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
 def _digest(public_url: str) -> str:
     """A digest of all that the site is made from."""
-    digest = hashlib.sha256(public_url.encode())
+    # Of this month, so that security.txt never expires.
+    digest = hashlib.sha256(f"{public_url} {_today():%Y-%m}".encode())
     roots = [GUIDES, Path(__file__).parent, REPOSITORY / "shared" / "src", *sorted(REPOSITORY.glob("services/*/src"))]
     files = [CHANGELOG, *(file for root in roots for file in sorted(root.rglob("*")) if file.suffix in _SOURCES)]
     for file in files:

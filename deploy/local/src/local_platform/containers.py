@@ -17,6 +17,7 @@ from local_platform.commands import commands
 from local_platform.compose import Compose, in_container
 from local_platform.console import Terminal
 from local_platform.demonstration import Demonstration, describe, make_demonstration, write_demo_json
+from local_platform.developers import build_pages
 from local_platform.environments import Environments
 from local_platform.gateway import certificate_authority, transport_to
 from local_platform.journey import Journey
@@ -61,6 +62,8 @@ class Containers:
         self._state.demo_json.unlink(missing_ok=True)
         self.prepare()
         compose = self._compose(tuple(dict.fromkeys(["demo", *further_profiles])))
+        with self._terminal.doing("Pages for developers"):
+            await build_pages(self._state.developers, self._ports.public_url)
         with self._terminal.doing("Images: one for each service"):
             compose.run("build")
         with self._terminal.doing("Containers: database, migrations, services, gateway, rewards shop"):

@@ -63,12 +63,18 @@ def _and_below(path: str) -> str:
     return path if path == "/" else f"{path} {path}/*"
 
 
-def gateway_environment(ports: Ports, storage: Path) -> dict[str, str]:
-    """What the Caddyfile asks the environment for; `storage` is where its certificate authority lives."""
+def gateway_environment(ports: Ports, storage: Path, developers: Path) -> dict[str, str]:
+    """What the Caddyfile asks the environment for.
+
+    Args:
+        storage: where its certificate authority lives.
+        developers: where the pages for developers lie.
+    """
     hosts = ("localhost", "127.0.0.1")
     return {
         "GATEWAY_BIND": "127.0.0.1",
         "GATEWAY_STORAGE": str(storage),
+        "GATEWAY_DEVELOPERS": str(developers),
         "GATEWAY_HTTP": f"http://:{ports.gateway}",
         "GATEWAY_HTTPS": ", ".join(f"https://{host}:{ports.gateway_tls}" for host in hosts),
         **{service.gateway_variable: f"127.0.0.1:{ports.of(service)}" for service in SERVICES},

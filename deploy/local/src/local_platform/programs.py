@@ -41,7 +41,7 @@ class Programs:
 
     def gateway(self) -> Program:
         storage = self._state.gateway.absolute()
-        environment = gateway_environment(self._ports, storage)
+        environment = gateway_environment(self._ports, storage, self._state.developers.absolute())
         # It routes no health check of anybody; that it refuses this one shows that it is there.
         closed_door = f"http://127.0.0.1:{self._ports.gateway}/healthz"
         return self._program("gateway", gateway_command(storage), environment, closed_door, status=404)

@@ -9,6 +9,7 @@ from typing import Any
 from local_platform.commands import Commands, commands
 from local_platform.console import Terminal
 from local_platform.demonstration import describe, make_demonstration, write_demo_json
+from local_platform.developers import build_pages
 from local_platform.embedded_postgres import EmbeddedPostgres
 from local_platform.environments import Environments
 from local_platform.journey import Journey
@@ -75,6 +76,15 @@ class Platform:
         await self._wait_for_ports()
         with self._terminal.doing("PostgreSQL, a role and a database for each service"):
             await self._start_databases()
+        # Beside the rest: it takes seconds, and only the first time.
+        building = asyncio.create_task(build_pages(self._state.developers.absolute(), self._ports.public_url))
+        try:
+            await self._start_services(building)
+        finally:
+            building.cancel()
+        self._welcome(time.monotonic() - begun)
+
+    async def _start_services(self, building: "asyncio.Task[None]") -> None:
         every = {name: value for each in self._environment_of.values() for name, value in each.items()}
         async with commands(every) as running_commands:
             with self._terminal.doing("Migrations"):
@@ -88,8 +98,9 @@ class Platform:
                     self._supervisor.start(self._programs.shop(self._demonstration.demo.client("vendor"))),
                     self._supervisor.start(self._programs.stand_in()),
                 )
+            with self._terminal.doing("Pages for developers"):
+                await building
             await self._demonstrate(running_commands)
-        self._welcome(time.monotonic() - begun)
 
     async def _demonstrate(self, running_commands: Commands) -> None:
         """Seeds, travels once, and only then says by `demo.json` that all is ready, with the points as they are."""
@@ -139,6 +150,7 @@ class Platform:
         say(f"  sign in           {self._ports.public_url}/login   {user.email}   {user.password}")
         say(f"  as tenant admin   {self._demonstration.tenant_admin.email}   (password in demo.json)")
         say(f"  as operator       {self._demonstration.operator_user.email}   (password in demo.json)")
+        say(f"  build against it  {self._ports.public_url}/developers")
         say(f"  by https          {self._ports.public_tls_url}   (its authority: gateway_ca in demo.json)")
         say(f"  rewards shop      http://localhost:{self._ports.rewards_shop}   (enter it from your account)")
         say(f"  all credentials   {self._state.demo_json}")

@@ -115,7 +115,6 @@ ONBOARDING = Service(
         "/setup",
         "/consents",
         "/static",
-        "/developers",
         # A tenant's admin may use the browser's session here as well.
         "/v1/consents",
     ),

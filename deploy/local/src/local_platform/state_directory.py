@@ -37,6 +37,11 @@ class StateDirectory:
         return self.path / "gateway"
 
     @property
+    def developers(self) -> Path:
+        """The pages for developers, as the gateway shows them."""
+        return self.path / "developers"
+
+    @property
     def shop(self) -> Path:
         return self.path / "rewards-shop"
 
