@@ -31,7 +31,7 @@ def test_each_kind_has_its_status_and_what_is_below_it_too(kind: type[errors.Ref
     assert problems.status_of(named("No.")) == status
     body = problems.problem_body(named("No."), "id-1")
     assert body == {
-        "type": "/developers/codes#insufficient_points",
+        "type": "/developers/codes#named_refusal",
         "title": body["title"],
         "status": status,
         "detail": "No.",
