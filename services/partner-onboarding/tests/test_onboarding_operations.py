@@ -1,11 +1,23 @@
 """The operators' pages: requests, clients and the audit, for operators of the tenant and nobody else."""
 
 import re
+from datetime import timedelta
 
+import httpx
 import pytest
+from partner_onboarding.register.tables import idempotent_answers
+from sqlalchemy import select, update
 
 from .integration_partner import audit, sign_in_as, submit, third_party
 from .onboarding_house import House, hidden_fields
+
+
+async def handed_over(house: House, answer: httpx.Response) -> dict[str, str]:
+    """What the page shows to which a new secret leads."""
+    page = await house.http.get(answer.headers["location"])
+    assert (page.status_code, page.headers["cache-control"]) == (200, "no-store")
+    return dict(re.findall(r'<code class="value" id="(\w+)">([^<]+)</code>', page.text))
+
 
 HTML = {"Accept": "text/html"}
 PAGES = ("/operations", "/operations/clients", "/operations/audit")
@@ -37,13 +49,13 @@ async def test_a_request_is_shown_in_words_and_approved_once(house: House) -> No
     assert "See people&#39;s points and what was earned and spent" in page.text
     assert "Line one\nLine &lt;two&gt;" in page.text
     form = hidden_fields(page.text)
-    approved = await house.http.post(f"/operations/requests/{request_id}/approve", data=form)
-    assert approved.status_code == 200
-    assert approved.headers["cache-control"] == "no-store"
-    values = dict(re.findall(r'<code class="value" id="(\w+)">([^<]+)</code>', approved.text))
+    handover = await house.http.post(f"/operations/requests/{request_id}/approve", data=form)
+    assert handover.status_code == 303
+    values = await handed_over(house, handover)
     assert set(values) == {"client_id", "client_secret", "tenant_authority_url", "cloud_api_url"}
     assert (await house.check(values["client_id"], values["client_secret"])).status_code == 200
-    again = await house.http.post(f"/operations/requests/{request_id}/approve", data=form)
+    fresh = hidden_fields((await house.http.get("/account/password")).text)
+    again = await house.http.post(f"/operations/requests/{request_id}/approve", data=fresh)
     assert again.status_code == 409
     for shown in (again, await house.http.get(f"/operations/clients/{values['client_id']}")):
         assert values["client_secret"] not in shown.text
@@ -73,7 +85,7 @@ async def test_secrets_are_rotated_with_an_overlap_and_shown_once(house: House) 
     path = f"/operations/clients/{client_id}"
     form = hidden_fields((await house.http.get(path)).text)
     rotated = await house.http.post(f"{path}/secrets", data=form | {"overlap_seconds": "3600"})
-    second = dict(re.findall(r'<code class="value" id="(\w+)">([^<]+)</code>', rotated.text))["client_secret"]
+    second = (await handed_over(house, rotated))["client_secret"]
     assert [(await house.check(client_id, secret)).status_code for secret in (first, second)] == [200, 200]
     page = (await house.http.get(path)).text
     assert second not in page
@@ -147,3 +159,41 @@ async def test_the_account_leads_to_what_somebody_looks_after(house: House) -> N
     page = (await house.http.get("/account")).text
     assert 'href="/operations"' in page
     assert 'href="/consents"' in page
+
+
+async def test_a_new_secret_can_be_seen_again_until_it_is_handed_over_by_nobody_else(house: House) -> None:
+    client_id, _ = await house.client("points:read")
+    await sign_in_as(house, "operator")
+    form = hidden_fields((await house.http.get(f"/operations/clients/{client_id}")).text)
+    rotated = await house.http.post(f"/operations/clients/{client_id}/secrets", data=form | {"overlap_seconds": "0"})
+    place = rotated.headers["location"]
+    first, again = await handed_over(house, rotated), await handed_over(house, rotated)
+    assert first == again
+    page = (await house.http.get(place)).text
+    mine = dict(house.http.cookies)
+    await sign_in_as(house, "operator", user_id="colleague")
+    for path in (place, "/operations/handovers/" + "x" * 22):
+        other = await house.http.get(path, headers=HTML)
+        assert (other.status_code, first["client_secret"] in other.text) == (410, False)
+    house.http.cookies.clear()
+    house.http.cookies.update(mine)
+    done = await house.http.post(f"{place}/done", data=hidden_fields(page))
+    assert (done.status_code, done.headers["location"]) == (303, f"/operations/clients/{client_id}")
+    over = await house.http.get(place, headers=HTML)
+    assert (over.status_code, first["client_secret"] in over.text) == (410, False)
+
+
+async def test_a_secret_that_is_being_handed_over_lies_sealed_and_ends_by_itself(house: House) -> None:
+    client_id, _ = await house.client("points:read")
+    await sign_in_as(house, "operator")
+    form = hidden_fields((await house.http.get(f"/operations/clients/{client_id}")).text)
+    rotated = await house.http.post(f"/operations/clients/{client_id}/secrets", data=form | {"overlap_seconds": "0"})
+    secret = (await handed_over(house, rotated))["client_secret"]
+    async with house.register.database.transaction() as connection:
+        kept = await connection.execute(select(idempotent_answers.c.answer))
+        assert not any(secret.encode() in row.answer for row in kept)
+        ago = idempotent_answers.c.created_at - timedelta(minutes=11)
+        await connection.execute(
+            update(idempotent_answers).where(idempotent_answers.c.tenant == house.tenant).values(created_at=ago)
+        )
+    assert (await house.http.get(rotated.headers["location"])).status_code == 410

@@ -16,6 +16,7 @@ from shared.migrating import check_is_current
 from shared.proxies import ProxyTrust
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
+from shared.web.form_answers import FormAnswers
 from shared.web.pages import Pages
 from shared.web.refusals import page_or_problem
 
@@ -41,10 +42,11 @@ from partner_onboarding.third_parties.build import ThirdParties, build_third_par
 from partner_onboarding.third_parties.consents import internal as internal_consents
 from partner_onboarding.third_parties.consents import routes as consents
 from partner_onboarding.third_parties.integrations import routes as integrations
-from partner_onboarding.third_parties.pages import applying, operated_clients, operations, setup
+from partner_onboarding.third_parties.pages import applying, handovers, operated_clients, operations, setup
 from partner_onboarding.third_parties.pages import consents as consent_pages
 
 _TIDY_EVERY_SECONDS: Final = 600.0
+_MINUTE_SECONDS = 60
 
 
 def create_app(
@@ -88,7 +90,7 @@ def create_app(
         proxies,
         static_path="/static",
         form_key=settings.key_for("form tokens"),
-        scripts=("show-password.js",),
+        scripts=("show-password.js", "once.js", "copy.js"),
         functions={"words_of": words_of},
     )
     chores = Chores()
@@ -107,6 +109,8 @@ def create_app(
                     Chore("write-last-uses", register.clients.write_last_uses, settings.last_used_every_seconds),
                     Chore("end-sessions", register.sessions.tidy_up, _TIDY_EVERY_SECONDS),
                     Chore("forget-answers", register.answers.forget_old, _TIDY_EVERY_SECONDS),
+                    Chore("forget-form-answers", register.form_notes.forget_old, _MINUTE_SECONDS),
+                    Chore("forget-handovers", third_parties.handovers.forget_old, _MINUTE_SECONDS),
                     Chore("forget-codes", third_parties.consents.tidy_up, _TIDY_EVERY_SECONDS),
                     *handshake.chores(),
                     keys.watching(),
@@ -127,7 +131,8 @@ def create_app(
         hot_routes=[partners.INIT_REGISTER_HANDSHAKE],
         chores=chores,
     )
-    provide(app, settings, callers, service_tokens, pages, LedgerClient(ledger), IssuerClient(issuer))
+    form_answers = FormAnswers(register.form_notes, pages.cookies)
+    provide(app, settings, callers, service_tokens, pages, form_answers, LedgerClient(ledger), IssuerClient(issuer))
     _provide_houses(app, register, handshake, third_parties, pages)
     for routes in (
         partners,
@@ -148,6 +153,7 @@ def create_app(
         applying,
         operations,
         operated_clients,
+        handovers,
         setup,
         consent_pages,
     ):
@@ -196,4 +202,10 @@ def _provide_houses(
             handshake.documents,
         ),
     )
-    provide(app, third_parties.applications, third_parties.consents, third_parties.integrations)
+    provide(
+        app,
+        third_parties.applications,
+        third_parties.consents,
+        third_parties.handovers,
+        third_parties.integrations,
+    )

@@ -80,8 +80,8 @@ async def read_fields(request: Request, *, max_bytes: int = MAX_BYTES) -> list[t
 class FormTokens:
     """Tokens against forged posts, bound to a random cookie of the browser and to its session.
 
-    The token in the form is an HMAC of both, so that neither a cookie that another site plants nor a token from before
-    the sign-in is of any use.
+    The token in the form is a random number, different in every form, with an HMAC of it, the cookie and the session:
+    neither a cookie that another site plants nor a token from before the sign-in is of any use.
     """
 
     def __init__(self, key: bytes, cookies: Cookies) -> None:
@@ -97,7 +97,12 @@ class FormTokens:
         return secrets.token_urlsafe(32)
 
     def token(self, cookie: str, session: str | None) -> str:
-        digest = hmac.digest(self._key, f"{cookie}\0{session or ''}".encode(), hashlib.sha256)
+        """A token for one form."""
+        number = secrets.token_urlsafe(12)
+        return f"{number}.{self._proof(number, cookie, session)}"
+
+    def _proof(self, number: str, cookie: str, session: str | None) -> str:
+        digest = hmac.digest(self._key, f"{number}\0{cookie}\0{session or ''}".encode(), hashlib.sha256)
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
     def check(self, request: Request, form: Mapping[str, str], *, from_before_sign_in: bool = False) -> None:
@@ -116,6 +121,7 @@ class FormTokens:
             raise CookiesNeeded("The browser sent no cookie along with the form.", log="no cookie")
         session = self._cookies.read(request, SESSION)
         sessions = [session, None] if from_before_sign_in else [session]
-        given = form.get(PROOF_FIELD, "").encode()
-        if not any(hmac.compare_digest(self.token(cookie, one).encode(), given) for one in sessions):
+        number, _, proof = form.get(PROOF_FIELD, "").partition(".")
+        expected = [self._proof(number, cookie, one).encode() for one in sessions]
+        if not any(hmac.compare_digest(one, proof.encode()) for one in expected):
             raise FormExpired("This form was not given out to this browser.", log="another token")

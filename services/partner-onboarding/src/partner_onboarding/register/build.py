@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from shared.brief_notes import BriefNotes
 from shared.db import Database
 from shared.idempotency import Answers
 from shared.rate_limits import Counts
@@ -23,6 +24,9 @@ from partner_onboarding.register.users.profiles import Profiles
 from partner_onboarding.register.users.service import Users
 from partner_onboarding.settings import Settings
 
+#: How long the double of a form gets the first one's answer.
+FORM_ANSWERS_KEPT_FOR = timedelta(minutes=10)
+
 
 @dataclass(frozen=True, slots=True)
 class Register:
@@ -31,6 +35,7 @@ class Register:
     settings: Settings
     database: Database
     answers: Answers
+    form_notes: BriefNotes
     counts: Counts
     tenants: Tenants
     clients: Clients
@@ -78,6 +83,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         settings=settings,
         database=database,
         answers=answers,
+        form_notes=BriefNotes(database, idempotent_answers, sealer, "form", FORM_ANSWERS_KEPT_FOR),
         counts=counts,
         tenants=Tenants(database),
         clients=Clients(

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
+from shared.brief_notes import BriefNotes
 from shared.rate_limits import RateLimit
 
 from partner_onboarding.register.build import Register
+from partner_onboarding.register.tables import idempotent_answers
 from partner_onboarding.third_parties.consents.service import Consents
+from partner_onboarding.third_parties.handovers.service import KEPT_FOR as HANDOVERS_KEPT_FOR
+from partner_onboarding.third_parties.handovers.service import Handovers
 from partner_onboarding.third_parties.integrations.applications import Applications
 from partner_onboarding.third_parties.integrations.seals import RequestSeals
 from partner_onboarding.third_parties.integrations.service import Integrations
@@ -19,6 +23,7 @@ class ThirdParties:
 
     applications: Applications
     integrations: Integrations
+    handovers: Handovers
     consents: Consents
 
 
@@ -30,5 +35,6 @@ def build_third_parties(register: Register) -> ThirdParties:
     return ThirdParties(
         applications=Applications(database, answers, seals, limit, plain_http=register.allows_plain_http),
         integrations=Integrations(database, answers, register.clients, seals, public_url=settings.public_url),
+        handovers=Handovers(BriefNotes(database, idempotent_answers, register.sealer, "handover", HANDOVERS_KEPT_FOR)),
         consents=Consents(database, register.profiles),
     )

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
+from shared.web.form_answers import FormRoute
 from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -13,11 +14,11 @@ from partner_onboarding.register.users.domain import EmailTaken
 
 PagesPart = Annotated[Pages, needs(Pages)]
 MailService = Annotated[Mails, needs(Mails)]
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 
-def _page(pages: Pages, request: Request, outcome: str, status: int = 200) -> Response:
-    return pages.render(request, "confirm.html", status=status, outcome=outcome)
+def _page(pages: Pages, request: Request, outcome: str, status: int = 200, trouble: str = "") -> Response:
+    return pages.render(request, "confirm.html", status=status, outcome=outcome, trouble=trouble)
 
 
 @router.api_route(CONFIRM_PATH + "/{tenant}/{token}", methods=["GET", "HEAD"])
@@ -36,8 +37,8 @@ async def confirm(
     try:
         pages.form_tokens.check(request, await read_form(request))
         await mails.confirm(tenant, token)
-    except FormExpired:
-        return _page(pages, request, "question", 403)
+    except FormExpired as refusal:
+        return _page(pages, request, "question", 403, pages.texts(request).say(f"error.{refusal.stable_code}"))
     except UnknownLink:
         return _page(pages, request, "refused", 410)
     except EmailTaken:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.errors import Refusal, TooManyRequests
 from shared.web.cookies import SESSION
+from shared.web.form_answers import FormRoute
 from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -101,11 +102,11 @@ class RegistrationPages:
             return await self._register(request, fields)
         except _CodeRefusal as refusal:
             return await self._refused(request, refusal, who)
-        except FormExpired:
+        except FormExpired as refusal:
             # Shown anew, with what was typed and a token that is good.
             say = self._pages.texts(request).say
             handshake = await self._find(request, who)
-            errors = {"form": say("error.form_expired")}
+            errors = {"form": say(f"error.{refusal.stable_code}")}
             if who is not None:
                 return await self._question(request, handshake, who, 403, errors)
             return self._form(request, handshake, fields, 403, errors)
@@ -243,7 +244,7 @@ class RegistrationPages:
         )
 
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 RegistrationPart = Annotated[RegistrationPages, needs(RegistrationPages)]
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
+from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -15,7 +16,7 @@ from partner_onboarding.register.sessions.service import Sessions
 PagesPart = Annotated[Pages, needs(Pages)]
 SessionService = Annotated[Sessions, needs(Sessions)]
 LinkService = Annotated[Links, needs(Links)]
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("/account/unlink", methods=["GET", "HEAD"])

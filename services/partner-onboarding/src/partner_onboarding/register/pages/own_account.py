@@ -7,6 +7,7 @@ import orjson
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.web.cookies import SESSION
+from shared.web.form_answers import FormRoute
 from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -17,7 +18,7 @@ from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
 from partner_onboarding.register.users.new_passwords import UnfitPassword
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 PagesPart = Annotated[Pages, needs(Pages)]
 SessionService = Annotated[Sessions, needs(Sessions)]
@@ -56,8 +57,8 @@ async def change_password(
             language=pages.language(request),
             address=request.app.state.proxies.client_network(request.scope),
         )
-    except FormExpired:
-        return _form(pages, request, "password.html", 403, {"form": say("error.form_expired")})
+    except FormExpired as refusal:
+        return _form(pages, request, "password.html", 403, {"form": say(f"error.{refusal.stable_code}")})
     except UnfitPassword as unfit:
         return _form(pages, request, "password.html", 400, {"password": say(f"error.{unfit.stable_code}")})
     except WrongPassword:
@@ -104,8 +105,8 @@ async def delete(
         pages.form_tokens.check(request, fields)
         address = request.app.state.proxies.client_network(request.scope)
         await own_account.delete(who, present, address=address)
-    except FormExpired:
-        return _form(pages, request, "delete_account.html", 403, {"form": say("error.form_expired")})
+    except FormExpired as refusal:
+        return _form(pages, request, "delete_account.html", 403, {"form": say(f"error.{refusal.stable_code}")})
     except WrongPassword:
         errors = {"present_password": say("error.present_password_wrong")}
         return _form(pages, request, "delete_account.html", 400, errors)

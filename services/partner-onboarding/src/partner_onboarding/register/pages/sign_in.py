@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.web.addresses import local_path
 from shared.web.cookies import SESSION
+from shared.web.form_answers import FormRoute
 from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -27,7 +28,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Cookie realm="points platform", form-a
 PagesPart = Annotated[Pages, needs(Pages)]
 SessionService = Annotated[Sessions, needs(Sessions)]
 SignInService = Annotated[SignIn, needs(SignIn)]
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("/login", methods=["GET", "HEAD"])
@@ -48,7 +49,8 @@ async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) 
     if missing:
         return _login_page(pages, request, fields, 400, missing)
     try:
-        pages.form_tokens.check(request, fields)
+        # Signing in in another tab meanwhile is no reason to refuse this one.
+        pages.form_tokens.check(request, fields, from_before_sign_in=True)
         outcome = await sign_in.with_password(
             fields["email"],
             fields["password"],
@@ -56,8 +58,8 @@ async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) 
             address=request.app.state.proxies.client_network(request.scope),
             former=pages.cookies.read(request, SESSION),
         )
-    except FormExpired:
-        return _login_page(pages, request, fields, 403, {"form": say("error.form_expired")})
+    except FormExpired as refusal:
+        return _login_page(pages, request, fields, 403, {"form": say(f"error.{refusal.stable_code}")})
     except MalformedUser:
         return _login_page(pages, request, fields, 400, {"email": say("error.email_malformed")})
     except WrongPassword:

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.errors import NotFound, TooManyRequests
+from shared.web.form_answers import FormRoute
 from shared.web.forms import FormExpired, read_fields
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -28,7 +29,7 @@ _ORDER: Final = (
 
 PagesPart = Annotated[Pages, needs(Pages)]
 ApplicationService = Annotated[Applications, needs(Applications)]
-router = APIRouter(prefix="/integrations", include_in_schema=False)
+router = APIRouter(prefix="/integrations", include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("", methods=["GET", "HEAD"])
@@ -56,8 +57,8 @@ async def apply(pages: PagesPart, applications: ApplicationService, request: Req
         pages.form_tokens.check(request, form)
         network = request.app.state.proxies.client_network(request.scope)
         receipt = await applications.submit_by_form(form["tenant"], _wish(form, scopes), network=network)
-    except FormExpired:
-        return _page(pages, request, form, scopes, 403, trouble=say("error.form_expired"))
+    except FormExpired as refusal:
+        return _page(pages, request, form, scopes, 403, trouble=say(f"error.{refusal.stable_code}"))
     except MalformedRequest as refusal:
         return _page(pages, request, form, scopes, 400, {refusal.field})
     except TooManyRequests as refusal:

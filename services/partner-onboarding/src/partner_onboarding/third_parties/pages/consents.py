@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
+from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -30,7 +31,7 @@ ConsentService = Annotated[Consents, needs(Consents)]
 TenantService = Annotated[Tenants, needs(Tenants)]
 UserService = Annotated[Users, needs(Users)]
 SettingsPart = Annotated[Settings, needs(Settings)]
-router = APIRouter(prefix="/consents", include_in_schema=False)
+router = APIRouter(prefix="/consents", include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("", methods=["GET", "HEAD"])

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
 from shared.errors import Malformed
+from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -15,6 +16,8 @@ from partner_onboarding.register.clients.domain import CLIENT_ID, ClientNotFound
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.pages.access import Operator
 from partner_onboarding.register.sessions.domain import SignedIn
+from partner_onboarding.third_parties.pages.handovers import PATH as HANDOVERS
+from partner_onboarding.third_parties.pages.handovers import HandoverService
 
 _N = Annotated[int, Path(ge=1, le=2**31 - 1)]
 _PAGE: Final = 50
@@ -25,7 +28,7 @@ _DAY: Final = 86_400
 
 PagesPart = Annotated[Pages, needs(Pages)]
 ClientService = Annotated[Clients, needs(Clients)]
-router = APIRouter(prefix="/operations/clients", include_in_schema=False)
+router = APIRouter(prefix="/operations/clients", include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("", methods=["GET", "HEAD"])
@@ -46,7 +49,14 @@ async def one_client(
 
 
 @router.post("/{client_id}/secrets")
-async def rotate(pages: PagesPart, clients: ClientService, request: Request, who: Operator, client_id: str) -> Response:
+async def rotate(
+    pages: PagesPart,
+    clients: ClientService,
+    handovers: HandoverService,
+    request: Request,
+    who: Operator,
+    client_id: str,
+) -> Response:
     form = await read_form(request)
     pages.form_tokens.check(request, form)
     overlap = next((one for one in OVERLAPS if str(one) == form.get("overlap_seconds")), None)
@@ -60,14 +70,14 @@ async def rotate(pages: PagesPart, clients: ClientService, request: Request, who
     except FormerSecretLive:
         errors = {"end_former": pages.texts(request).say("clients.former_live")}
         return await _client_page(pages, clients, request, who, client_id, status=409, errors=errors)
-    return pages.render(
-        request,
-        "handover.html",
-        here=f"/operations/clients/{client_id}",
+    handover_id = await handovers.keep(
+        who.tenant,
+        who.user_id,
+        client_id=client_id,
         name=new.client.registration.name,
         values={"client_id": client_id, "client_secret": new.client_secret},
-        back=f"/operations/clients/{client_id}",
     )
+    return pages.redirect(f"{HANDOVERS}/{handover_id}")
 
 
 @router.post("/{client_id}/secrets/{n}/end")

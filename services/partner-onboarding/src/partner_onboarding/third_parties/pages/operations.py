@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
 from shared.paging import InvalidCursor
 from shared.paging import Pages as Listed
+from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -17,6 +18,8 @@ from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.third_parties.integrations.domain import STATES, AlreadyDecided, MalformedRequest
 from partner_onboarding.third_parties.integrations.schemas import RequestId
 from partner_onboarding.third_parties.integrations.service import REQUESTS, Integrations, RequestPlace
+from partner_onboarding.third_parties.pages.handovers import PATH as HANDOVERS
+from partner_onboarding.third_parties.pages.handovers import HandoverService
 
 P = TypeVar("P", bound=tuple[Any, ...])
 
@@ -27,7 +30,7 @@ _PAGE: Final = 50
 PagesPart = Annotated[Pages, needs(Pages)]
 IntegrationService = Annotated[Integrations, needs(Integrations)]
 AuditService = Annotated[Audit, needs(Audit)]
-router = APIRouter(prefix="/operations", include_in_schema=False)
+router = APIRouter(prefix="/operations", include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("", methods=["GET", "HEAD"])
@@ -60,19 +63,23 @@ async def one_request(
 
 @router.post("/requests/{request_id}/approve")
 async def approve(
-    pages: PagesPart, integrations: IntegrationService, request: Request, who: Operator, request_id: _RequestId
+    pages: PagesPart,
+    integrations: IntegrationService,
+    handovers: HandoverService,
+    request: Request,
+    who: Operator,
+    request_id: _RequestId,
 ) -> Response:
     pages.form_tokens.check(request, await read_form(request))
     try:
         approved = await integrations.approve(who.tenant, request_id, by=_actor(who))
     except AlreadyDecided:
-        # Sent twice, or a colleague was faster; whoever was first has seen the secret.
+        # A colleague was faster and has seen the secret.
         return await _request_page(pages, integrations, request, who, request_id, status=409)
-    # Shown in the answer itself: a redirect would need the secret to be kept somewhere for a while.
-    return pages.render(
-        request,
-        "handover.html",
-        here=f"/operations/requests/{request_id}",
+    handover_id = await handovers.keep(
+        who.tenant,
+        who.user_id,
+        client_id=approved.client_id,
         name=approved.request.wish.particulars.name,
         values={
             "client_id": approved.client_id,
@@ -80,8 +87,8 @@ async def approve(
             "tenant_authority_url": approved.tenant_authority_url,
             "cloud_api_url": approved.cloud_api_url,
         },
-        back=f"/operations/clients/{approved.client_id}",
     )
+    return pages.redirect(f"{HANDOVERS}/{handover_id}")
 
 
 @router.post("/requests/{request_id}/decline")

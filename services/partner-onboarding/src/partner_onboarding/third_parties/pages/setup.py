@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
+from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.languages import LANGUAGES
 from shared.web.pages import Pages
@@ -37,7 +38,7 @@ PagesPart = Annotated[Pages, needs(Pages)]
 ConsentService = Annotated[Consents, needs(Consents)]
 TenantService = Annotated[Tenants, needs(Tenants)]
 UserService = Annotated[Users, needs(Users)]
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("/setup/{client_id}", methods=["GET", "HEAD"])

@@ -1,0 +1,1 @@
+"""Secrets on their way from an operator to whom they belong."""
