@@ -9,7 +9,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shared.identifiers import Identifier
+from shared.identifiers import Identifier, is_identifier
 from shared.paging import InvalidCursor, Listing, Number, Pages
 from shared.times import Instant
 
@@ -50,7 +50,7 @@ def test_a_page_ends_with_the_cursor_of_the_next_one_and_the_last_one_with_none(
 
 @given(
     st.datetimes(timezones=st.just(UTC)),
-    st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=128),
+    st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=128).filter(is_identifier),
 )
 def test_every_place_comes_back_as_it_was(moment: datetime, name: str) -> None:
     place = Place(moment, name)

@@ -1,42 +1,52 @@
 """Identifiers that callers choose: user ids, transaction ids, references."""
 
 import unicodedata
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, StringConstraints
 
+from shared.texts import normal_form
+
 MAX_IDENTIFIER_CHARACTERS = 128
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_DOTS: Final = frozenset({".", ".."})
+
+
+def read_identifier(value: str) -> str:
+    """The id in the form in which it is compared and stored: NFC.
+
+    An id has 1 to 128 printable characters and no blank at either end. Control characters (PostgreSQL cannot store
+    NUL), lone surrogates (not UTF-8) and invisible formatting characters (two ids that look the same) are refused. So
+    is U+FFFD: servers put it for bytes of a path that are not UTF-8, which would make one id of many. So are the path
+    segments `.` and `..`, which clients and proxies resolve.
+
+    Raises:
+        ValueError: it is not an id.
+    """
+    if value.isascii():
+        is_good = 0 < len(value) <= MAX_IDENTIFIER_CHARACTERS and value.isprintable()
+    else:
+        value = normal_form(value, at_most=MAX_IDENTIFIER_CHARACTERS)
+        is_good = not any(unicodedata.category(character) in _HIDDEN for character in value) and "\ufffd" not in value
+    if not is_good or value != value.strip():
+        raise ValueError("must be 1 to 128 printable characters without a blank at either end")
+    if "." in value and not _DOTS.isdisjoint(value.split("/")):
+        raise ValueError("must not have the path segments . and ..")
+    return value
 
 
 def is_identifier(value: str) -> bool:
-    """1 to 128 printable characters without a blank at either end.
-
-    Control characters (NUL cannot be stored by PostgreSQL), lone surrogates (not UTF-8) and invisible
-    formatting characters (two ids that look the same) are out, and so is U+FFFD: servers put it for bytes of a
-    path that are not UTF-8, which would make one id of many.
-    """
-    return (
-        0 < len(value) <= MAX_IDENTIFIER_CHARACTERS
-        and ((value.isascii() and value.isprintable()) or not _has_unprintable(value))
-        and value == value.strip()
-        and "\ufffd" not in value
-    )
-
-
-def _has_unprintable(value: str) -> bool:
-    return any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"} for character in value)
-
-
-def _check(value: str) -> str:
-    if not is_identifier(value):
-        raise ValueError("must be 1 to 128 printable characters without a blank at either end")
-    return value
+    """Whether it is an id, in the form in which it is compared (see `read_identifier`)."""
+    try:
+        return read_identifier(value) == value
+    except ValueError:
+        return False
 
 
 Identifier = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=MAX_IDENTIFIER_CHARACTERS),
-    AfterValidator(_check),
+    AfterValidator(read_identifier),
 ]
 
 Tenant = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]

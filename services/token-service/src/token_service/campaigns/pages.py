@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from shared.dependencies import provided
 from shared.errors import Forbidden, Malformed
-from shared.identifiers import is_identifier
+from shared.identifiers import read_identifier
 from shared.times import iso
 from shared.web.cookies import SESSION
 from shared.web.languages import Texts
@@ -71,9 +71,10 @@ async def show_campaign(request: Request) -> Response:
     request.state.route = "/campaigns/{campaign_id}"
 
     async def show(session: Session) -> Response:
-        campaign_id: str = request.path_params["campaign_id"]
-        if not is_identifier(campaign_id):
-            raise CampaignNotFound
+        try:
+            campaign_id = read_identifier(request.path_params["campaign_id"])
+        except ValueError:
+            raise CampaignNotFound from None
         try:
             bucket = Bucket(request.query_params.get("bucket", "day"))
         except ValueError:

@@ -13,9 +13,10 @@ from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 from zoneinfo import ZoneInfo
 
 import orjson
-from shared.identifiers import MAX_IDENTIFIER_CHARACTERS, is_identifier
+from shared.identifiers import MAX_IDENTIFIER_CHARACTERS
 from shared.times import iso
 
+from shared import identifiers
 from token_service.tokens import orders
 from token_service.tokens.format import expiry_minute_of
 from token_service.tokens.lifetimes import Lifetime, end_of
@@ -58,9 +59,7 @@ def read_identifier(value: Any, _rules: Rules) -> str:
     """
     if not isinstance(value, str):
         raise ValueError("must be text")
-    if not is_identifier(value):
-        raise ValueError("must be 1 to 128 printable characters without a blank at either end")
-    return value
+    return identifiers.read_identifier(value)
 
 
 def _base_url(value: Any, rules: Rules) -> str:

@@ -69,8 +69,9 @@ class OwnAccount:
         user = await self._find(who)
         profile = self._profiles.open(user).profile
         personal = (profile.email, profile.firstname, profile.lastname)
-        normal = await asyncio.to_thread(checked_new_password, new, personal)
+        # The new one is judged last: that takes milliseconds, which only the owner may ask for.
         await self._check(user, present, address)
+        normal = await asyncio.to_thread(checked_new_password, new, personal)
         async with self._passwords.turn() as turn:
             password_hash = await turn.hash(normal)
         async with self._database.transaction() as connection:

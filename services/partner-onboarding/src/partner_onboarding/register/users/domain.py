@@ -3,11 +3,11 @@
 import hashlib
 import hmac
 import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.errors import Conflict, Malformed, NotFound
+from shared.texts import UnfitText, normal_form
 
 from partner_onboarding.characters import hides_something, is_text
 
@@ -81,8 +81,11 @@ def normalised_email(email: str) -> str:
         MalformedUser: `malformed_email`.
     """
     refusal = MalformedUser("This is not an e-mail address.", code="malformed_email")
-    local, at, domain = unicodedata.normalize("NFC", email.strip()).lower().rpartition("@")
-    if not at or len(email) > MAX_EMAIL_CHARACTERS or not _LOCAL_PART.fullmatch(local) or hides_something(local):
+    try:
+        local, at, domain = normal_form(email.strip(), at_most=MAX_EMAIL_CHARACTERS).lower().rpartition("@")
+    except UnfitText:
+        raise refusal from None
+    if not at or not _LOCAL_PART.fullmatch(local) or hides_something(local):
         raise refusal
     if local.startswith(".") or local.endswith(".") or ".." in local:
         raise refusal
@@ -116,11 +119,15 @@ def checked_profile(email: str, firstname: str, lastname: str) -> Profile:
         MalformedUser: `malformed_email` or `malformed_name`.
     """
     normalised_email(email)
-    names = [unicodedata.normalize("NFC", name.strip()) for name in (firstname, lastname)]
-    if not all(0 < len(name) <= MAX_NAME_CHARACTERS and is_text(name) for name in names):
-        raise MalformedUser(
-            f"First and last name have 1 to {MAX_NAME_CHARACTERS} printable characters.", code="malformed_name"
-        )
+    refusal = MalformedUser(
+        f"First and last name have 1 to {MAX_NAME_CHARACTERS} printable characters.", code="malformed_name"
+    )
+    try:
+        names = [normal_form(name.strip(), at_most=MAX_NAME_CHARACTERS) for name in (firstname, lastname)]
+    except UnfitText:
+        raise refusal from None
+    if not all(name and is_text(name) for name in names):
+        raise refusal
     return Profile(email.strip(), *names)
 
 
@@ -139,4 +146,8 @@ def checked_password(password: str) -> str:
 
 
 def normalised_password(password: str) -> str:
-    return unicodedata.normalize("NFKC", password)
+    """The form of a password that is hashed. One that no rule lets through comes back as it is, and fits nobody."""
+    try:
+        return normal_form(password, at_most=MAX_PASSWORD_CHARACTERS, form="NFKC")
+    except UnfitText:
+        return password

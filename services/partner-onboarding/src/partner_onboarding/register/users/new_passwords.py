@@ -5,17 +5,17 @@ back end sets are its own business (see `users.domain`).
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from typing import Any, Final
 
+from shared.texts import UnfitText, normal_form
 from zxcvbn import zxcvbn
 
 from partner_onboarding.characters import is_text
 from partner_onboarding.register.users.domain import (
+    MAX_EMAIL_CHARACTERS,
     MAX_PASSWORD_CHARACTERS,
     MalformedUser,
-    normalised_password,
 )
 
 #: NIST's minimum if the password is the only factor.
@@ -23,7 +23,7 @@ MIN_NEW_PASSWORD_CHARACTERS: Final = 15
 #: The least score on zxcvbn's scale from 0 to 4: at least 10^10 guesses.
 _LEAST_SCORE: Final = 4
 #: Only the first characters are judged: long texts take long, and a strong beginning is strong enough.
-_JUDGED_CHARACTERS: Final = 64
+_JUDGED_CHARACTERS: Final = 32
 #: How many characters must remain beside the person's own name and address.
 _LEAST_OWN_LETTERS: Final = 6
 _LETTER: Final = re.compile(r"[^\W\d_]")
@@ -49,13 +49,16 @@ def checked_new_password(password: str, personal: Iterable[str] = ()) -> str:
     Raises:
         UnfitPassword
     """
-    normal = normalised_password(password)
+    if len(password) > MAX_PASSWORD_CHARACTERS:
+        raise UnfitPassword(f"A password has at most {MAX_PASSWORD_CHARACTERS} characters.", code="password_too_long")
+    try:
+        normal = normal_form(password, at_most=MAX_PASSWORD_CHARACTERS, form="NFKC")
+    except UnfitText:
+        raise UnfitPassword("A password has printable characters only.", code="password_unprintable") from None
     if len(normal) < MIN_NEW_PASSWORD_CHARACTERS:
         raise UnfitPassword(
             f"A password has at least {MIN_NEW_PASSWORD_CHARACTERS} characters.", code="password_too_short"
         )
-    if len(normal) > MAX_PASSWORD_CHARACTERS:
-        raise UnfitPassword(f"A password has at most {MAX_PASSWORD_CHARACTERS} characters.", code="password_too_long")
     if not is_text(normal):
         raise UnfitPassword("A password has printable characters only.", code="password_unprintable")
     words = _words(personal)
@@ -68,7 +71,13 @@ def checked_new_password(password: str, personal: Iterable[str] = ()) -> str:
 
 
 def _words(personal: Iterable[str]) -> list[str]:
-    whole = [unicodedata.normalize("NFKC", text).casefold() for text in personal]
+    whole = []
+    for text in personal:
+        try:
+            whole.append(normal_form(text, at_most=MAX_EMAIL_CHARACTERS, form="NFKC").casefold())
+        except UnfitText:
+            # No name or address of anybody: the form it came in is refused for it.
+            continue
     return [word for text in whole for word in (text, *re.split(r"[\s@._+-]+", text)) if len(word) > 2]
 
 

@@ -1,11 +1,11 @@
 """Integration requests and their rules."""
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from shared.errors import Conflict, Malformed, NotFound
+from shared.texts import UnfitText, normal_form
 
 from partner_onboarding.characters import hides_something
 from partner_onboarding.register.clients.domain import MAX_ENTRIES, THIRD_PARTY_SCOPES, Registration
@@ -133,17 +133,25 @@ def need_undecided(request: IntegrationRequest) -> None:
 
 
 def _line(field: str, value: str) -> str:
-    text = unicodedata.normalize("NFC", value.strip())
-    if not 0 < len(text) <= MAX_NAME_CHARACTERS or hides_something(text):
-        raise MalformedRequest(field, f"{field} has 1 to {MAX_NAME_CHARACTERS} printable characters.")
+    refusal = MalformedRequest(field, f"{field} has 1 to {MAX_NAME_CHARACTERS} printable characters.")
+    try:
+        text = normal_form(value.strip(), at_most=MAX_NAME_CHARACTERS)
+    except UnfitText:
+        raise refusal from None
+    if not text or hides_something(text):
+        raise refusal
     return text
 
 
 def _text(field: str, value: str, *, required: bool) -> str:
-    text = unicodedata.normalize("NFC", value.strip()).replace("\r\n", "\n")
-    if (required and not text) or len(text) > MAX_TEXT_CHARACTERS or hides_something(text, allowed="\t\n"):
-        least = 1 if required else 0
-        raise MalformedRequest(field, f"{field} has {least} to {MAX_TEXT_CHARACTERS} printable characters.")
+    least = 1 if required else 0
+    refusal = MalformedRequest(field, f"{field} has {least} to {MAX_TEXT_CHARACTERS} printable characters.")
+    try:
+        text = normal_form(value.strip().replace("\r\n", "\n"), at_most=MAX_TEXT_CHARACTERS)
+    except UnfitText:
+        raise refusal from None
+    if len(text) < least or hides_something(text, allowed="\t\n"):
+        raise refusal
     return text
 
 
