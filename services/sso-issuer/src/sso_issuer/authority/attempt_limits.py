@@ -1,4 +1,9 @@
-"""Limits on refused attempts, by network and by authenticated client."""
+"""Limits on refused attempts, by the network that they come from and by the client that has proven itself.
+
+A proof comes first and the count after it: who proves a client, names one that exists or has a good code is never
+refused by a budget, however many others guess from the same network or under the same name. Secrets and codes have
+256 random bits, so the limits are no defence against guessing: they hold back rows of the audit, and show an attack.
+"""
 
 from typing import Final
 
@@ -13,37 +18,31 @@ _WINDOW_SECONDS: Final = 60
 
 
 class AttemptLimits:
-    """Refuses further attempts after too many refused ones within a minute.
-
-    It counts by network, not by the claimed client: otherwise anybody could lock a client out. Secrets and codes have
-    256 random bits; the limits save work and rows of the audit.
+    """Counts refusals, and answers those beyond the budget of a minute with 429.
 
     Args:
-        per_network: requests without a good proof of a client.
-        codes_per_client: wrong codes of an authenticated client.
+        per_network: requests without a good client's proof; those of browsers are counted apart.
+        codes_per_client: bad codes of an authenticated client.
     """
 
     def __init__(self, counts: Counts, proxies: ProxyTrust, *, per_network: int, codes_per_client: int) -> None:
         self._proxies = proxies
-        self._per_network = RateLimit(counts, per_network, _WINDOW_SECONDS, "authority-network")
+        self._proofs_per_network = RateLimit(counts, per_network, _WINDOW_SECONDS, "authority-network")
+        self._browsers_per_network = RateLimit(counts, per_network, _WINDOW_SECONDS, "authority-browsers")
         self._codes_per_client = RateLimit(counts, codes_per_client, _WINDOW_SECONDS, "authority-codes")
 
-    async def check_network(self, scope: Scope) -> None:
-        """Raises TooManyRequests, saying when to try again."""
-        await self._per_network.check(self._network_of(scope))
+    async def count(
+        self, refusal: Refusal, scope: Scope, client: AuthorityClient | None, *, from_browser: bool
+    ) -> None:
+        """Counts a refusal against the authenticated client, or else the network.
 
-    async def check_codes(self, client: AuthorityClient) -> None:
-        """Raises TooManyRequests, saying when to try again."""
-        await self._codes_per_client.check(client.tenant, client.client_id)
-
-    async def note(self, refusal: Refusal, scope: Scope, client: AuthorityClient | None) -> None:
-        """Counts a refusal against the authenticated client, or else against the network of the request."""
+        Raises:
+            TooManyRequests: the budget is used up, and says when to try again.
+        """
         if isinstance(refusal, (Unavailable, TooManyRequests)):
             return
         if client is None:
-            await self._per_network.note(self._network_of(scope))
+            limit = self._browsers_per_network if from_browser else self._proofs_per_network
+            await limit.count(self._proxies.client_network(scope) or "unknown")
         elif isinstance(refusal, InvalidGrant):
-            await self._codes_per_client.note(client.tenant, client.client_id)
-
-    def _network_of(self, scope: Scope) -> str:
-        return self._proxies.client_network(scope) or "unknown"
+            await self._codes_per_client.count(client.tenant, client.client_id)

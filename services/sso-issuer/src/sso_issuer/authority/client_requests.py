@@ -48,7 +48,6 @@ class ClientRequests:
         Raises:
             TenantNotFound, InvalidRequest, InvalidClient, TooManyRequests, Unavailable: as they say.
         """
-        await self._limits.check_network(request.scope)
         await self._authorities.check(tenant)
         form: dict[str, str] = {}
         client: AuthorityClient | None = None
@@ -74,13 +73,19 @@ class ClientRequests:
         refusal: Refusal,
         form: Mapping[str, str],
         client: AuthorityClient | None = None,
+        *,
+        from_browser: bool = False,
     ) -> None:
-        """Writes a refusal to the audit and counts it against the authenticated client, or the network.
+        """Counts a refusal against the authenticated client, or the network, and writes it to the audit.
 
         A transient failure is no refusal: a retry is right, and perhaps the audit itself cannot be written.
+
+        Raises:
+            TooManyRequests: instead of the refusal; nothing is written.
         """
         if isinstance(refusal, (Unavailable, TooManyRequests)):
             return
+        await self._limits.count(refusal, request.scope, client, from_browser=from_browser)
         given = form.get("grant_type")
         await self._authority.note_refusal(
             tenant,
@@ -89,7 +94,6 @@ class ClientRequests:
             grant_type=given if given in set(GrantType) else None,
             request_id=request.state.request_id,
         )
-        await self._limits.note(refusal, request.scope, client)
 
 
 async def _read_form(request: Request) -> dict[str, str]:

@@ -8,11 +8,9 @@ from shared.dependencies import needs
 from shared.errors import Refusal
 
 from sso_issuer.admins import Admin
-from sso_issuer.authority.attempt_limits import AttemptLimits
 from sso_issuer.authority.authorities import Authorities
 from sso_issuer.authority.authorize import ConsentRequests
 from sso_issuer.authority.client_requests import ClientRequests
-from sso_issuer.authority.domain import GrantType
 from sso_issuer.authority.errors import private_json
 from sso_issuer.authority.forms import needed, parse_form
 from sso_issuer.authority.schemas import (
@@ -34,7 +32,6 @@ router = APIRouter(tags=["authority"])
 Tenant = Annotated[str, Path(description="The tenant whose authority this is.")]
 AuthorityService = Annotated[Authority, needs(Authority)]
 KnownAuthorities = Annotated[Authorities, needs(Authorities)]
-Limits = Annotated[AttemptLimits, needs(AttemptLimits)]
 Clients = Annotated[ClientRequests, needs(ClientRequests)]
 
 TOKEN_TYPE: Final = "Bearer"  # noqa: S105 — RFC 6750, no secret
@@ -69,16 +66,14 @@ async def authorize(
     authorities: KnownAuthorities,
     consents: Annotated[ConsentRequests, needs(ConsentRequests)],
     clients: Clients,
-    limits: Limits,
 ) -> Response:
-    await limits.check_network(request.scope)
     await authorities.check(tenant)
     params: dict[str, str] = {}
     try:
         params = parse_form(request.scope["query_string"])
         location = await consents.destination(tenant, authorities.issuer(tenant), params)
     except Refusal as refusal:
-        await clients.note(request, tenant, refusal, params)
+        await clients.note(request, tenant, refusal, params, from_browser=True)
         raise
     headers = {"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     return Response(status_code=303, headers=headers)
@@ -91,12 +86,8 @@ async def authorize(
     responses=ERRORS,
     openapi_extra=TOKEN_FORM,
 )
-async def give_token(
-    tenant: Tenant, request: Request, clients: Clients, authority: AuthorityService, limits: Limits
-) -> Response:
+async def give_token(tenant: Tenant, request: Request, clients: Clients, authority: AuthorityService) -> Response:
     async with clients.admit(tenant, request) as (client, form):
-        if form.get("grant_type") == GrantType.AUTHORIZATION_CODE:
-            await limits.check_codes(client)
         given = await authority.give_token(client, form, request.state.request_id)
     body = AccessTokenBody(
         access_token=given.token, token_type=TOKEN_TYPE, expires_in=given.expires_in, scope=" ".join(given.scopes)
