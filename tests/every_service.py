@@ -3,12 +3,14 @@
 import importlib
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from local_platform.environments import Environments
 from local_platform.ports import Ports
 from local_platform.services import SERVICES, Service
@@ -27,11 +29,24 @@ class PublicRoute:
     service: Service
     path: str
     methods: frozenset[str]
+    #: Those that stand in OpenAPI, with what it says of them.
+    documented: Mapping[str, Mapping[str, Any]]
+
+    #: Methods that go past the framework.
+    hot: frozenset[str] = frozenset()
 
     @property
     def example(self) -> str:
         """The path with a value in the place of each parameter."""
         return re.sub(r"{[^}]*}", "example-1", self.path)
+
+    @property
+    def is_page(self) -> bool:
+        return not self.documented
+
+    def matches(self, path: str) -> bool:
+        """Whether an address is one of this path."""
+        return re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", self.path), path) is not None
 
     def __str__(self) -> str:
         return f"{self.service.name} {self.path}"
@@ -66,14 +81,22 @@ def _build(service: Service, environments: Environments, changed: dict[str, str]
 def public_routes(service: Service, app: FastAPI) -> list[PublicRoute]:
     """Every path that the service answers, but for what it keeps for the others and for its operators."""
     found: defaultdict[str, set[str]] = defaultdict(set)
+    framed: defaultdict[str, set[str]] = defaultdict(set)
     for route in iter_route_contexts(app.routes):
         assert route.path is not None, f"{route!r} is of a kind that these tests cannot look into"
-        found[re.sub(r":path}", "}", route.path)] |= route.methods or set()
+        path = re.sub(r":path}", "}", route.path)
+        found[path] |= route.methods or set()
+        if isinstance(route.original_route, APIRoute):
+            framed[path] |= route.methods or set()
+    documented = {
+        path: {method.upper(): said for method, said in operations.items() if method.upper() in METHODS}
+        for path, operations in app.openapi()["paths"].items()
+    }
     # Hot routes go past the framework; they stand in OpenAPI.
-    for path, operations in app.openapi()["paths"].items():
-        found[path] |= {method.upper() for method in operations if method.upper() in METHODS}
+    for path, operations in documented.items():
+        found[path] |= operations.keys()
     return [
-        PublicRoute(service, path, frozenset(methods))
+        PublicRoute(service, path, frozenset(methods), documented.get(path, {}), frozenset(methods - framed[path]))
         for path, methods in found.items()
         if not path.startswith("/internal") and path not in OPERATIONS
     ]

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request
 from pydantic import SecretStr
-from shared.service_app import create_service_app, serve
+from shared.service_app import create_service_app
+from shared.serving import serve
 from shared.settings import Mode, ServiceSettings
 
 

@@ -381,7 +381,7 @@ def app(settings: ServiceSettings, answers: Answers, tenant: str, lifespan: Any)
     @app.post("/things")
     @app.post("/things/{name}", name="make_named")
     async def make(
-        request: Request, idempotency_key: IdempotencyKey, client: Annotated[str, Depends(owner)]
+        request: Request, idempotency_key: IdempotencyKey, client: Annotated[str, Depends(owner)], x: int = 0
     ) -> Response:
         number = (await request.json())["n"]
         refusal = OutOfStock("None left.") if number < 0 else Answer.of(201, {"n": number})

@@ -69,7 +69,7 @@ def app(settings: ServiceSettings, lifespan: Lifespan, register: FakeRegister) -
     provide(app, Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([])))
 
     @app.get("/things/{thing_id}")
-    async def thing(thing_id: str) -> dict[str, str]:
+    async def thing(thing_id: str, token: str = "") -> dict[str, str]:
         context = current_request.get()
         assert context is not None
         return {"request_id": context.request_id, "traceparent": context.traceparent}
@@ -118,7 +118,39 @@ def log(capsys: pytest.CaptureFixture[str]) -> Log:
     return Log(capsys)
 
 
+# ——— what no request may be ———
+
+
+@pytest.mark.parametrize("path", ["/hot", "/things/1", "/nothing"])
+async def test_an_encoded_body_is_415_and_says_what_is_taken(client: httpx.AsyncClient, path: str) -> None:
+    for coding in ("gzip", "br", "identity, gzip"):
+        answer = await client.post(path, content=b"x", headers={"Content-Encoding": coding})
+        assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_content_encoding")
+        assert answer.headers["Accept-Encoding"] == "identity"
+    answer = await client.post("/hot", content=b"x", headers={"Content-Encoding": "identity"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["//hot", "//evil.example/things/1", "//"])
+async def test_an_address_of_two_slashes_is_404_and_leads_nowhere(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(f"{PUBLIC_URL}{path}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert "evil" not in answer.text
+
+
+async def test_head_is_get_without_the_body(client: httpx.AsyncClient, log: Log) -> None:
+    got, head = await client.get("/things/1"), await client.head("/things/1")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+    assert log.requests()[-1]["method"] == "HEAD"
+
+
 # ——— ids and traces ———
+
+
+async def test_of_two_ids_none_is_kept(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/things/1", headers=[("X-Request-Id", "me-1"), ("X-Request-Id", "me-2")])
+    assert "me-" not in answer.headers["X-Request-Id"]
 
 
 @pytest.mark.parametrize("given", ["a", "req-7", "0b9e/a.b:c_d+e=", "x" * 128])
@@ -328,8 +360,8 @@ async def test_a_hot_route_takes_no_longer_body_than_the_others(client: httpx.As
 
 
 async def test_a_hot_route_is_of_one_method_and_one_path(client: httpx.AsyncClient) -> None:
-    for path in ("/hot/", "/HOT", "//hot"):
-        assert (await client.post(path)).status_code == 404
-    for method in ("GET", "PUT"):
+    for method, path in (("POST", "/hot/"), ("POST", "/HOT"), ("POST", "//hot")):
+        assert (await client.request(method, path)).status_code == 404
+    for method in ("GET", "PUT", "HEAD", "BREW"):
         answer = await client.request(method, "/hot")
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")

@@ -23,6 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.types import Scope
 
 from shared import jwt
+from shared.bodies import before_body
 from shared.bounded import Bounded
 from shared.calling import ServiceClient
 from shared.dependencies import provided
@@ -227,6 +228,10 @@ class Callers:
             IpNotAllowed: right credentials from an address that is not on the client's list.
             Unavailable: the register does not answer, and the service remembers nothing about the credentials.
         """
+        # Asked twice, before the body and by the route, it is the same answer.
+        known: Caller | None = scope.setdefault("state", {}).get("caller")
+        if known is not None:
+            return known
         header = _authorization_of(scope)
         scheme, _, credentials = header.partition(b" ")
         if scheme.lower() == b"basic":
@@ -237,7 +242,7 @@ class Callers:
                 caller = await self._confirm(caller)
         else:
             raise Unauthenticated("Credentials are missing: send Authorization: Basic or Bearer.")
-        scope.setdefault("state", {})["caller"] = caller
+        scope["state"]["caller"] = caller
         return caller
 
     async def _basic(self, header: bytes, credentials: bytes, scope: Scope) -> Caller:
@@ -412,7 +417,7 @@ def require(*any_of: str) -> Any:
         found.need(*any_of)
         return found
 
-    return Depends(caller)
+    return Depends(before_body(caller))
 
 
 def require_any() -> Any:
@@ -445,4 +450,4 @@ def require_service(*names: str) -> Any:
             raise Forbidden("This path is not for this service.", log=f"called by {name}")
         return name
 
-    return Depends(service)
+    return Depends(before_body(service))

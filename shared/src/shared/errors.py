@@ -103,6 +103,12 @@ class UnsupportedMediaType(Refusal):
     code = "unsupported_media_type"
 
 
+class TooSlow(Refusal):
+    """The request did not come in completely within the time that it may take."""
+
+    code = "request_timeout"
+
+
 class TooManyRequests(Refusal):
     """The caller exceeded a rate limit."""
 

@@ -18,6 +18,7 @@ STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.Gone: 410,
     errors.PayloadTooLarge: 413,
@@ -75,6 +76,9 @@ def headers_of(refusal: errors.Refusal) -> dict[str, str]:
     headers = {"Cache-Control": "no-store"}
     if refusal.challenge is not None:
         headers["WWW-Authenticate"] = refusal.challenge
+    if isinstance(refusal, errors.TooSlow):
+        # What would still come in of the request must not be taken for the next one.
+        headers["Connection"] = "close"
     if refusal.retry_after_seconds is not None:
         headers["Retry-After"] = str(refusal.retry_after_seconds)
     return headers

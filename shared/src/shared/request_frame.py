@@ -15,9 +15,9 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import Unexpected
+from shared.errors import NotFound, Refusal, Unexpected, UnsupportedMediaType
 from shared.logs import request_lines
-from shared.problems import Renderer
+from shared.problems import Renderer, problem_response
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -27,6 +27,9 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 #: The status in log and metrics if the caller was gone before the answer. It is no 5xx, since nothing failed here.
 _HUNG_UP = 499
+
+#: Content codings that change nothing.
+_PLAIN = frozenset({b"", b"identity"})
 
 _log = structlog.get_logger("requests")
 _seconds = Histogram(
@@ -54,6 +57,8 @@ class RequestContext(NamedTuple):
 
     request_id: str
     traceparent: str
+    #: Why the request is refused whatever it asks for.
+    refusal: Refusal | None = None
 
 
 current_request: ContextVar[RequestContext | None] = ContextVar("current_request", default=None)
@@ -94,7 +99,10 @@ class RequestFrame:
         token = current_request.set(context)
         _under_way.requests += 1
         try:
-            await self._app(scope, receive, send_framed)
+            if context.refusal is not None:
+                await self._refuse(context.refusal, scope, receive, send_framed)
+            else:
+                await self._app(scope, receive, send_framed)
         # The last place that can turn an unexpected error into an answer without inside details.
         except Exception:
             _unexpected.inc()
@@ -108,13 +116,22 @@ class RequestFrame:
             _finish(scope, context, status or _HUNG_UP, time.perf_counter() - began)
         return None
 
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        """What concerns no route in particular. No page: its links would lead to where a strange path says."""
+        scope["state"]["log"] = {"refusal": refusal.stable_code}
+        render = problem_response if isinstance(refusal, NotFound) else self._render
+        response = render(refusal, Request(scope))
+        if isinstance(refusal, UnsupportedMediaType):
+            response.headers["Accept-Encoding"] = "identity"
+        await response(scope, receive, send)
+
 
 def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
-    route, method = _route_of(scope), scope["method"]
+    state = scope["state"]
+    route, method = _route_of(scope), state.get("method") or scope["method"]
     _seconds_of(method, route, status).observe(seconds)
     if scope["path"] in _QUIET:
         return
-    state = scope["state"]
     caller = state.get("caller")
     request_lines.write(
         {
@@ -139,17 +156,23 @@ def _seconds_of(method: str, route: str, status: int) -> Histogram:
 
 
 def _context_of(scope: Scope) -> RequestContext:
-    request_id = traceparent = None
+    request_id = traceparent = refusal = None
+    ids = 0
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            request_id = value.decode()
+        if name == b"x-request-id":
+            ids += 1
+            request_id = value.decode() if ids == 1 and _REQUEST_ID.fullmatch(value) else None
         elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
             traceparent = value.decode()
+        elif name == b"content-encoding" and value.strip().lower() not in _PLAIN:
+            refusal = UnsupportedMediaType("The body must not be encoded.", code="unsupported_content_encoding")
     if request_id is None or traceparent is None:
         random = os.urandom(24).hex()
         request_id = request_id or random[:32]
         traceparent = traceparent or f"00-{random[:32]}-{random[32:48]}-01"
-    return RequestContext(request_id, traceparent)
+    if scope["path"].startswith("//"):
+        return RequestContext(request_id, traceparent, NotFound("There is nothing at this address."))
+    return RequestContext(request_id, traceparent, refusal)
 
 
 def _route_of(scope: Scope) -> str:

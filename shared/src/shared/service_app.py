@@ -1,30 +1,28 @@
 """The frame of a service: an application with problem bodies, health, metrics and logs, and the server around it."""
 
 import asyncio
-import gc
-import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Match
+from starlette.types import Message, Receive, Scope, Send
 
 from shared import errors
-from shared.body_limit import BodyLimit
+from shared.bodies import Bodies, RefusedWhileReading
 from shared.chores import Chores
 from shared.hot_openapi import add_to_router
 from shared.hot_routes import HotRoute, HotRouteApp, HotTable
-from shared.logs import configure_logging, request_lines
 from shared.malformed import MalformedJson, refusal_of_details
 from shared.problems import Renderer, problem_documentation, problem_response
 from shared.proxies import ProxyTrust
+from shared.query_rules import QueryRules
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
 
@@ -32,10 +30,8 @@ from shared.settings import ServiceSettings
 ReadinessCheck = Callable[[], Awaitable[None]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-_READINESS_SECONDS = 3.0
-_IDLE_SECONDS = 30
-#: How many new container objects start a garbage collection.
-_GARBAGE_THRESHOLD = 50_000
+_READINESS_SECONDS = 0.8
+_METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
 _KIND_OF_STATUS: Mapping[int, type[errors.Refusal]] = {
     400: errors.Malformed,
     401: errors.Unauthenticated,
@@ -68,12 +64,38 @@ class ServiceApp(FastAPI):
             add_to_router(route, apps[route.method, route.path], self.router)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        hot = self._hot.find(scope) if scope["type"] == "http" else None
+        hot = None
+        if scope["type"] == "http":
+            if scope["method"] == "HEAD":
+                scope, send = _as_get(scope, send)
+            hot = self._hot.find(scope)
         if hot is None:
             await super().__call__(scope, receive, send)
         else:
             scope["app"] = self
             await hot(scope, receive, send)
+
+    def methods_at(self, scope: Scope) -> list[str]:
+        """The methods that the path of a request takes, over all routes."""
+        found = [method for method in _METHODS if self._takes({**scope, "method": method})]
+        return sorted({*found, "HEAD"} if "GET" in found else found)
+
+    def _takes(self, scope: Scope) -> bool:
+        is_routed = any(route.matches(scope)[0] is Match.FULL for route in self.router.routes)
+        return is_routed or self._hot.find(scope) is not None
+
+
+def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
+    """A HEAD request as the GET that it is, but for the body of the answer (RFC 9110, 9.3.2)."""
+
+    async def send_without_body(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    scope.setdefault("state", {})["method"] = "HEAD"
+    # A copy: the server looks into its own for what it may send.
+    return {**scope, "method": "GET"}, send_without_body
 
 
 def create_service_app(
@@ -86,6 +108,7 @@ def create_service_app(
     render: Renderer = problem_response,
     hot_routes: Sequence[HotRoute] = (),
     chores: Chores | None = None,
+    takes_any_query: tuple[str, ...] = (),
     version: str = "1.0.0",
 ) -> FastAPI:
     """An application with everything that all four services have.
@@ -96,6 +119,7 @@ def create_service_app(
         hot_routes: routes that go past the framework.
         chores: its periodic work; `/readyz` tells how fresh each is. A late chore makes nothing unready: requests
             do not depend on it, and a restart would only take its place in line.
+        takes_any_query: beginnings of paths whose operations ignore unknown parameters.
     """
     app = ServiceApp(
         title=title,
@@ -108,53 +132,26 @@ def create_service_app(
         # Validation is refused with 400 here; FastAPI would document a 422 that is never sent.
         responses={"4XX": problem_documentation("Refused"), "5XX": problem_documentation("Failed")},
         generate_unique_id_function=_operation_id,
+        dependencies=[Depends(QueryRules(takes_any_query).check_request)],
     )
     app.state.settings = settings
+    app.state.is_draining = False
     app.state.render = render
     app.state.proxies = ProxyTrust(settings.trusted_proxies)
     app.add_exception_handler(errors.Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     _add_operations(app, readiness, chores)
-    app.add_middleware(BodyLimit, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(
+        Bodies,
+        max_body_bytes=settings.max_body_bytes,
+        idle_seconds=settings.body_idle_seconds,
+        seconds=settings.body_seconds,
+    )
     app.add_middleware(RequestFrame, render=render)
     app.add_hot_routes(hot_routes, max_body_bytes=settings.max_body_bytes, render=render)
     extend_openapi(app, _drop_422)
     return app
-
-
-def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
-    """Serves until SIGTERM or SIGINT, then accepts no more requests, finishes those that run, and returns."""
-    configure_logging(service, settings.log_level)
-    # uvicorn raises the signal again at the end. SIGTERM would then end the process with status 143, as if it had been
-    # killed; as Ctrl-C it lets uvicorn return.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # All that is loaded by now lives as long as the process, and the thousands of objects of a batch die with it. With
-    # the default thresholds, garbage collection took an eighth of an import.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)
-    try:
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            http="httptools",
-            # No service speaks websockets, and uvicorn would hand over the connection.
-            ws="none",
-            access_log=False,
-            log_config=None,
-            proxy_headers=False,
-            server_header=False,
-            backlog=2048,
-            # Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s), so that a server never
-            # closes one on which a request is under way.
-            timeout_keep_alive=_IDLE_SECONDS,
-            timeout_graceful_shutdown=settings.shutdown_seconds,
-        )
-    finally:
-        request_lines.flush()
 
 
 def refusal_of_validation(error: RequestValidationError, content_type: str | None) -> errors.Refusal:
@@ -187,6 +184,14 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 — by its registration
+    if isinstance(error, RefusedWhileReading):
+        return await _answer_refusal(request, error.refusal)
+    # A hot route is none of the router's: of a path that only such take, it knows nothing.
+    is_unknown = error.status_code == 404 and "endpoint" not in request.scope
+    if is_unknown or error.status_code == 405:
+        app: ServiceApp = request.app
+        if allowed := app.methods_at(request.scope):
+            error = HTTPException(405, headers={"Allow": ", ".join(allowed)})
     kind = _KIND_OF_STATUS.get(error.status_code)
     if kind is None:
         return Response(status_code=error.status_code, headers=error.headers)

@@ -108,7 +108,16 @@ class ServiceSettings(BaseSettings):
         description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="The longest body of an ordinary request.")
-    shutdown_seconds: int = Field(20, ge=1, description="How long running requests may take to end after SIGTERM.")
+    body_seconds: float = Field(60, gt=0, description="How long the body of an ordinary call may take to come in.")
+    body_idle_seconds: float = Field(
+        20, gt=0, description="How long a body, also that of an import, may pause between two pieces."
+    )
+    drain_seconds: float = Field(
+        3,
+        ge=0,
+        description="How long after SIGTERM all is served while `/readyz` says 503 and answers close connections.",
+    )
+    shutdown_seconds: int = Field(20, ge=1, description="How long running requests may take to end after that.")
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )

@@ -44,6 +44,8 @@ class Environments:
             "PUBLIC_URL": self._ports.public_url,
             "SERVICE_PEERS": self.service_peers(),
             "TRUSTED_PROXIES": "127.0.0.1/32",
+            # No balancer is there that would have to notice.
+            "DRAIN_SECONDS": "0",
             "SHUTDOWN_SECONDS": "5",
             "SECRETS_DIR": str(self._secret(service.name)),
             **{other.address_variable: f"http://127.0.0.1:{self._ports.of(other)}" for other in asked_by(service)},

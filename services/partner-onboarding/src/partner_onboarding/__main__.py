@@ -18,7 +18,7 @@ cli.add_typer(third_party_commands)
 @cli.command()
 def serve() -> None:
     """Serve until SIGTERM."""
-    from shared.service_app import serve as serve_app  # noqa: PLC0415 — see above
+    from shared.serving import serve as serve_app  # noqa: PLC0415 — see above
 
     from partner_onboarding.app import create_app  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ import asyncio
 import typer
 from rich.console import Console
 from shared.migrating import upgrade
-from shared.service_app import serve as serve_app
+from shared.serving import serve as serve_app
 from shared.settings import load
 
 from points_ledger import verifying

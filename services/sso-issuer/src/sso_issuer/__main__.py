@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 import typer
 from shared.db import Database
 from shared.migrating import upgrade
-from shared.service_app import serve as serve_app
+from shared.serving import serve as serve_app
 from shared.settings import load
 from shared.times import iso
 

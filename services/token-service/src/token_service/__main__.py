@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from shared.errors import Refusal
 from shared.migrating import upgrade
-from shared.service_app import serve as serve_app
+from shared.serving import serve as serve_app
 from shared.settings import load
 from shared.times import iso
 

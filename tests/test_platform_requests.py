@@ -1,0 +1,195 @@
+"""What holds of every request to every service, whatever it asks for: one rule, one test, all routes."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from local_platform.services import Service
+from shared.callers import Caller, Callers
+from starlette.types import Message, Scope
+
+from .every_service import METHODS, PublicRoute, build_every_service, public_routes
+
+#: A client that may do everything.
+ALMIGHTY = Caller(
+    "client-1",
+    "demo",
+    frozenset(
+        {
+            *("points:redeem", "points:read", "points:admin", "sso:issue", "sso:admin", "partner:handshake"),
+            *("users:read", "users:write", "tokens:issue", "tokens:verify", "tokens:stats", "clients:admin"),
+        }
+    ),
+)
+#: OAuth's own endpoints, and the one page that stands in OpenAPI.
+TAKE_ANY_QUERY = ("/tenants/", "/.well-known/", "/sso/v1/redeem/")
+
+
+class Services:
+    """All services with all their routes; nothing is started."""
+
+    def __init__(self, directory: Path) -> None:
+        self.apps = build_every_service(directory)
+        self.routes = [route for service, app in self.apps.items() for route in public_routes(service, app)]
+
+    def client(self, service: Service) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.apps[service], raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="https://points.example")
+
+    def operations(self) -> Iterator[tuple[PublicRoute, str, Any]]:
+        """Each operation of each OpenAPI document."""
+        for route in self.routes:
+            for method, said in route.documented.items():
+                if method not in route.hot:
+                    yield route, method, said
+
+    def taken_at(self, route: PublicRoute) -> set[str]:
+        """The methods of all routes that fit the address."""
+        beside = [one for one in self.routes if one.service is route.service and one.matches(route.example)]
+        taken = {method for one in beside for method in one.methods}
+        return taken | {"HEAD"} if "GET" in taken else taken
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    return Services(tmp_path_factory.mktemp("services"))
+
+
+@pytest.fixture
+def let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def authenticate(_callers: Callers, scope: Scope) -> Caller:
+        scope.setdefault("state", {})["caller"] = ALMIGHTY
+        return ALMIGHTY
+
+    monkeypatch.setattr(Callers, "authenticate", authenticate)
+
+
+async def test_head_is_answered_where_get_is(services: Services) -> None:
+    for route in services.routes:
+        async with services.client(route.service) as client:
+            got, head = await client.get(route.example), await client.head(route.example)
+        assert head.status_code == got.status_code, route
+        assert head.content == b"", route
+        assert ("GET" in services.taken_at(route)) is (head.status_code != 405), route
+
+
+async def test_a_405_names_all_methods_of_the_path(services: Services) -> None:
+    for route in services.routes:
+        taken = services.taken_at(route)
+        async with services.client(route.service) as client:
+            for method in {*METHODS, "BREW"} - taken:
+                answer = await client.request(method, route.example)
+                assert answer.status_code == 405, (str(route), method)
+                assert set(answer.headers["Allow"].split(", ")) == taken, (str(route), method)
+
+
+async def test_an_encoded_body_is_415_everywhere(services: Services) -> None:
+    for route in services.routes:
+        async with services.client(route.service) as client:
+            for method in route.methods:
+                answer = await client.request(method, route.example, headers={"Content-Encoding": "gzip"})
+                assert answer.status_code == 415, (str(route), method)
+                assert answer.headers["Accept-Encoding"] == "identity"
+
+
+async def test_a_path_that_begins_with_two_slashes_is_404_and_leads_nowhere(services: Services) -> None:
+    for route in services.routes:
+        async with services.client(route.service) as client:
+            answer = await client.get(f"https://points.example//evil.example{route.example}")
+        assert answer.status_code == 404, route
+        assert "evil.example" not in answer.text
+
+
+async def test_an_unknown_parameter_is_400_on_every_api(services: Services, let_in: None) -> None:
+    for route, method, _ in services.operations():
+        async with services.client(route.service) as client:
+            answer = await client.request(method, route.example, params={"no_such_parameter": "1"})
+        if route.path.startswith(TAKE_ANY_QUERY):
+            assert "unknown_parameter" not in answer.text, (str(route), method)
+        else:
+            assert answer.status_code == 400, (str(route), method, answer.text)
+            assert answer.json()["code"] == "unknown_parameter", (str(route), method, answer.text)
+
+
+async def test_a_parameter_that_comes_twice_is_400_on_every_api(services: Services, let_in: None) -> None:
+    tried = 0
+    for route, method, said in services.operations():
+        if route.path.startswith(TAKE_ANY_QUERY):
+            continue
+        for parameter in said.get("parameters", ()):
+            if parameter["in"] != "query" or parameter["schema"].get("type") == "array":
+                continue
+            async with services.client(route.service) as client:
+                query = [(parameter["name"], "1"), (parameter["name"], "1")]
+                answer = await client.request(method, httpx.URL(route.example, params=query))
+            assert answer.status_code == 400, (str(route), method, parameter["name"])
+            assert answer.json()["code"] == "repeated_parameter", (str(route), method, answer.text)
+            tried += 1
+    assert tried > 30
+
+
+async def test_a_member_that_comes_twice_is_400_on_every_api(services: Services, let_in: None) -> None:
+    tried = 0
+    for route, method, said in services.operations():
+        if "application/json" not in said.get("requestBody", {}).get("content", {}):
+            continue
+        async with services.client(route.service) as client:
+            for body in (b'{"a": 1, "a": 1}', b'{"a": 1, "\\u0061": 2}', b'[{"b": {"a": 1, "a": 2}}]'):
+                headers = {"Content-Type": "application/json"}
+                answer = await client.request(method, route.example, content=body, headers=headers)
+                assert answer.status_code == 400, (str(route), method, answer.text)
+                assert answer.json()["code"] == "repeated_member", (str(route), method, answer.text)
+        tried += 1
+    assert tried > 10
+
+
+async def test_a_stranger_is_refused_before_a_byte_of_the_body_is_waited_for(services: Services) -> None:
+    tried = 0
+    for route, method, said in services.operations():
+        if not said.get("security") or "requestBody" not in said or route.path.startswith("/tenants/"):
+            continue
+        if {"security": said["security"]} == {"security": [{}]}:
+            continue
+        answer = await first_answer_to_a_body_that_never_comes(services.apps[route.service], method, route.example)
+        assert answer == 401, (str(route), method)
+        tried += 1
+    assert tried > 10
+
+
+async def first_answer_to_a_body_that_never_comes(app: FastAPI, method: str, path: str) -> int:
+    """The status."""
+    answered: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start" and not answered.done():
+            answered.set_result(message["status"])
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "scheme": "https",
+        "query_string": b"",
+        "headers": [(b"host", b"points.example"), (b"content-type", b"application/json"), (b"content-length", b"9")],
+        "client": ("192.0.2.1", 50_000),
+        "server": ("points.example", 443),
+    }
+    calling = asyncio.create_task(app(scope, receive, send))  # type: ignore[arg-type]
+    try:
+        async with asyncio.timeout(5):
+            return await answered
+    finally:
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
