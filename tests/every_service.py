@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi.routing import iter_route_contexts
 from local_platform.environments import Environments
 from local_platform.ports import Ports
 from local_platform.services import SERVICES, Service
@@ -31,9 +31,6 @@ class PublicRoute:
     methods: frozenset[str]
     #: Those that stand in OpenAPI, with what it says of them.
     documented: Mapping[str, Mapping[str, Any]]
-
-    #: Methods that go past the framework.
-    hot: frozenset[str] = frozenset()
 
     @property
     def example(self) -> str:
@@ -81,22 +78,15 @@ def _build(service: Service, environments: Environments, changed: dict[str, str]
 def public_routes(service: Service, app: FastAPI) -> list[PublicRoute]:
     """Every path that the service answers, but for what it keeps for the others and for its operators."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    framed: defaultdict[str, set[str]] = defaultdict(set)
     for route in iter_route_contexts(app.routes):
         assert route.path is not None, f"{route!r} is of a kind that these tests cannot look into"
-        path = re.sub(r":path}", "}", route.path)
-        found[path] |= route.methods or set()
-        if isinstance(route.original_route, APIRoute):
-            framed[path] |= route.methods or set()
+        found[re.sub(r":path}", "}", route.path)] |= route.methods or set()
     documented = {
         path: {method.upper(): said for method, said in operations.items() if method.upper() in METHODS}
         for path, operations in app.openapi()["paths"].items()
     }
-    # Hot routes go past the framework; they stand in OpenAPI.
-    for path, operations in documented.items():
-        found[path] |= operations.keys()
     return [
-        PublicRoute(service, path, frozenset(methods), documented.get(path, {}), frozenset(methods - framed[path]))
+        PublicRoute(service, path, frozenset(methods), documented.get(path, {}))
         for path, methods in found.items()
         if not path.startswith("/internal") and path not in OPERATIONS
     ]

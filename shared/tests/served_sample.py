@@ -1,4 +1,4 @@
-"""A service that is nothing but its frame, served for real: `python served_sample.py <port> <key> <peers>`."""
+"""A service that is nothing but its frame: `python served_sample.py <port> <key> <peers> <seconds to drain>`."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     sys.stdout.write("closed\n")
 
 
-def main(port: int, key: str, peers: str) -> None:
+def main(port: int, key: str, peers: str, drain_seconds: float) -> None:
     settings = ServiceSettings(
         mode=Mode.DEVELOPMENT,
         port=port,
@@ -27,6 +27,9 @@ def main(port: int, key: str, peers: str) -> None:
         service_key=SecretStr(key),
         service_peers=peers,
         shutdown_seconds=1,
+        drain_seconds=drain_seconds,
+        body_idle_seconds=0.5,
+        head_seconds=1,
     )
     app = create_service_app(settings, title="sample", description="", lifespan=lifespan, readiness={})
 
@@ -45,9 +48,13 @@ def main(port: int, key: str, peers: str) -> None:
         client = request.client
         return None if client is None else client.host
 
+    @app.post("/body")
+    async def body(request: Request) -> int:
+        return len(await request.body())
+
     serve(app, settings, service="sample")
     sys.stdout.write("returned\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]))

@@ -179,8 +179,14 @@ async def test_what_is_not_as_declared_is_refused(client: httpx.AsyncClient) -> 
     assert told(await post("/parcels/bob", json={"weight": int("5" * 50)})) == (413, "payload_too_large")
     key = {"Idempotency-Key": "a b"}
     assert told(await post("/parcels/bob", json=parcel, headers=key)) == (400, "malformed_idempotency_key")
-    for query in ("limit=11", "limit=1&limit=2", "more=1", "limit="):
+    for query in ("limit=11", "limit="):
         assert told(await client.get(f"/looks?{query}")) == (400, "malformed_request")
+    assert told(await client.get("/looks?limit=1&limit=2")) == (400, "repeated_parameter")
+    assert told(await client.get("/looks?more=1")) == (400, "unknown_parameter")
+    for members in ('"weight": 5, "weight": 6', '"weight": 101, "weight": 5', '"weight": 5, "\\u0077eight": 6'):
+        body = f"{{{members}}}".encode()
+        answer = await post("/parcels/bob", content=body, headers={"Content-Type": "application/json"})
+        assert told(answer) == (400, "repeated_member")
 
 
 async def test_an_operation_is_named_once_in_the_query(client: httpx.AsyncClient) -> None:
@@ -188,6 +194,7 @@ async def test_an_operation_is_named_once_in_the_query(client: httpx.AsyncClient
         assert (await client.post(f"/notes?{query}")).json() == ["ann", True, False]
     for query in ("", "add&drop", "add=2", "more"):
         assert told(await client.post(f"/notes?{query}")) == (400, "unknown_operation")
+    assert told(await client.post("/notes?add&more=1")) == (400, "unknown_parameter")
 
 
 async def test_a_body_may_be_optional(client: httpx.AsyncClient) -> None:

@@ -15,6 +15,7 @@ STATUSES = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.Gone: 410,
     errors.PayloadTooLarge: 413,

@@ -15,11 +15,19 @@ from platform_testing.callers import ServiceKeys
 SAMPLE = Path(__file__).with_name("served_sample.py")
 
 
+#: How long it says that it will end, where a test does not say another time.
+DRAIN_SECONDS = 0.0
+
+
 @pytest.fixture
-async def served(unused_tcp_port: int, service_keys: ServiceKeys) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
+async def served(
+    request: pytest.FixtureRequest, unused_tcp_port: int, service_keys: ServiceKeys
+) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
     """The process, and a client once it answers."""
+    drain_seconds = getattr(request, "param", DRAIN_SECONDS)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(SAMPLE), str(unused_tcp_port), service_keys.private("points-ledger"), service_keys.peers),
+        str(drain_seconds),
         stdin=PIPE,
         stdout=PIPE,
     )
@@ -89,6 +97,77 @@ async def test_a_request_that_never_ends_does_not_keep_it_from_ending(
     assert [line for line in lines if not line.startswith("{")] == ["closed", "returned"]
     (outcome,) = await asyncio.gather(never, return_exceptions=True)
     assert isinstance(outcome, httpx.TransportError) or (isinstance(outcome, httpx.Response) and outcome.is_error)
+
+
+@pytest.mark.parametrize("served", [1.5], indirect=True)
+async def test_before_it_ends_it_says_so_and_serves_all(served: tuple[Process, httpx.AsyncClient]) -> None:
+    process, client = served
+    assert (await client.get("/readyz")).status_code == 200
+    assert "connection" not in (await client.get("/peer")).headers
+    process.send_signal(signal.SIGTERM)
+    readiness = [200]
+    async with asyncio.timeout(1.5):
+        while readiness[-1] == 200:
+            ready = await client.get("/readyz")
+            readiness.append(ready.status_code)
+    assert (readiness[-1], ready.json()["status"]) == (503, "draining")
+    answer = await client.get("/peer")
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert await process.wait() == 0
+
+
+async def test_what_is_connected_and_not_yet_read_is_read_and_answered(
+    served: tuple[Process, httpx.AsyncClient],
+) -> None:
+    """Stopped, it takes nothing: twenty callers connect and ask, and it is asked to end before it sees any of them."""
+    process, client = served
+    process.send_signal(signal.SIGSTOP)
+    callers = [await asyncio.open_connection(client.base_url.host, client.base_url.port) for _ in range(20)]
+    for _, writer in callers:
+        writer.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await writer.drain()
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGCONT)
+    answers = await asyncio.gather(*(reader.read() for reader, _ in callers))
+    assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 20
+    assert all(b"connection: close" in answer.lower() for answer in answers)
+    await close(callers)
+    assert await process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"G",
+        b"GET /peer HTTP/1.1\r\nHost: local",
+        b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx",
+        b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx",
+        b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n",
+    ],
+    ids=["nothing", "a byte", "half a head", "half a body nobody reads", "half a body", "no such path"],
+)
+async def test_a_connection_that_stalls_is_closed(served: tuple[Process, httpx.AsyncClient], sent: bytes) -> None:
+    """At once many of them, so that none is forgotten; a connection that is kept for its next request stays."""
+    _, client = served
+    stalling = [await asyncio.open_connection(client.base_url.host, client.base_url.port) for _ in range(30)]
+    kept_reader, kept = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    kept.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await kept_reader.readline()).startswith(b"HTTP/1.1 200")
+    for _, writer in stalling:
+        writer.write(sent)
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(reader.read() for reader, _ in stalling))
+    kept.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(5):
+        await kept_reader.readuntil(b"200 OK")
+    await close([*stalling, (kept_reader, kept)])
+
+
+async def close(connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    for _, writer in connections:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_the_server_believes_no_header_about_the_peer(served: tuple[Process, httpx.AsyncClient]) -> None:

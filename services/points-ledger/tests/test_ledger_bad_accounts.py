@@ -146,7 +146,7 @@ async def test_a_page_of_a_statement_is_asked_for_in_its_words_only(
     user = await platform.user_with(1)
     async with no_trace(rows):
         answer = await platform.client.get(f"/v1/accounts/{user}/entries?{query}", headers=platform.headers)
-        assert is_problem(answer, 400, "malformed_request", "invalid_cursor")
+        assert is_problem(answer, 400, "malformed_request", "invalid_cursor", "unknown_parameter")
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ async def test_a_page_of_transactions_is_asked_for_in_its_words_only(
 ) -> None:
     async with no_trace(rows):
         answer = await shop.client.get(f"{EAI}?{query}", headers=shop.headers)
-        assert is_failed(answer, 400, "malformed_request", "invalid_cursor")
+        assert is_failed(answer, 400, "malformed_request", "invalid_cursor", "unknown_parameter")
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,16 @@ async def test_no_operation_or_two_are_refused(
         assert is_failed(answer, 400, "unknown_operation")
 
 
+async def test_beside_the_operation_the_query_says_nothing(
+    shop: Vendor, platform: Platform, rows: asyncpg.Connection
+) -> None:
+    user = await platform.user_with(100)
+    async with no_trace(rows):
+        body = raw_body(COMMIT).replace(b"USER", user.encode())
+        answer = await shop.client.post(f"{EAI}?commit&x=y", content=body, headers={**shop.headers, **JSON})
+        assert is_failed(answer, 400, "unknown_parameter")
+
+
 @pytest.mark.parametrize(
     "media_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "text/json",
                    "application/jsonp", "application/xml", "application/octet-stream", "json"],

@@ -241,7 +241,7 @@ async def test_refund_ids_of_two_transactions_are_never_taken_for_each_other(sho
     assert await platform.balance(user) == (90, 0)
 
 
-@pytest.mark.parametrize("query", ["commit", "commit=", "commit=1", "commit&x=y", "%63ommit"])
+@pytest.mark.parametrize("query", ["commit", "commit=", "commit=1", "%63ommit"])
 async def test_the_operation_may_be_named_in_each_of_these_ways(query: str, shop: Vendor, platform: Platform) -> None:
     user = await platform.user_with(100)
     body = {"userid": user, "transactionid": "t", "pointstodeduct": 40, "description": "a mug"}

@@ -9,6 +9,7 @@ time. A hot route is declared once, as data, and is two things from then on:
 - a route of FastAPI, so that it stands in OpenAPI and in `Allow` like every other one.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
@@ -18,12 +19,14 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.bodies import refuse_repeated_members
 from shared.callers import Caller, Callers
 from shared.dependencies import provided
-from shared.errors import Malformed, PayloadTooLarge, Refusal, UnsupportedMediaType
+from shared.errors import Malformed, PayloadTooLarge, Refusal, TooSlow, UnsupportedMediaType
 from shared.idempotency import RequestKey, fingerprint_of, parse_key
 from shared.malformed import refusal_of_body, refusal_of_details
 from shared.problems import DocumentRefusals, Renderer, document_problems
+from shared.query_rules import refuse_unless_known
 
 B = TypeVar("B")
 T = TypeVar("T")
@@ -161,15 +164,31 @@ class _Operation:
         if self._validator is None or (self.is_body_optional and not body.strip()):
             return None
         try:
-            return self._validator.validate_json(body, context=self._context)
+            parsed = self._validator.validate_json(body, context=self._context)
         except ValidationError as error:
+            refuse_repeated_members(body)
             raise refusal_of_body(error, self._codes) from None
+        # A member is a colon at least: with no more of them than members that were found, none can be repeated.
+        if body.count(b":") - body.count(b"://") > _members_of(parsed):
+            refuse_repeated_members(body)
+        return parsed
+
+
+def _members_of(parsed: object) -> int:
+    """How many members of objects a body has at least."""
+    if isinstance(parsed, list):
+        return sum(map(_members_of, parsed))
+    return len(parsed.model_fields_set) if isinstance(parsed, BaseModel) else 0
 
 
 class HotRouteApp:
-    """A hot route as an ASGI application."""
+    """A hot route as an ASGI application.
 
-    def __init__(self, route: HotRoute, *, max_body_bytes: int, render: Renderer) -> None:
+    Args:
+        body_seconds: how long a body may take to come in.
+    """
+
+    def __init__(self, route: HotRoute, *, max_body_bytes: int, body_seconds: float, render: Renderer) -> None:
         operations = {
             name: _Operation(route, name, operation, max_body_bytes) for name, operation in route.by_name().items()
         }
@@ -180,6 +199,10 @@ class HotRouteApp:
         self._scopes = route.scopes
         self._authorize = route.authorize
         self._render = render
+        self._body_seconds = body_seconds
+        queries = [operation.query for operation in operations.values() if operation.query is not None]
+        fields = [(name, field) for query in queries for name, field in query.model_fields.items()]
+        self._parameters = {*filter(None, operations)} | {field.alias or name for name, field in fields}
         # The usual spellings, each looked up at once.
         self._usual = {
             f"{name}{ending}".encode(): operation
@@ -204,7 +227,7 @@ class HotRouteApp:
         # Before a byte of the body is waited for: a stranger cannot keep this process waiting.
         caller = await self._caller_of(scope)
         query = scope["query_string"]
-        operation = self._usual.get(query) or self._operation_of(query)
+        operation = self._usual.get(query) or (self._operation_of(query) if query else self._unnamed())
         scope["state"]["route"] = operation.route
         key_header = header_of(scope, b"idempotency-key") if operation.takes_key else None
         key = None if key_header is None else parse_key(key_header)
@@ -212,7 +235,7 @@ class HotRouteApp:
         if operation.has_body:
             if not operation.is_body_optional:
                 _check_is_json(scope)
-            body = await _read_body(scope, receive, operation.max_body_bytes)
+            body = await self._read_in_time(scope, receive, operation.max_body_bytes)
             if operation.is_body_optional and body.strip():
                 _check_is_json(scope)
         parsed = operation.parse(body)
@@ -231,28 +254,38 @@ class HotRouteApp:
         caller.need(*self._scopes)
         return caller
 
+    async def _read_in_time(self, scope: Scope, receive: Receive, max_body_bytes: int) -> bytes:
+        try:
+            async with asyncio.timeout(self._body_seconds):
+                return await _read_body(scope, receive, max_body_bytes)
+        except TimeoutError:
+            raise TooSlow("The request body did not come in time.") from None
+
     def _operation_of(self, query: bytes) -> _Operation:
-        """Raises UnknownOperation for none, two, or one with another value than the usual ones."""
-        if self._only is not None:
-            return self._only
-        named = [
-            (name, value)
-            for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-            if name in self._operations
-        ]
-        if len(named) != 1 or named[0][1] not in {"", "1"}:
+        """The operation that a query names, one way or another.
+
+        Raises:
+            UnknownParameter, RepeatedParameter: as they say.
+            UnknownOperation: it names none, two, or one with another value than the usual ones.
+        """
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        named = [(name, value) for name, value in pairs if name in self._operations]
+        is_named = len(named) == 1 and named[0][1] in {"", "1"}
+        operation = self._operations[named[0][0]] if is_named else self._unnamed()
+        refuse_unless_known(pairs, self._parameters)
+        return operation
+
+    def _unnamed(self) -> _Operation:
+        """The only operation, where there is but one."""
+        if self._only is None:
             *others, last = (f"?{name}" for name in self._operations)
             raise UnknownOperation(f"Name exactly one operation in the query: {', '.join(others)} or {last}.")
-        return self._operations[named[0][0]]
+        return self._only
 
 
 def _parse_query(model: type[BaseModel], query: bytes) -> BaseModel:
-    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    given = dict(pairs)
-    if len(given) != len(pairs):
-        raise Malformed("A parameter of the query comes twice.")
     try:
-        return model.model_validate(given)
+        return model.model_validate(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)))
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False, include_context=False)
         raise refusal_of_details([(detail["loc"], detail["msg"]) for detail in details]) from None

@@ -1,6 +1,6 @@
 """What a query may say: what OpenAPI names for the operation, each once. A misspelt filter must not mean "all"."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -48,14 +48,23 @@ class QueryRules:
         allowed = self._operations.get((method, path))
         if allowed is None or path.startswith(self._lenient):
             return
-        seen: set[str] = set()
-        for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
-            if name not in allowed.names:
-                known = ", ".join(sorted(allowed.names)) or "none"
-                raise UnknownParameter(f"There is no such parameter here. Known: {known}.", errors=_at(name))
-            if name in seen and name not in allowed.lists:
-                raise RepeatedParameter("A parameter of the query comes twice.", errors=_at(name))
-            seen.add(name)
+        refuse_unless_known(parse_qsl(query.decode("latin-1"), keep_blank_values=True), allowed.names, allowed.lists)
+
+
+def refuse_unless_known(pairs: Iterable[tuple[str, str]], names: Set[str], lists: Set[str] = frozenset()) -> None:
+    """Refuses a query unless it has these names alone, each once but for those of `lists`.
+
+    Raises:
+        UnknownParameter, RepeatedParameter: as they say.
+    """
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name not in names:
+            known = ", ".join(sorted(names)) or "none"
+            raise UnknownParameter(f"There is no such parameter here. Known: {known}.", errors=_at(name))
+        if name in seen and name not in lists:
+            raise RepeatedParameter("A parameter of the query comes twice.", errors=_at(name))
+        seen.add(name)
 
 
 class _Allowed:

@@ -54,9 +54,11 @@ class ServiceApp(FastAPI):
 
     _hot: HotTable
 
-    def add_hot_routes(self, routes: Sequence[HotRoute], *, max_body_bytes: int, render: Renderer) -> None:
+    def add_hot_routes(self, routes: Sequence[HotRoute], settings: ServiceSettings, render: Renderer) -> None:
         apps = {
-            (route.method, route.path): HotRouteApp(route, max_body_bytes=max_body_bytes, render=render)
+            (route.method, route.path): HotRouteApp(
+                route, max_body_bytes=settings.max_body_bytes, body_seconds=settings.body_seconds, render=render
+            )
             for route in routes
         }
         self._hot = HotTable({place: RequestFrame(app, render) for place, app in apps.items()})
@@ -66,7 +68,7 @@ class ServiceApp(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         hot = None
         if scope["type"] == "http":
-            if scope["method"] == "HEAD":
+            if scope["method"] == "HEAD" and not self._takes(scope):
                 scope, send = _as_get(scope, send)
             hot = self._hot.find(scope)
         if hot is None:
@@ -149,7 +151,7 @@ def create_service_app(
         seconds=settings.body_seconds,
     )
     app.add_middleware(RequestFrame, render=render)
-    app.add_hot_routes(hot_routes, max_body_bytes=settings.max_body_bytes, render=render)
+    app.add_hot_routes(hot_routes, settings, render)
     extend_openapi(app, _drop_422)
     return app
 
@@ -212,10 +214,11 @@ def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck], chore
             name: "ok" if not isinstance(result, BaseException) else _reason(result)
             for name, result in zip(readiness, results, strict=True)
         }
-        ready = all(outcome == "ok" for outcome in checks.values())
+        is_draining = app.state.is_draining
+        ready = all(outcome == "ok" for outcome in checks.values()) and not is_draining
         details: dict[str, Any] = {} if chores is None else {"chores": chores.freshness()}
         return JSONResponse(
-            {"status": "ready" if ready else "not ready", "checks": checks} | details,
+            {"status": "draining" if is_draining else "ready" if ready else "not ready", "checks": checks} | details,
             status_code=200 if ready else 503,
             headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"}),
         )

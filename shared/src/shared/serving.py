@@ -17,8 +17,6 @@ from shared.settings import ServiceSettings
 _IDLE_SECONDS: Final = 30
 #: Container objects more than there were after the last look for garbage.
 _GARBAGE_THRESHOLD: Final = 50_000
-#: How long a connection may take to send the head of a request, or the rest of one that has been answered.
-_STALLED_SECONDS: Final = 10
 #: After no connection is taken any more: how long requests that are on their way may take to come in.
 _LAST_CALL_SECONDS: Final = 0.3
 _POLL_SECONDS: Final = 0.05
@@ -55,7 +53,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     try:
-        DrainingServer(config, app, drain_seconds=settings.drain_seconds).run()
+        DrainingServer(config, app, settings).run()
     except KeyboardInterrupt:
         # As `uvicorn.run` does it: the signal that ended it, raised again.
         pass
@@ -71,10 +69,11 @@ class DrainingServer(uvicorn.Server):
     A second signal ends it at once.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, *, drain_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: ServiceSettings) -> None:
         super().__init__(config)
         self._app = app
-        self._drain_seconds = drain_seconds
+        self._drain_seconds = settings.drain_seconds
+        self._head_seconds = settings.head_seconds
         self._ends_at: float | None = None
         self._stalled: dict[HttpToolsProtocol, tuple[object, float]] = {}
 
@@ -121,7 +120,7 @@ class DrainingServer(uvicorn.Server):
             if _is_stalled(connection):
                 cycle, since = self._stalled.get(connection, (connection.cycle, now))
                 since = since if cycle is connection.cycle else now
-                if now - since < _STALLED_SECONDS:
+                if now - since < self._head_seconds:
                     stalled[connection] = (connection.cycle, since)
                 elif not connection.transport.is_closing():
                     connection.transport.close()

@@ -108,6 +108,9 @@ class ServiceSettings(BaseSettings):
         description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="The longest body of an ordinary request.")
+    head_seconds: float = Field(
+        10, gt=0, description="How long a connection may take to send a request's head, or the rest of an answered one."
+    )
     body_seconds: float = Field(60, gt=0, description="How long the body of an ordinary call may take to come in.")
     body_idle_seconds: float = Field(
         20, gt=0, description="How long a body, also that of an import, may pause between two pieces."

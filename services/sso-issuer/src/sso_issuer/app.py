@@ -152,6 +152,8 @@ def create_app(
         readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": keys.check_can_sign},
         chores=chores,
         render=_render,
+        # OAuth's endpoints (RFC 6749, 3.1) and what is published beside them, and a page.
+        takes_any_query=("/tenants/", "/.well-known/", "/sso/v1/redeem/"),
     )
     proxies: ProxyTrust = app.state.proxies
     register = register or HttpRegister(to_onboarding)

@@ -3,6 +3,7 @@
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
+from shared.bodies import before_body
 from shared.callers import Caller, Callers
 from shared.dependencies import provided
 from shared.errors import Unavailable
@@ -33,15 +34,24 @@ class PartnerAccess:
         if self._is_closed:
             raise Maintenance("Sorry, we went to the pub.", retry_after_seconds=_CLOSED_SECONDS)
 
-    async def admit(self, request: Request) -> Caller:
+    async def identify(self, request: Request) -> Caller:
         """The calling partner.
 
         Raises:
-            Maintenance, Unauthenticated, InsufficientScope, IpNotAllowed, TooManyRequests
+            Maintenance, Unauthenticated, InsufficientScope, IpNotAllowed: as they say.
         """
         self.check_open()
         caller = await self._callers.authenticate(request.scope)
         caller.need(SCOPE)
+        return caller
+
+    async def admit(self, request: Request) -> Caller:
+        """The calling partner, whose call is counted.
+
+        Raises:
+            Maintenance, Unauthenticated, InsufficientScope, IpNotAllowed, TooManyRequests: as they say.
+        """
+        caller = await self.identify(request)
         await self._limit.count(caller.tenant, caller.client_id)
         return caller
 
@@ -51,5 +61,13 @@ async def admit(request: Request) -> Caller:
     return await provided(request.app, PartnerAccess).admit(request)
 
 
+async def _identify(request: Request) -> Caller:
+    return await provided(request.app, PartnerAccess).identify(request)
+
+
+async def _admit_identified(request: Request, _: Annotated[Caller, Depends(before_body(_identify))]) -> Caller:
+    return await admit(request)
+
+
 #: What routes take: `partner: Partner`.
-Partner = Annotated[Caller, Depends(admit)]
+Partner = Annotated[Caller, Depends(_admit_identified)]
