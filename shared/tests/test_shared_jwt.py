@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from jose import jwt as jose_jwt
-from shared.jwt import KeySet, Rejected, SigningKey, UnusableKey, VerificationKey, verify
+from shared.jwt import KeySet, Rejected, SigningKey, UnusableKey, VerificationKey, judge_client_keys, verify
 
 from shared import jwt
 
@@ -486,3 +486,70 @@ def test_keys_are_constructed_once_and_not_for_each_token(monkeypatch: pytest.Mo
     assert check(signing.sign(GOOD, "JWT")) == GOOD
     assert check(signing.sign(GOOD, "JWT")) == GOOD
     assert KEYS.get("rsa") is KEYS.get("rsa")
+
+
+# ——— the keys with which a client signs who it is ———
+
+
+def test_a_clients_keys_need_not_name_their_algorithm() -> None:
+    anonymous = {name: value for name, value in public_jwk(EC, "ec").items() if name not in {"alg", "kid"}}
+    judge_client_keys({"keys": [anonymous, public_jwk(RSA, "rsa")]})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        None,
+        {},
+        [7],
+        [{}],
+        [public_jwk(EC, "ec"), {**public_jwk(RSA, "rsa"), "n": "AQAB"}],
+        [{**public_jwk(EC, "ec"), "alg": "RS256"}],
+        [{**public_jwk(EC, "ec"), "alg": "none"}],
+        [{**public_jwk(EC, "ec"), "use": "enc"}],
+        [{**public_jwk(EC, "ec"), "x": "AAAA"}],
+        [private_jwk(EC, "ec")],
+        [{"kty": "oct", "kid": "s", "alg": "HS256", "k": encode(SECRET)}],
+        [public_jwk(ec_key(ec.SECP384R1), "p384")],
+        [public_jwk(EC, "one"), public_jwk(RSA, "one")],
+        # Each verification would take as long as its owner likes.
+        [{**public_jwk(RSA, "rsa"), "e": encode_number((1 << 2000) + 1)}],
+        [{**public_jwk(RSA, "rsa"), "n": encode_number((1 << 16_384) + 1)}],
+    ],
+)
+def test_a_client_is_not_registered_with_keys_that_cannot_verify_it(keys: Any) -> None:
+    with pytest.raises(UnusableKey):
+        judge_client_keys({"keys": keys})
+
+
+# ——— how long a token may live, and what it must say ———
+
+
+def test_a_token_may_live_as_long_as_is_given_out_and_no_longer() -> None:
+    for good in ({"exp": NOW + 60}, {"iat": NOW - 30, "exp": NOW + 30}):
+        assert check(forge(header(), claims(**good), SIGN["ec"]), longest_seconds=60)
+    for bad in ({"exp": NOW + 61}, {"iat": NOW - 30, "exp": NOW + 31}, {"iat": 0, "exp": NOW + 1}):
+        with pytest.raises(Rejected) as rejected:
+            check(forge(header(), claims(**bad), SIGN["ec"]), longest_seconds=60)
+        assert rejected.value.reason == "token_lives_too_long"
+
+
+def test_without_iat_a_token_lives_from_now_on() -> None:
+    token = forge(header(), claims(iat=None, exp=NOW + 60), SIGN["ec"])
+    assert check(token, longest_seconds=60, needs_iat=False)
+    with pytest.raises(Rejected) as rejected:
+        check(token, longest_seconds=60)
+    assert rejected.value.reason == "malformed_token"
+    late = forge(header(), claims(iat=None, exp=NOW + 66), SIGN["ec"])
+    with pytest.raises(Rejected) as rejected:
+        check(late, longest_seconds=60, needs_iat=False)
+    assert rejected.value.reason == "token_lives_too_long"
+
+
+@pytest.mark.parametrize("jti", [None, "", 7, ["a"]])
+def test_a_token_without_a_jti_is_refused_where_one_is_needed(jti: Any) -> None:
+    token = forge(header(), claims(jti=jti), SIGN["ec"])
+    assert check(token)
+    with pytest.raises(Rejected) as rejected:
+        check(token, needs_jti=True)
+    assert rejected.value.reason == "malformed_token"

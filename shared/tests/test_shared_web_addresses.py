@@ -212,8 +212,16 @@ def test_which_hosts_are_this_machine(host: str | None, is_own: bool) -> None:
         ("https://evil.example", "/default"),
         ("javascript:alert(1)", "/default"),
         ("/a\x00", "/default"),
-        ("/" + "a" * 3000, "/default"),
+        ("/" + "a" * 65_536, "/default"),
     ],
 )
 def test_people_are_only_sent_on_within_this_site(given: str | None, expected: str) -> None:
     assert local_path(given, "/default") == expected
+
+
+def test_what_stands_behind_a_bracket_is_no_part_of_an_address() -> None:
+    assert not is_registered("http://[::1].evil.example/back", "http://[::1]/back")
+    assert origin_of("https://[::1].evil.example/") is None
+    with pytest.raises(ValueError, match="URL"):
+        check_address("https://[::1].evil.example/", plain_http=False)
+    assert is_registered("http://[::1]:51004/back", "http://[::1]/back")

@@ -1,12 +1,15 @@
 """A tenant's admin decides what third parties may do, and the issuer is told so at once."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
+from html import unescape
 from typing import Any
 
 import pytest
 from partner_onboarding.register.audit.domain import SHELL
 from partner_onboarding.third_parties.consents.domain import Consent, next_consent
+from platform_testing.serving import PUBLIC_URL
 from sqlalchemy import text
 
 from .integration_partner import (
@@ -23,7 +26,7 @@ from .integration_partner import (
     third_party,
     told_consent,
 )
-from .onboarding_house import House, hidden_fields
+from .onboarding_house import PASSWORD, House, hidden_fields
 
 HTML = {"Accept": "text/html"}
 
@@ -67,7 +70,8 @@ async def test_refusing_goes_back_with_access_denied_and_changes_nothing(house: 
     await sign_in_as(house, "tenant_admin")
     client_id = await third_party(house)
     answer = await decide(house, client_id, decision="refuse")
-    assert carried(answer) == {"from": "points", "error": "access_denied", "state": "st/ä &="}
+    issuer = f"{PUBLIC_URL}/tenants/{house.tenant}"
+    assert carried(answer) == {"from": "points", "error": "access_denied", "state": "st/ä &=", "iss": issuer}
     assert (await told_consent(house, client_id)).status_code == 404
     assert ("tenant_admin:boss", "consent_refused", client_id) in await audit(house)
 
@@ -100,7 +104,6 @@ async def test_nobody_is_sent_to_an_address_that_is_not_registered(house: House,
         ({"scope": "points:read points:admin"}, "invalid_scope"),
         ({"scope": "everything"}, "invalid_scope"),
         ({"response_type": "token"}, "unsupported_response_type"),
-        ({"state": "x" * 1025}, "invalid_request"),
     ],
 )
 async def test_whoever_asks_wrongly_is_told_at_the_registered_address(
@@ -111,7 +114,56 @@ async def test_whoever_asks_wrongly_is_told_at_the_registered_address(
     answer = await house.http.get(f"/setup/{client_id}", params=link(**changes))
     assert answer.headers["location"].startswith(CALLBACK)
     assert carried(answer)["error"] == error
+    assert carried(answer)["iss"] == f"{PUBLIC_URL}/tenants/{house.tenant}"
     assert "code" not in carried(answer)
+
+
+@pytest.mark.parametrize("state", ["x" * 4096, "".join(map(chr, range(0x20, 0x7F))), "ü€😀" * 1000])
+async def test_a_state_comes_back_exactly_as_it_was_sent(house: House, state: str) -> None:
+    await sign_in_as(house, "tenant_admin")
+    client_id = await third_party(house)
+    for decision in ("consent", "refuse"):
+        page = await house.http.get(f"/setup/{client_id}", params=link(state=state), headers=HTML)
+        form = hidden_fields(page.text) | {"designated_user": "boss", "decision": decision}
+        answer = await house.http.post(f"/setup/{client_id}", data=form)
+        assert answer.status_code == 303
+        assert carried(answer)["state"] == state
+        assert carried(answer)["iss"] == f"{PUBLIC_URL}/tenants/{house.tenant}"
+
+
+@pytest.mark.parametrize("state", ["x" * 4096, "&%+=" * 1024, "ü" * 4096])
+async def test_a_state_survives_the_way_over_the_sign_in_page(house: House, state: str) -> None:
+    email = await house.user("boss", roles=("tenant_admin",))
+    client_id = await third_party(house)
+    sent = await house.http.get(f"/setup/{client_id}", params=link(state=state), headers=HTML)
+    page = await house.http.get(sent.headers["location"], headers=HTML)
+    (action,) = re.findall(r'<form method="post" action="(/login[^"]*)" novalidate>', page.text)
+    told = hidden_fields(page.text) | {"email": email, "password": PASSWORD}
+    signed_in = await house.http.post(unescape(action), data=told, headers=HTML)
+    setup = await house.http.get(signed_in.headers["location"], headers=HTML)
+    assert setup.status_code == 200
+    form = hidden_fields(setup.text) | {"designated_user": "boss", "decision": "consent"}
+    assert carried(await house.http.post(f"/setup/{client_id}", data=form))["state"] == state
+
+
+@pytest.mark.parametrize("state", ["x" * 4097, "a\u200bb"])
+async def test_a_state_that_could_not_come_back_is_refused_on_the_page(house: House, state: str) -> None:
+    await sign_in_as(house, "tenant_admin")
+    client_id = await third_party(house)
+    answer = await house.http.get(f"/setup/{client_id}", params=link(state=state), headers=HTML)
+    assert answer.status_code == 400
+    assert "location" not in answer.headers
+
+
+async def test_a_loopback_address_is_good_with_every_port(house: House) -> None:
+    await sign_in_as(house, "tenant_admin")
+    client_id = await third_party(house, redirect_uris=("http://127.0.0.1/back", "http://[::1]:1/back"))
+    for good in ("http://127.0.0.1:51004/back", "http://[::1]:51004/back"):
+        answer = await decide(house, client_id, link(redirect_uri=good))
+        assert answer.headers["location"].startswith(f"{good}?code=")
+    for bad in ("http://127.0.0.1:51004/", "http://[::1].evil.example/back", "http://127.0.0.2/back"):
+        page = await house.http.get(f"/setup/{client_id}", params=link(redirect_uri=bad), headers=HTML)
+        assert page.status_code == 400
 
 
 async def test_only_an_admin_of_the_clients_tenant_decides(house: House) -> None:
@@ -369,7 +421,9 @@ async def test_the_api_takes_operators_clients_of_the_tenant_and_nobody_else(hou
 
 
 async def test_the_issuer_learns_of_a_client_all_it_needs(house: House) -> None:
-    key = {"kty": "EC", "crv": "P-256", "kid": "k1", "x": "a" * 43, "y": "b" * 43}
+    # The key of RFC 7517, A.1.
+    x, y = "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"
+    key = {"kty": "EC", "crv": "P-256", "kid": "k1", "x": x, "y": y}
     operator = await house.caller("clients:admin")
     body = {"name": "Signer", "kind": "third_party", "scopes": ["points:read"], "redirect_uris": [CALLBACK]}
     made = await house.http.post("/v1/clients", json=body | {"jwks": {"keys": [key]}}, headers=operator)
@@ -390,7 +444,9 @@ async def test_the_issuer_learns_of_a_client_all_it_needs(house: House) -> None:
     assert tenant.json() == {"tenant": house.tenant, "name": f"Tenant {house.tenant}"}
     missing = await house.http.get("/internal/tenants/nobody", headers=house.service("sso-issuer"))
     assert (missing.status_code, missing.json()["code"]) == (404, "tenant_not_found")
-    for wrong in ({}, {"keys": []}, {"keys": [key | {"d": "secret"}]}, {"keys": [{"kty": "oct", "kid": "k"}]}):
+    off_the_curve = key | {"x": "a" * 43, "y": "b" * 43}
+    many = {"keys": [key | {"x5c": ["x" * 100_000]}]}, {"keys": [off_the_curve]}, {"keys": [key, key]}
+    for wrong in (*many, {}, {"keys": []}, {"keys": [key | {"d": "secret"}]}, {"keys": [{"kty": "oct", "kid": "k"}]}):
         refused = await house.http.post("/v1/clients", json=body | {"jwks": wrong}, headers=operator)
         assert (refused.status_code, refused.json()["code"]) == (400, "malformed_jwks")
 

@@ -190,7 +190,8 @@ async def test_a_used_assertion_is_remembered_as_long_as_it_would_be_good(world:
         {"exp": Seconds(-60)},
         {"exp": Seconds(86_400)},
         {"exp": "tomorrow"},
-        {"iat": None},
+        {"iat": None, "exp": Seconds(3700)},
+        {"iat": "now"},
         {"iat": Seconds(60), "exp": Seconds(120)},
         {"nbf": Seconds(60)},
     ],
@@ -201,6 +202,15 @@ async def test_an_assertion_with_wrong_claims_is_refused(world: World, changed: 
     async with world.database.connect() as connection:
         query = sa.select(sa.func.count()).where(used_assertions.c.tenant == world.tenant)
         assert await connection.scalar(query) == 0
+
+
+async def test_an_assertion_need_not_say_when_it_was_signed(world: World) -> None:
+    """RFC 7523, 3: `iat` may be there."""
+    client_id = _client(world)
+    assertion = _assertion(world, client_id, iat=None)
+    assert "iat" not in claims_of(assertion)
+    assert (await _ask(world, assertion)).status_code == 200
+    assert _is_refused(await _ask(world, assertion))
 
 
 async def test_an_assertion_that_would_be_good_elsewhere_too_is_refused(world: World) -> None:

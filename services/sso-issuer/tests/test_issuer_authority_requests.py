@@ -114,6 +114,68 @@ async def test_a_person_sees_a_page_and_twice_the_same_parameter_is_refused(worl
     assert _error(await _authorize(world, doubled)) == "invalid_request"
 
 
+@pytest.mark.parametrize("state", ["x" * 4096, "".join(map(chr, range(0x20, 0x7F))), " +%20&=#?/;", "ü€😀" * 1000])
+async def test_a_state_goes_on_and_comes_back_exactly_as_it_was_sent(world: World, state: str) -> None:
+    client_id, _ = _third_party(world)
+    for changed, path in (({}, f"/setup/{client_id}"), ({"response_type": "token"}, urlsplit(REDIRECT_URI).path)):
+        answer = await _authorize(world, _asked(client_id, state=state, **changed))
+        assert answer.status_code == 303
+        location = urlsplit(answer.headers["location"])
+        assert location.path == path
+        assert parse_qs(location.query, strict_parsing=True)["state"] == [state]
+
+
+@pytest.mark.parametrize("state", ["x" * 4097, "a\u200bb", "a\u2028b"])
+async def test_a_state_that_could_not_come_back_is_refused_here(world: World, state: str) -> None:
+    client_id, _ = _third_party(world)
+    answer = await _authorize(world, _asked(client_id, state=state))
+    assert _error(answer) == "invalid_request"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_a_loopback_address_is_registered_for_every_port(world: World, host: str) -> None:
+    client_id, _ = _third_party(world)
+    world.onboarding.clients[client_id]["redirect_uris"] = [
+        f"http://{host}/callback?app=1",
+        f"http://{host}:8000/other",
+    ]
+    for good in (f"http://{host}:51004/callback?app=1", f"http://{host}/callback?app=1", f"http://{host}:1/other"):
+        answer = await _authorize(world, _asked(client_id, redirect_uri=good))
+        assert answer.headers["location"].startswith(f"/setup/{client_id}?")
+        assert parse_qs(urlsplit(answer.headers["location"]).query)["redirect_uri"] == [good]
+    for bad in (
+        f"https://{host}:51004/callback?app=1",
+        f"http://{host}:51004/callback",
+        f"http://{host}:51004/callback?app=1&b=2",
+        f"http://{host}:51004/other/",
+        f"http://x@{host}:51004/other",
+        f"http://{host}:99999/other",
+        f"http://{host}.evil.example/other",
+        "http://127.0.0.2:51004/other",
+        "http://evil.example:51004/other",
+    ):
+        assert _error(await _authorize(world, _asked(client_id, redirect_uri=bad))) == "invalid_request"
+
+
+async def test_a_port_is_free_on_loopback_addresses_alone(world: World) -> None:
+    client_id, _ = _third_party(world)
+    moved = REDIRECT_URI.replace("app.example", "app.example:8443")
+    assert _error(await _authorize(world, _asked(client_id, redirect_uri=moved))) == "invalid_request"
+
+
+async def test_metadata_is_found_where_either_specification_has_it(world: World) -> None:
+    tenant = world.tenant
+    paths = (
+        f"/tenants/{tenant}/.well-known/openid-configuration",
+        f"/.well-known/openid-configuration/tenants/{tenant}",
+        f"/.well-known/oauth-authorization-server/tenants/{tenant}",
+    )
+    documents = [body_of(await world.client.get(path), 200) for path in paths]
+    assert documents[0] == documents[1] == documents[2]
+    assert documents[0]["authorization_response_iss_parameter_supported"] is True
+    assert (await world.client.get("/.well-known/openid-configuration/tenants/t-nobody")).status_code == 404
+
+
 # Forms
 
 

@@ -27,8 +27,13 @@ _KEY_OF_ALGORITHM: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "HS256": ("oct", ("k",)),
 }
 ALGORITHMS: Final = frozenset(_KEY_OF_ALGORITHM)
+#: Type of a client's key → the algorithm that is accepted for it.
+_CLIENT_ALGORITHMS: Final[Mapping[str, str]] = {"EC": "ES256", "RSA": "RS256"}
 MIN_SECRET_BYTES: Final = 32
 MIN_RSA_BITS: Final = 2048
+#: A verification with more bits, or a longer exponent, takes as long as its owner likes.
+MAX_RSA_BITS: Final = 8192
+_MAX_RSA_EXPONENT_CHARACTERS: Final = 6
 #: The clocks of two well-kept machines differ by less (seconds).
 LEEWAY_SECONDS: Final = 5
 MAX_TOKEN_CHARACTERS: Final = 8192
@@ -169,11 +174,43 @@ def _construct(jwk: Mapping[str, Any]) -> Key:
     except (JOSEError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnusableKey(f"key {kid}: cannot be read") from error
     # Measure the number itself: leading zeros would make a short one look long.
-    if algorithm == "RS256" and key.prepared_key.key_size < MIN_RSA_BITS:
-        raise UnusableKey(f"key {kid}: RSA keys have at least {MIN_RSA_BITS} bits")
+    if algorithm == "RS256" and not MIN_RSA_BITS <= key.prepared_key.key_size <= MAX_RSA_BITS:
+        raise UnusableKey(f"key {kid}: RSA keys have {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
+    if algorithm == "RS256" and len(jwk["e"]) > _MAX_RSA_EXPONENT_CHARACTERS:
+        raise UnusableKey(f"key {kid}: the exponent of an RSA key has at most 32 bits")
     if algorithm == "HS256" and len(key.prepared_key) < MIN_SECRET_BYTES:
         raise UnusableKey(f"key {kid}: HS256 secrets have at least {MIN_SECRET_BYTES} bytes")
     return key
+
+
+def named_client_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:
+    """A client's JWKS in which each key has a `kid` and an `alg`; without `alg`, the one of its type of key.
+
+    Raises:
+        UnusableKey: it is no JWKS.
+    """
+    entries = jwks.get("keys")
+    if not isinstance(entries, list) or not all(isinstance(jwk, dict) for jwk in entries):
+        raise UnusableKey("a JWKS has a list of keys")
+    return {
+        "keys": [
+            {"alg": _CLIENT_ALGORITHMS.get(str(jwk.get("kty"))), "kid": f"key {n}", **jwk}
+            for n, jwk in enumerate(entries)
+        ]
+    }
+
+
+def judge_client_keys(jwks: Mapping[str, Any]) -> None:
+    """Passes a client's JWKS of which every key can verify what the client signs.
+
+    Raises:
+        UnusableKey: names the first key that cannot, or the `kid` that two keys have.
+    """
+    keys = [VerificationKey.from_jwk(jwk) for jwk in named_client_keys(jwks)["keys"]]
+    kids = [key.kid for key in keys]
+    for n, kid in enumerate(kids):
+        if kid in kids[:n]:
+            raise UnusableKey(f"key {kid}: two keys have this kid")
 
 
 def unverified_header(token: str) -> dict[str, Any]:

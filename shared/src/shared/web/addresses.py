@@ -13,8 +13,11 @@ from urllib.parse import SplitResult, urlsplit
 MAX_CHARACTERS: Final = 2048
 #: What a URL is made of (RFC 3986, 2). Everything else is percent-encoded: nothing else could stand in `Location`.
 _CHARACTERS: Final = frozenset(string.ascii_letters + string.digits + "-._~:/?#[]@!$&'()*+,;=%")
+#: A path of our own may carry a third party's state of 4,096 characters, each as twelve.
+_MAX_LOCAL_CHARACTERS: Final = 65_536
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _NAME: Final = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.ASCII)
+_BRACKETED: Final = re.compile(r"(?:[^@\[\]]*@)?\[[^\[\]]*\](?::[0-9]*)?", re.ASCII)
 _LOCAL: Final = re.compile(r"/(?![/\\])[^\x00-\x20\x7f-\x9f\\\ud800-\udfff]*")
 
 
@@ -40,14 +43,12 @@ def check_address(
         raise ValueError(f"must have at most {max_characters} characters")
     if not _CHARACTERS.issuperset(url):
         raise ValueError("must be a URL in which blanks and all but the usual ASCII characters are percent-encoded")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ValueError("must be a URL") from None
+    parts = _split(url, max_characters)
+    if parts is None:
+        raise ValueError("must be a URL")
     if parts.scheme != "https" and not (plain_http and parts.scheme == "http"):
         raise ValueError("must begin with https://")
-    if not _is_host(parts.hostname) or port == 0 or parts.netloc.endswith(":"):
+    if not _is_host(parts.hostname) or parts.port == 0 or parts.netloc.endswith(":"):
         raise ValueError("must name a host")
     if "@" in parts.netloc:
         raise ValueError("must not carry a user name or password")
@@ -109,20 +110,21 @@ def local_path(path: str | None, default: str) -> str:
     Anything that a browser could read as another site is out: `//host`, `/\\host`, a scheme, and characters
     that browsers silently drop (`/<tab>/host`).
     """
-    if path is None or len(path) > MAX_CHARACTERS or not _LOCAL.fullmatch(path):
+    if path is None or len(path) > _MAX_LOCAL_CHARACTERS or not _LOCAL.fullmatch(path):
         return default
     return path
 
 
-def _split(url: str) -> SplitResult | None:
-    if len(url) > MAX_CHARACTERS:
+def _split(url: str, max_characters: int = MAX_CHARACTERS) -> SplitResult | None:
+    if len(url) > max_characters:
         return None
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises where it is not a port
     except ValueError:
         return None
-    return parts
+    # urlsplit reads `[::1].evil.example` as the host `::1`.
+    return None if "[" in parts.netloc and not _BRACKETED.fullmatch(parts.netloc) else parts
 
 
 def _without_port(parts: SplitResult) -> tuple[str, str | None, str, str, str]:

@@ -86,6 +86,7 @@ class Authorities:
             "response_modes_supported": ["query"],
             "grant_types_supported": [grant_type.value for grant_type in GrantType],
             "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": True,
             "token_endpoint_auth_methods_supported": proofs,
             "token_endpoint_auth_signing_alg_values_supported": algorithms,
             "introspection_endpoint_auth_methods_supported": proofs,

@@ -1,13 +1,17 @@
 """The authorization endpoint: leads to the page on which the tenant admin decides."""
 
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from shared.errors import Malformed
+from shared.web.addresses import is_registered
 
 from sso_issuer.authority.domain import InvalidRequest
 from sso_issuer.authority.forms import needed
 from sso_issuer.register_client import RegisterClient
+
+MAX_STATE_CHARACTERS: Final = 4096
 
 
 class UnsupportedResponseType(Malformed):
@@ -37,8 +41,11 @@ class ConsentRequests:
         if client is None or client.tenant != tenant or client.kind != "third_party":
             raise InvalidRequest("There is no such client in this tenant.")
         redirect_uri = needed(params, "redirect_uri")
-        if redirect_uri not in client.redirect_uris:
+        if not any(is_registered(redirect_uri, known) for known in client.redirect_uris):
             raise InvalidRequest("The redirect_uri is not one that this client has registered.")
+        if not is_state(params.get("state", "")):
+            # Said here and not at the client, which could not tell whose answer it is without its state.
+            raise InvalidRequest(f"The state has at most {MAX_STATE_CHARACTERS} printable characters.")
         try:
             _check(params)
         except Malformed as refusal:
@@ -49,6 +56,11 @@ class ConsentRequests:
         passed_on = {name: value for name, value in params.items() if name != "client_id"}
         # A path only, so that a browser stays on https.
         return _with_query(f"/setup/{quote(client_id, safe='')}", passed_on)
+
+
+def is_state(state: str) -> bool:
+    """Whether a state can come back exactly as it was sent."""
+    return len(state) <= MAX_STATE_CHARACTERS and state.isprintable()
 
 
 def _check(params: Mapping[str, str]) -> None:

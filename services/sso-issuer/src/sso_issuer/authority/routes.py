@@ -43,6 +43,11 @@ _CACHED: Final = {
 
 @router.get("/tenants/{tenant}/.well-known/openid-configuration", summary="What the authority can do")
 @router.get(
+    "/.well-known/openid-configuration/tenants/{tenant}",
+    name="authority_metadata_before_the_path",
+    summary="The same, for clients that put the well-known part before the path",
+)
+@router.get(
     "/.well-known/oauth-authorization-server/tenants/{tenant}",
     name="authority_metadata_of_rfc_8414",
     summary="The same, where RFC 8414 has it",

@@ -25,6 +25,7 @@ class MetadataBody(BaseModel):
     response_modes_supported: list[str]
     grant_types_supported: list[str]
     code_challenge_methods_supported: list[str]
+    authorization_response_iss_parameter_supported: bool = Field(description="RFC 9207: every answer names its `iss`.")
     token_endpoint_auth_methods_supported: list[str]
     token_endpoint_auth_signing_alg_values_supported: list[str]
     introspection_endpoint_auth_methods_supported: list[str]

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from shared.errors import Conflict, Forbidden, Malformed, NotFound
+from shared.jwt import UnusableKey, judge_client_keys
 from shared.times import iso
-from shared.web.addresses import check_address
+from shared.web.addresses import check_address, is_loopback
 
 from partner_onboarding.characters import hides_something
 
@@ -46,6 +48,9 @@ THIRD_PARTY_SCOPES = (
 MAX_ENTRIES = 50
 MAX_NAME_CHARACTERS = 200
 _MAX_KEYS = 10
+_MAX_MEMBERS = 20
+_MAX_TEXTS = 10
+_MAX_TEXT_CHARACTERS = 4096
 #: The private members of a JWK.
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 MAX_OVERLAP_SECONDS = 30 * 86_400
@@ -188,7 +193,9 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
         raise MalformedClient(f"A client's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     for url in (registration.landing_url, *registration.redirect_uris):
         if url is not None:
-            _check_url(url, plain_http=plain_http)
+            # An app on a person's own machine has no certificate (RFC 8252, 7.3).
+            is_own_machine = url in registration.redirect_uris and _is_loopback(url)
+            _check_url(url, plain_http=plain_http or is_own_machine)
     if max(len(registration.redirect_uris), len(registration.ip_allow_list)) > MAX_ENTRIES:
         raise MalformedClient(f"At most {MAX_ENTRIES} redirect addresses and networks.")
     return Registration(
@@ -203,12 +210,23 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
     )
 
 
+def _is_loopback(url: str) -> bool:
+    try:
+        return is_loopback(urlsplit(url).hostname)
+    except ValueError:
+        return False
+
+
 def _public_keys(jwks: Mapping[str, Any]) -> Mapping[str, Any]:
     keys = jwks.get("keys")
     if not isinstance(keys, list) or not 0 < len(keys) <= _MAX_KEYS or not all(map(_is_public_key, keys)):
         raise MalformedClient(
             f"jwks holds 1 to {_MAX_KEYS} public keys of type EC or RSA, each with a kid.", code="malformed_jwks"
         )
+    try:
+        judge_client_keys({"keys": keys})
+    except UnusableKey as unusable:
+        raise MalformedClient(f"jwks cannot be used: {unusable}.", code="malformed_jwks") from None
     return {"keys": keys}
 
 
@@ -219,7 +237,16 @@ def _is_public_key(key: object) -> bool:
         and isinstance(key.get("kid"), str)
         and 0 < len(key["kid"]) <= 128
         and not _PRIVATE_MEMBERS & key.keys()
-        and all(isinstance(value, str) and len(value) <= 2048 for value in key.values() if not isinstance(value, list))
+        and len(key) <= _MAX_MEMBERS
+        and all(map(_is_bounded, key.values()))
+    )
+
+
+def _is_bounded(value: object) -> bool:
+    """A member of a key: a text, or a short list of texts such as `key_ops` and `x5c`."""
+    texts = value if isinstance(value, list) else [value]
+    return len(texts) <= _MAX_TEXTS and all(
+        isinstance(text, str) and len(text) <= _MAX_TEXT_CHARACTERS for text in texts
     )
 
 

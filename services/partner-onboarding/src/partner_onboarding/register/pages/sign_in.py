@@ -43,7 +43,8 @@ async def login_page(pages: PagesPart, sessions: SessionService, request: Reques
 
 @router.post("/login")
 async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) -> Response:
-    fields = await read_form(request)
+    # The form's own address carries the goal: with a third party's state in it, it is longer than a field may be.
+    fields = {"next": request.query_params.get("next", "")} | await read_form(request)
     say = pages.texts(request).say
     missing = {name: say(f"error.{name}_missing") for name in ("email", "password") if not fields.get(name, "").strip()}
     if missing:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from shared.errors import Malformed, NotFound
+from shared.web.addresses import is_registered
 
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.clients.domain import SCOPES, Client
@@ -19,7 +20,7 @@ Event = Literal["granted", "extended", "redesignated", "withdrawn"]
 
 #: RFC 6749 recommends at most ten minutes; a browser needs a second.
 CODE_LIFETIME: Final = timedelta(seconds=60)
-MAX_STATE_CHARACTERS: Final = 1024
+MAX_STATE_CHARACTERS: Final = 4096
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
 
@@ -121,14 +122,20 @@ class Redeemed:
 
 
 def redirect_of(client: Client, redirect_uri: str | None) -> str:
-    """The redirect address, which equals a registered one.
+    """The redirect address, which is registered; a loopback address with any port (RFC 8252, 7.3).
 
     Raises:
         UnregisteredRedirect: it is not, or it is missing.
     """
-    if redirect_uri is None or redirect_uri not in client.registration.redirect_uris:
+    registered = client.registration.redirect_uris
+    if redirect_uri is None or not any(is_registered(redirect_uri, known) for known in registered):
         raise UnregisteredRedirect("This address to go back to is not registered for the integration.")
     return redirect_uri
+
+
+def is_state(state: str) -> bool:
+    """Whether a state can come back exactly as it was sent."""
+    return len(state) <= MAX_STATE_CHARACTERS and state.isprintable()
 
 
 def asked_of(client: Client, query: Mapping[str, str]) -> Asked:
@@ -149,7 +156,7 @@ def asked_of(client: Client, query: Mapping[str, str]) -> Asked:
     if not is_whole and (challenge, method) != (None, None):
         raise RefusedAuthorization("PKCE goes by a code_challenge with the method S256.", code="invalid_request")
     state = query.get("state")
-    if state is not None and (len(state) > MAX_STATE_CHARACTERS or not state.isprintable()):
+    if state is not None and not is_state(state):
         raise RefusedAuthorization(
             f"state has at most {MAX_STATE_CHARACTERS} printable characters.", code="invalid_request"
         )

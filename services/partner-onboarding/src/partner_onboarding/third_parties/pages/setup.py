@@ -19,17 +19,21 @@ from partner_onboarding.register.pages.access import TenantAdmin
 from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.register.tenants.service import Tenants
 from partner_onboarding.register.users.service import Users
+from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.consents.domain import (
     Asked,
     Consent,
     RefusedAuthorization,
     UnknownUser,
     asked_of,
+    is_state,
     redirect_of,
 )
 from partner_onboarding.third_parties.consents.service import Consents
 from partner_onboarding.third_parties.pages.redirects import leave
 
+#: The form carries the state on, of which every character may take twelve bytes.
+_MAX_FORM_BYTES: Final = 65_536
 #: The parameters of the link, which the form carries on.
 _CARRIED: Final = ("response_type", "redirect_uri", "state", "scope", "code_challenge", "code_challenge_method")
 
@@ -38,6 +42,7 @@ PagesPart = Annotated[Pages, needs(Pages)]
 ConsentService = Annotated[Consents, needs(Consents)]
 TenantService = Annotated[Tenants, needs(Tenants)]
 UserService = Annotated[Users, needs(Users)]
+SettingsPart = Annotated[Settings, needs(Settings)]
 router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 
@@ -47,6 +52,7 @@ async def setup_page(
     consents: ConsentService,
     tenants: TenantService,
     users: UserService,
+    settings: SettingsPart,
     request: Request,
     who: TenantAdmin,
     client_id: Annotated[str, Path()],
@@ -56,7 +62,7 @@ async def setup_page(
     try:
         asked = asked_of(client, carried)
     except RefusedAuthorization as refusal:
-        return _send_back(client, carried, refusal)
+        return _send_back(client, carried, refusal, _issuer(settings, who))
     own = (await users.get(who.tenant, who.user_id)).profile.email
     chosen = present.subject if present is not None else own
     return await _page(pages, tenants, request, who, client, asked, present, carried, designated=chosen)
@@ -67,21 +73,23 @@ async def decide(
     pages: PagesPart,
     consents: ConsentService,
     tenants: TenantService,
+    settings: SettingsPart,
     request: Request,
     who: TenantAdmin,
     client_id: Annotated[str, Path()],
 ) -> Response:
-    form = await read_form(request)
+    issuer = _issuer(settings, who)
+    form = await read_form(request, max_bytes=_MAX_FORM_BYTES)
     pages.form_tokens.check(request, form)
     client, present = await _third_party(consents, who, client_id)
     try:
         asked = asked_of(client, form)
     except RefusedAuthorization as refusal:
-        return _send_back(client, form, refusal)
+        return _send_back(client, form, refusal, issuer)
     actor = Actor("tenant_admin", who.user_id)
     if form.get("decision") != "consent":
         await consents.refuse(who.tenant, client_id, asked, by=actor)
-        return leave(asked.redirect_uri, error="access_denied", state=asked.state)
+        return leave(asked.redirect_uri, error="access_denied", state=asked.state, iss=issuer)
     language = form.get("language", "")
     texts = pages.texts_in(language) if language in LANGUAGES else pages.texts(request)
     try:
@@ -100,7 +108,7 @@ async def decide(
         return await _page(
             pages, tenants, request, who, client, asked, present, form, designated=designated, errors=errors
         )
-    return leave(asked.redirect_uri, code=code, state=asked.state)
+    return leave(asked.redirect_uri, code=code, state=asked.state, iss=issuer)
 
 
 async def _third_party(consents: Consents, who: SignedIn, client_id: str) -> tuple[Client, Consent | None]:
@@ -138,8 +146,16 @@ async def _page(
     return pages.render(request, "setup.html", status=400 if errors else 200, leads_away=True, **context)
 
 
-def _send_back(client: Client, carried: Mapping[str, str], refusal: RefusedAuthorization) -> Response:
+def _send_back(client: Client, carried: Mapping[str, str], refusal: RefusedAuthorization, issuer: str) -> Response:
     """Sends an error to the third party. The address is registered; otherwise the refusal would be another one."""
     redirect_uri = redirect_of(client, carried.get("redirect_uri"))
-    state = carried.get("state", "")[:1024] or None
-    return leave(redirect_uri, error=refusal.stable_code, error_description=refusal.message, state=state)
+    state = carried.get("state") or None
+    if state is not None and not is_state(state):
+        # It could not come back as it was sent, and without it the third party cannot tell whose answer this is.
+        raise refusal
+    return leave(redirect_uri, error=refusal.stable_code, error_description=refusal.message, state=state, iss=issuer)
+
+
+def _issuer(settings: Settings, who: SignedIn) -> str:
+    """The tenant authority, which every authorization response names (RFC 9207)."""
+    return f"{settings.public_url}/tenants/{who.tenant}"
