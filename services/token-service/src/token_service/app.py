@@ -134,7 +134,7 @@ def create_app(
         proxies=app.state.proxies,
     )
     pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static")
-    provide(app, callers, service_tokens, pages, verifying, once, TokenService(database, verifying, tally))
+    provide(app, callers, service_tokens, pages, verifying, once, TokenService(database, verifying, tally, clock))
     app.state.tally = tally
     app.state.row_writers = RowWriters(database, ring, sequences, zones)
     app.state.campaigns = CampaignService(database, tally)

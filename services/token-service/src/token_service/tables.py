@@ -105,6 +105,8 @@ tokens = sa.Table(
     _time("last_used_at"),
     sa.Column("uses_by_bots", sa.BigInteger),
     sa.Column("uses_by_scanners", sa.BigInteger),
+    _time("first_expires_at", comment="of a token that was changed: the end it was made with"),
+    sa.Column("spared", sa.BigInteger, comment="verifications that were to use nothing up"),
     sa.PrimaryKeyConstraint("tenant", "key_number", "sequence"),
     sa.CheckConstraint(f"sequence BETWEEN 1 AND {MAX_SEQUENCE}", name="sequence"),
     sa.CheckConstraint("max_uses > 0", name="max_uses"),
@@ -113,6 +115,7 @@ tokens = sa.Table(
     sa.CheckConstraint("octet_length(mac) IN (16, 17)", name="mac"),
     # Tokens are appended in time, so a BRIN of some kilobytes finds the old ones among ten million rows.
     sa.Index("tokens_expires_at_idx", "expires_at", postgresql_using="brin"),
+    sa.Index("tokens_placement_key_number_sequence_idx", "placement", "key_number", "sequence"),
 )
 
 token_refusals = sa.Table(
@@ -148,6 +151,7 @@ import_references = sa.Table(
     sa.Column("sequence", sa.BigInteger, nullable=False),
     _time("expires_at"),
     sa.Column("key_number", sa.SmallInteger, nullable=False),
+    sa.Index("import_references_tenant_key_number_sequence_idx", "tenant", "key_number", "sequence"),
     sa.Index("import_references_expires_at_idx", "expires_at", postgresql_using="brin"),
 )
 

@@ -17,10 +17,10 @@ _SCANNERS = re.compile(
     r"safelinks|microsoft office|ms-office|microsoft outlook|skypeuripreview|bingpreview|exchangewebservices"
     r"|proofpoint|urldefense|mimecast|barracuda|symantec|messagelabs|fireeye|trendmicro|trend micro|sophos"
     r"|forcepoint|websense|zscaler|ironport|cisco-ttd|checkpoint|palo ?alto|cortex xpanse|fortinet|fortiguard"
-    r"|kaspersky|eset|avira|avast|bitdefender|mcafee|virustotal|urlscan|safebrowsing|google-safety"
+    r"|kaspersky|eset|bitdefender|mcafee|virustotal|urlscan|safebrowsing|google-safety"
     r"|googleimageproxy|ggpht|yahoomailproxy|yahoo! slurp mail|mail\.ru_bot"
     r"|whatsapp|telegrambot|slackbot|slack-imgproxy|discordbot|facebookexternalhit|facebot|twitterbot|linkedinbot"
-    r"|skype|viber|line-poker|redditbot|mastodon|iframely|embedly|pinterestbot|vkshare|applebot|imessagebot"
+    r"|skype|line-poker|redditbot|mastodon|iframely|embedly|pinterestbot|vkshare|applebot|imessagebot"
     r"|linkpreview|link-preview|preview",
     re.IGNORECASE,
 )
@@ -41,10 +41,13 @@ def kind_of(user_agent: str | None, method: str | None = None, purpose: str | No
     """The kind of program or person that opened the link.
 
     Args:
+        user_agent: None where the caller does not say; an empty one is no person's.
         method: the method that opened the link; people's browsers use GET and POST.
         purpose: the browser's `Sec-Purpose` or `Purpose`.
     """
-    agent = user_agent or ""
+    agent = (user_agent or "").strip()
+    if user_agent is not None and not agent:
+        return CallerKind.BOT
     if _SCANNERS.search(agent):
         return CallerKind.SCANNER
     if _BOTS.search(agent):

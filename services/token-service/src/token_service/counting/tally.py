@@ -9,7 +9,7 @@ Uses of a token with a quota are not counted here: they are written before the a
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -63,24 +63,16 @@ class Tally:
         self._flushing = asyncio.Lock()
         _pending.set_function(lambda: len(self._waiting))
 
-    def used(self, token: Token, kind: CallerKind, at: datetime) -> None:
+    def used(self, token: Token, kind: CallerKind, at: datetime, *, is_spared: bool = False) -> None:
         """A token without a quota was verified.
 
         Raises:
             Unavailable: too many counts wait already.
         """
         self._check_room()
-        uses = self._waiting.uses
-        uses[token.id] = uses[token.id].add(one_use(kind, at)) if token.id in uses else one_use(kind, at)
-        self.verified(token, kind, at)
-
-    def verified(self, token: Token, kind: CallerKind, at: datetime) -> None:
-        """Counts a verification for the campaign only; the token's row is written elsewhere."""
+        uses, use = self._waiting.uses, one_use(kind, at, is_spared=is_spared)
+        uses[token.id] = uses[token.id].add(use) if token.id in uses else use
         self._count(token.id.tenant, token.terms.campaign_id, "verified", kind.value, at)
-
-    def reached(self, token: Token, at: datetime) -> None:
-        """Counts the first verification of a token by a person."""
-        self._count(token.id.tenant, token.terms.campaign_id, "distinct", "", at)
 
     def opened(self, token: Token, kind: CallerKind, at: datetime) -> None:
         """Counts a view of a hosted landing page."""
@@ -171,11 +163,11 @@ async def _write(connection: asyncpg.Connection, counts: _Counts) -> None:
         for token_id, uses in counts.uses.items():
             if token_id in found:
                 token = found[token_id].token
-                after = token.with_uses(uses)
+                after = _within_quota(token.with_uses(uses))
                 changed.append(after)
                 if not token.uses.by_people and after.uses.by_people and uses.last_at is not None:
                     campaigns[_of(token, "distinct", "", hour_of(uses.last_at))] += 1
-        await token_store.write_uses(connection, changed)
+        await token_store.write_uses(connection, changed, {})
     refusals = counts.refusals.copy()
     if counts.unread:
         _, found = await token_store.read_tokens(connection, {refusal.token_id for refusal, _ in counts.unread})
@@ -187,6 +179,12 @@ async def _write(connection: asyncpg.Connection, counts: _Counts) -> None:
                 campaigns[CampaignCount(refusal.tenant, NO_CAMPAIGN, hour, "refused", refusal.reason)] += count
     await count_store.add_token_refusals(connection, refusals)
     await count_store.add_campaign_counts(connection, campaigns)
+
+
+def _within_quota(token: Token) -> Token:
+    """A token that got its quota while uses were waiting: those beyond it were good, and use nothing up any more."""
+    beyond = 0 if token.terms.max_uses is None else max(token.uses.used_up - token.terms.max_uses, 0)
+    return token if not beyond else replace(token, uses=replace(token.uses, spared=token.uses.spared + beyond))
 
 
 def _of(token: Token, event: str, detail: str, hour: datetime) -> CampaignCount:

@@ -6,7 +6,7 @@ from datetime import datetime
 from token_service.imports.references import Reference, death_of, problem_of, read_references, reference_of
 from token_service.imports.writing import Outcome, RowWriters, never_valid
 from token_service.tokens import store as token_store
-from token_service.tokens.domain import Token
+from token_service.tokens.domain import Token, TokenId
 from token_service.tokens.terms import Order
 
 
@@ -35,15 +35,15 @@ class DryRun:
             kept = await read_references(connection, self._tenant, references) if references else {}
         return [self._outcome(order, kept, now) for order in orders]
 
-    def _outcome(self, order: Order, kept: Mapping[Reference, Token | None], now: datetime) -> Outcome:
+    def _outcome(self, order: Order, kept: Mapping[Reference, tuple[TokenId, Token | None]], now: datetime) -> Outcome:
         try:
             content = order.content(now, self._zone)
         except ValueError as error:
             return never_valid(error)
         if order.reference is None or reference_of(order) not in kept:
             return "", content.expires_at
-        token = kept[reference_of(order)]
-        if self._renew and token is not None and death_of(token, now) is not None:
+        _, token = kept[reference_of(order)]
+        if self._renew and death_of(token, now) is not None:
             return "", content.expires_at
         problem = problem_of(token, order, now, self._zone)
         return problem or ("", None if token is None else token.content.expires_at)

@@ -196,11 +196,7 @@ class RowWriter:
         """The places of rows whose reference had a dead token and has theirs from now on; one row a reference."""
         places = {reference_of(rows[place][0]): place for place in repeated}
         kept = await read_references(connection, self._tenant, places)
-        dead = {
-            places[reference]: token.id
-            for reference, token in kept.items()
-            if token is not None and death_of(token, now) is not None
-        }
+        dead = {places[each]: former for each, (former, token) in kept.items() if death_of(token, now) is not None}
         if not dead:
             return frozenset()
         renewals = []
@@ -221,7 +217,7 @@ class RowWriter:
         """The tokens that these references have, where the rows are the same and the tokens not dead."""
         kept = await read_references(connection, self._tenant, {reference_of(orders[place]) for place in repeated})
         for place in repeated:
-            token = kept.get(reference_of(orders[place]))
+            _, token = kept[reference_of(orders[place])]
             problem = problem_of(token, orders[place], now, self._zone)
             minted = self._mint_again(token) if problem is None and token is not None else None
             outcomes[place] = minted or problem or REUSED
@@ -232,7 +228,7 @@ class RowWriter:
         expires_at = token.content.expires_at
         if key is None:
             return None
-        return key.mint(Plain(token_id.sequence, expiry_minute_of(expires_at))), expires_at
+        return key.mint(Plain(token_id.sequence, token.content.expiry_minute)), expires_at
 
 
 def never_valid(error: ValueError) -> RowProblem:

@@ -1,14 +1,16 @@
 """Tokens and the decision over a use. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from shared.errors import Conflict, Forbidden, Malformed, NotFound, Refusal
 from shared.times import iso
 
-from token_service.tokens.terms import Content, Terms
+from token_service.tokens.format import FOREVER
+from token_service.tokens.terms import TERMS, Content, Terms
 
 
 class MalformedToken(Malformed):
@@ -60,6 +62,20 @@ class TokenUsedUp(Conflict):
         super().__init__("token used up")
 
 
+class BeyondFirstExpiry(Conflict):
+    code = "beyond_first_expiry"
+
+    def __init__(self, latest: datetime) -> None:
+        super().__init__("A token cannot outlive the end that it was made with.", latest=iso(latest))
+
+
+class FewerThanUsed(Conflict):
+    code = "fewer_than_used"
+
+    def __init__(self, uses: int) -> None:
+        super().__init__("The token was used more often than that.", uses=uses)
+
+
 class CampaignNotFound(NotFound):
     code = "campaign_not_found"
 
@@ -73,6 +89,16 @@ class CallerKind(StrEnum):
     PERSON = "person"
     BOT = "bot"
     SCANNER = "scanner"
+
+
+class TokenState(StrEnum):
+    """What has become of a token. The first that fits, from the end to the beginning of this list."""
+
+    UNUSED = "unused"
+    USED = "used"
+    USED_UP = "used_up"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
 
 
 class TokenId(NamedTuple):
@@ -92,6 +118,12 @@ class Uses:
     by_scanners: int = 0
     first_at: datetime | None = None
     last_at: datetime | None = None
+    spared: int = 0
+
+    @property
+    def used_up(self) -> int:
+        """Of all verifications, those that were not spared: they count against `max_uses`."""
+        return self.total - self.spared
 
     @property
     def by_people(self) -> int:
@@ -105,11 +137,12 @@ class Uses:
             self.by_scanners + more.by_scanners,
             min(filter(None, (self.first_at, more.first_at)), default=None),
             max(filter(None, (self.last_at, more.last_at)), default=None),
+            self.spared + more.spared,
         )
 
 
-def one_use(kind: CallerKind, at: datetime) -> Uses:
-    return Uses(1, int(kind is CallerKind.BOT), int(kind is CallerKind.SCANNER), at, at)
+def one_use(kind: CallerKind, at: datetime, *, is_spared: bool = False) -> Uses:
+    return Uses(1, int(kind is CallerKind.BOT), int(kind is CallerKind.SCANNER), at, at, int(is_spared))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +177,47 @@ def refusal_of(token: Token, now: datetime) -> Refusal | None:
     terms = content.terms
     if terms.not_before is not None and now < terms.not_before:
         return TokenNotYetValid(terms.not_before)
-    if terms.max_uses is not None and token.uses.total >= terms.max_uses:
+    if terms.max_uses is not None and token.uses.used_up >= terms.max_uses:
         return TokenUsedUp()
     return None
+
+
+def state_of(token: Token, now: datetime) -> TokenState:
+    """What has become of a token by `now`."""
+    refusal = refusal_of(token, now)
+    for kind, state in (
+        (TokenExpired, TokenState.EXPIRED),
+        (TokenRevoked, TokenState.REVOKED),
+        (TokenUsedUp, TokenState.USED_UP),
+    ):
+        if isinstance(refusal, kind):
+            return state
+    return TokenState.USED if token.uses.used_up else TokenState.UNUSED
+
+
+def change(token: Token, now: datetime, changed: Mapping[str, Any]) -> Token:
+    """The token with other terms or another end.
+
+    Args:
+        changed: terms by name, and `expires_at`; what is not named stays.
+
+    Raises:
+        TokenRevoked: it will never be good again.
+        BeyondFirstExpiry, FewerThanUsed: as they say.
+        ValueError: it would never be good.
+    """
+    if token.revoked_at is not None:
+        raise TokenRevoked
+    content = token.content
+    terms = content.terms._replace(**{name: value for name, value in changed.items() if name in TERMS})
+    if terms.max_uses is not None and terms.max_uses < token.uses.used_up:
+        raise FewerThanUsed(token.uses.used_up)
+    expires_at = changed.get("expires_at", content.expires_at)
+    if (expires_at or FOREVER) > content.latest_end:
+        raise BeyondFirstExpiry(content.latest_end)
+    if "expires_at" in changed and expires_at is not None and expires_at <= now:
+        raise ValueError("expires_at must lie in the future")
+    if terms.not_before is not None and expires_at is not None and terms.not_before >= expires_at:
+        raise ValueError("not_before must lie before the token expires")
+    changed_content = content._replace(terms=terms, expires_at=expires_at, first_expires_at=content.latest_end)
+    return replace(token, content=changed_content)

@@ -18,6 +18,8 @@ MAX_SEQUENCE: Final = 2**40 - 1
 NEVER: Final = 2**24 - 1
 EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
+#: The end of a token without one, where an end has to be said: the first moment that no token can say.
+FOREVER: Final = EPOCH + NEVER * _MINUTE
 _ZEROS: Final = bytes(8)
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -65,7 +67,7 @@ def expiry_minute_of(expires_at: datetime | None) -> int:
     Raises:
         ValueError: the time lies before 2026 or after November 2057, where 24 bits end.
     """
-    if expires_at is None:
+    if expires_at is None or expires_at == FOREVER:
         return NEVER
     minute = -((EPOCH - expires_at) // _MINUTE)
     if not 0 <= minute < NEVER:

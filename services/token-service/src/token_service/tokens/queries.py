@@ -18,8 +18,8 @@ async def revoke_token(connection: AsyncConnection, token_id: TokenId, expiry_mi
         columns.key_number == token_id.key_number,
         columns.sequence == token_id.sequence,
     )
-    row = (await connection.execute(sa.select(columns.expires_at).where(is_it))).first()
-    if row is None or expiry_minute_of(row.expires_at) != expiry_minute:
+    row = (await connection.execute(sa.select(columns.expires_at, columns.first_expires_at).where(is_it))).first()
+    if row is None or expiry_minute_of(row.first_expires_at or row.expires_at) != expiry_minute:
         return None
     statement = (
         sa.update(tokens)

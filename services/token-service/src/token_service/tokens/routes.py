@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
@@ -16,6 +16,8 @@ from token_service.counting.kinds import kind_of
 from token_service.guesses import TooManyBadSignatures
 from token_service.tokens import schemas
 from token_service.tokens.domain import (
+    BeyondFirstExpiry,
+    FewerThanUsed,
     InvalidSignature,
     MalformedToken,
     Token,
@@ -160,15 +162,36 @@ router = APIRouter(
 @router.get(
     "",
     summary="Look at a token",
-    response_model=schemas.TokenBody,
+    response_model=schemas.LookBody,
     responses=document_refusals([*_FORGED, *_NOT_GOOD]),
 )
 async def look_at_token(
-    request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(VERIFY)
+    request: Request,
+    text: TokenText,
+    service: _Service,
+    any_state: Annotated[
+        bool, Query(description="Show a token that is not good any more, or not yet, instead of refusing it.")
+    ] = False,
+    caller: Caller = require(VERIFY),
 ) -> Response:
     """The same as verify without counting or using up."""
-    token = await verifying.look(caller.tenant, text, _visit(request.scope, caller))
-    return _json(schemas.token_body(text, token))
+    visit = _visit(request.scope, caller)
+    token, state = await service.look(caller.tenant, text, visit, any_state=any_state)
+    return _json(schemas.look_body(text, token, state))
+
+
+@router.patch(
+    "",
+    summary="Change a token",
+    response_model=schemas.LookBody,
+    responses=document_refusals([*_FORGED, TokenRevoked, BeyondFirstExpiry, FewerThanUsed, NeverValid]),
+)
+async def change_token(
+    request: Request, text: TokenText, body: schemas.ChangeBody, service: _Service, caller: Caller = require(ISSUE)
+) -> Response:
+    """Its quota, its attributes, or its end: that lies before the end it was made with."""
+    token, state = await service.change(caller.tenant, text, _visit(request.scope, caller), body.changed())
+    return _json(schemas.look_body(text, token, state))
 
 
 @router.delete("", summary="Revoke a token", response_model=schemas.RevokedTokenBody)
@@ -229,7 +252,8 @@ def _visit(scope: Scope, caller: Caller, body: schemas.VisitBody | None = None) 
     if body is None:
         return Visit(caller=address, client_id=caller.client_id)
     kind = kind_of(body.user_agent, body.method, body.purpose)
-    return Visit(kind, None if body.address is None else str(body.address), address, caller.client_id)
+    visitor = None if body.address is None else str(body.address)
+    return Visit(kind, visitor, address, caller.client_id, frozenset(body.spare or ()))
 
 
 def _json(body: Any) -> Response:

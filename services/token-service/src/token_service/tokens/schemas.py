@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -13,15 +13,16 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     create_model,
+    model_validator,
 )
 from shared.times import Timestamp, iso
 
-from token_service.tokens.domain import Token
+from token_service.tokens.domain import CallerKind, Token, TokenState
 from token_service.tokens.issuing import Issued
 from token_service.tokens.lifetimes import SCHEMA as DURATION_SCHEMA
 from token_service.tokens.lifetimes import read_duration
 from token_service.tokens.orders import url_link
-from token_service.tokens.terms import MOMENT, REQUIRED, TERMS, Order, Rules, Terms, read_moment
+from token_service.tokens.terms import CHANGEABLE, MOMENT, REQUIRED, TERMS, Order, Rules, Terms, read_moment
 
 ORDER_EXAMPLE: Final[dict[str, Any]] = {
     "base_url": "https://mystore.example/promotions",
@@ -37,6 +38,7 @@ VISIT_EXAMPLE: Final[dict[str, Any]] = {
     "method": "GET",
     "address": "203.0.113.9",
 }
+CHANGE_EXAMPLE: Final[dict[str, Any]] = {"max_uses": 5, "expires_at": "2026-12-24T12:00:00Z"}
 #: Fields whose malformation has a stable code of its own.
 CODE_OF_FIELD: Final[Mapping[str, str]] = {
     "base_url": "malformed_base_url",
@@ -121,6 +123,13 @@ class VisitBody(BaseModel):
         Annotated[str, Field(strict=True, max_length=128, description="The browser's Sec-Purpose or Purpose.")] | None
     ) = None
     address: IPvAnyAddress | None = None
+    spare: (
+        Annotated[
+            list[Literal[CallerKind.BOT, CallerKind.SCANNER]],
+            Field(max_length=2, description="Kinds of callers that are counted and use nothing up."),
+        ]
+        | None
+    ) = None
 
 
 class IssuedBody(BaseModel):
@@ -133,7 +142,7 @@ class IssuedBody(BaseModel):
 
 
 class _TokenBody(IssuedBody):
-    uses: Annotated[int, Field(ge=0, description="This one included.")]
+    uses: Annotated[int, Field(ge=0, description="This one included; without those that were spared.")]
 
 
 #: What `token_body` says of the terms, as JSON Schema.
@@ -150,6 +159,54 @@ TokenBody: Final = create_model(
     __doc__="Everything that a token encodes, and how often it was used.",
     **_SHOWN_TERMS,
 )
+
+
+class _LookBody(_TokenBody):
+    state: TokenState
+    revoked_at: Timestamp | None
+
+
+LookBody: Final = create_model(
+    "LookBody",
+    __base__=_LookBody,
+    __doc__="Everything that a token encodes, how often it was used, and what has become of it.",
+    **_SHOWN_TERMS,
+)
+
+
+class ChangeBase(BaseModel):
+    """What is changed; what is not named stays as it is. `attributes` are replaced as a whole."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [CHANGE_EXAMPLE], "minProperties": 1})
+
+    expires_at: Annotated[
+        Any,
+        PlainValidator(lambda value, info: None if value is None else read_moment(value, _rules(info))),
+        WithJsonSchema({"anyOf": [dict(MOMENT), {"type": "null"}], "description": "Before the end it was made with."}),
+    ] = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("must name what is changed")
+        return self
+
+    def changed(self) -> dict[str, Any]:
+        """The values by name."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+if TYPE_CHECKING:
+
+    class ChangeBody(ChangeBase): ...
+
+else:
+    ChangeBody = create_model(
+        "ChangeBody",
+        __base__=ChangeBase,
+        __doc__=ChangeBase.__doc__,
+        **{name: (_read(name, TERMS[name].read, TERMS[name].schema), None) for name in CHANGEABLE},
+    )
 
 
 class RevokedTokenBody(BaseModel):
@@ -169,11 +226,17 @@ class TokenStatisticsBody(BaseModel):
     max_uses: int | None
     issued: int
     verified: int
+    spared: Annotated[int, Field(description="Verifications that used nothing up.")]
     verified_by: Annotated[dict[str, int], Field(description="`person`, `bot`, `scanner`")]
     distinct: int
     first_verified_at: Timestamp | None
     last_verified_at: Timestamp | None
     refused: Annotated[dict[str, int], Field(description="By code.")]
+
+
+def look_body(text: str, token: Token, state: TokenState) -> dict[str, Any]:
+    """The same as `token_body`, and what has become of the token."""
+    return {**token_body(text, token), "state": state.value, "revoked_at": _iso(token.revoked_at)}
 
 
 def issued_body(issued: Issued) -> dict[str, Any]:
@@ -202,6 +265,7 @@ def stats_body(text: str, token: Token, refusals: dict[str, int]) -> dict[str, A
         "max_uses": content.terms.max_uses,
         "issued": 1,
         "verified": uses.total,
+        "spared": uses.spared,
         "verified_by": {"person": uses.by_people, "bot": uses.by_bots, "scanner": uses.by_scanners},
         "distinct": int(uses.by_people > 0),
         "first_verified_at": _iso(uses.first_at),
@@ -223,5 +287,5 @@ def token_body(text: str, token: Token) -> dict[str, Any]:
         "issued_at": iso(content.issued_at),
         "expires_at": _iso(content.expires_at),
         **{name: term.shown(value) for (name, term), value in zip(TERMS.items(), content.terms, strict=True)},
-        "uses": token.uses.total,
+        "uses": token.uses.used_up,
     }

@@ -1,23 +1,28 @@
 """The use cases of a single token beside issuing and verifying."""
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from shared.db import Database
 from shared.errors import Unavailable
 
+from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
-from token_service.tokens import queries
-from token_service.tokens.domain import Token, TokenNotFound
+from token_service.tokens import queries, store
+from token_service.tokens.domain import Token, TokenNotFound, TokenState, change, state_of
+from token_service.tokens.issuing import NeverValid
 from token_service.tokens.verifying import Verifying, Visit
 
 
 class TokenService:
     """One a process."""
 
-    def __init__(self, database: Database, verifying: Verifying, tally: Tally) -> None:
+    def __init__(self, database: Database, verifying: Verifying, tally: Tally, clock: DatabaseClock) -> None:
         self._database = database
         self._verifying = verifying
         self._tally = tally
+        self._clock = clock
 
     async def revoke(self, tenant: str, text: str, visit: Visit) -> datetime:
         """Revokes the token; returns since when. A repeat gets the first answer.
@@ -31,6 +36,44 @@ class TokenService:
         if revoked_at is None:
             raise TokenNotFound
         return revoked_at
+
+    async def look(self, tenant: str, text: str, visit: Visit, *, any_state: bool) -> tuple[Token, TokenState]:
+        """The token and what has become of it, without counting or using up.
+
+        Args:
+            any_state: whether one that is not good any more is shown instead of refused.
+
+        Raises:
+            Refusal: as `Verifying.look`; with `any_state` only what is no token of ours.
+        """
+        if any_state:
+            question = await self._verifying.locate(tenant, text, visit, only_look=True, count_refusal=False)
+            token = await self._verifying.find(question)
+        else:
+            token = await self._verifying.look(tenant, text, visit)
+        return token, state_of(token, self._clock.about_now())
+
+    async def change(
+        self, tenant: str, text: str, visit: Visit, changed: Mapping[str, Any]
+    ) -> tuple[Token, TokenState]:
+        """Gives a token other terms, or another end that it reaches before the one it was made with.
+
+        Raises:
+            NeverValid: it would never be good.
+            Refusal: no token of ours, or as `domain.change` says.
+        """
+        question = await self._verifying.locate(tenant, text, visit, only_look=True, count_refusal=False)
+        # Uses that wait count before a quota does.
+        await flush_quietly(self._tally)
+        async with self._database.driver_transaction() as connection:
+            found = await store.lock_tokens(connection, [question.id])
+            now = await store.read_clock(connection)
+            try:
+                token = change(self._verifying.trusted(question, found.get(question.id)), now, changed)
+            except ValueError as error:
+                raise NeverValid(f"The token would never be good: {error}.") from None
+            await store.write_content(connection, token, self._verifying.authenticate(token))
+        return token, state_of(token, now)
 
     async def statistics(self, tenant: str, text: str, visit: Visit) -> tuple[Token, dict[str, int]]:
         """The token in any state, and its refusals by reason.

@@ -10,7 +10,7 @@ import asyncpg
 
 from token_service.counting.store import CampaignCount
 from token_service.tokens.domain import Token, TokenId, Uses
-from token_service.tokens.terms import COLUMNS, TERMS, Content, Terms
+from token_service.tokens.terms import CHANGEABLE, COLUMNS, TERMS, Content, Terms
 
 
 class Placement(NamedTuple):
@@ -31,8 +31,9 @@ class Found:
 
 _PLACED: Final = ", ".join(f"{'t' if name in COLUMNS else 'p'}.{name}" for name in TERMS)
 _COLUMNS = (
-    f"t.tenant, t.key_number, t.sequence, {_PLACED}, t.issued_at, t.expires_at,"
-    " t.uses, coalesce(t.uses_by_bots, 0), coalesce(t.uses_by_scanners, 0), t.first_used_at, t.last_used_at,"
+    f"t.tenant, t.key_number, t.sequence, {_PLACED}, t.issued_at, t.expires_at, t.first_expires_at,"
+    " t.uses + coalesce(t.spared, 0), coalesce(t.uses_by_bots, 0), coalesce(t.uses_by_scanners, 0), t.first_used_at,"
+    " t.last_used_at, coalesce(t.spared, 0),"
     " coalesce(t.revoked_at, CASE WHEN t.issued_at <= c.revoked_at THEN c.revoked_at END), t.mac"
 )
 # LATERAL with OFFSET makes PostgreSQL look up each row by its index. Otherwise the planner reads whole young tables,
@@ -66,12 +67,18 @@ SELECT {_COLUMNS}
 """  # noqa: S608 — constants
 
 _WRITE_USES = """
+WITH counted AS (
+  INSERT INTO token_service.campaign_counts AS kept (tenant, campaign_id, hour, event, detail, count)
+  SELECT * FROM unnest($10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::bigint[])
+   ORDER BY 1, 2, 3, 4, 5
+      ON CONFLICT (tenant, campaign_id, hour, event, detail) DO UPDATE SET count = kept.count + excluded.count
+)
 UPDATE token_service.tokens t
    SET uses = new.uses, uses_by_bots = nullif(new.bots, 0), uses_by_scanners = nullif(new.scanners, 0),
-       first_used_at = new.first_at, last_used_at = new.last_at
+       first_used_at = new.first_at, last_used_at = new.last_at, spared = nullif(new.spared, 0)
   FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
-              $7::timestamptz[], $8::timestamptz[])
-       AS new (tenant, key_number, sequence, uses, bots, scanners, first_at, last_at)
+              $7::timestamptz[], $8::timestamptz[], $9::bigint[])
+       AS new (tenant, key_number, sequence, uses, bots, scanners, first_at, last_at, spared)
  WHERE t.tenant = new.tenant AND t.key_number = new.key_number AND t.sequence = new.sequence
 """
 
@@ -134,10 +141,31 @@ async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) ->
     return {found.token.id: found for found in map(_found, rows)}
 
 
-async def write_uses(connection: asyncpg.Connection, tokens: Sequence[Token]) -> None:
-    """Writes the uses of locked tokens."""
-    rows = [(*t.id, t.uses.total, t.uses.by_bots, t.uses.by_scanners, t.uses.first_at, t.uses.last_at) for t in tokens]
-    await connection.execute(_WRITE_USES, *_columns(rows, 8))
+async def write_uses(
+    connection: asyncpg.Connection, tokens: Sequence[Token], counts: Mapping[CampaignCount, int]
+) -> None:
+    """Of tokens that are locked, and what is counted of their campaigns, in one statement."""
+    rows = [
+        (*t.id, t.uses.used_up, t.uses.by_bots, t.uses.by_scanners, t.uses.first_at, t.uses.last_at, t.uses.spared)
+        for t in tokens
+    ]
+    counted = [(*key, count) for key, count in counts.items()]
+    await connection.execute(_WRITE_USES, *_columns(rows, 9), *_columns(counted, 6))
+
+
+_CHANGE = f"""
+UPDATE token_service.tokens
+   SET expires_at = $4, first_expires_at = $5, mac = $6,
+       {", ".join(f"{name} = ${place}" for place, name in enumerate(CHANGEABLE, start=7))}
+ WHERE tenant = $1 AND key_number = $2 AND sequence = $3
+"""  # noqa: S608 — constants
+
+
+async def write_content(connection: asyncpg.Connection, token: Token, mac: bytes) -> None:
+    """What was changed of a token that is locked."""
+    content = token.content
+    terms = [getattr(content.terms, name) for name in CHANGEABLE]
+    await connection.execute(_CHANGE, *token.id, content.expires_at, content.first_expires_at, mac, *terms)
 
 
 async def read_clock(connection: asyncpg.Connection) -> datetime:
@@ -252,8 +280,8 @@ def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 
 
 _TERMS_END: Final = 3 + len(TERMS)
-_CONTENT_END: Final = _TERMS_END + 2
-_USES_END: Final = _CONTENT_END + 5
+_CONTENT_END: Final = _TERMS_END + 3
+_USES_END: Final = _CONTENT_END + 6
 
 
 def _found(row: Any) -> Found:

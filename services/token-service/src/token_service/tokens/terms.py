@@ -18,7 +18,7 @@ from shared.times import iso
 
 from shared import identifiers
 from token_service.tokens import orders
-from token_service.tokens.format import expiry_minute_of
+from token_service.tokens.format import FOREVER, expiry_minute_of
 from token_service.tokens.lifetimes import Lifetime, end_of
 
 
@@ -38,6 +38,7 @@ class Term:
         schema: what JSON may say, as JSON Schema.
         column: the PostgreSQL type of its column in `tokens`; None where the placement has it.
         is_of_list: whether one value may be given for all rows of a target list.
+        can_change: whether a token that was issued may get another value.
         shown: from what is kept to JSON.
         comment: what the database says of its column.
     """
@@ -46,6 +47,7 @@ class Term:
     schema: Mapping[str, Any]
     column: str | None
     is_of_list: bool = True
+    can_change: bool = False
     of_text: Callable[[str], Any] | None = None
     shown: Callable[[Any], Any] = lambda value: value
     comment: str | None = None
@@ -123,6 +125,7 @@ class Terms(NamedTuple):
             {"type": "object", "additionalProperties": True},
             "text",
             is_of_list=False,
+            can_change=True,
             shown=lambda value: orjson.Fragment(value or "{}"),
             comment="JSON, as it was authenticated",
         ),
@@ -131,7 +134,7 @@ class Terms(NamedTuple):
         datetime | None,
         Term(read_moment, MOMENT, "timestamptz", shown=lambda value: None if value is None else iso(value)),
     ] = None
-    max_uses: Annotated[int | None, Term(_max_uses, _MAX_USES, "integer", of_text=_number)] = None
+    max_uses: Annotated[int | None, Term(_max_uses, _MAX_USES, "integer", of_text=_number, can_change=True)] = None
 
 
 def _declared() -> dict[str, Term]:
@@ -143,6 +146,8 @@ def _declared() -> dict[str, Term]:
 TERMS: Final[Mapping[str, Term]] = _declared()
 #: Those that have a column of their own in `tokens`.
 COLUMNS: Final[Mapping[str, str]] = {name: term.column for name, term in TERMS.items() if term.column is not None}
+#: Those that may be changed after issuing.
+CHANGEABLE: Final = tuple(name for name, term in TERMS.items() if term.can_change)
 REQUIRED: Final = tuple(name for name in TERMS if name not in Terms._field_defaults)
 
 
@@ -176,3 +181,15 @@ class Content(NamedTuple):
     terms: Terms
     issued_at: datetime
     expires_at: datetime | None
+    #: Of a token that was changed: the end it was made with, or `format.FOREVER`.
+    first_expires_at: datetime | None = None
+
+    @property
+    def expiry_minute(self) -> int:
+        """What the token itself says of its end, which does not change with the row."""
+        return expiry_minute_of(self.expires_at if self.first_expires_at is None else self.first_expires_at)
+
+    @property
+    def latest_end(self) -> datetime:
+        """The end that the token cannot outlive."""
+        return self.first_expires_at or self.expires_at or FOREVER

@@ -5,6 +5,7 @@
 A use of a limited token is written before the answer. Uses of other tokens are counted in batches.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,17 +13,18 @@ from typing import NoReturn
 
 import asyncpg
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter as Metric
 from shared.db import Database
 from shared.errors import Refusal
 from shared.group_commit import GroupCommit
 
 from token_service.clock import DatabaseClock
+from token_service.counting.store import CampaignCount, hour_of
 from token_service.counting.tally import Tally
 from token_service.guesses import Guesses
 from token_service.keys.ring import KeyRing
 from token_service.tokens import store
-from token_service.tokens.content import is_authentic
+from token_service.tokens.content import is_authentic, mac_text, versioned
 from token_service.tokens.domain import (
     CallerKind,
     InvalidSignature,
@@ -34,13 +36,13 @@ from token_service.tokens.domain import (
     one_use,
     refusal_of,
 )
-from token_service.tokens.format import expiry_minute_of, has_expired, is_token
+from token_service.tokens.format import has_expired, is_token
 from token_service.tokens.store import Found
 
 _log = structlog.get_logger("tokens")
-_tampered = Counter("tokens_tampered_rows", "Rows whose MAC does not fit: somebody edited them. Alarm on any.")
-_verified = Counter("tokens_verified", "Tokens verified.", ["kind"])
-_refused = Counter("tokens_refused", "Verifications refused.", ["reason"])
+_tampered = Metric("tokens_tampered_rows", "Rows whose MAC does not fit: somebody edited them. Alarm on any.")
+_verified = Metric("tokens_verified", "Tokens verified.", ["kind"])
+_refused = Metric("tokens_refused", "Verifications refused.", ["reason"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Visit:
     visitor: str | None = None
     caller: str | None = None
     client_id: str | None = None
+    spare: frozenset[CallerKind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Question:
     expiry_minute: int
     kind: CallerKind | None
     is_counted: bool
+    is_spared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +142,8 @@ class Verifying:
             self._refuse(tenant, InvalidSignature(), is_counted=count_refusal)
         number, plain = read
         kind = None if only_look else visit.kind
-        return Question(TokenId(tenant, number, plain.sequence), plain.expiry_minute, kind, count_refusal)
+        token_id = TokenId(tenant, number, plain.sequence)
+        return Question(token_id, plain.expiry_minute, kind, count_refusal, visit.kind in visit.spare)
 
     async def identify(self, tenants: Iterable[str], text: str, visit: Visit) -> str:
         """The tenant, among these, that the token belongs to, if no credential names it.
@@ -162,10 +167,8 @@ class Verifying:
         """
         async with self._database.driver_transaction() as connection:
             now, found = await store.read_tokens(connection, [question.id])
-        answered = self._answer(question, found.get(question.id), now)
-        if answered.token is None:
-            raise answered.refusal or TokenNotFound()
-        token = answered.token
+        self._clock.hear(now)
+        token = self.trusted(question, found.get(question.id))
         return token if token.is_limited else replace(token, uses=self._tally.with_unseen(token))
 
     def check_minute(self, question: Question) -> Question:
@@ -203,11 +206,7 @@ class Verifying:
         if question.kind is not None:
             _verified.labels(question.kind.value).inc()
             if not token.is_limited:
-                self._tally.used(token, question.kind, at)
-            else:
-                self._tally.verified(token, question.kind, at)
-                if question.kind is CallerKind.PERSON and token.uses.by_people == 1:
-                    self._tally.reached(token, at)
+                self._tally.used(token, question.kind, at, is_spared=question.is_spared)
         return token if token.is_limited else replace(token, uses=self._tally.with_unseen(token))
 
     async def _answer_line(self, questions: Sequence[Question]) -> Sequence[Token | Exception]:
@@ -234,31 +233,55 @@ class Verifying:
         if limited:
             found |= await store.lock_tokens(connection, limited)
         used: dict[TokenId, Token] = {}
+        counts: Counter[CampaignCount] = Counter()
         answers: list[Answered] = []
         for question in questions:
             answered = self._answer(question, found.get(question.id), now)
             token = answered.token
             if token is not None and answered.refusal is None and token.is_limited and question.kind is not None:
-                token = token.with_uses(one_use(question.kind, now))
+                token = token.with_uses(one_use(question.kind, now, is_spared=question.is_spared))
+                campaign = (token.id.tenant, token.terms.campaign_id, hour_of(now))
+                counts[CampaignCount(*campaign, "verified", question.kind.value)] += 1
+                if question.kind is CallerKind.PERSON and token.uses.by_people == 1:
+                    counts[CampaignCount(*campaign, "distinct", "")] += 1
                 answered = replace(answered, token=token)
                 used[token.id] = token
                 found[token.id] = replace(found[token.id], token=token)
             answers.append(answered)
         if used:
-            await store.write_uses(connection, list(used.values()))
+            await store.write_uses(connection, list(used.values()), counts)
         return answers
 
     def _answer(self, question: Question, found: Found | None, now: datetime) -> Answered:
+        try:
+            token = self.trusted(question, found)
+        except (TokenNotFound, InvalidSignature) as refusal:
+            return Answered(question, None, refusal, now)
+        return Answered(question, token, refusal_of(token, now), now)
+
+    def trusted(self, question: Question, found: Found | None) -> Token:
+        """The token of a row, whatever has become of it.
+
+        Raises:
+            TokenNotFound, InvalidSignature: there is none, or it was edited.
+        """
         # If a number was used twice, as after a restored backup, the minute shows that the row is another token's.
-        if found is None or expiry_minute_of(found.token.content.expires_at) != question.expiry_minute:
-            return Answered(question, None, TokenNotFound(), now)
+        if found is None or found.token.content.expiry_minute != question.expiry_minute:
+            raise TokenNotFound
         token = found.token
         key = self._ring.key(token.id.tenant, token.id.key_number)
         if key is None or not is_authentic(found.mac, token.id, token.content, key.is_mac):
             _tampered.inc()
             _log.error("row was edited", tenant=token.id.tenant, key=token.id.key_number, sequence=token.id.sequence)
-            return Answered(question, None, InvalidSignature(log="the row's MAC does not fit"), now)
-        return Answered(question, token, refusal_of(token, now), now)
+            raise InvalidSignature(log="the row's MAC does not fit")
+        return token
+
+    def authenticate(self, token: Token) -> bytes:
+        """What the row of a changed token is authenticated with."""
+        key = self._ring.key(token.id.tenant, token.id.key_number)
+        if key is None:
+            raise LookupError("a token that was trusted has no key")
+        return versioned(key.mac(mac_text(token.id, token.content)))
 
     def _refuse(self, tenant: str, refusal: Refusal, token_id: TokenId | None = None, *, is_counted: bool) -> NoReturn:
         if is_counted:
