@@ -50,6 +50,12 @@ class Settings(PageSettings):
     integration_requests_per_address: int = Field(
         20, ge=1, description="How many integration requests one network may submit in an hour before 429."
     )
+    second_factor_required: bool = Field(
+        True, description="People with a role sign in with a second factor; those without one set it up first."
+    )
+    wrong_codes_per_account: int = Field(
+        6, ge=1, description="Wrong codes of a second factor within 15 minutes before the service refuses with 429."
+    )
     partner_maintenance: bool = Field(
         False, description="The maintenance switch: partners, and people whom partners send, get 503."
     )

@@ -152,10 +152,12 @@ sessions = Table(
     created(),
     Column("seen_at", WHEN, nullable=False, server_default=func.now()),
     Column("expires_at", WHEN, nullable=False, comment="Whatever happens, it ends here."),
+    Column("awaits", Text, comment="What the sign-in still needs: a code, or the set-up of a second factor."),
     PrimaryKeyConstraint("tenant", "session_hash"),
     ForeignKeyConstraint(["tenant", "user_id"], [users.c.tenant, users.c.user_id], ondelete="CASCADE"),
     CheckConstraint("octet_length(session_hash) = 32", name="session_hash"),
     CheckConstraint("expires_at > created_at", name="expires_at"),
+    CheckConstraint("awaits IN ('code', 'enrolment')", name="awaits"),
     Index("ix_sessions_tenant_user_id", "tenant", "user_id"),
     Index("ix_sessions_expires_at", "expires_at"),
 )
@@ -199,5 +201,33 @@ audit_entries = Table(
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
 )
 
-#: The first answers under idempotency keys; sealed, since some contain a client secret.
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False, comment="Sealed: the secret that the person's app has too."),
+    Column("last_step", BigInteger, nullable=False, server_default=text("0"), comment="A code is good once."),
+    created(),
+    Column("confirmed_at", WHEN, comment="It counts from here on."),
+    PrimaryKeyConstraint("tenant", "user_id"),
+    ForeignKeyConstraint(["tenant", "user_id"], [users.c.tenant, users.c.user_id], ondelete="CASCADE"),
+    CheckConstraint("last_step >= 0", name="last_step"),
+)
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("code_hash", LargeBinary, nullable=False, comment="HMAC-SHA256, bound to the account."),
+    Column("used_at", WHEN),
+    PrimaryKeyConstraint("tenant", "user_id", "code_hash"),
+    ForeignKeyConstraint(
+        ["tenant", "user_id"], [second_factors.c.tenant, second_factors.c.user_id], ondelete="CASCADE"
+    ),
+    CheckConstraint("octet_length(code_hash) = 32", name="code_hash"),
+)
+
+#: The first answers to calls with an Idempotency-Key; sealed, since some of them hold a client secret.
 idempotent_answers = define_answers_table(metadata)

@@ -21,6 +21,8 @@ Action = Literal[
     "consent_refused",
     "code_redeemed",
     "code_replayed",
+    "second_factor_added",
+    "second_factor_removed",
 ]
 
 

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Kind = Literal["confirm_address", "address_known", "password_changed"]
+Kind = Literal["confirm_address", "address_known", "password_changed", "second_factor_added", "second_factor_removed"]

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 import pyotp
-from shared.errors import Conflict, Unauthenticated
+from shared.errors import Conflict, TooManyRequests, Unauthenticated
 
 STEP_SECONDS: Final = 30
 #: Clocks of telephones may be off by a step.
@@ -32,6 +32,12 @@ class WrongCode(Unauthenticated):
     """Neither a code of this moment nor an unused recovery code."""
 
     code = "wrong_code"
+
+
+class TooManyWrongCodes(TooManyRequests):
+    """Somebody who knows the password tries codes out."""
+
+    code = "too_many_attempts"
 
 
 class SecondFactorExists(Conflict):

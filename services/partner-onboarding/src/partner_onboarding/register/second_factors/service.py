@@ -22,6 +22,7 @@ from partner_onboarding.register.second_factors.domain import (
     SecondFactorExists,
     SecondFactorNeeded,
     State,
+    TooManyWrongCodes,
     WrongCode,
     enrolment_of,
     fitting_step,
@@ -29,7 +30,6 @@ from partner_onboarding.register.second_factors.domain import (
     new_secret,
     recovery_hash,
 )
-from partner_onboarding.register.sign_in.domain import TooManyAttempts
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
 from partner_onboarding.register.users.profiles import Profiles
@@ -116,7 +116,7 @@ class SecondFactors:
 
         Raises:
             NoSecondFactor: the set-up has not begun, or is confirmed already.
-            WrongCode, TooManyAttempts
+            WrongCode, TooManyWrongCodes
         """
         await self.check_attempts(tenant, user_id)
         codes = new_recovery_codes()
@@ -164,7 +164,7 @@ class SecondFactors:
 
         Raises:
             SecondFactorNeeded: accounts with a role must have one.
-            WrongCode, TooManyAttempts
+            WrongCode, TooManyWrongCodes
         """
         if self._required and roles:
             raise SecondFactorNeeded("This account has a role, and must have a second factor.")
@@ -192,11 +192,11 @@ class SecondFactors:
         return removed
 
     async def check_attempts(self, tenant: str, user_id: str) -> None:
-        """Raises TooManyAttempts after too many wrong codes for this account."""
+        """Raises TooManyWrongCodes after too many wrong codes for this account."""
         try:
             await self._attempts.check(tenant, user_id)
         except TooManyRequests as refusal:
-            raise TooManyAttempts(
+            raise TooManyWrongCodes(
                 "Too many wrong codes. Please wait before you try again.",
                 retry_after_seconds=refusal.retry_after_seconds or 1,
             ) from None

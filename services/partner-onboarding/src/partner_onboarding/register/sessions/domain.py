@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
+from partner_onboarding.register.second_factors.domain import Awaits
 from shared.errors import Forbidden, NotFound
 
 _COOKIE = re.compile(r"([a-z0-9][a-z0-9-]{0,39})\.([A-Za-z0-9_-]{43})", re.ASCII)
@@ -37,6 +38,16 @@ class SessionKey:
 
     tenant: str
     session_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class HalfSignedIn:
+    """Somebody who knows the password, and still owes what `awaits` says. It opens nothing but the page for that."""
+
+    tenant: str
+    user_id: str
+    roles: tuple[str, ...]
+    awaits: Awaits
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,17 @@
 """The use cases of sessions: begin, check and end them."""
 
+from datetime import timedelta
+from typing import Final
+
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding.register.second_factors.domain import Awaits
 from partner_onboarding.register.sessions import store
-from partner_onboarding.register.sessions.domain import NoSession, SessionRules, SignedIn, key_of, new_cookie
+from partner_onboarding.register.sessions.domain import HalfSignedIn, NoSession, SessionRules, SignedIn, key_of, new_cookie
+
+
+_HALF_LIFETIME: Final = timedelta(minutes=10)
 
 
 class Sessions:
@@ -14,13 +21,26 @@ class Sessions:
         self._database = database
         self._rules = rules
 
-    async def begin(self, connection: AsyncConnection, tenant: str, user_id: str, former: str | None) -> str:
-        """Begins a session for a person who was authenticated in this transaction. Returns the cookie."""
+    async def begin(
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        user_id: str,
+        former: str | None,
+        awaits: Awaits | None = None,
+    ) -> str:
+        """A session for somebody who was recognised in this very transaction. Returns the new cookie.
+
+        Args:
+            former: the cookie the browser came with; that session ends.
+            awaits: what the person still owes. Such a session opens nothing, and ends after ten minutes.
+        """
         cookie, key = new_cookie(tenant)
         former_key = key_of(former) if former is not None else None
         if former_key is not None:
             await store.end_session(connection, former_key)
-        await store.add_session(connection, key, user_id, self._rules.lifetime)
+        lifetime = self._rules.lifetime if awaits is None else _HALF_LIFETIME
+        await store.add_session(connection, key, user_id, lifetime, awaits)
         return cookie
 
     async def check(self, cookie: str) -> SignedIn:
@@ -36,6 +56,18 @@ class Sessions:
             if found is not None:
                 return found
         raise NoSession("Nobody is signed in with this session.")
+
+    async def half(self, connection: AsyncConnection, cookie: str) -> HalfSignedIn:
+        """Who has given the right password and owes more.
+
+        Raises:
+            NoSession: nobody, or the ten minutes are over.
+        """
+        key = key_of(cookie)
+        found = None if key is None else await store.find_half(connection, key)
+        if found is None:
+            raise NoSession("Nobody is about to sign in with this session.")
+        return found
 
     async def sign_out(self, cookie: str) -> None:
         """Ends the session; a repeat is fine."""

@@ -6,17 +6,24 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partner_onboarding.register.sessions.domain import SessionKey, SessionRules, SignedIn
+from partner_onboarding.register.second_factors.domain import Awaits
+from partner_onboarding.register.sessions.domain import HalfSignedIn, SessionKey, SessionRules, SignedIn
 from partner_onboarding.register.tables import sessions, tenants, users
 
 #: The shortest time between two writes of a session's last use, so that reading pages does not write.
 _SEEN_EVERY = timedelta(minutes=1)
 
 
-async def add_session(connection: AsyncConnection, key: SessionKey, user_id: str, lifetime: timedelta) -> None:
+async def add_session(
+    connection: AsyncConnection, key: SessionKey, user_id: str, lifetime: timedelta, awaits: Awaits | None = None
+) -> None:
     await connection.execute(
         insert(sessions).values(
-            tenant=key.tenant, session_hash=key.session_hash, user_id=user_id, expires_at=func.now() + lifetime
+            tenant=key.tenant,
+            session_hash=key.session_hash,
+            user_id=user_id,
+            expires_at=func.now() + lifetime,
+            awaits=awaits,
         )
     )
 
@@ -37,6 +44,7 @@ async def find_session(connection: AsyncConnection, key: SessionKey, rules: Sess
             .join(tenants, tenants.c.tenant == sessions.c.tenant)
             .where(
                 *_is(key),
+                sessions.c.awaits.is_(None),
                 sessions.c.expires_at > func.now(),
                 sessions.c.seen_at > func.now() - rules.idle,
             )
@@ -47,6 +55,18 @@ async def find_session(connection: AsyncConnection, key: SessionKey, rules: Sess
     if row.unseen:
         await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
     return SignedIn(row.tenant, row.user_id, tuple(row.roles), tuple(row.allowed_origins), row.tenant_name)
+
+
+async def find_half(connection: AsyncConnection, key: SessionKey) -> HalfSignedIn | None:
+    """Who has given the right password and owes more, unless the time for that is over."""
+    row = (
+        await connection.execute(
+            select(users.c.tenant, users.c.user_id, users.c.roles, sessions.c.awaits)
+            .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
+            .where(*_is(key), sessions.c.awaits.is_not(None), sessions.c.expires_at > func.now())
+        )
+    ).one_or_none()
+    return None if row is None else HalfSignedIn(row.tenant, row.user_id, tuple(row.roles), row.awaits)
 
 
 async def end_session(connection: AsyncConnection, key: SessionKey) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from shared.db import Database
 
+from partner_onboarding.register.second_factors.domain import Awaits, WrongCode
+from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.domain import WrongPassword
 from partner_onboarding.register.sign_in.throttle import SignInThrottle
@@ -20,11 +22,12 @@ _NO_ACCOUNT = "There is no account with this e-mail address and password."
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A new session; only the browser may see `cookie`."""
+    """A new session; `cookie` is shown to nobody but the browser. With `awaits`, it opens nothing yet."""
 
     cookie: str
     tenant: str
     user_id: str
+    awaits: Awaits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,14 @@ class SignIn:
         passwords: PasswordHashing,
         throttle: SignInThrottle,
         sessions: Sessions,
+        second_factors: SecondFactors,
     ) -> None:
         self._database = database
         self._profiles = profiles
         self._passwords = passwords
         self._throttle = throttle
         self._sessions = sessions
+        self._second_factors = second_factors
 
     async def with_password(
         self, email: str, password: str, *, address: str | None, tenant: str | None = None, former: str | None = None
@@ -126,5 +131,34 @@ class SignIn:
                 raise WrongPassword(_NO_ACCOUNT)
             if account.new_hash is not None:
                 await users_store.replace_password_hash(connection, user.tenant, user.user_id, account.new_hash)
-            cookie = await self._sessions.begin(connection, user.tenant, user.user_id, former)
-        return Started(cookie, user.tenant, user.user_id)
+            awaits = await self._second_factors.awaited(connection, user.tenant, user.user_id, present.roles)
+            cookie = await self._sessions.begin(connection, user.tenant, user.user_id, former, awaits)
+        return Started(cookie, user.tenant, user.user_id, awaits)
+
+    async def with_code(self, cookie: str, given: str) -> Started:
+        """The second step: a whole session in place of the half one.
+
+        Raises:
+            NoSession: nobody has given the right password within the last ten minutes.
+            WrongCode, TooManyWrongCodes
+        """
+        async with self._database.transaction() as connection:
+            half = await self._sessions.half(connection, cookie)
+        await self._second_factors.check_attempts(half.tenant, half.user_id)
+        async with self._database.transaction() as connection:
+            if await self._second_factors.prove(connection, half.tenant, half.user_id, given):
+                whole = await self._sessions.begin(connection, half.tenant, half.user_id, cookie)
+                return Started(whole, half.tenant, half.user_id)
+        await self._second_factors.count_wrong(half.tenant, half.user_id)
+        raise WrongCode("This is not the code. Take the one that your app shows now, or an unused recovery code.")
+
+    async def after_enrolment(self, cookie: str) -> Started:
+        """A whole session for somebody who had to set up a second factor first, and has done so.
+
+        Raises:
+            NoSession
+        """
+        async with self._database.transaction() as connection:
+            half = await self._sessions.half(connection, cookie)
+            whole = await self._sessions.begin(connection, half.tenant, half.user_id, cookie)
+        return Started(whole, half.tenant, half.user_id)
