@@ -35,6 +35,7 @@ def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> 
         key_encryption_keys=SecretStr(f"1:{random_key().get_secret_value()}"),
         secret_pepper=random_key(),
         account_name_key=random_key(),
+        second_factor_required=False,
         wrong_passwords_per_account=4,
         wrong_passwords_per_address=8,
         last_used_every_seconds=0.05,

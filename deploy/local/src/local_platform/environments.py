@@ -54,6 +54,8 @@ class Environments:
             own["MAIL_DIRECTORY"] = str(self._state.mail.absolute())
             # Everybody here comes from one address, and the demonstration is played as often as one likes.
             own["INTEGRATION_REQUESTS_PER_ADDRESS"] = own["REGISTRATIONS_PER_ADDRESS"] = "10000"
+            # The people of demo.json sign in with their passwords alone.
+            own["SECOND_FACTOR_REQUIRED"] = "false"
         return _with_callers_own({f"{service.prefix}{name}": value for name, value in own.items()})
 
     def of_shop(self, client_id: str, client_secret: str, vendor_id: str) -> dict[str, str]:

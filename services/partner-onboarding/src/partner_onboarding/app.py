@@ -34,7 +34,7 @@ from partner_onboarding.register.build import Register, build_register
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.own_account.service import OwnAccount
-from partner_onboarding.register.pages import own_account, sign_in
+from partner_onboarding.register.pages import own_account, second_factor, sign_in
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
 from partner_onboarding.settings import Settings
@@ -149,6 +149,7 @@ def create_app(
         unlinking,
         own_account,
         sign_in,
+        second_factor,
         account,
         applying,
         operations,
@@ -170,6 +171,7 @@ def _provide_houses(
         register.audit,
         register.clients,
         register.sessions,
+        register.second_factors,
         register.sign_in,
         register.tenants,
         register.users,

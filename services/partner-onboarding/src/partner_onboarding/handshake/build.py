@@ -90,6 +90,7 @@ def build_handshake(
             register.profiles,
             register.passwords,
             register.sessions,
+            register.sign_in,
             handshakes,
             clock,
             versions=documents.versions,

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
+from urllib.parse import urlsplit
 
 from shared.brief_notes import BriefNotes
 from shared.db import Database
 from shared.idempotency import Answers
-from shared.rate_limits import Counts
+from shared.rate_limits import Counts, RateLimit
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.settings import Mode
 
 from partner_onboarding.register.audit.service import Audit
 from partner_onboarding.register.clients.secret_hashing import SecretHashing
 from partner_onboarding.register.clients.service import Clients
+from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.domain import SessionRules
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.service import SignIn
@@ -26,6 +29,7 @@ from partner_onboarding.settings import Settings
 
 #: How long the double of a form gets the first one's answer.
 FORM_ANSWERS_KEPT_FOR = timedelta(minutes=10)
+_WRONG_CODES_SECONDS: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Register:
     users: Users
     sessions: Sessions
     sign_in: SignIn
+    second_factors: SecondFactors
     throttle: SignInThrottle
     audit: Audit
     passwords: PasswordHashing
@@ -79,6 +84,15 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
             lifetime=timedelta(seconds=settings.session_lifetime_seconds),
         ),
     )
+    second_factors = SecondFactors(
+        database,
+        profiles,
+        sealer,
+        settings.key_for("recovery codes"),
+        RateLimit(counts, settings.wrong_codes_per_account, _WRONG_CODES_SECONDS, "wrong-codes", sliding=True),
+        required=settings.second_factor_required,
+        site=urlsplit(settings.public_url).hostname or "points platform",
+    )
     return Register(
         settings=settings,
         database=database,
@@ -91,7 +105,8 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         ),
         users=Users(database, profiles, passwords),
         sessions=sessions,
-        sign_in=SignIn(database, profiles, passwords, throttle, sessions),
+        sign_in=SignIn(database, profiles, passwords, throttle, sessions, second_factors),
+        second_factors=second_factors,
         throttle=throttle,
         audit=Audit(database),
         passwords=passwords,

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from shared.identifiers import is_identifier
 
+from partner_onboarding.register.audit.domain import SHELL
 from partner_onboarding.register.build import Register
 from partner_onboarding.register.clients.domain import Client, ClientNotFound, Kind, Registration
 from partner_onboarding.register.clients.schemas import AddedSecretBody, ClientBody, RegisteredClientBody
@@ -200,6 +201,19 @@ def disable_client(client_id: _ClientId) -> None:
         client = await _client(register, client_id)
         await register.clients.disable(client.tenant, client_id)
         return ClientBody.of(await register.clients.get(client.tenant, client_id)).model_dump(mode="json")
+
+    run(use)
+
+
+@commands.command()
+def reset_second_factor(
+    tenant: _Tenant, user_id: Annotated[str, typer.Argument(help="Whose telephone and recovery codes are lost.")]
+) -> None:
+    """Remove a person's second factor. The person is told by mail."""
+
+    async def use(register: Register) -> Mapping[str, Any]:
+        removed = await register.second_factors.reset(tenant, user_id, actor=SHELL)
+        return {"tenant": tenant, "user_id": user_id, "removed": removed}
 
     run(use)
 

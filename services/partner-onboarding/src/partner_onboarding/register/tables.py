@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from partner_onboarding.schema import NO_TEXTS, SCHEMA, TEXTS, WHEN, created, metadata
 
-ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'client', 'applicant', 'shell')"
+ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'user', 'client', 'applicant', 'shell')"
 _USERS = [f"{SCHEMA}.users.tenant", f"{SCHEMA}.users.user_id"]
 
 tenants = Table(

@@ -142,7 +142,10 @@ class RegistrationPages:
 
     async def _go_on(self, request: Request, handshake: Handshake, registered: Registered) -> Response:
         """Signed in now. Who is new has said yes by registering; who was known is asked."""
-        if registered.is_new or handshake.user_id == registered.user_id:
+        if not registered.is_signed_in:
+            # Known, with a second factor: the code first, and back here for the question.
+            response = self._pages.redirect(f"/login/code?{urlencode({'next': _address(request)})}")
+        elif registered.is_new or handshake.user_id == registered.user_id:
             response = await self._link(request, handshake, registered.user_id)
         else:
             response = self._pages.redirect(_address(request))

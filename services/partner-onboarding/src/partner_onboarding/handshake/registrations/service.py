@@ -21,6 +21,7 @@ from partner_onboarding.handshake.registrations.domain import USER_ID_CHARACTERS
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
 from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.sign_in.service import SignIn
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import MalformedUser, SealedUser, checked_profile, normalised_password
 from partner_onboarding.register.users.passwords import PasswordHashing
@@ -43,12 +44,16 @@ class Mistakes(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A person who is signed in now: new, or known by address and password."""
+    """Somebody who is new, or known by the address and the password that were given.
+
+    Without `is_signed_in`, the person still owes a code of the second factor.
+    """
 
     cookie: str
     tenant: str
     user_id: str
     is_new: bool
+    is_signed_in: bool
 
 
 class Registrations:
@@ -65,6 +70,7 @@ class Registrations:
         profiles: Profiles,
         passwords: PasswordHashing,
         sessions: Sessions,
+        sign_in: SignIn,
         handshakes: Handshakes,
         clock: Clock,
         *,
@@ -76,6 +82,7 @@ class Registrations:
         self._profiles = profiles
         self._passwords = passwords
         self._sessions = sessions
+        self._sign_in = sign_in
         self._handshakes = handshakes
         self._clock = clock
         self._versions = versions
@@ -160,8 +167,8 @@ class Registrations:
 
     async def _recognise(self, user: SealedUser, former: str | None) -> Registered:
         async with self._database.transaction() as connection:
-            cookie = await self._sessions.begin(connection, user.tenant, user.user_id, former)
-        return Registered(cookie, user.tenant, user.user_id, is_new=False)
+            started = await self._sign_in.recognised(connection, user, former)
+        return Registered(started.cookie, user.tenant, user.user_id, is_new=False, is_signed_in=started.awaits is None)
 
     async def _add(
         self,
@@ -194,7 +201,7 @@ class Registrations:
             kind: Kind = "address_known" if await self._has_owner(connection, tenant, email_hash) else "confirm_address"
             await notices_store.add(connection, tenant, user_id, kind, language)
             cookie = await self._sessions.begin(connection, tenant, user_id, former)
-        return Registered(cookie, tenant, user_id, is_new=True)
+        return Registered(cookie, tenant, user_id, is_new=True, is_signed_in=True)
 
     async def _has_owner(self, connection: AsyncConnection, tenant: str, email_hash: bytes) -> bool:
         users: Sequence[SealedUser] = await users_store.users_with_email(connection, email_hash)

@@ -10,9 +10,13 @@ depends_on = None
 
 SCHEMA = "partner_onboarding"
 _WHEN = sa.DateTime(timezone=True)
+_ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'user', 'client', 'applicant', 'shell')"
+_FORMER_ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'client', 'applicant', 'shell')"
 
 
 def upgrade() -> None:
+    for table in ("audit_entries", "consents"):
+        _replace_actors(table, _ACTORS)
     op.add_column(
         "sessions",
         sa.Column(
@@ -20,9 +24,7 @@ def upgrade() -> None:
         ),
         schema=SCHEMA,
     )
-    op.create_check_constraint(
-        op.f("ck_sessions_awaits"), "sessions", "awaits IN ('code', 'enrolment')", schema=SCHEMA
-    )
+    op.create_check_constraint(op.f("ck_sessions_awaits"), "sessions", "awaits IN ('code', 'enrolment')", schema=SCHEMA)
     op.create_table(
         "second_factors",
         sa.Column("tenant", sa.Text(), nullable=False),
@@ -63,7 +65,16 @@ def upgrade() -> None:
     )
 
 
+def _replace_actors(table: str, condition: str) -> None:
+    name = op.f(f"ck_{table}_actor_kind")
+    op.drop_constraint(name, table, schema=SCHEMA)
+    op.create_check_constraint(name, table, condition, schema=SCHEMA)
+
+
 def downgrade() -> None:
+    op.execute(f"DELETE FROM {SCHEMA}.audit_entries WHERE actor_kind = 'user'")  # noqa: S608 — a constant
+    for table in ("audit_entries", "consents"):
+        _replace_actors(table, _FORMER_ACTORS)
     op.drop_table("recovery_codes", schema=SCHEMA)
     op.drop_table("second_factors", schema=SCHEMA)
     op.execute(f"DELETE FROM {SCHEMA}.sessions WHERE awaits IS NOT NULL")  # noqa: S608 — a constant

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-ActorKind = Literal["operator", "tenant_admin", "client", "applicant", "shell"]
+ActorKind = Literal["operator", "tenant_admin", "user", "client", "applicant", "shell"]
 Action = Literal[
     "request_submitted",
     "request_approved",
@@ -23,6 +23,7 @@ Action = Literal[
     "code_replayed",
     "second_factor_added",
     "second_factor_removed",
+    "recovery_codes_renewed",
 ]
 
 

@@ -14,6 +14,7 @@ from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.register.pages.session import check_session, session_cookie
+from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.domain import NoSession
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
@@ -21,6 +22,8 @@ from partner_onboarding.register.sign_in.service import SeveralAccounts, SignIn
 from partner_onboarding.register.users.domain import MalformedUser
 
 _AFTERWARDS: Final = "/account"
+#: Where a sign-in goes on whose password was right.
+_NEXT_STEP: Final = {"code": "/login/code", "enrolment": "/login/second-factor"}
 #: RFC 9110 requires a challenge with every 401. Browsers do not know this one and show the page.
 _CHALLENGE: Final = {"WWW-Authenticate": 'Cookie realm="points platform", form-action="/login"'}
 
@@ -28,6 +31,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Cookie realm="points platform", form-a
 PagesPart = Annotated[Pages, needs(Pages)]
 SessionService = Annotated[Sessions, needs(Sessions)]
 SignInService = Annotated[SignIn, needs(SignIn)]
+SecondFactorService = Annotated[SecondFactors, needs(SecondFactors)]
 router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 
@@ -42,7 +46,9 @@ async def login_page(pages: PagesPart, sessions: SessionService, request: Reques
 
 
 @router.post("/login")
-async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) -> Response:
+async def take_form(
+    pages: PagesPart, sign_in: SignInService, second_factors: SecondFactorService, request: Request
+) -> Response:
     # The form's own address carries the goal: with a third party's state in it, it is longer than a field may be.
     fields = {"next": request.query_params.get("next", "")} | await read_form(request)
     say = pages.texts(request).say
@@ -76,7 +82,12 @@ async def take_form(pages: PagesPart, sign_in: SignInService, request: Request) 
         return response
     if isinstance(outcome, SeveralAccounts):
         return _login_page(pages, request, fields, tenants=outcome.tenants)
-    response = pages.redirect(local_path(fields.get("next"), _AFTERWARDS))
+    goal = local_path(fields.get("next"), _AFTERWARDS)
+    if outcome.awaits is not None:
+        if outcome.awaits == "enrolment":
+            await second_factors.begin(outcome.tenant, outcome.user_id)
+        goal = f"{_NEXT_STEP[outcome.awaits]}?{urlencode({'next': goal})}"
+    response = pages.redirect(goal)
     pages.cookies.set(request, response, SESSION, outcome.cookie)
     return response
 

@@ -72,7 +72,11 @@ class SecondFactors:
         """What a sign-in with the right password still waits for."""
         if await store.is_set_up(connection, tenant, user_id):
             return "code"
-        return "enrolment" if self._required and roles else None
+        return "enrolment" if self.must_have(roles) else None
+
+    def must_have(self, roles: Collection[str]) -> bool:
+        """Whether an account with these roles may not be without a second factor."""
+        return self._required and bool(roles)
 
     async def state_of(self, tenant: str, user_id: str) -> State:
         """What the account page shows."""
@@ -157,6 +161,25 @@ class SecondFactors:
         """Counts a wrong code."""
         await self._attempts.note(tenant, user_id)
 
+    async def renew_codes(self, tenant: str, user_id: str, given: str, *, actor: Actor) -> list[str]:
+        """New recovery codes, shown this once; the former ones end.
+
+        Raises:
+            WrongCode, TooManyWrongCodes
+        """
+        await self.check_attempts(tenant, user_id)
+        codes = new_recovery_codes()
+        async with self._database.transaction() as connection:
+            fits = await self.prove(connection, tenant, user_id, given)
+            if fits:
+                hashes = self._hashes(tenant, user_id, codes)
+                await store.replace_recovery_codes(connection, tenant, user_id, hashes)
+                await audit_store.add(connection, tenant, actor, "recovery_codes_renewed", user_id)
+        if not fits:
+            await self._attempts.note(tenant, user_id)
+            raise WrongCode(_NOT_THE_CODE)
+        return codes
+
     async def remove(
         self, tenant: str, user_id: str, given: str, roles: Collection[str], *, actor: Actor, language: str
     ) -> None:
@@ -166,7 +189,7 @@ class SecondFactors:
             SecondFactorNeeded: accounts with a role must have one.
             WrongCode, TooManyWrongCodes
         """
-        if self._required and roles:
+        if self.must_have(roles):
             raise SecondFactorNeeded("This account has a role, and must have a second factor.")
         await self.check_attempts(tenant, user_id)
         async with self._database.transaction() as connection:
@@ -178,8 +201,14 @@ class SecondFactors:
             raise WrongCode(_NOT_THE_CODE)
 
     async def reset(self, tenant: str, user_id: str, *, actor: Actor) -> bool:
-        """An operator takes it away from somebody who lost telephone and codes; False when there was none."""
+        """An operator takes it away from somebody who lost telephone and codes; False when there was none.
+
+        Raises:
+            UserNotFound
+        """
         async with self._database.transaction() as connection:
+            if await users_store.find_user(connection, tenant, user_id) is None:
+                raise UserNotFound("There is no such user.")
             return await self._remove(connection, tenant, user_id, actor, "en")
 
     async def _remove(

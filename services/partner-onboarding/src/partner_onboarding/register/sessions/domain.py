@@ -6,8 +6,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from partner_onboarding.register.second_factors.domain import Awaits
 from shared.errors import Forbidden, NotFound
+
+from partner_onboarding.register.second_factors.domain import Awaits
 
 _COOKIE = re.compile(r"([a-z0-9][a-z0-9-]{0,39})\.([A-Za-z0-9_-]{43})", re.ASCII)
 

@@ -8,8 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.second_factors.domain import Awaits
 from partner_onboarding.register.sessions import store
-from partner_onboarding.register.sessions.domain import HalfSignedIn, NoSession, SessionRules, SignedIn, key_of, new_cookie
-
+from partner_onboarding.register.sessions.domain import (
+    HalfSignedIn,
+    NoSession,
+    SessionRules,
+    SignedIn,
+    key_of,
+    new_cookie,
+)
 
 _HALF_LIFETIME: Final = timedelta(minutes=10)
 
@@ -68,6 +74,11 @@ class Sessions:
         if found is None:
             raise NoSession("Nobody is about to sign in with this session.")
         return found
+
+    async def half_signed_in(self, cookie: str) -> HalfSignedIn:
+        """Like `half`, in a transaction of its own."""
+        async with self._database.transaction() as connection:
+            return await self.half(connection, cookie)
 
     async def sign_out(self, cookie: str) -> None:
         """Ends the session; a repeat is fine."""

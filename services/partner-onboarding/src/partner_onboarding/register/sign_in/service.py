@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.db import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.second_factors.domain import Awaits, WrongCode
 from partner_onboarding.register.second_factors.service import SecondFactors
@@ -131,8 +132,15 @@ class SignIn:
                 raise WrongPassword(_NO_ACCOUNT)
             if account.new_hash is not None:
                 await users_store.replace_password_hash(connection, user.tenant, user.user_id, account.new_hash)
-            awaits = await self._second_factors.awaited(connection, user.tenant, user.user_id, present.roles)
-            cookie = await self._sessions.begin(connection, user.tenant, user.user_id, former, awaits)
+            return await self.recognised(connection, present, former)
+
+    async def recognised(self, connection: AsyncConnection, user: SealedUser, former: str | None) -> Started:
+        """A session for somebody whose password was right, in the transaction that saw it.
+
+        Every way that ends with a password goes through here, so that none passes a second factor by.
+        """
+        awaits = await self._second_factors.awaited(connection, user.tenant, user.user_id, user.roles)
+        cookie = await self._sessions.begin(connection, user.tenant, user.user_id, former, awaits)
         return Started(cookie, user.tenant, user.user_id, awaits)
 
     async def with_code(self, cookie: str, given: str) -> Started:
@@ -142,8 +150,7 @@ class SignIn:
             NoSession: nobody has given the right password within the last ten minutes.
             WrongCode, TooManyWrongCodes
         """
-        async with self._database.transaction() as connection:
-            half = await self._sessions.half(connection, cookie)
+        half = await self._sessions.half_signed_in(cookie)
         await self._second_factors.check_attempts(half.tenant, half.user_id)
         async with self._database.transaction() as connection:
             if await self._second_factors.prove(connection, half.tenant, half.user_id, given):
