@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
 from shared.brief_notes import BriefNotes
 from shared.db import Database
@@ -91,7 +90,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         settings.key_for("recovery codes"),
         RateLimit(counts, settings.wrong_codes_per_account, _WRONG_CODES_SECONDS, "wrong-codes", sliding=True),
         required=settings.second_factor_required,
-        site=urlsplit(settings.public_url).hostname or "points platform",
+        site=settings.product_name,
     )
     return Register(
         settings=settings,
