@@ -11,6 +11,7 @@ from shared.dependencies import needs
 from shared.errors import Refusal
 from shared.web.addresses import local_path
 from shared.web.cookies import SESSION
+from shared.web.form_answers import FormRoute
 from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
@@ -45,7 +46,7 @@ PagesPart = Annotated[Pages, needs(Pages)]
 SessionService = Annotated[Sessions, needs(Sessions)]
 SignInService = Annotated[SignIn, needs(SignIn)]
 SecondFactorService = Annotated[SecondFactors, needs(SecondFactors)]
-router = APIRouter(include_in_schema=False)
+router = APIRouter(include_in_schema=False, route_class=FormRoute)
 
 
 @router.api_route("/login/code", methods=["GET", "HEAD"])
