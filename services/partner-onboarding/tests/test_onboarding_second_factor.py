@@ -85,10 +85,10 @@ async def test_with_a_second_factor_the_password_alone_opens_nothing(house: Hous
     # The cookie of the first half opens no page but the one for the code.
     assert (await browser.get("/account")).status_code == 303
     assert (await browser.get("/account/data")).status_code == 303
-    wrong = await post(browser, "/login/code", "/login/code", code="000000", next="/account")
+    wrong = await post(browser, "/login/code", "/login/code", code="000000")
     assert wrong.status_code == 400
     half_cookie = browser.cookies["session"]
-    right = await post(browser, "/login/code", "/login/code", code=app_code(secret), next="/account")
+    right = await post(browser, "/login/code", "/login/code?next=/account", code=app_code(secret))
     assert (right.status_code, right.headers["location"]) == (303, "/account")
     assert browser.cookies["session"] != half_cookie
     assert (await browser.get("/account")).status_code == 200
@@ -146,9 +146,8 @@ async def test_whoever_has_a_role_must_set_one_up_before_anything_opens(strict_h
     done = await post(
         browser,
         "/login/second-factor?next=/operations",
-        "/login/second-factor",
+        "/login/second-factor?next=/operations",
         code=code_of(page),
-        next="/operations",
     )
     assert done.status_code == 200
     assert 'href="/operations"' in done.text

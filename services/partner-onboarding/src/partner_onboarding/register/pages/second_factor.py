@@ -3,6 +3,7 @@
 import asyncio
 from math import ceil
 from typing import Annotated, Final
+from urllib.parse import urlencode
 
 import segno
 from fastapi import APIRouter, Request
@@ -59,6 +60,7 @@ async def code_page(pages: PagesPart, sessions: SessionService, request: Request
 @router.post("/login/code")
 async def take_code(pages: PagesPart, sign_in: SignInService, request: Request) -> Response:
     fields = await read_form(request)
+    goal = request.query_params.get("next")
     try:
         pages.form_tokens.check(request, fields)
         given = _code_of(fields, "code")
@@ -66,8 +68,8 @@ async def take_code(pages: PagesPart, sign_in: SignInService, request: Request) 
     except NoSession:
         return pages.redirect("/login")
     except _REFUSALS as refusal:
-        return _code_form(pages, request, fields.get("next"), refusal)
-    response = pages.redirect(local_path(fields.get("next"), _AFTERWARDS))
+        return _code_form(pages, request, goal, refusal)
+    response = pages.redirect(local_path(goal, _AFTERWARDS))
     pages.cookies.set(request, response, SESSION, started.cookie)
     return response
 
@@ -104,8 +106,8 @@ async def take_enrolment(
     except NoSession:
         return pages.redirect("/login")
     except _REFUSALS as refusal:
-        return await _set_up(pages, second_factors, request, half, refusal, goal=fields.get("next"))
-    response = _codes_page(pages, request, codes, fields.get("next"))
+        return await _set_up(pages, second_factors, request, half, refusal)
+    response = _codes_page(pages, request, codes, request.query_params.get("next"))
     pages.cookies.set(request, response, SESSION, started.cookie)
     return response
 
@@ -224,7 +226,6 @@ async def _set_up(
     refusal: Refusal | None = None,
     *,
     field: str = "code",
-    goal: str | None = None,
 ) -> Response:
     """The page of the second factor, in whichever state it is."""
     state = await second_factors.state_of(who.tenant, who.user_id)
@@ -240,19 +241,29 @@ async def _set_up(
         request,
         "second_factor.html",
         status=status,
-        here=request.url.path,
+        here=_with_goal(_own_path(who), request.query_params.get("next")),
         state=state,
         enrolment=enrolment,
         picture=picture,
         is_half=isinstance(who, HalfSignedIn),
         is_removed="removed" in request.query_params,
         must_have=second_factors.must_have(who.roles),
-        goal=local_path(goal or request.query_params.get("next"), _AFTERWARDS),
+        action=_with_goal(_own_path(who), request.query_params.get("next")),
         errors=errors,
     )
     if seconds is not None:
         response.headers["Retry-After"] = str(seconds)
     return response
+
+
+def _own_path(who: SignedIn | HalfSignedIn) -> str:
+    return "/login/second-factor" if isinstance(who, HalfSignedIn) else "/account/second-factor"
+
+
+def _with_goal(path: str, goal: str | None) -> str:
+    """The address of a page, with where to go afterwards. It may be longer than a field of a form."""
+    place = local_path(goal, _AFTERWARDS)
+    return path if place == _AFTERWARDS else f"{path}?{urlencode({'next': place})}"
 
 
 def _draw(enrolment: Enrolment) -> str:
@@ -265,8 +276,8 @@ def _code_form(pages: Pages, request: Request, goal: str | None, refusal: Refusa
         request,
         "second_factor_code.html",
         status=status,
-        here="/login/code",
-        goal=local_path(goal, _AFTERWARDS),
+        here=_with_goal("/login/code", goal),
+        action=_with_goal("/login/code", goal),
         errors=errors,
     )
     if seconds is not None:
