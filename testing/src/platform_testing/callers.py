@@ -53,7 +53,7 @@ class ServiceKeys:
     """A key pair for each service, as settings take them."""
 
     def __init__(self) -> None:
-        self._private = {service.name: _private_jwk(service.name) for service in SERVICES}
+        self._private = {service.name: private_jwk(service.name) for service in SERVICES}
         public = [{key: value for key, value in jwk.items() if key != "d"} for jwk in self._private.values()]
         self.peers = json.dumps({"keys": public})
 
@@ -69,7 +69,7 @@ class ServiceKeys:
         return {"Authorization": f"Bearer {self.tokens(caller).mint(callee)}"}
 
 
-def _private_jwk(name: str) -> Mapping[str, str]:
+def private_jwk(name: str) -> Mapping[str, str]:
     numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
 
     def encode(number: int) -> str:
