@@ -253,7 +253,8 @@ async def test_good_lines_of_an_import_land_and_bad_ones_are_named(
     )
 
     assert answer.status_code == 200
-    outcomes = [httpx.Response(200, content=line).json() for line in answer.content.splitlines()]
+    *outcomes, last = [httpx.Response(200, content=line).json() for line in answer.content.splitlines()]
+    assert last == {"summary": {"lines": 8, "credited": 2, "repeated": 0, "refused": 6}}
     assert [(o["line"], o["status"], o.get("code")) for o in outcomes] == [
         (1, 201, None),
         (2, 400, "malformed_request"),

@@ -166,7 +166,9 @@ async def test_of_equal_lines_the_first_is_booked_however_many_stand_between(
         content=b"\n".join(orjson.dumps(line) for line in lines),
         headers={**platform.headers, "Content-Type": "application/x-ndjson"},
     )
-    assert [orjson.loads(line)["status"] for line in answer.content.splitlines()] == [201] * 40 + [409] * 80
+    *outcomes, last = [orjson.loads(line) for line in answer.content.splitlines()]
+    assert [outcome["status"] for outcome in outcomes] == [201] * 40 + [409] * 80
+    assert last == {"summary": {"lines": 120, "credited": 40, "repeated": 0, "refused": 80}}
     assert await platform.balance(user) == (40, 0)
 
 
@@ -189,7 +191,8 @@ async def test_an_import_answers_every_line_and_the_good_ones_land(
         content="\n".join(lines).encode(),
         headers={**platform.headers, "Content-Type": "application/x-ndjson"},
     )
-    outcomes = [httpx.Response(200, content=line).json() for line in answer.content.splitlines()]
+    *outcomes, last = [httpx.Response(200, content=line).json() for line in answer.content.splitlines()]
+    assert last == {"summary": {"lines": 7, "credited": 2, "repeated": 1, "refused": 4}}
     assert [(o["line"], o["status"], o.get("code")) for o in outcomes] == [
         (1, 201, None),
         (2, 400, "malformed_request"),

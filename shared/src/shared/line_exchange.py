@@ -1,22 +1,41 @@
 """Streams any number of lines in and out in constant memory, for imports that are answered row by row.
 
 The answers go through a file. Many clients send the whole request before they read anything; if the server waited for
-them to read, both would wait for ever. So the server always goes on reading, and sends from the file as fast as the
-caller takes it.
+them to read, both would wait for ever. So the server goes on reading, and sends from the file as fast as the caller
+takes it. The file is bounded: when it is full, the server reads no more until the caller has taken what is there, and
+after `PATIENCE_SECONDS` without that it gives up.
+
+A caller that goes away ends its import, and is no error. The lines that came whole are carried out; one that was cut
+off is not, since nobody can tell what it was to become.
 """
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import suppress
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypeVar
 
+import structlog
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+#: Answers that wait for a caller which does not read: those to a million lines fit.
+MOST_WAITING_BYTES: Final = 268_435_456
+#: How long a caller may leave a full file untouched.
+PATIENCE_SECONDS: Final = 60.0
 _MEMORY_BYTES: Final = 1_048_576
 _CHUNK_BYTES: Final = 65_536
 MAX_LINE_BYTES: Final = 16_384
+
+L = TypeVar("L")
+T = TypeVar("T")
+_log = structlog.get_logger("imports")
+
+
+class CallerGone(Exception):
+    """The caller hung up, or takes none of its answers."""
 
 
 class LineTooLong(ValueError):
@@ -29,32 +48,84 @@ async def lines_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     Raises:
         LineTooLong: see there.
     """
+    async for lines in line_blocks_of(chunks):
+        for line in lines:
+            yield line
+
+
+async def line_blocks_of(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """The same, as many together as came together.
+
+    Raises:
+        LineTooLong: see there.
+    """
     rest = b""
     async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if len(line) > MAX_LINE_BYTES:
-                raise LineTooLong
-            yield line.removesuffix(b"\r")
-        if len(rest) > MAX_LINE_BYTES:
+        *ended, rest = (rest + chunk).split(b"\n")
+        lines = [line.removesuffix(b"\r") for line in ended]
+        too_long = next((place for place, line in enumerate(ended) if len(line) > MAX_LINE_BYTES), None)
+        if lines[:too_long]:
+            yield lines[:too_long]
+        if too_long is not None or len(rest) > MAX_LINE_BYTES:
             raise LineTooLong
     if rest:
-        yield rest
+        yield [rest]
 
 
-async def through_a_file(produced: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes. `produced` goes on whether or not the caller takes them."""
-    with tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES) as spool:
-        exchange = _Exchange(spool)
-        producing = asyncio.create_task(exchange.fill(produced))
-        try:
-            async for chunk in exchange.drain():
-                yield chunk
-            await producing
-        finally:
-            producing.cancel()
-            with suppress(asyncio.CancelledError):
-                await producing
+async def body_of(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes.
+
+    Raises:
+        CallerGone: it broke off.
+    """
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise CallerGone("hung up") from None
+
+
+async def answered_in_order(
+    blocks: AsyncIterator[Iterable[L]], begin: Callable[[L], "asyncio.Task[T]"], *, at_most: int
+) -> AsyncGenerator[T, None]:
+    """What becomes of each line, in the order of the lines, each as soon as it is known and those before it are.
+
+    Args:
+        blocks: the lines, as many together as come together.
+        begin: begins what a line asks for.
+        at_most: lines that are under way at the same time.
+
+    Raises:
+        CallerGone, or whatever else `blocks` raises, after the lines that were begun have ended.
+    """
+    under_way: deque[asyncio.Task[T]] = deque()
+    coming = asyncio.create_task(_next(blocks))
+    try:
+        while True:
+            # A caller that waits for an answer before it sends more gets it.
+            awaited: list[asyncio.Task[Any]] = [coming, under_way[0]] if under_way else [coming]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            while under_way and under_way[0].done():
+                yield under_way.popleft().result()
+            if not coming.done():
+                continue
+            block = coming.result()
+            if block is None:
+                break
+            for line in block:
+                while len(under_way) >= at_most:
+                    yield await under_way.popleft()
+                under_way.append(begin(line))
+            coming = asyncio.create_task(_next(blocks))
+        while under_way:
+            yield await under_way.popleft()
+    finally:
+        coming.cancel()
+        await asyncio.gather(coming, *under_way, return_exceptions=True)
+
+
+async def _next(blocks: AsyncIterator[Iterable[L]]) -> Iterable[L] | None:
+    return await anext(blocks, None)
 
 
 class LinesResponse(Response):
@@ -64,20 +135,42 @@ class LinesResponse(Response):
     """
 
     # FastAPI describes a route by the default of `status_code`, and cannot describe one without it.
-    def __init__(self, produced: AsyncIterator[bytes], media_type: str, status_code: int = 200) -> None:
+    def __init__(self, produced: AsyncGenerator[bytes, None], media_type: str, status_code: int = 200) -> None:
         super().__init__(status_code=status_code, media_type=media_type)
         del self.headers["content-length"]
         self._produced = produced
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for chunk in through_a_file(self._produced):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        try:
+            await self._send_all(send)
+        except CallerGone as gone:
+            # The server closes the connection: an answer without its end cannot pass for a whole one.
+            _log.info("an import ended without its caller", why=str(gone))
+
+    async def _send_all(self, send: Send) -> None:
+        with tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES) as spool:
+            exchange = _Exchange(spool)
+
+            async def send_what_is_there() -> None:
+                async for chunk in exchange.drain():
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+            sending = asyncio.create_task(send_what_is_there())
+            try:
+                await exchange.fill(self._produced)
+                await sending
+            finally:
+                # Also one that waits for a caller which takes nothing.
+                sending.cancel()
+                with suppress(asyncio.CancelledError):
+                    await sending
+                await self._produced.aclose()
         await send({"type": "http.response.body", "body": b""})
 
 
 class _Exchange:
-    """A file that is written at its end and read from where reading stopped."""
+    """A file that is written at its end and read from where reading stopped; emptied whenever all of it was read."""
 
     def __init__(self, spool: "tempfile.SpooledTemporaryFile[bytes] | BinaryIO") -> None:
         self._spool = spool
@@ -85,10 +178,18 @@ class _Exchange:
         self._read = 0
         self._is_complete = False
         self._news = asyncio.Event()
+        self._room = asyncio.Event()
 
     async def fill(self, produced: AsyncIterator[bytes]) -> None:
+        """Writes all of it.
+
+        Raises:
+            CallerGone: nobody has read for too long.
+        """
         try:
             async for chunk in produced:
+                if self._written >= MOST_WAITING_BYTES:
+                    await self._wait_for_room()
                 self._spool.seek(self._written)
                 self._written += self._spool.write(chunk)
                 self._news.set()
@@ -103,7 +204,23 @@ class _Exchange:
                 self._spool.seek(self._read)
                 chunk = self._spool.read(_CHUNK_BYTES)
                 self._read += len(chunk)
+                self._room.set()
                 yield chunk
-            if self._is_complete and self._read == self._written:
+            # What is written from here on begins anew, so that the file is no longer than what waits in it.
+            self._spool.seek(0)
+            self._spool.truncate()
+            self._read = self._written = 0
+            self._room.set()
+            if self._is_complete:
                 return
             await self._news.wait()
+
+    async def _wait_for_room(self) -> None:
+        """Until all that waits was taken; every piece that is taken begins the caller's time anew."""
+        while self._written >= MOST_WAITING_BYTES:
+            self._room.clear()
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    await self._room.wait()
+            except TimeoutError:
+                raise CallerGone("takes none of its answers") from None

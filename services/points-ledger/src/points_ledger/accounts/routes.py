@@ -9,7 +9,7 @@ from shared.dependencies import needs
 from shared.errors import Refusal, UnsupportedMediaType
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
-from shared.line_exchange import LinesResponse
+from shared.line_exchange import LinesResponse, body_of
 from shared.times import Instant
 
 from points_ledger.accounts import importing, schemas
@@ -110,10 +110,11 @@ async def debit(
     responses={200: {"description": "One outcome for each line", "content": {NDJSON: {"schema": {"type": "string"}}}}},
 )
 async def import_credits(service: _Service, request: Request, caller: Caller = require(ADMIN)) -> LinesResponse:
-    """Any number of lines `{user_id, points, reference, reason}`; each gets a line as its answer."""
+    """Any number of lines `{user_id, points, reference, reason}`; each gets a line as its answer, and the
+    last one is a summary."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in NDJSON_TYPES:
         raise UnsupportedMediaType(f"The body must be {NDJSON}.")
-    outcomes = importing.import_credits(service, caller, request.stream())
+    outcomes = importing.import_credits(service, caller, body_of(request))
     return LinesResponse(outcomes, NDJSON)
 
 

@@ -7,7 +7,7 @@ Reading and writing overlap; the queue between them is bounded, and so is memory
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import stamina
@@ -38,7 +38,7 @@ _Queue = asyncio.Queue[list[Row[R]] | Exception | None]
 
 async def import_rows(
     writer: Writer, blocks: AsyncIterator[list[Row[R]]], shape: Callable[[Sequence[tuple[Row[R], Outcome]]], bytes]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The answers to all rows, in their order.
 
     Args:

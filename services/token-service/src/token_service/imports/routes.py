@@ -1,7 +1,8 @@
 """`POST /v1/tokens/import`: a target list in, the same rows with tokens and links out."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from email.message import Message
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -9,8 +10,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from shared.callers import Caller, document_credentials, require
 from shared.errors import Malformed, UnsupportedMediaType
-from shared.line_exchange import LinesResponse
-from starlette.requests import ClientDisconnect
+from shared.line_exchange import LinesResponse, body_of
 
 from token_service.imports.dry_runs import DryRun
 from token_service.imports.importing import import_rows
@@ -93,7 +93,7 @@ async def import_list(
     writers: RowWriters = request.app.state.row_writers
     writing = DryRun if query.dry_run else RowWriter
     writer = writing(writers, caller.tenant, renew=query.renew)
-    chunks = _chunks(request)
+    chunks = body_of(request)
     if media_type == CSV:
         return _answer(writer, await CsvTargets.open(chunks, charset, reader))
     if media_type in _NDJSON_TYPES:
@@ -112,16 +112,8 @@ def _answer(writer: Writer, targets: TargetList[R]) -> LinesResponse:
     return LinesResponse(_answered(writer, targets), targets.media_type)
 
 
-async def _answered(writer: Writer, target_list: TargetList[R]) -> AsyncIterator[bytes]:
+async def _answered(writer: Writer, target_list: TargetList[R]) -> AsyncGenerator[bytes, None]:
     yield target_list.head
-    async for answered in import_rows(writer, target_list.blocks(), target_list.shape):
-        yield answered
-
-
-async def _chunks(request: Request) -> AsyncIterator[bytes]:
-    """The body. If it breaks off, the rows before that have landed."""
-    try:
-        async for chunk in request.stream():
-            yield chunk
-    except ClientDisconnect:
-        return
+    async with aclosing(import_rows(writer, target_list.blocks(), target_list.shape)) as answers:
+        async for answered in answers:
+            yield answered
