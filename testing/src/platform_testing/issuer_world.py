@@ -62,7 +62,7 @@ class FakeOnboarding:
         self.clients: dict[str, dict[str, Any]] = {}
         self.consents: dict[tuple[str, str], dict[str, Any]] = {}
         self.codes: dict[str, dict[str, Any]] = {}
-        self.users: dict[tuple[str, str], dict[str, str]] = {}
+        self.users: dict[tuple[str, str], dict[str, Any]] = {}
         self.sessions: dict[str, dict[str, Any]] = {}
         self.answer: Callable[[], Response] | None = None
         self.app = Starlette(
@@ -160,6 +160,7 @@ class World:
             "firstname": "Ada",
             "lastname": "Löwe",
             "email": "ada@example.org",
+            "email_verified": True,
         }
         if points is not None:
             self.ledger.points[place] = points

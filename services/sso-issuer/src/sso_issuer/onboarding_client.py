@@ -5,7 +5,7 @@ from shared.calling import ServiceClient, named
 from shared.errors import Unavailable
 from shared.identifiers import Tenant
 
-from sso_issuer.redirects.domain import Profile, UserNotFound
+from sso_issuer.redirects.domain import EmailUnconfirmed, Profile, UserNotFound
 
 
 class Session(BaseModel):
@@ -22,6 +22,7 @@ class _Profile(BaseModel):
     firstname: str
     lastname: str
     email: str
+    email_verified: bool
 
 
 class _OriginAnswer(BaseModel):
@@ -47,6 +48,7 @@ class OnboardingClient:
 
         Raises:
             UserNotFound: the tenant has no such user.
+            EmailUnconfirmed: nobody has shown that the address is the user's.
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
         if "/" in user_id or user_id in {".", ".."}:
@@ -58,6 +60,8 @@ class OnboardingClient:
             raise UserNotFound
         if found.user_id != user_id:
             raise Unavailable(log="partner-onboarding: answered for another user")
+        if not found.email_verified:
+            raise EmailUnconfirmed
         return Profile(user_id=user_id, firstname=found.firstname, lastname=found.lastname, email=found.email)
 
     async def is_origin_allowed(self, origin: str) -> bool:

@@ -62,6 +62,7 @@ class ProfileBody(BaseModel):
     firstname: str
     lastname: str
     email: str
+    email_verified: bool
 
 
 class TenantBody(BaseModel):
@@ -126,8 +127,14 @@ async def check_session(sessions: SessionService, body: SessionBody) -> CheckedS
 async def user_profile(
     users: UserService, tenant: Annotated[Tenant, Path()], user_id: Annotated[Identifier, Path()]
 ) -> ProfileBody:
-    profile = (await users.get(tenant, user_id)).profile
-    return ProfileBody(user_id=user_id, firstname=profile.firstname, lastname=profile.lastname, email=profile.email)
+    user = await users.get(tenant, user_id)
+    return ProfileBody(
+        user_id=user_id,
+        firstname=user.profile.firstname,
+        lastname=user.profile.lastname,
+        email=user.profile.email,
+        email_verified=user.owns_email,
+    )
 
 
 @router.get("/tenants/{tenant}", dependencies=[_Issuer])

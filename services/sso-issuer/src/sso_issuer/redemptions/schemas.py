@@ -20,6 +20,7 @@ class RedeemedBody(BaseModel):
     points_now: int = Field(description="Available points at this moment.")
     points: int = Field(description="Available points when the token was issued.")
     email: str
+    email_verified: bool = Field(description="True: there are no tokens with an address that is not confirmed.")
     iss: str
     aud: str
     jti: str

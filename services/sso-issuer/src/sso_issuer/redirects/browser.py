@@ -11,7 +11,7 @@ from shared.errors import Refusal, Unauthenticated
 from shared.idempotency import IdempotencyKey
 from shared.identifiers import Identifier
 from shared.problems import problem_response
-from shared.web.accept import wants_json
+from shared.web.accept import wants_json, wants_page
 from shared.web.addresses import origin_of
 from shared.web.cookies import SESSION
 from shared.web.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of
@@ -20,7 +20,7 @@ from shared.web.refusals import page_or_problem
 from shared.web.visitors import Visitor, welcome
 
 from sso_issuer.onboarding_client import OnboardingClient, Session
-from sso_issuer.redirects.domain import Asker
+from sso_issuer.redirects.domain import Asker, EmailUnconfirmed
 from sso_issuer.redirects.pages import RedirectPages
 from sso_issuer.redirects.routes import answer_of
 from sso_issuer.redirects.schemas import RedirectBody
@@ -195,6 +195,8 @@ def render_refusal(refusal: Refusal, request: Request) -> Response:
 
 
 def _refused(request: Request, refusal: Refusal) -> Response:
+    if isinstance(refusal, EmailUnconfirmed) and wants_page(request):
+        return provided(request.app, RedirectPages).unconfirmed(request, refusal)
     pages = provided(request.app, Pages)
     response = page_or_problem(pages, refusal, request)
     if isinstance(refusal, Unauthenticated):

@@ -1,8 +1,10 @@
-"""The two small pages that a browser may see on its way to a vendor; both work without scripts."""
+"""The small pages that a browser may see on its way to a vendor; all work without scripts."""
 
 from typing import Final
 from urllib.parse import quote
 
+from shared.errors import Refusal
+from shared.problems import status_of
 from shared.web.addresses import origin_of
 from shared.web.pages import Pages
 from starlette.requests import Request
@@ -47,3 +49,7 @@ class RedirectPages:
             vendor=vendor_name,
             action=f"/sso/v1/redeem/{quote(vendor_id, safe='')}",
         )
+
+    def unconfirmed(self, request: Request, refusal: Refusal) -> Response:
+        """Asks a user to confirm the e-mail address, and leads to where the mail is sent again."""
+        return self._pages.render(request, "unconfirmed.html", status=status_of(refusal), code=refusal.stable_code)

@@ -92,7 +92,7 @@ class Redirects:
         """A token for one user and one vendor; its audit is durable before this returns.
 
         Raises:
-            VendorNotFound, UserNotFound, VendorWithoutSecret: as they say.
+            VendorNotFound, UserNotFound, EmailUnconfirmed, VendorWithoutSecret: as they say.
             Unavailable: ledger, directory or database cannot be asked; no token leaves.
         """
         prepared = await self._prepare(asker, user_id, vendor_id)

@@ -2,7 +2,7 @@
 while the mail server or token-service is down."""
 
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Final
 
@@ -17,12 +17,18 @@ from partner_onboarding.handshake.mail.delivery import Delivery
 from partner_onboarding.handshake.mail.domain import GIVEN_UP_AFTER, LINK_LIFETIME, Mail, pause_after
 from partner_onboarding.handshake.mail.letters import letter
 from partner_onboarding.handshake.mail.token_client import TokenClient, TokenRefused
+from partner_onboarding.register.notices import store as notices_store
+from partner_onboarding.register.notices.domain import Kind
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TENANT
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.profiles import Profiles
 
 CONFIRM_PATH: Final = "/register/confirm"
+RESEND_PATH: Final = "/account/confirmation"
+RESEND_PAUSE: Final = timedelta(minutes=1)
+RESENT_PER_DAY: Final = 10
+_DAY: Final = timedelta(days=1)
 MAILS_AT_ONCE: Final = 20
 _log = structlog.get_logger("partner_onboarding")
 
@@ -94,6 +100,24 @@ class Mails:
             raise UnknownLink("This link was mailed to somebody else.")
         async with self._database.transaction() as connection:
             await users_store.verify_email(connection, tenant, user.user_id)
+
+    async def send_again(self, tenant: str, user_id: str, language: str) -> bool:
+        """Mails the link to a person whose address is not confirmed; False if it is confirmed.
+
+        A repeat within a minute, or too often a day, mails nothing more: the mail before is under way.
+        """
+        async with self._database.transaction() as connection:
+            user = await users_store.find_user(connection, tenant, user_id, lock=True)
+            if user is None or user.owns_email:
+                return False
+            now = await database_clock(connection)
+            lately, today = await store.count_links(connection, tenant, user_id, now - RESEND_PAUSE, now - _DAY)
+            if lately == 0 and today < RESENT_PER_DAY:
+                others = await users_store.users_with_email(connection, user.email_hash)
+                is_known = any(other.tenant == tenant and other.owns_email for other in others)
+                kind: Kind = "address_known" if is_known else "confirm_address"
+                await notices_store.add(connection, tenant, user_id, kind, language)
+        return True
 
     async def _send(self, mail: Mail, delivery: Delivery) -> bool:
         async with self._database.transaction() as connection:

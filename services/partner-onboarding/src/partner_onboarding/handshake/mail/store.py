@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, select, update
+from sqlalchemy import ColumnElement, Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.handshake.mail.domain import TURN, Mail
@@ -47,6 +47,24 @@ async def user_of_token(connection: AsyncConnection, tenant: str, token_hash: by
         )
     ).scalar_one_or_none()
     return user_id
+
+
+async def count_links(
+    connection: AsyncConnection, tenant: str, user_id: str, since: datetime, since_earlier: datetime
+) -> tuple[int, int]:
+    """How many mails about the address were requested since each of two instants, of which the first is the later."""
+    is_later = mails.c.created_at > since
+    row = (
+        await connection.execute(
+            select(func.count().filter(is_later), func.count()).where(
+                mails.c.tenant == tenant,
+                mails.c.user_id == user_id,
+                mails.c.kind.in_(("confirm_address", "address_known")),
+                mails.c.created_at > since_earlier,
+            )
+        )
+    ).one()
+    return int(row[0]), int(row[1])
 
 
 def _is(mail: Mail) -> tuple[ColumnElement[bool], ...]:

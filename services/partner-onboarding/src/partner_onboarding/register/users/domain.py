@@ -54,6 +54,8 @@ class User:
     created_at: datetime
     updated_at: datetime
     email_verified_at: datetime | None = None
+    #: Whether the address is the person's own: the tenant says so, or the person opened the link mailed to it.
+    owns_email: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Profiles:
             created_at=user.created_at,
             updated_at=user.updated_at,
             email_verified_at=user.email_verified_at,
+            owns_email=user.owns_email,
         )
 
 
