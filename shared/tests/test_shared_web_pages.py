@@ -260,6 +260,33 @@ async def test_what_a_browser_may_keep_for_good_is_what_it_asked_for(client: htt
     assert (await client.get("/here/static/go.js")).text == "document.title = 'ran'"
 
 
+# Cookies.
+
+
+async def test_over_https_no_other_host_of_the_domain_can_plant_a_cookie(house: House) -> None:
+    async with client_of(house, "https://points.example") as client:
+        page = await client.get("/form?lang=de")
+        cookies = page.headers.get_list("set-cookie")
+        assert len(cookies) == 2
+        for cookie in cookies:
+            assert cookie.startswith("__Host-")
+            attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+            assert {"httponly", "secure", "path=/", "samesite=lax"} <= attributes
+            assert not any(attribute.startswith("domain") for attribute in attributes)
+        token = token_of(page)
+        key = client.cookies["__Host-form_key"]
+        client.cookies.clear()
+        client.cookies.set("form_key", key)
+        planted = await client.post("/form", data={"csrf_token": token})
+        assert (planted.status_code, planted.json()["code"]) == (403, "cookies_needed")
+
+
+async def test_over_plain_http_which_browsers_would_refuse_the_name_for_it_has_none(client: httpx.AsyncClient) -> None:
+    (cookie,) = (await client.get("/form")).headers.get_list("set-cookie")
+    assert cookie.startswith("form_key=")
+    assert "secure" not in cookie.lower()
+
+
 # Forms.
 
 

@@ -72,7 +72,7 @@ async def test_redeeming_leads_over_a_redirect_to_the_vendors_site(house: House,
     # With Referrer-Policy: no-referrer this would be "null", and be refused.
     assert posted["origin"] == site.url
     assert posted["sec-fetch-site"] == "same-origin"
-    assert "session=" in posted["cookie"]
+    assert "__Host-session=" in posted["cookie"]
     await context.close()
 
 

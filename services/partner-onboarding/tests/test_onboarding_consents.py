@@ -203,7 +203,7 @@ async def test_a_form_of_another_browser_or_session_decides_nothing(house: House
     told = form | {"designated_user": "boss", "decision": "consent"}
     forged = await house.http.post(f"/setup/{client_id}", data=told | {"csrf_token": "x"})
     assert (forged.status_code, forged.json()["code"]) == (403, "form_expired")
-    house.http.cookies.delete("session")
+    house.http.cookies.delete("__Host-session")
     assert (await house.http.post(f"/setup/{client_id}", data=told)).status_code == 403
     assert (await told_consent(house, client_id)).status_code == 404
 

@@ -163,17 +163,17 @@ async def test_the_same_form_twice_is_no_mistake(house: House) -> None:
             "accept_terms": "yes",
             "accept_privacy": "yes",
         }
-        form_key = http.cookies["form_key"]
+        form_key = http.cookies["__Host-form_key"]
         answers = []
         for _ in range(2):
             http.cookies.clear()
-            http.cookies.set("form_key", form_key)
+            http.cookies.set("__Host-form_key", form_key)
             answers.append(
                 await http.post(FORM, params={"registerCode": codes["registerCode"]}, data=fields, headers=HTML)
             )
         assert landed(answers[0]) == landed(answers[1])
         http.cookies.clear()
-        http.cookies.set("form_key", form_key)
+        http.cookies.set("__Host-form_key", form_key)
         guess = await http.post(
             FORM, params={"registerCode": codes["registerCode"]}, data=fields | {"password": "x" * 20}, headers=HTML
         )

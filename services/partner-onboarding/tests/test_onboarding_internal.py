@@ -92,7 +92,7 @@ async def test_when_a_secret_was_last_used_is_written_behind_the_check(house: Ho
 async def test_a_session_is_told_with_roles_and_origins_until_it_is_signed_out(house: House) -> None:
     email = await house.user("admin", roles=("tenant_admin",))
     signed_in = await house.sign_in(email)
-    cookie = signed_in.cookies["session"]
+    cookie = signed_in.cookies["__Host-session"]
 
     async def check() -> tuple[int, dict[str, object]]:
         answer = await house.http.post(
@@ -127,7 +127,7 @@ async def test_a_session_that_was_never_given_out_is_none(house: House, session:
 )
 async def test_a_session_ends_when_idle_and_in_any_case_after_its_lifetime(house: House, ending: str) -> None:
     signed_in = await house.sign_in(await house.user())
-    body = {"session": signed_in.cookies["session"]}
+    body = {"session": signed_in.cookies["__Host-session"]}
     headers = house.service("sso-issuer")
     assert (await house.http.post("/internal/sessions/check", json=body, headers=headers)).status_code == 200
     async with house.register.database.transaction() as connection:

@@ -34,18 +34,18 @@ async def test_a_user_signs_in_sees_the_account_and_signs_out(house: House) -> N
 
 async def test_the_session_cookie_is_out_of_reach_for_scripts_and_other_sites(house: House) -> None:
     signed_in = await house.sign_in(await house.user())
-    cookie = next(value for value in signed_in.headers.get_list("set-cookie") if value.startswith("session="))
+    cookie = next(value for value in signed_in.headers.get_list("set-cookie") if value.startswith("__Host-session="))
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
     assert attributes == {"httponly", "secure", "path=/", "samesite=lax"}
 
 
 async def test_every_sign_in_starts_another_session_and_ends_the_former_one(house: House) -> None:
     email = await house.user()
-    first = (await house.sign_in(email)).cookies["session"]
+    first = (await house.sign_in(email)).cookies["__Host-session"]
     token = hidden_fields((await house.http.get("/account/password")).text)
     second = await house.http.post("/login", data={**token, "email": email, "password": PASSWORD})
     assert second.status_code == 303
-    assert second.cookies["session"] != first
+    assert second.cookies["__Host-session"] != first
     ended = await house.http.post(
         "/internal/sessions/check", json={"session": first}, headers=house.service("sso-issuer")
     )
@@ -59,7 +59,7 @@ async def test_unknown_address_wrong_password_and_no_password_get_the_same_answe
         answer = await house.sign_in(email, "not the password")
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Cookie ")
-        assert "session" not in answer.cookies
+        assert "__Host-session" not in answer.cookies
         text = answer.text.replace(email, "")
         pages.append(text.replace(hidden_fields(text)["csrf_token"], ""))
     assert len(set(pages)) == 1
@@ -132,7 +132,7 @@ async def test_a_form_that_was_not_given_out_to_this_browser_is_refused(house: H
         assert answer.status_code == 403
         assert "The form had been open for too long" in answer.text
         assert email in answer.text
-    house.http.cookies.delete("form_key")
+    house.http.cookies.delete("__Host-form_key")
     assert (await house.http.post("/login", data=good)).status_code == 403
     # The page that says so carries a good form: sending it again works.
     fresh = await house.http.post("/login", data=good)
@@ -233,7 +233,7 @@ async def test_where_the_password_fits_two_accounts_the_person_chooses(house: Ho
     await house.user("there", tenant=other, email=email)
     choice = await house.sign_in(email)
     assert choice.status_code == 200
-    assert "session" not in choice.cookies
+    assert "__Host-session" not in choice.cookies
     assert "Which account?" in choice.text
     assert PASSWORD not in choice.text
     form = {**hidden_fields(choice.text), "email": email, "password": PASSWORD, "tenant": other}

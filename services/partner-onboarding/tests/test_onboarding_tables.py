@@ -25,7 +25,7 @@ async def test_a_copy_of_the_tables_names_nobody_and_opens_nothing(house: House)
         f"/v1/clients/{client_id}/secrets", headers=operator | {"Idempotency-Key": "rotate-it"}
     )
     hidden = [
-        *(client_secret, rotated.json()["client_secret"], signed_in.cookies["session"].partition(".")[2]),
+        *(client_secret, rotated.json()["client_secret"], signed_in.cookies["__Host-session"].partition(".")[2]),
         *(PASSWORD, "Erika.Mustermann", "erika.mustermann", "Erikaline", "Mustermannova"),
     ]
     looked_at = 0

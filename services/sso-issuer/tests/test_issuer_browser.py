@@ -1,5 +1,6 @@
 """Redirects for a browser: only for who is signed in, only from our own pages, and usable without scripts."""
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from platform_testing.issuer_world import World, claims_of, verify_independently
@@ -91,6 +93,31 @@ async def test_the_page_runs_its_one_script_and_nothing_else(world: World) -> No
     assert (await world.client.get(style)).headers["content-type"].startswith("text/css")
 
 
+@pytest.mark.parametrize("delivery", ["query", "form_post"])
+async def test_a_button_that_is_pressed_twice_sends_one_token(world: World, delivery: str) -> None:
+    await world.put_vendor(delivery=delivery)
+    session = world.sign_in()
+    page = await world.client.get("/sso/v1/redeem/shop", headers=session | HTML)
+    fields = _Form(page.text).fields
+    assert set(fields) == {"press"}
+
+    async def press(**changed: str) -> httpx.Response:
+        return await world.client.post("/sso/v1/redeem/shop", data=fields | changed, headers=session | HTML | HERE)
+
+    first, double = await asyncio.gather(press(), press())
+    late = await press()
+    assert first.status_code == (303 if delivery == "query" else 200)
+    for again in (double, late):
+        assert (again.status_code, again.text) == (first.status_code, first.text)
+        assert again.headers.get("location") == first.headers.get("location")
+        assert again.headers["cache-control"] == "no-store"
+    assert await _issued(world) == 1
+    other = await press(press="another-press")
+    assert (other.headers.get("location"), other.text) != (first.headers.get("location"), first.text)
+    stranger = await world.client.post("/sso/v1/redeem/shop", data=fields, headers=HTML | HERE)
+    assert stranger.headers["location"].startswith("/login")
+
+
 async def test_a_front_end_that_asks_for_json_gets_the_back_ends_answer(world: World) -> None:
     await world.put_vendor()
     answer = await world.client.post("/sso/v1/redeem/shop", headers=world.sign_in() | JSON | HERE)
@@ -135,7 +162,8 @@ async def test_a_front_ends_repetition_with_a_key_gets_the_same_token(world: Wor
 
 
 @pytest.mark.parametrize(
-    "cookie", [{}, {"Cookie": "session=unknown"}, {"Cookie": "session="}, {"Cookie": "session=\xff"}]
+    "cookie",
+    [{}, {"Cookie": "__Host-session=unknown"}, {"Cookie": "__Host-session="}, {"Cookie": "__Host-session=\xff"}],
 )
 async def test_who_is_not_signed_in_is_led_to_the_sign_in_page(world: World, cookie: dict[str, str]) -> None:
     await world.put_vendor("shop 1")
@@ -181,7 +209,7 @@ async def test_pages_speak_german_too(world: World) -> None:
 async def test_pages_keep_the_language_that_was_chosen_on_the_way(world: World) -> None:
     await world.put_vendor(delivery="form_post")
     cookies = world.sign_in()["Cookie"]
-    headers = HTML | HERE | {"Cookie": f"{cookies}; lang=de", "Accept-Language": "en-GB"}
+    headers = HTML | HERE | {"Cookie": f"{cookies}; __Host-lang=de", "Accept-Language": "en-GB"}
     page = await world.client.post("/sso/v1/redeem/shop", headers=headers)
     assert _Form(page.text).language == "de"
 

@@ -41,7 +41,7 @@ class FakeSessions:
     def add(self, session: str, tenant: str, *roles: str) -> dict[str, str]:
         """Signs somebody in; the header with which their browser calls."""
         self.known[session] = {"tenant": tenant, "user_id": "u1", "roles": list(roles), "allowed_origins": []}
-        return {"Cookie": f"session={session}"}
+        return {"Cookie": f"__Host-session={session}"}
 
     def transport(self) -> httpx.ASGITransport:
         async def app(scope: Any, receive: Any, send: Any) -> None:

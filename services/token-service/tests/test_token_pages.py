@@ -53,7 +53,7 @@ def test_both_languages_say_the_same_things() -> None:
 
 async def test_nobody_signed_in_is_sent_to_sign_in_and_back(house: House) -> None:
     for path in ("/campaigns", "/campaigns/spring?bucket=hour", "/campaigns/a/b%20c"):
-        for headers in ({}, {"Cookie": "session=unknown"}):
+        for headers in ({}, {"Cookie": "__Host-session=unknown"}):
             answer = await house.client.get(path, headers=headers)
             assert answer.status_code == 303
             location = urlsplit(answer.headers["location"])
@@ -67,7 +67,7 @@ async def test_the_page_is_for_the_tenants_admins(house: House, sessions: FakeSe
     user = sessions.add("user", house.tenant, "user")
     answer = await house.client.get("/campaigns/spring", headers=user | {"Accept-Language": "de"})
     assert answer.status_code == 403
-    assert "können Sie diese Seite nicht aufrufen" in answer.text
+    assert "gehört nicht zur Administration" in answer.text
     stranger = sessions.add("stranger", f"{house.tenant}-x", "tenant_admin")
     assert (await house.client.get("/campaigns/spring", headers=stranger)).status_code == 404
     sessions.is_down = True

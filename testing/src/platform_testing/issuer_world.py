@@ -174,7 +174,7 @@ class World:
             "roles": [],
             "allowed_origins": list(origins),
         }
-        return {"Cookie": f"session={session}"}
+        return {"Cookie": f"__Host-session={session}"}
 
     def add_third_party(
         self,

@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI, Request, Response
+from shared.brief_notes import BriefNotes
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
@@ -20,6 +22,7 @@ from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
+from shared.web.form_answers import FormAnswers
 from shared.web.pages import Pages
 
 from sso_issuer.authority.attempt_limits import AttemptLimits
@@ -56,6 +59,8 @@ from sso_issuer.vendors.routes import router as vendors_router
 from sso_issuer.vendors.service import Vendors
 
 PACKAGE = "sso_issuer"
+#: How long a second press gets the first one's redirect. Later a press is meant, and gets a token of its own.
+_DOUBLE_PRESS = timedelta(seconds=5)
 
 
 def create_app(
@@ -90,6 +95,7 @@ def create_app(
     )
     ledger, onboarding = LedgerClient(to_ledger), OnboardingClient(to_onboarding)
     answers = Answers(database, answers_table, sealer)
+    form_notes = BriefNotes(database, answers_table, sealer, "form", _DOUBLE_PRESS)
     published = PublishedKeys(database)
     revoked = RevokedKeys(database)
     keys = build_keys(settings, database, published, revoked)
@@ -139,6 +145,7 @@ def create_app(
                     Chore("advance keys", keys.advance_due, every_seconds=every),
                     Chore("report ages of keys", keys.report_ages, every_seconds=every),
                     answers.forgetting(every),
+                    Chore("forget form answers", form_notes.forget_old, every_seconds=every),
                     Chore("forget ended tokens", authority.forget_expired, every_seconds=every),
                 )
             )
@@ -183,6 +190,7 @@ def create_app(
         redirects,
         Redemptions(database, answers, vendors, ledger, public_url=settings.public_url),
         pages,
+        FormAnswers(form_notes, pages.cookies),
         RedirectPages(pages),
         authorities,
         authority,

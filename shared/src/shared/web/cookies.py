@@ -33,7 +33,7 @@ class Cookies:
 
     def name(self, request: Request, name: str) -> str:
         """What a cookie is called over the wire."""
-        return name
+        return f"{_PREFIX}{name}" if self.is_secure(request) else name
 
     def read(self, request: Request, name: str) -> str | None:
         return request.cookies.get(self.name(request, name))

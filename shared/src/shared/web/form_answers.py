@@ -21,7 +21,7 @@ from shared.brief_notes import BriefNotes
 from shared.dependencies import provided
 from shared.errors import Unavailable
 from shared.web.cookies import SESSION, Cookies
-from shared.web.forms import FORM_COOKIE, PROOF_FIELD
+from shared.web.forms import FORM_COOKIE, PRESS_FIELD, PROOF_FIELD
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -131,11 +131,11 @@ class FormAnswers:
 
     async def _key_of(self, request: Request) -> str | None:
         """What two posts of one form have in common; None for a post of no form that we gave to this browser."""
-        cookie = self._cookies.read(request, FORM_COOKIE)
+        cookie = self._cookies.read(request, FORM_COOKIE) or self._cookies.read(request, SESSION)
         if not cookie:
             return None
         body = await request.body()
-        if f"{PROOF_FIELD}=".encode() not in body:
+        if not any(f"{field}=".encode() in body for field in (PROOF_FIELD, PRESS_FIELD)):
             return None
         digest = hashlib.sha256()
         for part in (cookie.encode(), request.url.path.encode(), request.url.query.encode(), body):

@@ -17,6 +17,8 @@ from shared.web.cross_site import CrossSiteRequest, foreign_origin_of
 #: The cookie that a form is bound to, and the field of its token.
 FORM_COOKIE: Final = "form_key"
 PROOF_FIELD: Final = "csrf_token"
+#: A random number in a form of another service, which needs no token: two posts with the same one are a double press.
+PRESS_FIELD: Final = "press"
 MAX_BYTES: Final = 16_384
 MAX_FIELD_CHARACTERS: Final = 4_096
 _MAX_FIELDS: Final = 100

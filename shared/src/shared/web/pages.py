@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from shared.proxies import ProxyTrust
 from shared.web.addresses import is_loopback
 from shared.web.cookies import SESSION, Cookies
-from shared.web.forms import FORM_COOKIE, PROOF_FIELD, FormTokens
+from shared.web.forms import FORM_COOKIE, PRESS_FIELD, PROOF_FIELD, FormTokens
 from shared.web.languages import COOKIE as LANGUAGE_COOKIE
 from shared.web.languages import LANGUAGES, Texts, language_of, load_texts
 from shared.web.settings import PageSettings
@@ -100,6 +101,8 @@ class Pages:
             "product_name": settings.product_name,
             "footer_links": _footer_links(settings),
             "csrf_field": PROOF_FIELD,
+            "press_field": PRESS_FIELD,
+            "new_press": partial(secrets.token_urlsafe, 12),
         }
         # Jinja's own urlencode leaves a slash as it is.
         self._environment.filters["path_segment"] = partial(quote, safe="")

@@ -15,6 +15,7 @@ from shared.web.accept import wants_json, wants_page
 from shared.web.addresses import origin_of
 from shared.web.cookies import SESSION
 from shared.web.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of
+from shared.web.form_answers import FormRoute
 from shared.web.pages import Pages
 from shared.web.refusals import page_or_problem
 from shared.web.visitors import Visitor, welcome
@@ -28,7 +29,7 @@ from sso_issuer.redirects.service import Redirects
 from sso_issuer.vendors.domain import Delivery
 from sso_issuer.vendors.service import Vendors
 
-router = APIRouter(prefix="/sso/v1/redeem", tags=["redirects"])
+router = APIRouter(prefix="/sso/v1/redeem", tags=["redirects"], route_class=FormRoute)
 
 VendorId = Annotated[Identifier, Path()]
 Onboarding = Annotated[OnboardingClient, needs(OnboardingClient)]
