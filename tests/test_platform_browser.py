@@ -112,7 +112,7 @@ async def test_the_journey_begins_by_https_as_well(
     customer = await platform.new_customer(http, 1000)
     async with visiting(browser, platform) as visitor:
         await visitor.open_account(customer, gateway)
-        (session,) = [one for one in await visitor.context.cookies(gateway) if one["name"] == "session"]
+        (session,) = [one for one in await visitor.context.cookies(gateway) if one["name"] == "__Host-session"]
         assert (session["secure"], session["httpOnly"], session["sameSite"]) == (True, True, "Lax")
         await visitor.press_redeem()
         await visitor.sees_shop(customer.firstname, 1000)

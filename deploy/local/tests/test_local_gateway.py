@@ -8,6 +8,7 @@ import random
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,12 @@ class Gateway:
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Says which port was asked for which path, then gives every piece of the body back as it comes in.
 
-    `/v1/clients` reads all of it first.
+    `/v1/clients` reads all of it first, and `/operations/hangs` never answers.
     """
+    if scope["path"] == "/operations/hangs":
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
     body = [piece async for piece, _ in pieces(receive)] if scope["path"] == "/v1/clients" else None
     head = {
         "port": scope["server"][1],
@@ -220,6 +225,47 @@ def test_a_service_that_is_down_is_unavailable_for_a_moment_and_the_log_keeps_no
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["code"] == "service_unavailable"
     assert "feedface" not in gateway.log.read_text()
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "english", "german"),
+    [
+        ("/nowhere", 404, "Page not found", "Seite nicht gefunden"),
+        ("/campaigns/spring", 503, "Not available at the moment", "Gerade nicht verfügbar"),
+    ],
+)
+def test_people_get_a_page_in_their_language(
+    gateway: Gateway, path: str, status: int, english: str, german: str
+) -> None:
+    for headers, title, language in (
+        ({}, english, "en"),
+        ({"Accept-Language": "de-AT,de;q=0.9,en;q=0.8"}, german, "de"),
+        ({"Accept-Language": "en-GB,en;q=0.9,de;q=0.8"}, english, "en"),
+        ({"Accept-Language": "de", "Cookie": "a=b; lang=en"}, english, "en"),
+        ({"Accept-Language": "en", "Cookie": "__Host-lang=de"}, german, "de"),
+    ):
+        page = gateway.get(path, headers=BROWSER | headers | {"X-Request-Id": "ask-me"})
+        assert page.status_code == status
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        if status == 404 and "Cookie" in headers:
+            continue  # what no service takes gets no cookies either
+        assert page.headers["content-language"] == language
+        assert f"<h1>{title}</h1>" in page.text
+        assert f'<html lang="{language}">' in page.text
+        assert "ask-me" in page.text
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert page.headers["cache-control"] == "no-store"
+        assert page.headers.get("retry-after") == ("2" if status == 503 else None)
+
+
+def test_a_page_of_a_service_that_hangs_is_waited_for_two_seconds_at_most(gateway: Gateway, services: None) -> None:
+    begun = time.monotonic()
+    page = gateway.get("/operations/hangs", headers=BROWSER)
+    assert time.monotonic() - begun < 4
+    assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
 
 
 def test_eai_is_refused_in_its_own_shape(gateway: Gateway) -> None:

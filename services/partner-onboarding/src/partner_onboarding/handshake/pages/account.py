@@ -21,6 +21,9 @@ from partner_onboarding.register.users.service import Users
 
 T = TypeVar("T")
 
+#: The gateway waits two seconds for a page.
+_PATIENCE_SECONDS: Final = 1.2
+
 #: What may just have happened, as the address says.
 _NOTICES: Final = ("unlinked", "password_changed")
 
@@ -76,8 +79,11 @@ async def account_page(
 
 
 async def _unless_unavailable(asked: Awaitable[T]) -> T | Unavailable:
-    """The page says what it could not ask for; the rest of it is shown all the same."""
+    """The page says what it could not ask for; the rest of it is shown all the same, and soon."""
     try:
-        return await asked
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            return await asked
     except Unavailable as trouble:
         return trouble
+    except TimeoutError:
+        return Unavailable(log="a neighbour takes longer than a page may")
