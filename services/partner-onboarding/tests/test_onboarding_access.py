@@ -3,6 +3,8 @@
 import time
 
 from platform_testing.access import (
+    BETWEEN,
+    BETWEEN_FORM,
     PUBLIC,
     PUBLIC_FORM,
     SCOPES,
@@ -88,6 +90,10 @@ TABLE: dict[tuple[str, str], Access] = {
     # Pages for everybody.
     ("GET", "/login"): PUBLIC,
     ("POST", "/login"): PUBLIC_FORM,
+    ("GET", "/login/code"): BETWEEN,
+    ("POST", "/login/code"): BETWEEN_FORM,
+    ("GET", "/login/second-factor"): BETWEEN,
+    ("POST", "/login/second-factor"): BETWEEN_FORM,
     ("GET", "/register/terms"): PUBLIC,
     ("GET", "/register/privacy"): PUBLIC,
     ("GET", "/register/confirm/{tenant}/{token}"): PUBLIC,
@@ -113,6 +119,11 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/account/unlink"): form(),
     ("GET", "/account/password"): person(),
     ("POST", "/account/password"): form(),
+    ("GET", "/account/second-factor"): person(),
+    ("POST", "/account/second-factor/begin"): form(),
+    ("POST", "/account/second-factor"): form(),
+    ("POST", "/account/second-factor/codes"): form(),
+    ("POST", "/account/second-factor/remove"): form(),
     ("GET", "/account/delete"): person(),
     ("POST", "/account/delete"): form(),
     # Pages for tenant admins.

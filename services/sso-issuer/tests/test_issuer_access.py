@@ -40,6 +40,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/tenants/{tenant}/jwks.json"): PUBLIC,
     ("GET", "/tenants/{tenant}/.well-known/openid-configuration"): PUBLIC,
     ("GET", "/.well-known/oauth-authorization-server/tenants/{tenant}"): PUBLIC,
+    ("GET", "/.well-known/openid-configuration/tenants/{tenant}"): PUBLIC,
     ("GET", "/tenants/{tenant}/oauth/authorize"): PUBLIC,
     ("OPTIONS", "/sso/v1/redeem/{vendor_id}"): PUBLIC,
     # Answers 401 as JSON, and a page that leads to the sign-in page for a browser.

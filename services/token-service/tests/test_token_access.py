@@ -30,6 +30,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/v1/tokens/import"): scope("tokens:issue"),
     ("POST", "/v1/tokens/{token}/verify"): scope("tokens:verify"),
     ("GET", "/v1/tokens/{token}"): scope("tokens:verify"),
+    ("PATCH", "/v1/tokens/{token}"): scope("tokens:issue"),
     ("DELETE", "/v1/tokens/{token}"): scope("tokens:issue"),
     ("GET", "/v1/tokens/{token}/stats"): scope("tokens:stats"),
     ("GET", "/v1/tokens/{token}/qr.svg"): scope("tokens:issue", "tokens:verify"),

@@ -53,6 +53,7 @@ class Access:
         roles: a person needs one of them; an empty set means any signed-in person, None means no person.
         services: the services that may call.
         is_public: callers without credentials are let in.
+        is_between: a page between the password and the second factor: no finished sign-in gets there either.
         is_form: a page's POST, which needs a form of ours before anything else counts.
         takes_bearer: access tokens count; otherwise Basic only.
         body: a valid one, for a route that reads the body before the credentials.
@@ -63,6 +64,7 @@ class Access:
     roles: frozenset[str] | None = None
     services: frozenset[str] = frozenset()
     is_public: bool = False
+    is_between: bool = False
     is_form: bool = False
     takes_bearer: bool = True
     body: Mapping[str, Any] | None = None
@@ -88,6 +90,8 @@ def form(*roles: str) -> Access:
     return Access(roles=frozenset(roles), is_form=True)
 
 
+BETWEEN: Final = Access(is_between=True)
+BETWEEN_FORM: Final = Access(is_between=True, is_form=True)
 PUBLIC: Final = Access(is_public=True)
 PUBLIC_FORM: Final = Access(is_public=True, is_form=True)
 
@@ -220,6 +224,8 @@ def _walk(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[Route]:
 
 def expected(access: Access, credential: Credential) -> set[Outcome]:
     """What may become of a request without a form of ours."""
+    if access.is_between:
+        return {Outcome.SIGN_IN, Outcome.NO_FORM}
     if access.services:
         if credential.service is None:
             return {Outcome.UNKNOWN}
