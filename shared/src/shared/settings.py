@@ -17,6 +17,7 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -124,6 +125,13 @@ class ServiceSettings(BaseSettings):
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
+
+    @property
+    def own_ports(self) -> frozenset[int]:
+        """The ports on which the platform itself listens inside: its own and its neighbours'."""
+        urls = (str(value) for name, value in self if name.endswith("_url") and name != "public_url")
+        ports = {urlsplit(url).port for url in urls if url.startswith(("http://", "https://"))}
+        return frozenset(port for port in (*ports, self.port) if port is not None)
 
     @field_validator("public_url")
     @classmethod

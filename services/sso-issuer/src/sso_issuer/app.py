@@ -13,6 +13,7 @@ from shared.chores import Chore, Chores
 from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
+from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.migrating import check_is_current
@@ -34,6 +35,7 @@ from sso_issuer.authority.client_requests import ClientRequests
 from sso_issuer.authority.errors import is_authority_path, oauth_refusal
 from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
+from sso_issuer.events import TOPIC
 from sso_issuer.keys.domain import Schedule
 from sso_issuer.keys.published import PublishedKeys
 from sso_issuer.keys.revoked import OwnKeySource, RevokedKeys
@@ -54,6 +56,7 @@ from sso_issuer.register_client import RegisterClient
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
+from sso_issuer.tables import events as event_tables
 from sso_issuer.vendors.routes import internal_router
 from sso_issuer.vendors.routes import router as vendors_router
 from sso_issuer.vendors.service import Vendors
@@ -114,6 +117,15 @@ def create_app(
     clients = RegisterClient(to_onboarding)
 
     redirects = Redirects(database, answers, keys, vendors, signer, ledger, onboarding, public_url=settings.public_url)
+    events = Events(
+        database,
+        event_tables,
+        TOPIC,
+        sealer=sealer,
+        answers=answers,
+        development=settings.mode is Mode.DEVELOPMENT,
+        own_ports=settings.own_ports,
+    )
     audit = Audit(database)
     authority = Authority(
         database,
@@ -139,6 +151,7 @@ def create_app(
             # Write all accepted rows before the connections close.
             closing.push_async_callback(audit.close)
             closing.push_async_callback(redirects.close)
+            closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(
                     tenant_keys.watching(),
@@ -146,6 +159,7 @@ def create_app(
                     Chore("report ages of keys", keys.report_ages, every_seconds=every),
                     answers.forgetting(every),
                     Chore("forget form answers", form_notes.forget_old, every_seconds=every),
+                    *events.chores(),
                     Chore("forget ended tokens", authority.forget_expired, every_seconds=every),
                 )
             )
@@ -209,6 +223,7 @@ def create_app(
         authority_router,
     ):
         app.include_router(router)
+    events.provide_to(app)
     return app
 
 

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import sqlalchemy as sa
+from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -222,3 +223,5 @@ used_assertions = sa.Table(
 )
 
 answers = define_answers_table(metadata)
+
+events = define_event_tables(metadata)

@@ -4,7 +4,7 @@ The order of a tenant's rows is that of `batch`. Two transactions that change th
 one takes its `batch` after the earlier one has committed: events of one transaction id never change places.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,18 @@ def rows_of(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
         }
         for event in events
     ]
+
+
+def columns_of(events: Iterable[tuple[str, NewEvent]]) -> tuple[list[str], list[str]]:
+    """Tenants and their events as JSON, a row a tenant, for a statement that goes past SQLAlchemy.
+
+    Args:
+        events: tenant and event, in the order in which they happened.
+    """
+    by_tenant: dict[str, list[NewEvent]] = {}
+    for tenant, event in events:
+        by_tenant.setdefault(tenant, []).append(event)
+    return list(by_tenant), [json_of(one) for one in by_tenant.values()]
 
 
 def json_of(events: Sequence[NewEvent]) -> str:

@@ -10,17 +10,20 @@ from prometheus_client import Gauge
 from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Malformed, Unavailable
+from shared.events.outbox import record
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.jwt import SigningKey
 from shared.sealing import CannotOpen, Sealer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer import signer
+from sso_issuer.events import key_rotated
 from sso_issuer.keys import domain, store
 from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.keys.published import PublishedKeys
 from sso_issuer.keys.revoked import RevokedKeys
+from sso_issuer.tables import events as events_tables
 
 #: How many unsealed keys stay in memory; the least used leaves first.
 KEPT_UNSEALED = 10_000
@@ -253,6 +256,9 @@ class Keys:
         after = decide(before, fresh, now)
         sealed = self._sealer.seal(pair.private_der, _context(tenant, pair.kid))
         await store.write_keys(connection, before, after, public_jwk=pair.public_jwk, sealed=sealed)
+        published = next((key for key in after if key.kid == fresh.kid), None)
+        if before and published is not None:
+            await record(connection, events_tables, tenant, [key_rotated(published)])
         return before, after
 
     def _first(self, keys: Sequence[Key], fresh: Key, now: datetime) -> list[Key]:

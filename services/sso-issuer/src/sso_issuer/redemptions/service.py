@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 from shared.callers import Caller
 from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
+from shared.events.outbox import record
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.identifiers import is_identifier
 from shared.jwt import KeySet, Rejected, VerificationKey
@@ -14,6 +15,7 @@ from shared.times import iso
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import jwt
+from sso_issuer.events import redirect_redeemed, redirect_replayed
 from sso_issuer.keys.domain import issuer_of
 from sso_issuer.keys.store import read_clock, read_public
 from sso_issuer.ledger_client import LedgerClient
@@ -21,6 +23,7 @@ from sso_issuer.redemptions import store
 from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, TokenNotIssued, TokenRefused, is_issued
 from sso_issuer.redirects.domain import ListedIssuance
 from sso_issuer.redirects.store import find
+from sso_issuer.tables import events
 from sso_issuer.vendors.domain import Vendor, VendorAlgorithm, VendorNotFound, is_live
 from sso_issuer.vendors.service import Vendors
 from sso_issuer.vendors.store import read_secrets, read_vendor
@@ -32,6 +35,10 @@ class Redeemed:
 
     claims: Mapping[str, Any]
     points_now: int
+
+
+#: What a redemption writes and answers, and the issuance that it ends.
+_Prepared = tuple[Redemption, Redeemed, ListedIssuance]
 
 
 class Redemptions:
@@ -68,7 +75,9 @@ class Redemptions:
         if first is not None:
             return first
         try:
-            found: tuple[Redemption, Redeemed] | Refusal = await self._prepare(caller, token, request_id)
+            found: tuple[Redemption, Redeemed, ListedIssuance] | Refusal = await self._prepare(
+                caller, token, request_id
+            )
         except (Unavailable, TooManyRequests):
             raise
         except Refusal as refusal:
@@ -77,16 +86,18 @@ class Redemptions:
         async def act(connection: AsyncConnection) -> Answer:
             if isinstance(found, Refusal):
                 raise found
-            redemption, redeemed = found
+            redemption, redeemed, issuance = found
             if not await store.append(connection, redemption):
                 raise _already_redeemed(await find(connection, redemption.tenant, redemption.jti))
+            told = redirect_redeemed(issuance, redemption.points_now)
+            await record(connection, events, caller.tenant, [told])
             return shape(redeemed)
 
         return await self._answers.once(caller.tenant, caller.client_id, key, act)
 
-    async def _prepare(self, caller: Caller, token: str, request_id: str) -> tuple[Redemption, Redeemed]:
-        claims, user_id = await self._verify(caller, token)
-        points_now = await self._ledger.available_points(caller.tenant, user_id)
+    async def _prepare(self, caller: Caller, token: str, request_id: str) -> _Prepared:
+        claims, issuance = await self._verify(caller, token)
+        points_now = await self._ledger.available_points(caller.tenant, issuance.user_id)
         redemption = Redemption(
             tenant=caller.tenant,
             jti=claims["jti"],
@@ -94,10 +105,10 @@ class Redemptions:
             request_id=request_id,
             points_now=points_now,
         )
-        return redemption, Redeemed(claims=claims, points_now=points_now)
+        return redemption, Redeemed(claims=claims, points_now=points_now), issuance
 
-    async def _verify(self, caller: Caller, token: str) -> tuple[Mapping[str, Any], str]:
-        """The claims of a token that is valid for this caller now, and its user."""
+    async def _verify(self, caller: Caller, token: str) -> tuple[Mapping[str, Any], ListedIssuance]:
+        """The claims of a token that is valid for this caller now, and its issuance."""
         async with self._database.transaction() as connection:
             vendor = await read_vendor(connection, caller.tenant, caller.vendor)
             if vendor is None:
@@ -124,8 +135,10 @@ class Redemptions:
         if issuance is None or not is_issued(issuance, token, claims):
             raise TokenNotIssued
         if issuance.redeemed_at is not None:
+            async with self._database.transaction() as connection:
+                await record(connection, events, caller.tenant, [redirect_replayed(issuance)])
             raise _already_redeemed(issuance)
-        return claims, issuance.user_id
+        return claims, issuance
 
     async def _keys_of(
         self, connection: AsyncConnection, vendor: Vendor, algorithm: VendorAlgorithm, token: str

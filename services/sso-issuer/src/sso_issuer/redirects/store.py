@@ -7,12 +7,14 @@ from typing import Any, Final
 import asyncpg
 import sqlalchemy as sa
 from shared.db import driver_of
+from shared.events.outbox import columns_of, record
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sso_issuer.events import redirect_issued
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.store import SealedKey
 from sso_issuer.redirects.domain import Issuance, IssuancePlace, ListedIssuance
-from sso_issuer.tables import issuances, redemptions
+from sso_issuer.tables import events, issuances, redemptions
 from sso_issuer.vendors.domain import Delivery, Vendor, VendorNotFound
 from sso_issuer.vendors.store import vendor_of
 
@@ -32,9 +34,13 @@ _COLUMNS: Final = (
     ("issued_at", "timestamptz"),
     ("expires_at", "timestamptz"),
 )
+#: The rows and, in the same round trip, their events: one row of the outbox for each tenant.
 _APPEND: Final = (
-    f"INSERT INTO sso_issuer.issuances ({', '.join(name for name, _ in _COLUMNS)}) "  # noqa: S608 — our own names
-    f"SELECT * FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))})"
+    f"WITH appended AS (INSERT INTO sso_issuer.issuances ({', '.join(name for name, _ in _COLUMNS)}) "  # noqa: S608 — our own names
+    f"SELECT * FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))})) "
+    f"INSERT INTO sso_issuer.event_outbox (tenant, events) "
+    f"SELECT tenant, events::jsonb "
+    f"FROM unnest(${len(_COLUMNS) + 1}::text[], ${len(_COLUMNS) + 2}::text[]) AS told (tenant, events)"
 )
 _TERMS: Final = """
     SELECT vendors.*, keys.kid, keys.private_key, clock_timestamp() AS now
@@ -66,13 +72,15 @@ async def read_terms(
 async def append_all(connection: asyncpg.Connection, rows: Sequence[Issuance]) -> None:
     """Appends rows of any tenants in one statement."""
     columns = ([_plain(getattr(row, name)) for row in rows] for name, _ in _COLUMNS)
-    await connection.execute(_APPEND, *columns)
+    told = columns_of((row.tenant, redirect_issued(row)) for row in rows)
+    await connection.execute(_APPEND, *columns, *told)
 
 
 async def append(connection: AsyncConnection, row: Issuance) -> None:
     """Appends one row within the caller's transaction."""
     values = {name: _plain(getattr(row, name)) for name, _ in _COLUMNS}
     await connection.execute(sa.insert(issuances).values(**values))
+    await record(connection, events, row.tenant, [redirect_issued(row)])
 
 
 async def find(connection: AsyncConnection, tenant: str, jti: str) -> ListedIssuance | None:
