@@ -18,7 +18,7 @@ from local_platform.state_directory import StateDirectory
 from shared.settings import read_settings
 
 #: What a service says of itself, to those who run it; never through the gateway.
-OPERATIONS = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/oauth2-redirect", "/openapi.json"}
+OPERATIONS = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/static", "/openapi.json"}
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 

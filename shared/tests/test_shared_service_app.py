@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -419,4 +420,12 @@ async def test_openapi_says_what_is_sent(client: httpx.AsyncClient) -> None:
     assert "/metrics" not in schema["paths"]
     schemes = schema["components"]["securitySchemes"]
     assert {scheme["scheme"] for scheme in schemes.values()} == {"basic", "bearer"}
-    assert (await client.get("/docs")).status_code == 200
+    page = await client.get("/docs")
+    assert page.status_code == 200
+    # Everything that it loads is ours, and there.
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(loaded) >= 3
+    for address in loaded:
+        assert address.startswith("/docs/static/")
+        assert (await client.get(address)).status_code == 200
+    assert "default-src 'self'" in page.headers["content-security-policy"]

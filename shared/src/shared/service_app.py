@@ -15,6 +15,7 @@ from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from shared import errors
+from shared.api_pages import add_api_pages
 from shared.bodies import Bodies, RefusedWhileReading
 from shared.chores import Chores
 from shared.hot_openapi import add_to_router
@@ -128,6 +129,8 @@ def create_service_app(
         description=description,
         version=version,
         lifespan=lifespan,
+        # The pages of OpenAPI come from a package; FastAPI's own load them from a foreign host.
+        docs_url=None,
         redoc_url=None,
         # A redirect would send the caller, with its credentials, to the plain-http address behind the gateway.
         redirect_slashes=False,
@@ -143,6 +146,7 @@ def create_service_app(
     app.add_exception_handler(errors.Refusal, _answer_refusal)
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_exception)
+    add_api_pages(app)
     _add_operations(app, readiness, chores)
     app.add_middleware(
         Bodies,
