@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from partner_onboarding.characters import shows_something
 from partner_onboarding.register.clients.domain import (
     FormerSecretLive,
     MalformedClient,
@@ -19,6 +20,7 @@ from partner_onboarding.register.users.domain import (
     MalformedUser,
     checked_password,
     checked_profile,
+    deliverable,
     email_hash,
     normalised_email,
 )
@@ -110,6 +112,7 @@ def test_as_many_hashes_are_computed_for_an_unknown_id_as_for_a_known_one(monkey
     [
         ("erika@example.com", " ERIKA@Example.COM "),
         ("jose\u0301@example.com", "josé@example.com"),
+        ("\uff45rika\uff20example\uff0ecom", "erika@example.com"),
         ("a@b\u00fccher.example", "a@xn--bcher-kva.example"),
     ],
 )
@@ -176,3 +179,24 @@ def test_a_session_is_found_by_its_own_cookie_only() -> None:
     assert key_of(cookie.replace("demo.", "other.")) != key
     for malformed in ("", "demo", "demo.", cookie + "x", cookie[:-1] + "!", "Demo" + cookie[4:], "\x00"):
         assert key_of(malformed) is None
+
+
+@pytest.mark.parametrize(
+    "blank", ["\u3164", "\u115f\u1160", "\u2800", "\u200d", "\u034f", "\ufe0f", "\u00a0", "\u0301"]
+)
+def test_a_name_that_nobody_can_see_is_none(blank: str) -> None:
+    assert not shows_something(blank)
+    assert shows_something(f"{blank}Zoë")
+    with pytest.raises(MalformedUser):
+        checked_profile("a@example.com", blank, "Muster")
+    with pytest.raises(MalformedUser):
+        checked_profile("a@example.com", "Erika", blank)
+
+
+@pytest.mark.parametrize("name", ["Ng", "李", "Ö", "O’Neil", "نور", "ちえ", "🎉", "X Æ A-12"])
+def test_a_name_of_any_script_is_one(name: str) -> None:
+    assert checked_profile("a@example.com", name, name).firstname == name
+
+
+def test_mail_goes_to_the_mailbox_that_full_width_forms_stand_for() -> None:
+    assert deliverable("\uff25rika\uff20example.com") == "Erika@example.com"

@@ -89,7 +89,7 @@ async def test_secrets_are_rotated_with_an_overlap_and_shown_once(house: House) 
     assert [(await house.check(client_id, secret)).status_code for secret in (first, second)] == [200, 200]
     page = (await house.http.get(path)).text
     assert second not in page
-    assert "Good until" in page
+    assert "Valid until" in page
     ended = await house.http.post(f"{path}/secrets/1/end", data=form)
     assert ended.status_code == 303
     assert [(await house.check(client_id, secret)).status_code for secret in (first, second)] == [404, 200]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from partner_onboarding.characters import is_text
+from partner_onboarding.characters import is_text, shows_something
 from partner_onboarding.register.users.domain import (
     MAX_NAME_CHARACTERS,
     MalformedUser,
@@ -51,7 +51,7 @@ def mistakes(applicant: Applicant, personal: tuple[str, ...] = ()) -> dict[str, 
     for field, name in (("firstname", applicant.firstname), ("lastname", applicant.lastname)):
         if not name.strip():
             found[field] = f"{field}_missing"
-        elif len(name.strip()) > MAX_NAME_CHARACTERS or not is_text(name):
+        elif len(name.strip()) > MAX_NAME_CHARACTERS or not is_text(name) or not shows_something(name):
             found[field] = "name_malformed"
     if not applicant.email.strip():
         found["email"] = "email_missing"

@@ -13,7 +13,7 @@ from shared.jwt import UnusableKey, judge_client_keys
 from shared.times import iso
 from shared.web.addresses import check_address, is_loopback
 
-from partner_onboarding.characters import hides_something
+from partner_onboarding.characters import hides_something, shows_something
 
 Kind = Literal["first_party", "third_party"]
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -189,7 +189,7 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
     if registration.kind == "third_party" and forbidden:
         raise MalformedClient(f"A third party cannot have the scope {forbidden[0]!r}.", code="scope_not_allowed")
     name = registration.name.strip()
-    if not 0 < len(name) <= MAX_NAME_CHARACTERS or hides_something(name):
+    if not 0 < len(name) <= MAX_NAME_CHARACTERS or hides_something(name) or not shows_something(name):
         raise MalformedClient(f"A client's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     for url in (registration.landing_url, *registration.redirect_uris):
         if url is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shared.errors import Malformed, NotFound
 from shared.web.addresses import bare_origin
 
-from partner_onboarding.characters import hides_something
+from partner_onboarding.characters import hides_something, shows_something
 
 MAX_NAME_CHARACTERS = 200
 TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}", re.ASCII)
@@ -39,7 +39,8 @@ def checked(tenant: str, name: str, allowed_origins: Iterable[str]) -> Tenant:
     if not TENANT.fullmatch(tenant):
         raise MalformedTenant("A tenant is 1 to 40 lower-case letters, digits and hyphens.")
     # The name appears in headers of mails and on pages by which people decide whom to trust.
-    if not 0 < len(name.strip()) <= MAX_NAME_CHARACTERS or hides_something(name.strip()):
+    name = name.strip()
+    if len(name) > MAX_NAME_CHARACTERS or hides_something(name) or not shows_something(name):
         raise MalformedTenant(f"A tenant's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")
     origins = []
     for given in allowed_origins:

@@ -9,7 +9,7 @@ from datetime import datetime
 from shared.errors import Conflict, Malformed, NotFound
 from shared.texts import UnfitText, normal_form
 
-from partner_onboarding.characters import hides_something, is_text
+from partner_onboarding.characters import hides_something, is_text, shows_something
 
 ROLES = ("operator", "tenant_admin")
 MAX_EMAIL_CHARACTERS = 254
@@ -18,6 +18,8 @@ MIN_PASSWORD_CHARACTERS = 8
 MAX_PASSWORD_CHARACTERS = 1024
 
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\]{1,64}")
+#: What East Asian keyboards type for ASCII; mail servers know no such mailboxes.
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -75,7 +77,7 @@ class SealedUser:
 
 
 def normalised_email(email: str) -> str:
-    """The normal form of an address: NFC, lower case, the domain in ASCII.
+    """The normal form of an address: NFC, lower case, no full-width forms, the domain in ASCII.
 
     Dots and `+tags` before the @ stay, since at most providers they name another mailbox.
 
@@ -84,7 +86,8 @@ def normalised_email(email: str) -> str:
     """
     refusal = MalformedUser("This is not an e-mail address.", code="malformed_email")
     try:
-        local, at, domain = normal_form(email.strip(), at_most=MAX_EMAIL_CHARACTERS).lower().rpartition("@")
+        folded = email.strip().translate(_FULL_WIDTH)
+        local, at, domain = normal_form(folded, at_most=MAX_EMAIL_CHARACTERS).lower().rpartition("@")
     except UnfitText:
         raise refusal from None
     if not at or not _LOCAL_PART.fullmatch(local) or hides_something(local):
@@ -102,8 +105,8 @@ def normalised_email(email: str) -> str:
 
 
 def deliverable(email: str) -> str:
-    """An address for mail servers: as it was typed, with the domain in ASCII."""
-    return f"{email.rpartition('@')[0]}@{normalised_email(email).rpartition('@')[2]}"
+    """An address for mail servers: as it was typed but for full-width forms, with the domain in ASCII."""
+    return f"{email.translate(_FULL_WIDTH).rpartition('@')[0]}@{normalised_email(email).rpartition('@')[2]}"
 
 
 def email_hash(key: bytes, normalised: str) -> bytes:
@@ -122,13 +125,14 @@ def checked_profile(email: str, firstname: str, lastname: str) -> Profile:
     """
     normalised_email(email)
     refusal = MalformedUser(
-        f"First and last name have 1 to {MAX_NAME_CHARACTERS} printable characters.", code="malformed_name"
+        f"First and last name have 1 to {MAX_NAME_CHARACTERS} printable characters, one of them visible.",
+        code="malformed_name",
     )
     try:
         names = [normal_form(name.strip(), at_most=MAX_NAME_CHARACTERS) for name in (firstname, lastname)]
     except UnfitText:
         raise refusal from None
-    if not all(name and is_text(name) for name in names):
+    if not all(shows_something(name) and is_text(name) for name in names):
         raise refusal
     return Profile(email.strip(), *names)
 

@@ -7,7 +7,7 @@ from typing import Literal
 from shared.errors import Conflict, Malformed, NotFound
 from shared.texts import UnfitText, normal_form
 
-from partner_onboarding.characters import hides_something
+from partner_onboarding.characters import hides_something, shows_something
 from partner_onboarding.register.clients.domain import MAX_ENTRIES, THIRD_PARTY_SCOPES, Registration
 from partner_onboarding.register.clients.domain import checked as checked_registration
 from partner_onboarding.register.users.domain import MalformedUser, normalised_email
@@ -138,7 +138,7 @@ def _line(field: str, value: str) -> str:
         text = normal_form(value.strip(), at_most=MAX_NAME_CHARACTERS)
     except UnfitText:
         raise refusal from None
-    if not text or hides_something(text):
+    if not shows_something(text) or hides_something(text):
         raise refusal
     return text
 
