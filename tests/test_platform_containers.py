@@ -85,12 +85,24 @@ def test_every_container_can_do_as_little_as_possible(compose: dict[str, Any]) -
         assert container["cap_drop"] == ["ALL"], name
         assert container["security_opt"] == ["no-new-privileges:true"], name
         assert "privileged" not in container, name
+        assert container["pids_limit"] <= 512, name
+        assert container["mem_limit"] in {"1g", "4g"}, name
+        assert container["ulimits"] == {"core": 0}, name
+
+
+def test_a_service_believes_the_gateway_alone_and_runs_in_production_unless_told(compose: dict[str, Any]) -> None:
+    address = compose["services"]["gateway"]["networks"]["inside"]["ipv4_address"]
+    for service in services.SERVICES:
+        told = compose["services"][service.name]["environment"]
+        assert told[f"{service.prefix}TRUSTED_PROXIES"] == f"{address}/32"
+        assert told[f"{service.prefix}MODE"] == "${MODE:-production}"
+    assert {name for name, network in compose["networks"].items() if network.get("internal")} == {"inside", "data"}
 
 
 def test_only_the_gateway_leads_from_outside_to_the_services(compose: dict[str, Any]) -> None:
     networks = {name: set(container.get("networks", [])) for name, container in compose["services"].items()}
     published = {name for name, container in compose["services"].items() if "ports" in container}
-    assert published == {"gateway", "rewards-shop", "partner-pages", "prometheus", "grafana"}
+    assert published == {"gateway", "rewards-shop", "partner-pages", "grafana"}
     assert {name for name, of in networks.items() if {"front", "inside"} <= of} == {"gateway"}
     assert {name for name, of in networks.items() if "data" in of and "inside" in of} == set(SERVICES)
     assert networks["postgres"] == {"data"}
@@ -108,7 +120,7 @@ def test_the_gateway_is_told_only_what_its_file_asks_for(compose: dict[str, Any]
     asked = set(re.findall(r"\{\$(GATEWAY_[A-Z_]+)", (REPOSITORY / "deploy" / "gateway" / "Caddyfile").read_text()))
     told = {name for name in compose["services"]["gateway"]["environment"] if name.startswith("GATEWAY_")}
     assert told - asked == set()
-    assert asked - told == {"GATEWAY_LOG_LEVEL"}
+    assert asked - told == {"GATEWAY_IDLE_SECONDS", "GATEWAY_LOG_LEVEL"}
 
 
 @pytest.mark.parametrize("service", SERVICES)

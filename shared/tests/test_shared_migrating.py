@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.db import Database
 from shared.errors import Unavailable
-from shared.migrating import check_is_current, differences, downgrade, upgrade
+from shared.migrating import differences, downgrade, upgrade
+from shared.readiness import check_database
 
 ENV = """
 import sqlalchemy as sa
@@ -166,17 +167,17 @@ async def test_a_database_is_current_when_it_is_at_least_as_far_as_the_program(
 ) -> None:
     service.add_both()
     with pytest.raises(Unavailable, match=f"at revision None, this program needs {SECOND}"):
-        await check_is_current(database, service.package)
+        await check_database(database, service.package)
     await asyncio.to_thread(upgrade, service.url, service.package, FIRST)
     with pytest.raises(Unavailable, match=f"at revision {FIRST}, this program needs {SECOND}"):
-        await check_is_current(database, service.package)
+        await check_database(database, service.package)
     await asyncio.to_thread(upgrade, service.url, service.package)
-    await check_is_current(database, service.package)
+    await check_database(database, service.package)
     # A newer program has gone ahead; each migration is compatible with the code before it.
     service.add("2026_03_01_0001", SECOND, "SELECT 1")
     await asyncio.to_thread(upgrade, service.url, service.package)
     service.forget("2026_03_01_0001")
-    await check_is_current(database, service.package)
+    await check_database(database, service.package)
 
 
 async def test_a_database_that_was_taken_back_is_not_current(service: Service, database: Database) -> None:
@@ -184,14 +185,14 @@ async def test_a_database_that_was_taken_back_is_not_current(service: Service, d
     await asyncio.to_thread(upgrade, service.url, service.package)
     await asyncio.to_thread(downgrade, service.url, service.package, "base")
     with pytest.raises(Unavailable):
-        await check_is_current(database, service.package)
+        await check_database(database, service.package)
 
 
 async def test_a_database_that_is_away_is_unavailable(service: Service, unused_tcp_port: int) -> None:
     service.add_both()
     away = Database(f"postgresql://a:b@127.0.0.1:{unused_tcp_port}/c")
     with pytest.raises(Unavailable):
-        await check_is_current(away, service.package)
+        await check_database(away, service.package)
     await away.dispose()
 
 

@@ -21,7 +21,7 @@ from shared.proxies import ProxyTrust
 from shared.service_app import create_service_app
 from starlette.responses import Response
 
-from shared import service_app
+from shared import readiness
 
 from .conftest import Lifespan, MakeSettings
 
@@ -379,10 +379,10 @@ async def test_readiness_names_what_fails(client: httpx.AsyncClient, checks: Che
 async def test_a_check_that_hangs_is_named_too(
     client: httpx.AsyncClient, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_app, "_READINESS_SECONDS", 0.05)
+    monkeypatch.setattr(readiness, "_SECONDS", 0.05)
     checks.hang = True
     answer = await client.get("/readyz")
-    assert (answer.status_code, answer.json()["checks"]) == (503, {"database": "TimeoutError", "keys": "ok"})
+    assert (answer.status_code, answer.json()["checks"]) == (503, {"database": "does not answer", "keys": "ok"})
 
 
 async def test_metrics_count_requests_by_route_and_not_by_path(client: httpx.AsyncClient) -> None:

@@ -44,11 +44,15 @@ class Gateway:
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Says which port was asked for which path, then gives every piece of the body back as it comes in.
 
-    `/v1/clients` reads all of it first, and `/operations/hangs` never answers.
+    `/v1/clients` reads all of it first, `/v1/users/…` none of it, and refuses; `/operations/hangs` never answers.
     """
     if scope["path"] == "/operations/hangs":
         while (await receive())["type"] != "http.disconnect":
             pass
+        return
+    if status := {"/v1/users/refused": 401, "/v1/users/slow": 408}.get(scope["path"]):
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"{}"})
         return
     body = [piece async for piece, _ in pieces(receive)] if scope["path"] == "/v1/clients" else None
     head = {
@@ -111,7 +115,8 @@ def services(ports: Ports) -> Iterator[None]:
 def gateway(ports: Ports, services: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("gateway")
     log = directory / "gateway.log"
-    process = launch(gateway_command(directory), gateway_environment(ports, directory, directory / "developers"), log)
+    environment = gateway_environment(ports, directory, directory / "developers") | {"GATEWAY_IDLE_SECONDS": "2"}
+    process = launch(gateway_command(directory), environment, log)
     gateway = Gateway(ports, log, certificate_authority(directory))
     for path in ("/eai/", "/sso/", "/login"):
         _wait_for(gateway, path, process)
@@ -364,6 +369,35 @@ async def test_a_request_without_end_is_cut_off(gateway: Gateway) -> None:
         assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
         await sending
     writer.transport.abort()
+
+
+@pytest.mark.parametrize("path", ["/v1/users/slow", "/v1/credits/import"])
+async def test_a_body_that_stalls_does_not_keep_its_connection(gateway: Gateway, path: str) -> None:
+    stalling = [await asyncio.open_connection("127.0.0.1", gateway.ports.gateway) for _ in range(60)]
+    for _, writer in stalling:
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx".encode())
+    try:
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(_read_to_the_end(reader) for reader, _ in stalling))
+    finally:
+        for _, writer in stalling:
+            writer.transport.abort()
+
+
+async def _read_to_the_end(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(ConnectionError):
+        await reader.read()
+
+
+@pytest.mark.parametrize("megabytes", [1, 5, 15])
+def test_a_refused_upload_reads_why(gateway: Gateway, megabytes: int) -> None:
+    """By a client that reads nothing before it has sent all."""
+    connection = http.client.HTTPConnection("localhost", gateway.ports.gateway, timeout=20)
+    try:
+        connection.request("POST", "/v1/users/refused", body=b"x" * megabytes * 1_000_000)
+        assert connection.getresponse().status == 401
+    finally:
+        connection.close()
 
 
 async def test_an_import_is_answered_line_by_line_while_it_is_sent(gateway: Gateway) -> None:

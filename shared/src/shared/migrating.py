@@ -15,9 +15,6 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from shared.db import Database
-from shared.errors import Unavailable
-
 _LOCK_TIMEOUT = "5s"
 
 
@@ -31,15 +28,9 @@ def downgrade(database_url: str, package: str, revision: str) -> None:
     command.downgrade(_config(package, database_url), revision)
 
 
-async def check_is_current(database: Database, package: str) -> None:
-    """Raises Unavailable unless the database is reachable and migrated at least as far as this code knows."""
-    head = ScriptDirectory.from_config(_config(package)).get_current_head()
-    async with database.transaction() as connection:
-        table = sa.table("alembic_version", sa.column("version_num"), schema=package)
-        exists = await connection.scalar(sa.select(sa.func.to_regclass(f"{package}.alembic_version")))
-        current = None if exists is None else await connection.scalar(sa.select(table.c.version_num))
-    if current is None or head is None or current < head:
-        raise Unavailable(f"The database is at revision {current}, this program needs {head}.")
+def head_of(package: str) -> str | None:
+    """The newest revision that this code knows."""
+    return ScriptDirectory.from_config(_config(package)).get_current_head()
 
 
 def run_migrations(metadata: sa.MetaData) -> None:

@@ -1,7 +1,6 @@
 """The frame of a service: an application with problem bodies, health, metrics and logs, and the server around it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -24,14 +23,12 @@ from shared.malformed import MalformedJson, refusal_of_details
 from shared.problems import Renderer, problem_documentation, problem_response
 from shared.proxies import ProxyTrust
 from shared.query_rules import QueryRules
+from shared.readiness import Readiness, ReadinessCheck
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
 
-#: Raises when the service cannot do its work yet.
-ReadinessCheck = Callable[[], Awaitable[None]]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
-_READINESS_SECONDS = 0.8
 _METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
 _KIND_OF_STATUS: Mapping[int, type[errors.Refusal]] = {
     400: errors.Malformed,
@@ -207,22 +204,19 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 
 
 def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck], chores: Chores | None) -> None:
+    asked = Readiness(readiness, chores)
+
     @app.get("/healthz", tags=["operations"], summary="Is the process alive?")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
     @app.get("/readyz", tags=["operations"], summary="Can it do its work?")
     async def readyz() -> JSONResponse:
-        results = await asyncio.gather(*(_in_time(check) for check in readiness.values()), return_exceptions=True)
-        checks = {
-            name: "ok" if not isinstance(result, BaseException) else _reason(result)
-            for name, result in zip(readiness, results, strict=True)
-        }
+        is_well, shown = await asked.report()
         is_draining = app.state.is_draining
-        ready = all(outcome == "ok" for outcome in checks.values()) and not is_draining
-        details: dict[str, Any] = {} if chores is None else {"chores": chores.freshness()}
+        ready = is_well and not is_draining
         return JSONResponse(
-            {"status": "draining" if is_draining else "ready" if ready else "not ready", "checks": checks} | details,
+            {"status": "draining" if is_draining else "ready" if ready else "not ready"} | shown,
             status_code=200 if ready else 503,
             headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"}),
         )
@@ -230,16 +224,6 @@ def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck], chore
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-
-async def _in_time(check: ReadinessCheck) -> None:
-    """A check that hangs counts as failed before the asker gives up."""
-    async with asyncio.timeout(_READINESS_SECONDS):
-        await check()
-
-
-def _reason(error: BaseException) -> str:
-    return error.message if isinstance(error, errors.Refusal) else type(error).__name__
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -100,6 +100,8 @@ class Containers:
     def prepare(self) -> None:
         """Secrets, directories, and the variables that `docker-compose.yml` asks for."""
         self._state.prepare()
+        # Read by the gateway, whoever it runs as; Compose would make it root's.
+        self._state.developers.mkdir(exist_ok=True, mode=0o755)
         for service in SERVICES:
             password = self._environments.database_password(service)
             name = service.database
@@ -134,10 +136,12 @@ class Containers:
             "PORT_HTTPS": str(ports.gateway_tls),
             "PORT_SHOP": str(ports.rewards_shop),
             "PORT_PARTNER_PAGES": str(ports.stand_in),
-            "PORT_PROMETHEUS": str(ports.prometheus),
             "PORT_GRAFANA": str(ports.grafana),
             # Two platforms side by side differ here as they do in their ports.
             "INSIDE_SUBNET": f"10.213.{ports.base // 256}.0/24",
+            "GATEWAY_ADDRESS": f"10.213.{ports.base // 256}.250",
+            # Its secrets are a demonstration's, which production refuses.
+            "MODE": "development",
         }
         return own | self._given_images()
 
@@ -190,7 +194,6 @@ class Containers:
         if "monitoring" in further_profiles:
             say(f"  dashboards        http://localhost:{self._ports.grafana}   admin")
             say(f"  their password    {self._state.secrets / 'grafana' / 'grafana_password'}")
-            say(f"  Prometheus        http://localhost:{self._ports.prometheus}")
         say(f"  all credentials   {self._state.demo_json}")
         say(f"  by hand           docker compose --env-file {self._variables} ps")
         say("  again             make demo           stop: make down")

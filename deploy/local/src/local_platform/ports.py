@@ -45,13 +45,8 @@ class Ports:
         return self.base + 11
 
     @property
-    def prometheus(self) -> int:
-        """Of the platform in containers only."""
-        return self.base + 90
-
-    @property
     def grafana(self) -> int:
-        """Likewise."""
+        """Of the platform in containers only."""
         return self.base + 91
 
     @property

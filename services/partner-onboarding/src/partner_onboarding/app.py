@@ -12,8 +12,8 @@ from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.dependencies import provide
 from shared.jwks import HttpKeySource, TenantKeys
-from shared.migrating import check_is_current
 from shared.proxies import ProxyTrust
+from shared.readiness import check_database
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.web.form_answers import FormAnswers
@@ -118,15 +118,12 @@ def create_app(
             )
             yield
 
-    async def check_database() -> None:
-        await check_is_current(register.database, "partner_onboarding")
-
     app = create_service_app(
         settings,
         title="partner-onboarding",
         description="The register of tenants, clients and users, sign-in, and the pages for people.",
         lifespan=lifespan,
-        readiness={"database": check_database},
+        readiness={"database": lambda: check_database(register.database, "partner_onboarding")},
         render=partial(page_or_problem, pages),
         hot_routes=[partners.INIT_REGISTER_HANDSHAKE],
         chores=chores,

@@ -13,8 +13,8 @@ from shared.dependencies import provide
 from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
-from shared.migrating import check_is_current
 from shared.problems import problem_response, request_id_of
+from shared.readiness import check_database
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from starlette.responses import Response
@@ -90,7 +90,7 @@ def create_app(
         title="points-ledger",
         description="The system of record of points: two-phase commit for rewards vendors, accounts for the platform.",
         lifespan=lifespan,
-        readiness={"database": lambda: check_is_current(database, "points_ledger")},
+        readiness={"database": lambda: check_database(database, "points_ledger")},
         render=_render,
         chores=chores,
         hot_routes=[CHANGE_POINTS],

@@ -16,9 +16,9 @@ from shared.errors import Refusal
 from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
-from shared.migrating import check_is_current
 from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
+from shared.readiness import check_database
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
@@ -170,7 +170,7 @@ def create_app(
         title="sso-issuer",
         description="Signs the tokens that carry a signed-in user to a rewards vendor, and keeps their keys.",
         lifespan=lifespan,
-        readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": keys.check_can_sign},
+        readiness={"database": lambda: check_database(database, PACKAGE), "keys": keys.check_can_sign},
         chores=chores,
         render=_render,
         # OAuth's endpoints (RFC 6749, 3.1) and what is published beside them, and a page.

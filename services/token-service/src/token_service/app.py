@@ -14,8 +14,8 @@ from shared.dependencies import provide, provided
 from shared.errors import Refusal
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
-from shared.migrating import check_is_current
 from shared.rate_limits import Counts
+from shared.readiness import check_database
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
@@ -120,7 +120,7 @@ def create_app(
         title="token-service",
         description="Unique, verifiable campaign tokens: issued, verified, used up exactly, and counted.",
         lifespan=lifespan,
-        readiness={"database": lambda: check_is_current(database, PACKAGE), "keys": ring.check_opens},
+        readiness={"database": lambda: check_database(database, PACKAGE), "keys": ring.check_opens},
         chores=chores,
         render=_render,
         hot_routes=token_routes.hot_routes(
