@@ -10,11 +10,13 @@ import httpx
 import sqlalchemy as sa
 from fastapi import FastAPI
 from shared.db import Database
+from shared.dependencies import provided
 from shared.raw_connections import RawConnections
 from sqlalchemy.pool import Pool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from token_service.counting.tally import Tally
+from token_service.imports.writing import RowWriters
 
 ORDER: dict[str, Any] = {
     "base_url": "https://mystore.example/promotions",
@@ -70,13 +72,11 @@ class House:
 
     @property
     def tally(self) -> Tally:
-        tally: Tally = self.app.state.tally
-        return tally
+        return provided(self.app, Tally)
 
     @property
     def database(self) -> Database:
-        database: Database = self.app.state.row_writers.database
-        return database
+        return provided(self.app, RowWriters).database
 
     async def issue(self, **changed: Any) -> str:
         """A token of `ORDER` with these changes."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from unittest import mock
 
 import pytest
+from shared.dependencies import provided
 from token_service.clock import DatabaseClock
 from token_service.keys.ring import KeyRing
 
@@ -65,7 +66,7 @@ async def test_a_process_with_a_wrong_date_refuses_no_good_token_and_passes_no_e
 async def test_a_new_key_signs_by_the_databases_time(house: House) -> None:
     """A process that is ahead would sign with a key that others do not know yet."""
     await house.issue()
-    ring: KeyRing = house.app.state.ring
+    ring: KeyRing = provided(house.app, KeyRing)
     await ring.rotate(house.tenant)
     assert (await ring.signing_key(house.tenant)).number == 1
     await ring.rotate(house.tenant, immediately=True)

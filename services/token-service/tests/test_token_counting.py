@@ -7,9 +7,11 @@ import asyncpg
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
+from shared.dependencies import provided
 from shared.errors import Unavailable
 from token_service.app import create_app
 from token_service.counting.kinds import kind_of
+from token_service.keys.ring import KeyRing
 from token_service.tokens.domain import CallerKind
 
 from .campaign_house import House, flipped
@@ -94,8 +96,8 @@ async def test_refusals_are_counted_by_reason(house: House) -> None:
 
 async def test_an_expired_token_is_counted_for_its_campaign_although_nobody_read_its_row(house: House) -> None:
     token = await house.issue(duration=3600)
-    key = await house.app.state.ring.signing_key(house.tenant)
-    number, plain = await house.app.state.ring.read_token(house.tenant, bytes.fromhex(token))
+    key = await provided(house.app, KeyRing).signing_key(house.tenant)
+    number, plain = await provided(house.app, KeyRing).read_token(house.tenant, bytes.fromhex(token))
     expired = key.mint(plain._replace(expiry_minute=1))
     with house.counted_connections() as connections:
         assert (await house.verify(expired)).json()["code"] == "token_expired"

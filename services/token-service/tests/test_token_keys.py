@@ -8,10 +8,12 @@ from datetime import timedelta
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
+from shared.dependencies import provided
 from shared.errors import Unavailable
 from shared.sealing import Sealer, parse_key_encryption_keys
 from token_service.app import create_app
 from token_service.clock import DatabaseClock
+from token_service.housekeeping import Housekeeping
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 
@@ -36,7 +38,7 @@ async def test_a_tenants_first_key_signs_at_once_and_for_all_processes(
 
 
 async def test_a_new_key_waits_until_every_process_knows_it_and_breaks_no_live_token(house: House) -> None:
-    ring: KeyRing = house.app.state.ring
+    ring: KeyRing = provided(house.app, KeyRing)
     before = await house.issue()
     added = await ring.rotate(house.tenant)
     assert added.number == 2
@@ -60,9 +62,9 @@ async def test_a_key_of_another_process_is_read_before_it_signs(
     other_app = create_app(make_settings(key_refresh_seconds=0.05), register=register)
     async with running(other_app) as client:
         other = House(other_app, client, campaign, tenant)
-        ring: KeyRing = other_app.state.ring
+        ring: KeyRing = provided(other_app, KeyRing)
         await ring.signing_key(tenant)
-        await house.app.state.ring.rotate(tenant)
+        await provided(house.app, KeyRing).rotate(tenant)
         await until(lambda: ring.key(tenant, 2) is not None)
         assert (await other.verify(await house.issue())).status_code == 200
 
@@ -76,7 +78,7 @@ async def test_keys_that_could_not_be_read_for_long_prove_no_forgery(
     ring = KeyRing(house.database, sealer, DatabaseClock(), ahead=timedelta(seconds=15), seconds=lambda: now[0])
     await house.issue()
     await ring.signing_key(tenant)
-    await house.app.state.ring.rotate(tenant, immediately=True)
+    await provided(house.app, KeyRing).rotate(tenant, immediately=True)
     token = bytes.fromhex(await house.issue())
     # Within the time that a rotation leaves, nobody signs with a key that this process does not know.
     assert await ring.read_token(tenant, token) is None
@@ -121,7 +123,7 @@ async def test_a_key_copied_to_another_tenant_does_not_open(house: House, regist
 
 async def test_numbers_are_never_given_twice(house: House, tenant: str) -> None:
     await house.issue()
-    ring: KeyRing = house.app.state.ring
+    ring: KeyRing = provided(house.app, KeyRing)
     pools = [Sequences(house.database, ring) for _ in range(3)]
     taken = await asyncio.gather(*(pool.take(tenant, count) for count in (1, 7, 999, 1500) for pool in pools))
     numbers = [number for _, some in taken for number in some]
@@ -132,7 +134,7 @@ async def test_a_key_without_numbers_left_refuses_instead_of_repeating(house: Ho
     await house.issue()
     await house.execute("UPDATE token_service.keys SET next_sequence = 1099511627776 WHERE tenant = :t", t=tenant)
     with pytest.raises(Unavailable):
-        await Sequences(house.database, house.app.state.ring).take(tenant, 1)
+        await Sequences(house.database, provided(house.app, KeyRing)).take(tenant, 1)
 
 
 async def test_keys_are_relieved_when_their_time_has_come_and_retired_when_nothing_of_theirs_is_left(
@@ -142,20 +144,20 @@ async def test_keys_are_relieved_when_their_time_has_come_and_retired_when_nothi
     keys = "SELECT number, retired_at IS NOT NULL AS retired FROM token_service.keys WHERE tenant = :t ORDER BY 1"
     age = "UPDATE token_service.keys SET signs_from = signs_from - interval '400 days' WHERE tenant = :t"
     await house.execute(age, t=tenant)
-    await house.app.state.housekeeping.keep_house()
-    await house.app.state.housekeeping.keep_house()
+    await provided(house.app, Housekeeping).keep_house()
+    await provided(house.app, Housekeeping).keep_house()
     assert [tuple(key) for key in await house.fetch(keys, t=tenant)] == [(1, False), (2, False)]
     await house.execute(
         "UPDATE token_service.keys SET signs_from = signs_from - interval '2 days' WHERE tenant = :t", t=tenant
     )
-    await house.app.state.housekeeping.keep_house()
+    await provided(house.app, Housekeeping).keep_house()
     # The first still has a live token.
     assert [tuple(key) for key in await house.fetch(keys, t=tenant)] == [(1, False), (2, False)]
     assert (await house.verify(token)).status_code == 200
     await house.execute("DELETE FROM token_service.tokens WHERE tenant = :t", t=tenant)
-    await house.app.state.housekeeping.keep_house()
+    await provided(house.app, Housekeeping).keep_house()
     assert [tuple(key) for key in await house.fetch(keys, t=tenant)] == [(1, True), (2, False)]
-    await house.app.state.ring.refresh()
+    await provided(house.app, KeyRing).refresh()
     assert refusal(await house.verify(token)) == (403, "invalid_signature")
 
 
@@ -167,7 +169,7 @@ async def test_old_tokens_are_purged_and_campaigns_keep_their_statistics(house: 
         "UPDATE token_service.tokens SET expires_at = now() - interval '91 days' WHERE tenant = :t AND uses > 0",
         t=tenant,
     )
-    await house.app.state.housekeeping.keep_house()
+    await provided(house.app, Housekeeping).keep_house()
     rows = await house.fetch("SELECT count(*) FROM token_service.tokens WHERE tenant = :t", t=tenant)
     assert rows[0][0] == 1
     assert (await house.verify(young)).status_code == 200
@@ -181,14 +183,14 @@ async def test_the_age_of_the_keys_can_be_watched(house: House) -> None:
         "UPDATE token_service.keys SET signs_from = signs_from - interval '1000 days' WHERE tenant = :t",
         t=house.tenant,
     )
-    await house.app.state.housekeeping.tell_ages()
+    await provided(house.app, Housekeeping).tell_ages()
     assert 86_400_000 <= await _age(house) < 86_500_000
     # One that waits for its time does not sign yet.
-    await house.app.state.ring.rotate(house.tenant)
-    await house.app.state.housekeeping.tell_ages()
+    await provided(house.app, KeyRing).rotate(house.tenant)
+    await provided(house.app, Housekeeping).tell_ages()
     assert await _age(house) >= 86_400_000
-    await house.app.state.ring.rotate(house.tenant, immediately=True)
-    await house.app.state.housekeeping.tell_ages()
+    await provided(house.app, KeyRing).rotate(house.tenant, immediately=True)
+    await provided(house.app, Housekeeping).tell_ages()
     assert await _age(house) < 86_400_000
 
 

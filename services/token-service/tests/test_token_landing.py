@@ -7,9 +7,11 @@ import httpx
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
+from shared.dependencies import provided
 from token_service.app import create_app
+from token_service.landing.service import LandingService
 
-from .campaign_house import OFFER, House, flipped
+from .campaign_house import OFFER, House, flipped, refusal
 from .conftest import MakeSettings
 
 PUBLIC = {"User-Agent": "Mozilla/5.0 (Macintosh) Safari/605.1.15", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
@@ -20,7 +22,7 @@ async def hosted(house: House) -> House:
     answer = await house.client.put("/v1/campaigns/spring/landing", json=OFFER, headers=house.headers)
     assert answer.status_code == 201
     # Within two seconds by itself; here at once.
-    house.app.state.landing._read_at = float("-inf")
+    provided(house.app, LandingService)._read_at = float("-inf")
     return house
 
 
@@ -136,3 +138,75 @@ async def test_forged_links_ask_no_database(hosted: House) -> None:
         for bit in range(5):
             assert (await opened(hosted, flipped(token, bit))).status_code == 403
         assert len(connections) <= 1  # the list of tenants with a landing page, every two seconds
+
+
+def landing_with(destination_url: str) -> dict[str, Any]:
+    return OFFER | {"destination_url": destination_url}
+
+
+async def set_up(house: House, body: dict[str, Any]) -> None:
+    answer = await house.client.put("/v1/campaigns/spring/landing", json=body, headers=house.headers)
+    assert answer.status_code in {200, 201}, answer.text
+    provided(house.app, LandingService)._read_at = float("-inf")
+
+
+async def open_page(house: House, path: str) -> httpx.Response:
+    return await house.client.get(path, headers={"User-Agent": PUBLIC["User-Agent"], "Accept-Language": "en"})
+
+
+async def test_the_destination_learns_who_comes_and_from_where(house: House) -> None:
+    url = "https://mystore.example/{customer_id}?t={token}&d={attributes.discount}&n={attributes.none}#top"
+    await set_up(house, landing_with(url))
+    token = await house.issue(customer_id="Jürgen & Co", attributes={"discount": 50})
+    page = await open_page(house, f"/t/{token}?utm_source=mail&t=mine")
+    assert f'action="/t/{token}?utm_source=mail&amp;t=mine"' in page.text
+    answer = await house.client.post(f"/t/{token}?utm_source=mail&t=mine&lang=de")
+    assert answer.headers["location"] == (
+        f"https://mystore.example/J%C3%BCrgen%20%26%20Co?t={token}&d=50&n=&utm_source=mail#top"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://mystore.example/{tokens}",
+        "https://mystore.example/{}",
+        "https://mystore.example/{attributes.}",
+        "https://mystore.example/{token",
+        "https://{customer_id}.example/",
+        "{token}://mystore.example/",
+        "javascript:{token}",
+    ],
+)
+async def test_placeholders_that_nobody_can_fill_in_are_refused(house: House, url: str) -> None:
+    answer = await house.client.put("/v1/campaigns/spring/landing", json=landing_with(url), headers=house.headers)
+    assert refusal(answer) == (400, "malformed_destination_url")
+
+
+@pytest.mark.parametrize("behind", ["", ".", ")", ",", "/", ").", "%22", "%C2%BB", "/?utm_source=x"])
+async def test_what_a_mail_program_took_into_the_link_does_no_harm(house: House, behind: str) -> None:
+    await set_up(house, OFFER)
+    token = await house.issue()
+    for text in (token, token.upper()):
+        page = await open_page(house, f"/t/{text}{behind}")
+        assert page.status_code == 200
+        assert f'action="/t/{token}' in page.text
+
+
+async def test_the_page_says_what_it_is_to_previews_and_when_it_ends(house: House) -> None:
+    await set_up(house, OFFER)
+    page = await open_page(house, f"/t/{await house.issue()}")
+    assert '<meta property="og:title" content="50% off housing">' in page.text
+    assert '<meta property="og:description" content="For 24 hours, for you alone.">' in page.text
+    assert "This offer ends on" in page.text
+    assert "mystore.example" in page.text
+    for_ever = await open_page(house, f"/t/{await house.issue(duration='never')}")
+    assert "This offer ends on" not in for_ever.text
+
+
+@pytest.mark.parametrize("path", ["/t/", "/t/nonsense", "/t/a/b", "/t/" + "0" * 32, "/t//evil.example"])
+async def test_refusals_are_pages_that_lead_nowhere_else(house: House, path: str) -> None:
+    page = await open_page(house, path)
+    assert page.status_code in {400, 403, 404}
+    assert page.headers["content-type"].startswith("text/html")
+    assert 'href="//' not in page.text

@@ -8,7 +8,10 @@ import pytest
 from fastapi import FastAPI
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
+from shared.dependencies import provided
 from token_service.app import create_app
+from token_service.housekeeping import Housekeeping
+from token_service.keys.ring import KeyRing
 from token_service.tokens.format import Plain, expiry_minute_of
 
 from .campaign_house import ORDER, House, flipped, refusal
@@ -120,14 +123,14 @@ async def test_forged_malformed_and_expired_tokens_ask_no_database(house: House)
 async def _expired_token(house: House) -> str:
     """One whose minute is over: made as the service would have made it, two hours ago."""
     await house.issue()
-    key = await house.app.state.ring.signing_key(house.tenant)
+    key = await provided(house.app, KeyRing).signing_key(house.tenant)
     return str(key.mint(Plain(4711, expiry_minute_of(datetime.now(UTC) - timedelta(hours=1)))))
 
 
 async def test_the_answer_to_an_expired_token_is_the_same_before_and_after_its_row_is_purged(house: House) -> None:
     expired = await _expired_token(house)
     before = await house.verify(expired)
-    await house.app.state.housekeeping.keep_house()
+    await provided(house.app, Housekeeping).keep_house()
     assert refusal(await house.verify(expired)) == refusal(before) == (403, "token_expired")
 
 

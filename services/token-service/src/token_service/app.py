@@ -44,6 +44,7 @@ from token_service.tokens import routes as token_routes
 from token_service.tokens.issuing import Issuing
 from token_service.tokens.once import Once
 from token_service.tokens.service import TokenService
+from token_service.tokens.terms import Rules
 from token_service.tokens.verifying import Verifying
 
 PACKAGE = "token_service"
@@ -134,15 +135,11 @@ def create_app(
         proxies=app.state.proxies,
     )
     pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static")
-    provide(app, callers, service_tokens, pages, verifying, once, TokenService(database, verifying, tally, clock))
-    app.state.tally = tally
-    app.state.row_writers = RowWriters(database, ring, sequences, zones)
-    app.state.campaigns = CampaignService(database, tally)
-    app.state.landing = LandingService(database, verifying, once, tally, clock)
-    app.state.plain_http = settings.mode is Mode.DEVELOPMENT
-    app.state.ring = ring
-    app.state.housekeeping = housekeeping
-    app.state.onboarding = OnboardingClient(onboarding)
+    rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
+    provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding))
+    provide(app, ring, tally, verifying, once, housekeeping, RowWriters(database, ring, sequences, zones))
+    provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, tally))
+    provide(app, LandingService(database, verifying, once, tally, clock))
     _add_routes(app, pages)
     return app
 

@@ -26,12 +26,23 @@ def wants_json(request: Request) -> bool:
     return json > 0 and json >= html
 
 
+def wants_csv(request: Request) -> bool:
+    """Whether `Accept` names `text/csv`, and not after JSON."""
+    weights = _named(request)
+    return weights.get("text/csv", 0.0) > weights.get("application/json", 0.0)
+
+
 def _weights(request: Request) -> tuple[float, float]:
     """How much pages and JSON are wanted; 0 where `Accept` does not name them: `*/*` names nothing."""
-    weights = {"text/html": 0.0, "application/json": 0.0}
+    weights = _named(request)
+    return weights.get("text/html", 0.0), weights.get("application/json", 0.0)
+
+
+def _named(request: Request) -> dict[str, float]:
+    """How much each media type is wanted that `Accept` names."""
+    weights: dict[str, float] = {}
     header = ",".join(request.headers.getlist("accept"))[:_MAX_CHARACTERS]
     for name, weight in parse_accept_header(header, MIMEAccept):
         media_type = name.partition(";")[0].strip().lower()
-        if media_type in weights:
-            weights[media_type] = max(weights[media_type], weight)
-    return weights["text/html"], weights["application/json"]
+        weights[media_type] = max(weights.get(media_type, 0.0), weight)
+    return weights

@@ -88,7 +88,7 @@ async def show_campaign(request: Request) -> Response:
 
 
 async def _as_admin(request: Request, show: Callable[[Session], Awaitable[Response]]) -> Response:
-    onboarding: OnboardingClient = request.app.state.onboarding
+    onboarding = provided(request.app, OnboardingClient)
     cookie = _pages(request).cookies.read(request, SESSION) or ""
     session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
     if session is None:
@@ -185,5 +185,4 @@ def _pages(request: Request) -> Pages:
 
 
 def _service(request: Request) -> CampaignService:
-    service: CampaignService = request.app.state.campaigns
-    return service
+    return provided(request.app, CampaignService)

@@ -1,38 +1,51 @@
 """`/v1/campaigns`: parse → one use case → shape."""
 
-from typing import Annotated
+import csv
+import io
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime
 from shared.callers import Caller, document_credentials, require
+from shared.dependencies import needs
 from shared.errors import Malformed
 from shared.idempotency import Answer
 from shared.identifiers import Identifier
-from shared.paging import Cursor
-from shared.web.addresses import check_address
+from shared.paging import Cursor, InvalidCursor, Page
+from shared.problems import document_refusals
+from shared.web.accept import wants_csv
+from starlette.responses import StreamingResponse
 
 from token_service.campaigns import schemas
 from token_service.campaigns.domain import Bucket
+from token_service.campaigns.recipients import Recipient
 from token_service.campaigns.service import CampaignService
+from token_service.landing.destinations import check_destination
+from token_service.tokens.domain import CampaignNotFound, TokenState
 from token_service.tokens.orders import check_moment
 from token_service.tokens.routes import ISSUE, STATS
+from token_service.tokens.terms import Rules
 
 router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], dependencies=document_credentials())
 
 Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]
+Service = Annotated[CampaignService, needs(CampaignService)]
 CampaignId = Annotated[Identifier, Path(examples=["spring-sale"])]
 _PATH = "/{campaign_id:path}"
+#: Rows of CSV that are read at once.
+_CSV_ROWS: Final = 1000
 
 
 @router.get("", summary="The campaigns")
 async def list_campaigns(
-    request: Request,
+    service: Service,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     caller: Caller = require(STATS),
 ) -> schemas.CampaignsBody:
     """Campaigns with their counts, in the order of their ids."""
-    page = await _service(request).campaigns(caller.tenant, cursor=cursor, limit=limit)
+    page = await service.campaigns(caller.tenant, cursor=cursor, limit=limit)
     shown = [schemas.CampaignBody.of(campaign, sums) for campaign, sums in page.items]
     return schemas.CampaignsBody(campaigns=shown, next_cursor=page.next_cursor)
 
@@ -43,7 +56,7 @@ async def list_campaigns(
     responses={200: {"content": {"application/json": {"schema": schemas.STATISTICS_SCHEMA}}}},
 )
 async def campaign_stats(
-    request: Request,
+    service: Service,
     campaign_id: CampaignId,
     bucket: Annotated[Bucket, Query(description="In UTC; those in which nothing happened are left out.")] = Bucket.DAY,
     since: Annotated[Moment | None, Query(description="Counts of hours from here on only.")] = None,
@@ -51,18 +64,71 @@ async def campaign_stats(
     caller: Caller = require(STATS),
 ) -> Response:
     """Issued, opened, verified by kind of caller, distinct, and refused by reason; in total and over time."""
-    service = _service(request)
     statistics = await service.statistics(caller.tenant, campaign_id, bucket, since=since, until=until)
     body = schemas.statistics_body(statistics, await service.refused_without_campaign(caller.tenant))
     return Answer.of(200, body, Cache_Control="no-store").response()
 
 
+_CSV: Final = "text/csv"
+
+
+@router.get(
+    f"{_PATH}/tokens",
+    summary="The tokens of a campaign",
+    response_model=schemas.RecipientsBody,
+    responses={
+        200: {"content": {_CSV: {"schema": {"type": "string"}}}},
+        **document_refusals((CampaignNotFound, InvalidCursor)),
+    },
+)
+async def list_campaign_tokens(
+    request: Request,
+    service: Service,
+    campaign_id: CampaignId,
+    state: Annotated[TokenState | None, Query(description="Only these; a page may then be short and lead on.")] = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    caller: Caller = require(STATS),
+) -> Response:
+    """In the order of issuing: whose they are and what has become of them, never the tokens themselves.
+
+    With `Accept: text/csv` all of them, without pages.
+    """
+
+    async def page(place: str | None, most: int) -> Page[Recipient]:
+        return await service.recipients(caller.tenant, campaign_id, state=state, cursor=place, limit=most)
+
+    if not wants_csv(request):
+        found = await page(cursor, limit)
+        tokens = [schemas.RecipientBody.of(recipient) for recipient in found.items]
+        body = schemas.RecipientsBody(tokens=tokens, next_cursor=found.next_cursor)
+        return Answer.of(200, body.model_dump(mode="json"), Cache_Control="no-store").response()
+    first = await page(cursor, _CSV_ROWS)
+
+    async def lines() -> AsyncIterator[str]:
+        yield _csv_of([schemas.RECIPIENT_COLUMNS])
+        found = first
+        while True:
+            yield _csv_of(map(schemas.recipient_row, found.items))
+            if found.next_cursor is None:
+                return
+            found = await page(found.next_cursor, _CSV_ROWS)
+
+    return StreamingResponse(lines(), headers={"Cache-Control": "no-store"}, media_type=_CSV)
+
+
+def _csv_of(rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    return text.getvalue()
+
+
 @router.delete(f"{_PATH}/tokens", summary="Revoke all tokens of a campaign")
 async def revoke_campaign_tokens(
-    request: Request, campaign_id: CampaignId, caller: Caller = require(ISSUE)
+    service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE)
 ) -> schemas.RevokedBody:
     """Revokes all tokens issued until now, effective at once. Later tokens are valid."""
-    revoked_at = await _service(request).revoke_tokens(caller.tenant, campaign_id)
+    revoked_at = await service.revoke_tokens(caller.tenant, campaign_id)
     return schemas.RevokedBody(campaign_id=campaign_id, revoked_at=revoked_at)
 
 
@@ -73,37 +139,33 @@ async def revoke_campaign_tokens(
     responses={201: {"model": schemas.LandingBody, "description": "There was none before"}},
 )
 async def set_landing(
-    request: Request,
     response: Response,
+    service: Service,
+    rules: Annotated[Rules, needs(Rules)],
     campaign_id: CampaignId,
     body: schemas.LandingBody,
     caller: Caller = require(ISSUE),
 ) -> schemas.LandingBody:
     """For customers without a back end. Their tokens have the base URL `<the platform>/t`."""
     try:
-        check_address(body.destination_url, plain_http=request.app.state.plain_http, fragment=True)
+        check_destination(body.destination_url, plain_http=rules.plain_http)
     except ValueError as error:
         raise Malformed(f"destination_url: {error}", code="malformed_destination_url") from None
     landing = body.landing()
     if not landing.offers:
         raise Malformed("The offer needs at least one language: en or de.", code="malformed_offer")
-    response.status_code = 201 if await _service(request).set_landing(caller.tenant, campaign_id, landing) else 200
+    response.status_code = 201 if await service.set_landing(caller.tenant, campaign_id, landing) else 200
     return body
 
 
 @router.get(f"{_PATH}/landing", summary="The hosted landing page's settings")
 async def find_landing(
-    request: Request, campaign_id: CampaignId, caller: Caller = require(ISSUE, STATS)
+    service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE, STATS)
 ) -> schemas.LandingBody:
-    return schemas.LandingBody.of(await _service(request).landing(caller.tenant, campaign_id))
+    return schemas.LandingBody.of(await service.landing(caller.tenant, campaign_id))
 
 
 @router.delete(f"{_PATH}/landing", summary="Host no landing page any more", status_code=204)
-async def remove_landing(request: Request, campaign_id: CampaignId, caller: Caller = require(ISSUE)) -> Response:
-    await _service(request).remove_landing(caller.tenant, campaign_id)
+async def remove_landing(service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE)) -> Response:
+    await service.remove_landing(caller.tenant, campaign_id)
     return Response(status_code=204)
-
-
-def _service(request: Request) -> CampaignService:
-    service: CampaignService = request.app.state.campaigns
-    return service

@@ -8,6 +8,8 @@ from shared.times import Timestamp, iso
 from shared.web.addresses import MAX_CHARACTERS
 
 from token_service.campaigns.domain import Campaign, Counts, Landing, Offer, Statistics
+from token_service.campaigns.recipients import Recipient
+from token_service.tokens.domain import TokenState
 from token_service.tokens.orders import check_text
 
 _EXAMPLE: Final[dict[str, Any]] = {
@@ -115,6 +117,67 @@ class CampaignsBody(BaseModel):
 
     campaigns: list[CampaignBody]
     next_cursor: NextCursor
+
+
+class RecipientBody(BaseModel):
+    """A token of a campaign, without the token itself."""
+
+    customer_id: str
+    reference: str | None
+    state: TokenState
+    uses: Annotated[int, Field(ge=0, description="What counts against `max_uses`.")]
+    verified_by: Annotated[dict[str, int], Field(description="person, bot, scanner")]
+    first_used_at: Timestamp | None
+    last_used_at: Timestamp | None
+    issued_at: Timestamp
+    expires_at: Timestamp | None
+
+    @classmethod
+    def of(cls, recipient: Recipient) -> "RecipientBody":
+        return cls(
+            customer_id=recipient.customer_id,
+            reference=recipient.reference,
+            state=recipient.state,
+            uses=recipient.uses,
+            verified_by={
+                "person": recipient.by_people,
+                "bot": recipient.by_bots,
+                "scanner": recipient.by_scanners,
+            },
+            first_used_at=recipient.first_used_at,
+            last_used_at=recipient.last_used_at,
+            issued_at=recipient.issued_at,
+            expires_at=recipient.expires_at,
+        )
+
+
+class RecipientsBody(BaseModel):
+    """A page of a campaign's tokens; it may be empty and still lead on."""
+
+    tokens: list[RecipientBody]
+    next_cursor: NextCursor
+
+
+#: Columns of the same list as CSV.
+RECIPIENT_COLUMNS: Final = (
+    *("customer_id", "reference", "state", "uses", "person", "bot", "scanner"),
+    *("first_used_at", "last_used_at", "issued_at", "expires_at"),
+)
+
+
+def recipient_row(recipient: Recipient) -> list[Any]:
+    """The values of `RECIPIENT_COLUMNS`."""
+    times = (recipient.first_used_at, recipient.last_used_at, recipient.issued_at, recipient.expires_at)
+    return [
+        recipient.customer_id,
+        recipient.reference or "",
+        recipient.state.value,
+        recipient.uses,
+        recipient.by_people,
+        recipient.by_bots,
+        recipient.by_scanners,
+        *("" if moment is None else iso(moment) for moment in times),
+    ]
 
 
 def statistics_body(statistics: Statistics, without_campaign: dict[str, int]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from token_service.campaigns.domain import (
     Statistics,
     statistics_of,
 )
+from token_service.campaigns.recipients import RECIPIENTS, Recipient, read_recipients
 from token_service.counting.store import NO_CAMPAIGN
 from token_service.counting.tally import Tally
-from token_service.tokens.domain import CampaignNotFound
+from token_service.tokens.domain import CampaignNotFound, TokenState
 from token_service.tokens.service import flush_quietly
 
 
@@ -84,6 +85,24 @@ class CampaignService:
         async with self._database.transaction() as connection:
             found = await store.list_campaigns(connection, tenant, after=after, limit=limit + 1)
         return pages.cut(found, limit, lambda row: CampaignPlace(row[0].campaign_id))
+
+    async def recipients(
+        self, tenant: str, campaign_id: str, *, state: TokenState | None, cursor: str | None, limit: int
+    ) -> Page[Recipient]:
+        """The campaign's tokens in the order of issuing. With a state, a page may be short and still lead on.
+
+        Raises:
+            CampaignNotFound, InvalidCursor: as they say.
+        """
+        pages = RECIPIENTS.of(tenant, campaign_id, state=state)
+        after = pages.place(cursor)
+        await flush_quietly(self._tally)
+        async with self._database.driver_transaction() as connection:
+            found = await read_recipients(connection, tenant, campaign_id, after=after, limit=limit, state=state)
+        if found is None:
+            raise CampaignNotFound
+        recipients, last = found
+        return Page(recipients, None if last is None else pages.cursor(last))
 
     async def landing(self, tenant: str, campaign_id: str) -> Landing:
         """Raises LandingNotFound."""

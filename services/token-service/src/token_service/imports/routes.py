@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from shared.callers import Caller, document_credentials, require
+from shared.dependencies import needs
 from shared.errors import Malformed, UnsupportedMediaType
 from shared.line_exchange import LinesResponse, body_of
 
@@ -71,6 +72,8 @@ else:
 async def import_list(
     request: Request,
     query: Annotated[ListQuery, Query()],
+    rules: Annotated[Rules, needs(Rules)],
+    writers: Annotated[RowWriters, needs(RowWriters)],
     idempotency_key: Annotated[str | None, Header(include_in_schema=False)] = None,
     caller: Caller = require(ISSUE),
 ) -> LinesResponse:
@@ -86,11 +89,10 @@ async def import_list(
             code="idempotency_key_not_taken",
         )
     try:
-        reader = RowReader(query.defaults(), Rules(plain_http=request.app.state.plain_http))
+        reader = RowReader(query.defaults(), rules)
     except RowProblem as problem:
         raise Malformed(f"{problem.field}: {problem.message}", code=CODE_OF_FIELD.get(problem.field or "")) from None
     media_type, charset = _type_of(request.headers.get("content-type", ""))
-    writers: RowWriters = request.app.state.row_writers
     writing = DryRun if query.dry_run else RowWriter
     writer = writing(writers, caller.tenant, renew=query.renew)
     chunks = body_of(request)

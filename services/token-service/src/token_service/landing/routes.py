@@ -4,7 +4,7 @@ on."""
 import re
 import secrets
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from shared.dependencies import provided
 from shared.web.languages import LANGUAGES
@@ -14,25 +14,28 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from token_service.counting.kinds import is_prefetch, kind_of
+from token_service.landing.destinations import parameters_of, token_of
 from token_service.landing.service import LandingService
 from token_service.tokens.verifying import Visit
 
 _PATH: Final = "/t/{token}"
+#: Also with a slash at its end, or another one that was taken into the link.
+_TAKEN: Final = "/t/{token:path}"
 _VISIT: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def routes() -> list[Route]:
-    return [Route(_PATH, show_offer, methods=["GET", "HEAD"]), Route(_PATH, go_on, methods=["POST"])]
+    return [Route(_TAKEN, show_offer, methods=["GET", "HEAD"]), Route(_TAKEN, go_on, methods=["POST"])]
 
 
 async def show_offer(request: Request) -> Response:
     """The offer and a button. HEAD and prefetches get an answer but do not count."""
     request.state.route = _PATH
-    service: LandingService = request.app.state.landing
+    service = provided(request.app, LandingService)
     pages = provided(request.app, Pages)
-    text: str = request.path_params["token"]
+    text = token_of(request.path_params["token"])
     is_counted = request.method == "GET" and not is_prefetch(_purpose(request))
-    landing = await service.open(text, _visit(request), is_counted=is_counted)
+    landing, token = await service.open(text, _visit(request), is_counted=is_counted)
     languages = [language for language in LANGUAGES if language in landing.offers]
     return pages.render(
         request,
@@ -42,7 +45,9 @@ async def show_offer(request: Request) -> Response:
         referrer_policy="no-referrer",
         among=languages,
         offer=landing.offers[pages.language(request, languages)],
-        action=f"/t/{text}",
+        action=_action(text, request),
+        expires_at=token.content.expires_at,
+        destination=urlsplit(landing.destination_url).hostname,
         visit=secrets.token_hex(16),
     )
 
@@ -50,9 +55,16 @@ async def show_offer(request: Request) -> Response:
 async def go_on(request: Request) -> Response:
     """Uses the token up and leads to the campaign's site."""
     request.state.route = _PATH
-    service: LandingService = request.app.state.landing
+    service = provided(request.app, LandingService)
     visit_id = _visit_id(await request.body())
-    return (await service.go(request.path_params["token"], _visit(request), visit_id)).response()
+    text = token_of(request.path_params["token"])
+    return (await service.go(text, _visit(request), visit_id, request.url.query)).response()
+
+
+def _action(text: str, request: Request) -> str:
+    """Where the button leads, with those parameters that go on to the destination."""
+    parameters = parameters_of(request.url.query)
+    return f"/t/{text}" + (f"?{urlencode(parameters)}" if parameters else "")
 
 
 def _visit(request: Request) -> Visit:

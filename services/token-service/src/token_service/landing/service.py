@@ -14,6 +14,7 @@ from token_service.campaigns.domain import Landing
 from token_service.campaigns.service import LandingNotFound
 from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
+from token_service.landing.destinations import fill_in
 from token_service.tokens.domain import Token
 from token_service.tokens.once import Once
 from token_service.tokens.verifying import Verifying, Visit
@@ -51,7 +52,7 @@ class LandingService:
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
 
-    async def open(self, text: str, visit: Visit, *, is_counted: bool) -> Landing:
+    async def open(self, text: str, visit: Visit, *, is_counted: bool) -> tuple[Landing, Token]:
         """The content of the page. Nothing is used up; the view counts unless it is a prefetch.
 
         Raises:
@@ -62,13 +63,14 @@ class LandingService:
         landing = await self._landing_of(token)
         if is_counted:
             self._tally.opened(token, visit.kind, self._clock.about_now())
-        return landing
+        return landing, token
 
-    async def go(self, text: str, visit: Visit, visit_id: str | None) -> Answer:
+    async def go(self, text: str, visit: Visit, visit_id: str | None, query: str) -> Answer:
         """Uses the token up and returns the destination.
 
         Args:
             visit_id: the id of the shown page, so that a button pressed twice uses up once.
+            query: of the link, which goes on to the destination.
 
         Raises:
             Refusal: as `Verifying.verify`; LandingNotFound where the campaign has no hosted page.
@@ -77,8 +79,9 @@ class LandingService:
         located = await self._verifying.locate(tenant, text, visit)
         landing = await self._landing_of(await self._verifying.find(located))
 
-        def shape(_token: Token) -> Answer:
-            return Answer(303, b"", {"Location": landing.destination_url, "Cache-Control": "no-store"}, "text/plain")
+        def shape(token: Token) -> Answer:
+            location = fill_in(landing.destination_url, text, token.terms, query)
+            return Answer(303, b"", {"Location": location, "Cache-Control": "no-store"}, "text/plain")
 
         if visit_id is None:
             return shape(await self._verifying.verify(tenant, text, visit))
