@@ -19,7 +19,7 @@ from .running_platform import REPOSITORY, SERVICES, RunningPlatform, until
 
 SCOPES = {
     "platform": {"points:admin", "points:read", "sso:issue", "sso:admin", "users:read", "users:write"},
-    "vendor": {"points:redeem", "points:read"},
+    "vendor": {"points:redeem"},
     "campaign": {"tokens:issue", "tokens:verify", "tokens:stats"},
     "partner": {"partner:handshake"},
     "operator": {"clients:admin"},

@@ -21,7 +21,7 @@ async def platform(wire: Wire, clock: Any, waits: list[float]) -> AsyncIterator[
 
 
 async def ask(platform: PlatformClient) -> int:
-    return (await platform.call("GET", "/v1/accounts/ada")).attempts
+    return (await platform.call("GET", "/eai/v1/balances/ada")).attempts
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ async def test_what_is_no_answer_is_asked_again(platform: PlatformClient, wire: 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413])
 async def test_a_refusal_is_never_asked_again(platform: PlatformClient, wire: Wire, status: int) -> None:
     wire.faults["balance"] = [answers(status, '{"code": "because"}')]
-    reply = await platform.call("GET", "/v1/accounts/ada")
+    reply = await platform.call("GET", "/eai/v1/balances/ada")
     assert (reply.status, reply.body, reply.attempts) == (status, {"code": "because"}, 1)
 
 

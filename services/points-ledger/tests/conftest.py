@@ -65,7 +65,7 @@ async def rows(ledger_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 def shop(client: httpx.AsyncClient, register: FakeRegister, tenant: str) -> Vendor:
     """A rewards vendor."""
-    return Vendor(client, register.add(tenant, "points:redeem", "points:read", vendor_id="shop"))
+    return Vendor(client, register.add(tenant, "points:redeem", vendor_id="shop"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import asyncpg
 import orjson
 import pytest
 from points_ledger import ledger as ledger_module
+from points_ledger import store
 from points_ledger.domain.accounts import Post
 from points_ledger.domain.decisions import Command
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback
@@ -126,8 +127,8 @@ async def test_an_account_with_more_expired_holds_than_a_batch_releases_answers_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One by one, since a command that waits for its account lets others pass."""
-    monkeypatch.setattr(ledger_module, "_DUE_IN_BATCH", 1)
-    monkeypatch.setattr(ledger_module, "_DUE_OF_ACCOUNT", 1)
+    monkeypatch.setattr(store, "_DUE", (1,))
+    monkeypatch.setattr(store, "_READ_TRANSACTIONS", {1: store._read_transactions_with(1)})
     monkeypatch.setattr(ledger_module, "_DUE_ADDED_UP", 3 * (seed % 2))
     monkeypatch.setattr(releasing, "SLICE", 2)
     player = Player(seed, tenant)

@@ -1,13 +1,21 @@
 """What has been can be read again: statements, past balances, a vendor's transactions, and the sum of it all."""
 
+import asyncio
+
 import asyncpg
 import httpx
 import orjson
 import pytest
 from platform_testing.databases import MigratedDatabase
+from points_ledger.store import DATED
 from points_ledger.verifying import verify
 
 from .parties import EAI, Platform, Vendor
+
+INSERT = (
+    "INSERT INTO points_ledger.transactions VALUES ($1, 'shop', 'slow', $2, 'rejected', 1, 0, 0, '',"
+    " clock_timestamp(), NULL, clock_timestamp(), clock_timestamp())"
+)
 
 
 async def test_a_statement_shows_every_entry_once_with_the_balance_after_it(
@@ -120,8 +128,7 @@ async def test_a_page_never_passes_a_transaction_that_is_still_being_written(
     await late.start()
     try:
         await rows.execute(
-            "INSERT INTO points_ledger.transactions VALUES ($1, 'shop', 'slow', $2, 'rejected', 1, 0, 0, '',"
-            " clock_timestamp(), NULL, clock_timestamp(), clock_timestamp())",
+            f"{DATED} {INSERT}",
             tenant,
             user,
         )
@@ -132,6 +139,32 @@ async def test_a_page_never_passes_a_transaction_that_is_still_being_written(
         await late.commit()
     page = (await client.get(EAI, headers=dict(shop.headers))).json()
     assert [transaction["transactionid"] for transaction in page["transactions"]] == ["slow", "fast"]
+
+
+async def test_a_strangers_long_transaction_hides_nothing(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, rows: asyncpg.Connection, tenant: str
+) -> None:
+    """Nor does one of the ledger's own that waits for a lock: it takes its time when it has it."""
+    user, locked = await platform.user_with(100), await platform.user_with(100)
+    long = rows.transaction()
+    await long.start()
+    try:
+        await rows.execute(
+            "SELECT FROM points_ledger.accounts WHERE tenant = $1 AND user_id = $2 FOR UPDATE", tenant, locked
+        )
+        waiting = asyncio.create_task(shop.commit(locked, "late", 1))
+        async with asyncio.timeout(20):
+            while not await rows.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                pass
+        assert (await shop.commit(user, "fast", 1)).status_code == 200
+        page = (await client.get(EAI, headers=dict(shop.headers))).json()
+        assert [transaction["transactionid"] for transaction in page["transactions"]] == ["fast"]
+        cursor = page["resume_cursor"]
+    finally:
+        await long.commit()
+    assert (await waiting).status_code == 200
+    page = (await client.get(EAI, params={"cursor": cursor}, headers=dict(shop.headers))).json()
+    assert [transaction["transactionid"] for transaction in page["transactions"]] == ["late"]
 
 
 async def test_verify_agrees_while_all_is_well_and_names_the_first_account_that_differs(

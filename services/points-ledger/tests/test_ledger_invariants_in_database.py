@@ -32,6 +32,8 @@ REFUSED = [
     ("accounts", ACCOUNT, {"held": "-1"}, "accounts_held_check"),
     ("accounts", ACCOUNT, {"available": f"{MOST - 39}"}, "accounts_total_check"),
     ("accounts", ACCOUNT, {"entries": "-1"}, "accounts_entries_check"),
+    ("accounts", ACCOUNT, {"closed_at": "now()"}, "accounts_closed_check"),
+    ("entries", ENTRY, {"kind": "'lapse'"}, "entries_points_check"),
     ("entries", ENTRY, {"kind": "'gift'"}, "entries_kind_check"),
     ("entries", ENTRY, {"points": "0"}, "entries_points_check"),
     ("entries", ENTRY, {"points": "-5"}, "entries_points_check"),

@@ -1,6 +1,8 @@
 """What the planner does with the hot statements on a database that is as young as can be: it has no statistics yet."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import pytest
@@ -8,6 +10,9 @@ from platform_testing.databases import MigratedDatabase
 from platform_testing.plans import as_sent, connected, indexes_of
 from points_ledger import store
 from points_ledger.accounts import queries
+from points_ledger.domain.transactions import State
+from points_ledger.eai import queries as eai
+from points_ledger.holds import queries as holds
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
     [
         (store._LOCK_ACCOUNTS, {"accounts_pkey": ["tenant", "user_id"]}),
         (
-            store._READ_TRANSACTIONS,
+            store._read_transactions_with(4),
             {
                 "transactions_pkey": ["tenant", "vendor_id", "transaction_id"],
                 "transactions_held_by_user_idx": ["tenant", "user_id", "expires_at"],
@@ -70,3 +75,81 @@ async def test_a_balance_is_read_with_the_held_rows_of_its_account_alone(
     found = await indexes_of(young, statement)
     assert found.keys() == {"accounts_pkey", "transactions_held_by_user_idx"}
     assert all(f"{column} " in found["transactions_held_by_user_idx"] for column in ("tenant", "user_id", "expires_at"))
+
+
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
+ASKED: dict[str, Any] = {"after": eai.TransactionPlace(NOW, "t"), "limit": 100}
+
+
+@pytest.mark.parametrize(
+    ("state", "index"),
+    [
+        (None, "transactions_by_vendor_idx"),
+        (State.HELD, "transactions_held_by_age_idx"),
+        (State.CONFIRMED, "transactions_by_vendor_idx"),
+        (State.ROLLED_BACK, "transactions_by_outcome_idx"),
+        (State.EXPIRED, "transactions_held_by_age_idx"),
+        (State.REJECTED, "transactions_by_outcome_idx"),
+        (State.CANCELLED, "transactions_by_outcome_idx"),
+    ],
+)
+@pytest.mark.parametrize("since", [None, NOW])
+async def test_a_page_of_transactions_is_read_in_the_order_of_its_index(
+    young: asyncpg.Connection, young_url: str, state: State | None, index: str, since: datetime | None
+) -> None:
+    """(Of the two parts of the expired ones, the one that is still held is looked at here.)"""
+    statement = await as_sent(
+        young_url,
+        lambda connection: eai.read_transactions(connection, "demo", "shop", state=state, since=since, **ASKED),
+    )
+    found = await indexes_of(young, statement)
+    assert found.keys() == {index}
+    assert "created_at" in found[index]
+
+
+async def test_a_page_of_changes_is_read_in_the_order_of_its_index(young: asyncpg.Connection, young_url: str) -> None:
+    statement = await as_sent(
+        young_url,
+        lambda connection: eai.read_changes(
+            connection, "demo", "shop", state=State.HELD, since=NOW, updated_since=NOW, **ASKED
+        ),
+    )
+    assert (await indexes_of(young, statement)).keys() == {"transactions_by_change_idx"}
+
+
+@pytest.mark.parametrize(
+    ("user_id", "index"), [(None, "transactions_held_by_age_idx"), ("ada", "transactions_held_by_user_idx")]
+)
+async def test_a_page_of_open_holds_is_read_among_open_holds_alone(
+    young: asyncpg.Connection, young_url: str, user_id: str | None, index: str
+) -> None:
+    statement = await as_sent(
+        young_url,
+        lambda connection: holds.read_holds(
+            connection, "demo", user_id=user_id, vendor_id="shop", older_than_seconds=5, after=None, limit=100
+        ),
+    )
+    assert (await indexes_of(young, statement)).keys() == {index}
+
+
+async def test_a_balance_of_the_past_looks_up_what_it_needs(young: asyncpg.Connection, young_url: str) -> None:
+    """Neither all entries of the account nor all of its transactions."""
+    statement = await as_sent(young_url, lambda connection: queries.read_balance_at(connection, "demo", "ada", NOW))
+    found = await indexes_of(young, statement)
+    assert found.keys() == {
+        "accounts_pkey",
+        "entries_pkey",
+        "transactions_held_by_user_idx",
+        "transactions_ended_by_user_idx",
+    }
+    assert "number" in found["entries_pkey"]
+    assert "ended_at" in found["transactions_ended_by_user_idx"]
+
+
+@pytest.mark.parametrize("statement", [store._SUM_DUE, store._COUNT_OPEN, store._RELEASE_DUE])
+async def test_what_is_due_is_found_among_the_held_rows_of_its_account(
+    young: asyncpg.Connection, statement: str
+) -> None:
+    found = await indexes_of(young, statement)
+    assert "transactions_held_by_user_idx" in found
+    assert not found.keys() - {"transactions_held_by_user_idx", "transactions_pkey", "accounts_pkey"}

@@ -114,8 +114,11 @@ class TooManyRequests(Refusal):
 
     code = "too_many_requests"
 
-    def __init__(self, message: str, *, retry_after_seconds: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self, message: str, *, retry_after_seconds: int = 1, limit: tuple[str, int] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds, **kwargs)
+        self.limit = limit
 
 
 class Unavailable(Refusal):

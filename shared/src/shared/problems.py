@@ -81,6 +81,11 @@ def headers_of(refusal: errors.Refusal) -> dict[str, str]:
         headers["Connection"] = "close"
     if refusal.retry_after_seconds is not None:
         headers["Retry-After"] = str(refusal.retry_after_seconds)
+    if isinstance(refusal, errors.TooManyRequests) and refusal.limit is not None:
+        # As draft-ietf-httpapi-ratelimit-headers has it: which policy, and when there is room again.
+        name, quota = refusal.limit
+        headers["RateLimit-Policy"] = f'"{name}";q={quota}'
+        headers["RateLimit"] = f'"{name}";r=0;t={refusal.retry_after_seconds}'
     return headers
 
 

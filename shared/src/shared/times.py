@@ -1,9 +1,12 @@
 """Times on the wire: ISO 8601, UTC, milliseconds and `Z`."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, PlainSerializer
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
+
+_ISO = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?([Zz]|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
 
 
 def iso(moment: datetime) -> str:
@@ -28,5 +31,14 @@ def in_utc(moment: datetime) -> datetime:
         raise ValueError("must lie between the years 1 and 9999 in UTC") from None
 
 
+def _read_iso(value: object) -> object:
+    """pydantic takes numbers for seconds since 1970, and texts of digits as well: `2026` would be half an hour."""
+    if isinstance(value, str) and _ISO.fullmatch(value):
+        return datetime.fromisoformat(value.upper())
+    if isinstance(value, datetime):
+        return value
+    raise ValueError("must be an ISO 8601 time with a zone, such as 2026-12-01T08:00:00Z; in a query, + is %2B")
+
+
 #: An instant that a caller names, with an offset from UTC and within the range of the database.
-Instant = Annotated[AwareDatetime, AfterValidator(in_utc)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_read_iso), AfterValidator(in_utc)]

@@ -50,14 +50,14 @@ async def indexes_of(
     assert "Seq Scan" not in plan, plan
     found = {}
     for line, condition in zip(lines, [*lines[1:], ""], strict=True):
-        if name := re.search(r"Index (?:Only )?Scan using (\w+)", line):
+        if name := re.search(r"Index (?:Only )?Scan (?:Backward )?using (\w+)", line):
             assert "Index Cond:" in condition, plan
             found[name[1]] = condition
     return found
 
 
 async def as_sent(url: str, query: Callable[[AsyncConnection], Awaitable[object]]) -> str:
-    """The statement that a query is to the driver."""
+    """The statement that a query is to the driver; its last one, where it has several."""
     database = Database(url)
     sent: list[str] = []
 
@@ -68,4 +68,4 @@ async def as_sent(url: str, query: Callable[[AsyncConnection], Awaitable[object]
         event.listen(database.engine.sync_engine, "before_cursor_execute", keep)
         await query(connection)
     await database.dispose()
-    return sent[0]
+    return sent[-1]

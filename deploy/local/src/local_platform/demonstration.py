@@ -177,7 +177,7 @@ _CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "The points platform",
         ("points:admin", "points:read", "sso:issue", "sso:admin", "users:read", "users:write"),
     ),
-    "vendor": ("Rewards shop", ("points:redeem", "points:read")),
+    "vendor": ("Rewards shop", ("points:redeem",)),
     "partner": ("Demonstration partner", ("partner:handshake",)),
     "campaign": ("Campaign back end", ("tokens:issue", "tokens:verify", "tokens:stats")),
     "operator": ("Operations", ("clients:admin",)),

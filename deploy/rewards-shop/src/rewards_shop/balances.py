@@ -13,7 +13,7 @@ BRIEFLY = httpx.Timeout(1.5)
 async def present_balance(platform: PlatformClient, store: Store, user_id: str, *, clock: Clock) -> Balance:
     """What can be spent now. A page does not wait long for it: without an answer, what the shop knows must do."""
     try:
-        path = f"/v1/accounts/{quote(user_id, safe='')}"
+        path = f"/eai/v1/balances/{quote(user_id, safe='')}"
         reply = await platform.call("GET", path, attempts=1, within=BRIEFLY)
         available = reply.body.get("available")
     except NoAnswer:

@@ -15,6 +15,7 @@ from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.problems import problem_response, request_id_of
 from shared.readiness import check_database
+from shared.reports import Reports
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from starlette.responses import Response
@@ -26,6 +27,8 @@ from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
 from points_ledger.eai.routes import router as eai_router
 from points_ledger.eai.service import TransactionService
 from points_ledger.holds.releasing import SLICE, Releasing
+from points_ledger.holds.routes import router as holds_router
+from points_ledger.holds.service import HoldService
 from points_ledger.holds.sweeper import sweep
 from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger
@@ -33,6 +36,7 @@ from points_ledger.settings import Settings
 from points_ledger.tables import idempotent_answers
 from points_ledger.vendors.hold_times import HoldTimes
 from points_ledger.vendors.routes import router as vendors_router
+from points_ledger.vendors.service import VendorService
 
 
 def create_app(
@@ -55,6 +59,7 @@ def create_app(
     )
     keys = TenantKeys(HttpKeySource(issuer))
 
+    reports = Reports.of(settings)
     ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
     releasing = Releasing(database)
     holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
@@ -66,8 +71,10 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as closing:
             closing.push_async_callback(database.dispose)
+            closing.push_async_callback(reports.close)
             closing.push_async_callback(keys.aclose)
             closing.push_async_callback(onboarding.aclose)
+            closing.push_async_callback(issuer.aclose)
             # Write all accepted commands before the connections close.
             closing.push_async_callback(ledger.close)
             await closing.enter_async_context(
@@ -105,13 +112,16 @@ def create_app(
         app,
         callers,
         service_tokens,
-        AccountService(database, ledger),
-        TransactionService(database, ledger, hold_times, holds, max_open_holds=settings.max_open_holds),
+        AccountService(database, reports, ledger),
+        VendorService(hold_times, issuer),
+        HoldService(reports),
+        TransactionService(database, reports, ledger, hold_times, holds, max_open_holds=settings.max_open_holds),
         hold_times,
     )
     app.include_router(eai_router)
     app.include_router(accounts_router)
     app.include_router(vendors_router)
+    app.include_router(holds_router)
     app.include_router(internal_router)
     return app
 

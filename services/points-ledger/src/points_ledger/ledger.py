@@ -13,24 +13,24 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 import asyncpg
+from shared.callers import Caller
 from shared.db import Database
 from shared.errors import Refusal, Unavailable
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
+from shared.request_frame import current_request
 
 from points_ledger import store
-from points_ledger.domain.accounts import Account, Entry, InsufficientPoints, Post
+from points_ledger.domain.accounts import Account, Close, Entry, InsufficientPoints, Post, lapse
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import Commit, Refund, State, Transaction, release_expired
 from points_ledger.holds.releasing import Releasing
 from points_ledger.store import AccountKey, AnswerKey, EntryKey, HoldsKey, KeptAnswer, TransactionKey
 
-#: Expired holds that a batch releases at most, shared by its accounts, and at least so many of each. They take its
-#: time and everybody's in it; the rest is left to `holds.releasing`.
-_DUE_IN_BATCH: Final = 256
-_DUE_OF_ACCOUNT: Final = 4
-#: Up to so many that are left, their points are added up instead.
+#: Up to so many expired holds that a batch leaves to `holds.releasing`, their points are added up.
 _DUE_ADDED_UP: Final = 10_000
+#: Why points lapse that come back to a closed account.
+_CLOSED: Final = "account closed"
 #: How long a command waits for its account to be tidied up.
 _PATIENCE_SECONDS: Final = 10.0
 
@@ -66,6 +66,15 @@ class Order(NamedTuple):
     shape: Shape
     client_id: str = ""
     key: RequestKey | None = None
+    subject: str | None = None
+    request_id: str | None = None
+
+    @classmethod
+    def by(cls, caller: Caller, command: Command, shape: Shape, key: RequestKey | None = None) -> "Order":
+        """What a caller asks for with the present request."""
+        request = current_request.get()
+        request_id = None if request is None else request.request_id
+        return cls(command, shape, caller.client_id, key, caller.subject, request_id)
 
 
 class Ledger:
@@ -120,7 +129,7 @@ class _Rows(NamedTuple):
 
 def _rows_of(order: Order) -> _Rows:
     command, transaction, entry, answer = order.command, None, None, None
-    if not isinstance(command, Post):
+    if not isinstance(command, (Post, Close)):
         transaction = TransactionKey(command.tenant, command.vendor_id, command.transaction_id)
     if isinstance(command, (Post, Refund)):
         entry = EntryKey(command.tenant, command.user_id, command.kind.value, command.source, command.reference)
@@ -169,6 +178,8 @@ class _Batch:
                 self.changed_accounts.add(owner)
                 self.changed_transactions.add(key)
                 released[owner] += transaction.points
+        for owner in released:
+            self._lapse(owner, _CLOSED, None)
         return released
 
     def carry_out(self, order: Order, rows: _Rows) -> Answer | Exception:
@@ -199,11 +210,11 @@ class _Batch:
             None if rows.entry is None else self.entries.get(rows.entry),
             None if holds is None else self.open_holds.get(holds),
         )
-        decision = decide(order.command, found, self.now)
+        decision = _signed(decide(order.command, found, self.now), order)
         if left and isinstance(decision.outcome, InsufficientPoints) and found.transaction is None:
             # With what is left of the expired holds it might be enough. Where it is not, it is said then.
             return NotSettled(log="expired holds")
-        self._apply(decision, rows, found)
+        self._apply(decision, order, rows, found)
         if holds in self.open_holds and found.transaction is None and decision.transaction is not None:
             self.open_holds[holds] += decision.transaction.state is State.HELD
         account = self.accounts.get(rows.account)
@@ -211,7 +222,7 @@ class _Batch:
             account = account.with_more(available=left, held=-left)
         return order.shape(Settled(decision.outcome, decision.repeated, account))
 
-    def _apply(self, decision: Decision, rows: _Rows, found: Found) -> None:
+    def _apply(self, decision: Decision, order: Order, rows: _Rows, found: Found) -> None:
         if decision.account is not None:
             self.accounts[rows.account] = decision.account
             self.changed_accounts.add(rows.account)
@@ -222,13 +233,36 @@ class _Batch:
             # A repeat is written too. If a COMMIT was cut short while it waited for a synchronous standby, its row is
             # visible here and would be lost with this machine.
             self.repeated_transactions.add(rows.transaction)
-        if decision.repeated and isinstance(decision.outcome, Entry):
+        if decision.repeated and isinstance(decision.outcome, Entry | Account):
             # Entries cannot be written again, so their account is.
             self.changed_accounts.add(rows.account)
         if decision.entry is not None:
-            entry = decision.entry
-            self.entries[EntryKey(entry.tenant, entry.user_id, entry.kind.value, entry.source, entry.reference)] = entry
-            self.new_entries.append(entry)
+            self._enter(decision.entry)
+        if decision.account is not None:
+            reason = order.command.reason if isinstance(order.command, Close) else _CLOSED
+            self._lapse(rows.account, reason, order)
+
+    def _lapse(self, owner: AccountKey, reason: str, order: Order | None) -> None:
+        lapsed = lapse(self.accounts[owner], reason, self.now)
+        if lapsed is not None:
+            self.accounts[owner], entry = lapsed
+            self._enter(entry if order is None else _with_maker(entry, order))
+
+    def _enter(self, entry: Entry) -> None:
+        self.entries[EntryKey(entry.tenant, entry.user_id, entry.kind.value, entry.source, entry.reference)] = entry
+        self.new_entries.append(entry)
+
+
+def _with_maker(entry: Entry, order: Order) -> Entry:
+    return entry._replace(client_id=order.client_id or None, subject=order.subject, request_id=order.request_id)
+
+
+def _signed(decision: Decision, order: Order) -> Decision:
+    """The decision, whose entry says who made it."""
+    if decision.entry is None:
+        return decision
+    entry = _with_maker(decision.entry, order)
+    return decision._replace(entry=entry, outcome=entry if decision.outcome is decision.entry else decision.outcome)
 
 
 def _holds_of(order: Order) -> HoldsKey | None:
@@ -241,7 +275,7 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[Order], named
     accounts = await store.lock_accounts(connection, users)
     # Only accounts with held points can have expired holds.
     owners = [key for key, account in accounts.items() if account.held]
-    at_most = max(_DUE_OF_ACCOUNT, _DUE_IN_BATCH // max(1, len(owners)))
+    at_most = store.due_in(len(owners))
     now, transactions, due = await store.read_transactions(
         connection, {rows.transaction for rows in named if rows.transaction is not None}, owners, at_most
     )

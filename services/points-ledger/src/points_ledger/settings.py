@@ -1,10 +1,11 @@
 """The settings of points-ledger: `LEDGER_…` in the environment."""
 
 from pydantic import Field
-from shared.settings import PORT_MEANING, InternalUrl, ServiceSettings, settings_config
+from shared.reports import ReportSettings
+from shared.settings import PORT_MEANING, InternalUrl, settings_config
 
 
-class Settings(ServiceSettings):
+class Settings(ReportSettings):
     """The settings of points-ledger beside those that all services have."""
 
     model_config = settings_config("LEDGER_")

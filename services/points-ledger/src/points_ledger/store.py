@@ -7,7 +7,7 @@ order of (tenant, user_id), so that two batches cannot deadlock.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
@@ -61,14 +61,20 @@ class KeptAnswer(NamedTuple):
     answer: bytes
 
 
+#: Begins every statement of a transaction that has taken a time for its rows. `eai.queries` looks for it.
+DATED: Final = "/* dated */"
+
 _TRANSACTION = (
     "t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.state, t.points, t.deducted, t.refunded, t.description,"
     " t.created_at, t.expires_at, t.ended_at"
 )
-_ENTRY = "e.tenant, e.user_id, e.number, e.kind, e.points, e.balance, e.source, e.reference, e.reason, e.created_at"
+_ENTRY = (
+    "e.tenant, e.user_id, e.number, e.kind, e.points, e.balance, e.source, e.reference, e.reason, e.created_at,"
+    " e.client_id, e.subject, e.request_id"
+)
 
 _LOCK_ACCOUNTS = """
-SELECT a.tenant, a.user_id, a.available, a.held, a.entries
+SELECT a.tenant, a.user_id, a.available, a.held, a.entries, a.closed_at
   FROM points_ledger.accounts a
   JOIN json_to_recordset($1::json) AS wanted (tenant text, user_id text) USING (tenant, user_id)
  ORDER BY a.tenant, a.user_id
@@ -81,7 +87,11 @@ SELECT a.tenant, a.user_id, a.available, a.held, a.entries
 #
 # LATERAL with OFFSET makes PostgreSQL look up each row by its index. Otherwise, without statistics of a young table,
 # the planner reads all holds of all accounts and keeps that plan.
-_READ_TRANSACTIONS = f"""
+
+
+def _read_transactions_with(at_most: int) -> str:
+    """A text for each number: with a parameter in its place, the server would plan the statement each time anew."""
+    return f"""{DATED}
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT moment.now, found.*
   FROM moment
@@ -101,12 +111,17 @@ SELECT moment.now, found.*
                      WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
                        AND t.expires_at <= moment.now
                      ORDER BY t.expires_at
-                     LIMIT $3) AS expired
+                     LIMIT {at_most}) AS expired
   ) AS found ON true
 """  # noqa: S608 — the columns are a constant
 
+
+#: For an account with few neighbours in its batch there is time for more of its holds.
+_DUE: Final = (4, 16, 64, 256)
+_READ_TRANSACTIONS: Final = {at_most: _read_transactions_with(at_most) for at_most in _DUE}
+
 # What is due of an account altogether, or at least so many of them.
-_SUM_DUE = """
+_SUM_DUE = f"""{DATED}
 SELECT owner.tenant, owner.user_id, due.holds, due.points
   FROM json_to_recordset($1::json) AS owner (tenant text, user_id text),
        LATERAL (SELECT count(*) AS holds, coalesce(sum(points), 0)::bigint AS points
@@ -116,9 +131,9 @@ SELECT owner.tenant, owner.user_id, due.holds, due.points
                            AND t.expires_at <= $2
                          ORDER BY t.expires_at
                          LIMIT $3) AS looked_at) AS due
-"""
+"""  # noqa: S608 — the mark is a constant
 
-_COUNT_OPEN = """
+_COUNT_OPEN = f"""{DATED}
 SELECT owner.tenant, owner.user_id, owner.vendor_id, opened.holds
   FROM json_to_recordset($1::json) AS owner (tenant text, user_id text, vendor_id text),
        LATERAL (SELECT count(*) AS holds
@@ -127,11 +142,11 @@ SELECT owner.tenant, owner.user_id, owner.vendor_id, opened.holds
                          WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
                            AND t.vendor_id = owner.vendor_id AND t.expires_at > $2
                          LIMIT $3) AS looked_at) AS opened
-"""
+"""  # noqa: S608 — the mark is a constant
 
 # A slice of what is due in accounts that are locked. All of it happens in the database: nothing of it passes through
 # this process, which has requests to answer.
-_RELEASE_DUE = """
+_RELEASE_DUE = f"""{DATED}
 WITH due AS MATERIALIZED (
   SELECT found.*
     FROM json_to_recordset($1::json) AS owner (tenant text, user_id text),
@@ -149,35 +164,44 @@ WITH due AS MATERIALIZED (
    WHERE t.tenant = due.tenant AND t.vendor_id = due.vendor_id AND t.transaction_id = due.transaction_id
 ), given_back AS (
   UPDATE points_ledger.accounts a
-     SET available = a.available + sums.points, held = a.held - sums.points
+     SET available = CASE WHEN a.closed_at IS NULL THEN a.available + sums.points ELSE 0 END,
+         held = a.held - sums.points,
+         entries = a.entries + (a.closed_at IS NOT NULL)::int
     FROM (SELECT tenant, user_id, sum(points)::bigint AS points FROM due GROUP BY tenant, user_id) AS sums
    WHERE a.tenant = sums.tenant AND a.user_id = sums.user_id
+  RETURNING a.tenant, a.user_id, a.entries, a.available + a.held AS total, a.closed_at, sums.points
+), lapsed AS (
+  INSERT INTO points_ledger.entries
+         (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at)
+  SELECT tenant, user_id, entries, 'lapse', -points, total, '', entries::text, 'account closed', $2
+    FROM given_back
+   WHERE closed_at IS NOT NULL
 )
 SELECT count(*) FROM due
-"""
+"""  # noqa: S608 — the mark is a constant
 
-_READ_ENTRIES = f"""
+_READ_ENTRIES = f"""{DATED}
 SELECT {_ENTRY}
   FROM json_to_recordset($1::json)
        AS named (tenant text, user_id text, kind text, source text, reference text)
   JOIN points_ledger.entries e USING (tenant, user_id, kind, source, reference)
 """  # noqa: S608 — the columns are a constant
 
-_READ_ANSWERS = """
+_READ_ANSWERS = f"""{DATED}
 SELECT tenant, client_id, key, fingerprint, answer
   FROM json_to_recordset($1::json) AS named (tenant text, client_id text, key text)
   JOIN points_ledger.idempotent_answers USING (tenant, client_id, key)
  WHERE created_at >= now() - interval '24 hours'
-"""
+"""  # noqa: S608 — the mark is a constant
 
 # All changes of a batch in one statement: each further one would cost as much as ten decisions. None of the four parts
 # reads what another writes, and the rows of accounts and transactions are locked or new.
-_WRITE_CHANGES = """
+_WRITE_CHANGES = f"""{DATED}
 WITH kept_accounts AS (
   UPDATE points_ledger.accounts a
-     SET available = new.available, held = new.held, entries = new.entries
+     SET available = new.available, held = new.held, entries = new.entries, closed_at = new.closed_at
     FROM json_to_recordset($1::json)
-         AS new (tenant text, user_id text, available bigint, held bigint, entries bigint)
+         AS new (tenant text, user_id text, available bigint, held bigint, entries bigint, closed_at timestamptz)
    WHERE a.tenant = new.tenant AND a.user_id = new.user_id
 ), new_transactions AS (
   INSERT INTO points_ledger.transactions
@@ -198,13 +222,14 @@ WITH kept_accounts AS (
    WHERE t.tenant = new.tenant AND t.vendor_id = new.vendor_id AND t.transaction_id = new.transaction_id
 )
 INSERT INTO points_ledger.entries
-       (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at)
+       (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at,
+        client_id, subject, request_id)
 SELECT * FROM json_to_recordset($4::json)
     AS new (tenant text, user_id text, number bigint, kind text, points bigint, balance bigint, source text,
-            reference text, reason text, created_at timestamptz)
-"""
+            reference text, reason text, created_at timestamptz, client_id text, subject text, request_id text)
+"""  # noqa: S608 — the mark is a constant
 
-_TOUCH_TRANSACTIONS = """
+_TOUCH_TRANSACTIONS = f"""{DATED}
 UPDATE points_ledger.transactions t
    SET touched_at = clock_timestamp()
   FROM (SELECT tenant, vendor_id, transaction_id
@@ -212,19 +237,19 @@ UPDATE points_ledger.transactions t
           JOIN points_ledger.transactions found USING (tenant, vendor_id, transaction_id)
            FOR NO KEY UPDATE OF found SKIP LOCKED) free
  WHERE t.tenant = free.tenant AND t.vendor_id = free.vendor_id AND t.transaction_id = free.transaction_id
-"""
+"""  # noqa: S608 — the mark is a constant
 
 # An answer older than 24 h is replaced. A younger one, written by another batch, makes the count too small.
-_WRITE_ANSWERS = """
+_WRITE_ANSWERS = f"""{DATED}
 INSERT INTO points_ledger.idempotent_answers AS kept (tenant, client_id, key, fingerprint, answer)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[]) ORDER BY 1, 2, 3
     ON CONFLICT (tenant, client_id, key) DO UPDATE
    SET fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = now()
  WHERE kept.created_at < now() - interval '24 hours'
-"""
+"""  # noqa: S608 — the mark is a constant
 
 # Writes the row unchanged, so that the replay waits until the first answer is durable. It waits for no other batch.
-_TOUCH_ANSWERS = """
+_TOUCH_ANSWERS = f"""{DATED}
 UPDATE points_ledger.idempotent_answers kept
    SET fingerprint = kept.fingerprint
   FROM (SELECT tenant, client_id, key
@@ -232,7 +257,7 @@ UPDATE points_ledger.idempotent_answers kept
           JOIN points_ledger.idempotent_answers found USING (tenant, client_id, key)
            FOR NO KEY UPDATE OF found SKIP LOCKED) free
  WHERE kept.tenant = free.tenant AND kept.client_id = free.client_id AND kept.key = free.key
-"""
+"""  # noqa: S608 — the mark is a constant
 
 
 async def lock_accounts(connection: asyncpg.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
@@ -245,11 +270,11 @@ async def read_transactions(
     connection: asyncpg.Connection,
     keys: Iterable[TransactionKey],
     owners: Iterable[AccountKey],
-    at_most: int = 10_000,
+    at_most: int,
 ) -> tuple[datetime, dict[TransactionKey, Transaction], Counter[AccountKey]]:
     """The database's current time, the named transactions and the oldest expired holds of `owners`, and how many
-    of these each owner has among them: up to `at_most`."""
-    rows = await connection.fetch(_READ_TRANSACTIONS, _rows(keys), _rows(owners), at_most)
+    of these each owner has among them: up to `at_most`, one of `due_in`'s numbers."""
+    rows = await connection.fetch(_READ_TRANSACTIONS[at_most], _rows(keys), _rows(owners))
     found: dict[TransactionKey, Transaction] = {}
     due: Counter[AccountKey] = Counter()
     for row in map(tuple, rows):
@@ -259,6 +284,11 @@ async def read_transactions(
             if row[13]:
                 due[AccountKey(transaction.tenant, transaction.user_id)] += 1
     return rows[0][0], found, due
+
+
+def due_in(owners: int) -> int:
+    """How many expired holds of each account a batch reads, with so many accounts that may have some."""
+    return next((at_most for at_most in reversed(_DUE) if at_most * owners <= _DUE[-1]), _DUE[0])
 
 
 async def sum_due(
@@ -372,4 +402,4 @@ def _transaction(row: Sequence[Any]) -> Transaction:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    return Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:10])
+    return Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:13])

@@ -29,9 +29,14 @@ def _time(name: str, *, nullable: bool = True) -> sa.Column[object]:
 # A condition that every row meets and only one query states, so that only that query can use the index. Without
 # statistics of a young table, the planner finds all indexes equally good and would read all transactions of a vendor.
 ONE_OF_A_PAGE: Final = sa.text("created_at > '-infinity'")
+ONE_OF_THE_CHANGED: Final = sa.text("touched_at > '-infinity'")
+ONE_HELD_BY_AGE: Final = sa.text("state = 'held' AND created_at > '-infinity'")
 ONE_TO_SWEEP: Final = sa.text("state = 'held' AND points > 0")
 # A literal, also in queries: with a parameter instead, a cached plan cannot use a partial index.
 HELD: Final = sa.text("state = 'held'")
+
+HELD_ONCE: Final = sa.text("state IN ('confirmed', 'rolled_back', 'expired')")
+CAME_TO_NOTHING: Final = sa.text("state IN ('rolled_back', 'expired', 'rejected', 'cancelled')")
 
 accounts = sa.Table(
     "accounts",
@@ -42,7 +47,9 @@ accounts = sa.Table(
     sa.Column("held", sa.BigInteger, nullable=False, comment="sum of the rows in transactions that are held"),
     sa.Column("entries", sa.BigInteger, nullable=False, comment="how many there are; the number of the newest"),
     _time("opened_at", nullable=False),
+    _time("closed_at"),
     sa.CheckConstraint("available >= 0", name="available"),
+    sa.CheckConstraint("closed_at IS NULL OR available = 0", name="closed"),
     sa.CheckConstraint("held >= 0", name="held"),
     sa.CheckConstraint(f"available + held <= {MAX_POINTS}", name="total"),
     sa.CheckConstraint("entries >= 0", name="entries"),
@@ -81,6 +88,37 @@ transactions = sa.Table(
         "user_id",
         "expires_at",
         postgresql_where=HELD,
+        postgresql_include=["points", "vendor_id"],
+    ),
+    # Pages of open holds over all vendors.
+    sa.Index(
+        "transactions_held_by_age_idx",
+        "tenant",
+        "created_at",
+        "vendor_id",
+        "transaction_id",
+        postgresql_where=ONE_HELD_BY_AGE,
+    ),
+    # Holds of an account that were open at a past instant.
+    sa.Index("transactions_ended_by_user_idx", "tenant", "user_id", "ended_at", postgresql_where=HELD_ONCE),
+    # Pages of a vendor's transactions by last change.
+    sa.Index(
+        "transactions_by_change_idx",
+        "tenant",
+        "vendor_id",
+        "touched_at",
+        "transaction_id",
+        postgresql_where=ONE_OF_THE_CHANGED,
+    ),
+    # Pages of a vendor's transactions that came to nothing. Most are confirmed, and are not in here.
+    sa.Index(
+        "transactions_by_outcome_idx",
+        "tenant",
+        "vendor_id",
+        "state",
+        "created_at",
+        "transaction_id",
+        postgresql_where=CAME_TO_NOTHING,
     ),
     # Pages of a vendor's transactions, for reconciliation.
     sa.Index(
@@ -108,9 +146,12 @@ entries = sa.Table(
     sa.Column("reference", sa.Text, nullable=False, comment="theirs: it makes the entry unrepeatable"),
     sa.Column("reason", sa.Text, nullable=False),
     _time("created_at", nullable=False),
+    sa.Column("client_id", sa.Text, comment="who made it; empty in entries of earlier versions"),
+    sa.Column("subject", sa.Text, comment="the designated user in whose name it was made"),
+    sa.Column("request_id", sa.Text),
     sa.ForeignKeyConstraint(["tenant", "user_id"], ["accounts.tenant", "accounts.user_id"]),
     sa.UniqueConstraint("tenant", "user_id", "kind", "source", "reference"),
-    sa.CheckConstraint("kind IN ('credit', 'debit', 'redemption', 'refund')", name="kind"),
+    sa.CheckConstraint("kind IN ('credit', 'debit', 'redemption', 'refund', 'lapse')", name="kind"),
     sa.CheckConstraint("CASE WHEN kind IN ('credit', 'refund') THEN points > 0 ELSE points < 0 END", name="points"),
     sa.CheckConstraint(f"balance BETWEEN 0 AND {MAX_POINTS}", name="balance"),
     sa.CheckConstraint("number > 0", name="number"),

@@ -55,9 +55,9 @@ def create_rehearsal(url: str, shop_url: str, platform: RehearsalPlatform | None
         status, body = succeeded(transaction_id, transaction) if transaction else failed(404, "transaction_not_found")
         return refused(request) or JSONResponse(body, status)
 
-    @app.get("/v1/accounts/{user_id}")
+    @app.get("/eai/v1/balances/{user_id}")
     async def balance(request: Request, user_id: str) -> Response:
-        return refused(request) or JSONResponse({"user_id": user_id, "available": stage.balances[user_id]})
+        return refused(request) or JSONResponse({"userid": user_id, "available": stage.balances[user_id]})
 
     async def once(request: Request, act: Callable[[dict[str, Any]], tuple[int, dict[str, Any]]]) -> Response:
         """The same key gets the first answer again."""

@@ -61,7 +61,12 @@ def kind_of(request: httpx.Request) -> str:
     path = request.url.path
     if path == "/eai/v1/points":
         return request.url.query.decode()
-    for start, call in (("/eai/", "look_up"), ("/sso/", "redeem"), ("/v1/accounts/", "balance"), ("/tenants/", "keys")):
+    for start, call in (
+        ("/eai/v1/balances/", "balance"),
+        ("/eai/", "look_up"),
+        ("/sso/", "redeem"),
+        ("/tenants/", "keys"),
+    ):
         if path.startswith(start):
             return call
     return path

@@ -10,7 +10,6 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.domain.accounts import Account, Entry, Kind
-from points_ledger.domain.transactions import State
 from points_ledger.tables import HELD, accounts, entries, transactions
 
 
@@ -68,57 +67,95 @@ async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -
         .scalar_subquery()
     )
     statement = (
-        sa.select(accounts.c.available, accounts.c.held, accounts.c.entries, expired.label("expired"), moment.c.now)
+        sa.select(
+            accounts.c.available,
+            accounts.c.held,
+            accounts.c.entries,
+            accounts.c.closed_at,
+            expired.label("expired"),
+            moment.c.now,
+        )
         .select_from(accounts.join(moment, sa.true()))
         .where(accounts.c.tenant == tenant, accounts.c.user_id == user_id)
     )
     row = (await connection.execute(statement)).first()
     if row is None:
         return None
-    expired_points = int(row.expired)
-    return Balance(
-        Account(tenant, user_id, row.available + expired_points, row.held - expired_points, row.entries), row.now
-    )
+    account = Account(tenant, user_id, row.available, row.held, row.entries, row.closed_at)
+    # What comes back to a closed account lapses.
+    back = 0 if account.closed_at is not None else int(row.expired)
+    return Balance(account.with_more(available=back, held=-int(row.expired)), row.now)
 
 
-async def read_balance_at(connection: AsyncConnection, tenant: str, user_id: str, at: datetime) -> Balance | None:
-    """The balance at a past instant: zero before the first entry, None if there is no account."""
-    total = (
-        sa.select(entries.c.balance)
-        .where(entries.c.tenant == tenant, entries.c.user_id == user_id, entries.c.created_at <= at)
-        .order_by(entries.c.number.desc())
-        .limit(1)
-        .scalar_subquery()
+_BALANCE_AT: Final = sa.text(
+    """
+    WITH RECURSIVE search AS (
+      SELECT 0::bigint AS low, a.entries AS high
+        FROM points_ledger.accounts a
+       WHERE a.tenant = :tenant AND a.user_id = :user_id
+       UNION ALL
+      SELECT CASE WHEN e.created_at < :until THEN e.number ELSE s.low END,
+             CASE WHEN e.created_at < :until THEN s.high ELSE e.number - 1 END
+        FROM search s,
+             LATERAL (SELECT e.number, e.created_at
+                        FROM points_ledger.entries e
+                       WHERE e.tenant = :tenant AND e.user_id = :user_id
+                         AND e.number <= s.low + (s.high - s.low + 1) / 2
+                       ORDER BY e.number DESC
+                       LIMIT 1) AS e
+       WHERE s.low < s.high
     )
-    count = (
-        sa.select(sa.func.count())
-        .select_from(entries)
-        .where(entries.c.tenant == tenant, entries.c.user_id == user_id, entries.c.created_at <= at)
-        .scalar_subquery()
+    SELECT newest.low AS number,
+           coalesce((SELECT e.balance FROM points_ledger.entries e
+                      WHERE e.tenant = :tenant AND e.user_id = :user_id AND e.number <= newest.low
+                      ORDER BY e.number DESC
+                      LIMIT 1), 0) AS total,
+           (SELECT coalesce(sum(held.points), 0)::bigint
+              FROM (SELECT t.points
+                      FROM points_ledger.transactions t
+                     WHERE t.tenant = :tenant AND t.user_id = :user_id AND t.state = 'held'
+                       AND t.expires_at >= :until AND t.created_at < :until
+                     UNION ALL
+                    SELECT t.points
+                      FROM points_ledger.transactions t
+                     WHERE t.tenant = :tenant AND t.user_id = :user_id
+                       AND t.state IN ('confirmed', 'rolled_back', 'expired')
+                       AND t.ended_at >= :until AND t.ended_at <= CAST(:until AS timestamptz) + interval '7 days'
+                       AND t.expires_at >= :until AND t.created_at < :until) AS held) AS held
+      FROM search AS newest
+     WHERE newest.low = newest.high
+    """
+)
+
+
+async def read_balance_at(connection: AsyncConnection, tenant: str, user_id: str, until: datetime) -> Account | None:
+    """The account when all had happened that has a time before `until`; None if there is none.
+
+    The newest entry by then is found by halving, since entries are numbered in the order of their times, without gaps:
+    one is the last up to its number, which only one index can serve. No hold is open for more than seven days.
+    """
+    given = {"tenant": tenant, "user_id": user_id, "until": until}
+    row = (await connection.execute(_BALANCE_AT, given)).first()
+    return None if row is None else Account(tenant, user_id, row.total - row.held, row.held, row.number)
+
+
+async def wait_for_writers(connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    """Returns when what is being written of the account is committed; nothing is written until this transaction ends.
+
+    After it, the account has no more of what has a time before now.
+    """
+    columns = accounts.c
+    there = sa.select(columns.user_id).where(columns.tenant == tenant, columns.user_id == user_id)
+    await connection.execute(there.with_for_update(read=True))
+
+
+async def sum_lapsed(connection: AsyncConnection, tenant: str, user_id: str) -> int:
+    """The points that have lapsed in the account."""
+    columns = entries.c
+    statement = sa.select(sa.func.coalesce(-sa.func.sum(columns.points), 0)).where(
+        columns.tenant == tenant, columns.user_id == user_id, columns.kind == Kind.LAPSE.value
     )
-    columns = transactions.c
-    held = (
-        sa.select(sa.func.coalesce(sa.func.sum(columns.points), 0))
-        .where(
-            columns.tenant == tenant,
-            columns.user_id == user_id,
-            columns.state.not_in([State.REJECTED.value, State.CANCELLED.value]),
-            columns.created_at <= at,
-            columns.expires_at > at,
-            sa.or_(columns.ended_at.is_(None), columns.ended_at > at),
-        )
-        .scalar_subquery()
-    )
-    row = (
-        await connection.execute(
-            sa.select(sa.func.coalesce(total, 0).label("total"), held.label("held"), count.label("entries")).where(
-                sa.exists().where(accounts.c.tenant == tenant, accounts.c.user_id == user_id)
-            )
-        )
-    ).first()
-    if row is None:
-        return None
-    return Balance(Account(tenant, user_id, row.total - int(row.held), int(row.held), row.entries), at)
+    return int((await connection.execute(statement)).scalar_one())
 
 
 async def read_entries(
@@ -135,4 +172,4 @@ async def read_entries(
     if before is not None:
         statement = statement.where(columns.number < before.number)
     rows = await connection.execute(statement)
-    return [Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:10]) for row in rows]
+    return [Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:13]) for row in rows]

@@ -1,72 +1,50 @@
 """`/v1/accounts` for the platform, and the internal balance for the platform's other services."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import Caller, document_credentials, require, require_service
 from shared.dependencies import needs
 from shared.errors import Refusal, UnsupportedMediaType
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
 from shared.line_exchange import LinesResponse, body_of
-from shared.times import Instant
+from shared.problems import document_refusals
+from shared.reports import ReportRoute, TooManyReports
 
 from points_ledger.accounts import importing, schemas
-from points_ledger.accounts.service import AccountService
-from points_ledger.domain.accounts import Entry
+from points_ledger.accounts.service import AccountService, InstantInTheFuture
+from points_ledger.domain.accounts import Entry, InvalidUser
 from points_ledger.ledger import Settled
+from points_ledger.paths import ACCOUNT, IDENTIFIER
 
 ADMIN = "points:admin"
 NDJSON = "application/x-ndjson"
 NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl", "text/plain")
 READ = ("points:read", "points:admin")
+_UserId = Annotated[Identifier, Path()]
 _Service = Annotated[AccountService, needs(AccountService)]
 
-router = APIRouter(prefix="/v1", tags=["accounts"], dependencies=document_credentials())
+router = APIRouter(prefix="/v1", tags=["accounts"], dependencies=document_credentials(), route_class=ReportRoute)
 internal = APIRouter(prefix="/internal", include_in_schema=False)
 
 
-@router.put(
-    "/accounts/{user_id}",
-    summary="Open an account",
-    response_model=schemas.BalanceBody,
-    responses={201: {"model": schemas.BalanceBody, "description": "Opened"}},
-)
-async def open_account(
-    service: _Service, response: Response, user_id: Identifier, caller: Caller = require(ADMIN)
-) -> schemas.BalanceBody:
-    """201 if the account is new, 200 if it existed."""
-    balance, opened = await service.open_account(caller.tenant, user_id)
-    response.status_code = 201 if opened else 200
-    return schemas.BalanceBody.of(balance)
-
-
-@router.get("/accounts/{user_id}", summary="Balance")
-async def balance(
-    service: _Service, user_id: Identifier, at: Instant | None = None, caller: Caller = require(*READ)
-) -> schemas.BalanceBody:
-    """Available and held points and their sum, now or at a past instant (`at`)."""
-    if at is not None:
-        return schemas.BalanceBody.of(await service.balance_at(caller.tenant, user_id, at))
-    return schemas.BalanceBody.of(await service.balance_of(caller.tenant, user_id))
-
-
-@router.get("/accounts/{user_id}/entries", summary="Statement")
+@router.get(f"/accounts/{{user_id:{IDENTIFIER}}}/entries", summary="Statement")
 async def statement(
     service: _Service,
-    user_id: Identifier,
+    user_id: _UserId,
     page: Annotated[schemas.StatementQuery, Query()],
     caller: Caller = require(*READ),
 ) -> schemas.StatementBody:
     """Every entry with the balance after it, newest first."""
-    found = await service.statement_of(caller.tenant, user_id, cursor=page.cursor, limit=page.limit)
+    found = await service.statement_of(caller, user_id, cursor=page.cursor, limit=page.limit)
     bodies = [schemas.EntryBody.model_validate(schemas.entry_body(entry)) for entry in found.items]
     return schemas.StatementBody(entries=bodies, next_cursor=found.next_cursor)
 
 
 @router.post(
-    "/accounts/{user_id}/credits",
+    f"/accounts/{{user_id:{IDENTIFIER}}}/credits",
     summary="Earn points",
     status_code=201,
     response_model=schemas.EntryBody,
@@ -74,7 +52,7 @@ async def statement(
 )
 async def credit(
     service: _Service,
-    user_id: Identifier,
+    user_id: _UserId,
     body: schemas.PostBody,
     key: IdempotencyKey,
     caller: Caller = require(ADMIN),
@@ -84,7 +62,7 @@ async def credit(
 
 
 @router.post(
-    "/accounts/{user_id}/debits",
+    f"/accounts/{{user_id:{IDENTIFIER}}}/debits",
     summary="Take points",
     status_code=201,
     response_model=schemas.EntryBody,
@@ -92,13 +70,65 @@ async def credit(
 )
 async def debit(
     service: _Service,
-    user_id: Identifier,
+    user_id: _UserId,
     body: schemas.PostBody,
     key: IdempotencyKey,
     caller: Caller = require(ADMIN),
 ) -> Response:
     """Refused with `insufficient_points` if fewer points are available; a debit takes no held points."""
     return await _post(service, user_id, body, -body.points, key, caller)
+
+
+@router.put(
+    f"/accounts/{{user_id:{ACCOUNT}}}",
+    summary="Open an account",
+    response_model=schemas.BalanceBody,
+    responses={201: {"model": schemas.BalanceBody, "description": "Opened"}},
+)
+async def open_account(
+    service: _Service, response: Response, user_id: _UserId, caller: Caller = require(ADMIN)
+) -> schemas.BalanceBody:
+    """201 if the account is new, 200 if it existed."""
+    balance, opened = await service.open_account(caller.tenant, user_id)
+    response.status_code = 201 if opened else 200
+    return schemas.BalanceBody.of(balance)
+
+
+@router.delete(
+    f"/accounts/{{user_id:{ACCOUNT}}}",
+    summary="Close an account for good",
+    responses=document_refusals([InvalidUser]),
+)
+async def close_account(
+    service: _Service,
+    user_id: _UserId,
+    query: Annotated[schemas.CloseQuery, Query()],
+    caller: Caller = require(ADMIN),
+) -> schemas.ClosedAccountBody:
+    """What is available lapses. Open holds may still be confirmed, and what they give back lapses as well.
+
+    Commits find no such user any more; opening, credits and debits are refused; reads go on.
+    """
+    closed = await service.close_account(caller, user_id, query.reason)
+    state: Literal["closing", "closed"] = "closing" if closed.is_closing else "closed"
+    return schemas.ClosedAccountBody(user_id=user_id, state=state, lapsed=closed.lapsed)
+
+
+@router.get(
+    f"/accounts/{{user_id:{ACCOUNT}}}",
+    summary="Balance",
+    responses=document_refusals([InstantInTheFuture, InvalidUser, TooManyReports]),
+)
+async def balance(
+    service: _Service,
+    user_id: _UserId,
+    query: Annotated[schemas.BalanceQuery, Query()],
+    caller: Caller = require(*READ),
+) -> schemas.BalanceBody:
+    """Available and held points and their sum, now or at a past instant (`at`), its whole millisecond included."""
+    if query.at is not None:
+        return schemas.BalanceBody.of(await service.balance_at(caller, user_id, query.at))
+    return schemas.BalanceBody.of(await service.balance_of(caller.tenant, user_id))
 
 
 @router.post(
@@ -118,11 +148,11 @@ async def import_credits(service: _Service, request: Request, caller: Caller = r
     return LinesResponse(outcomes, NDJSON)
 
 
-@internal.get("/tenants/{tenant}/accounts/{user_id}")
+@internal.get(f"/tenants/{{tenant}}/accounts/{{user_id:{IDENTIFIER}}}")
 async def internal_balance(
     service: _Service,
     tenant: Tenant,
-    user_id: Identifier,
+    user_id: _UserId,
     _service_name: Annotated[str, require_service("sso-issuer", "partner-onboarding")],
 ) -> schemas.BalanceBody:
     return schemas.BalanceBody.of(await service.balance_of(tenant, user_id))

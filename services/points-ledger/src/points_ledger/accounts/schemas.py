@@ -1,14 +1,14 @@
 """Bodies between the platform's back ends and the ledger."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier, PlainText
 from shared.paging import Cursor, NextCursor
-from shared.times import Timestamp, iso
+from shared.times import Instant, Timestamp, iso
 
 from points_ledger.accounts.queries import Balance
-from points_ledger.domain.accounts import MAX_POINTS, Entry
+from points_ledger.domain.accounts import MAX_POINTS, Entry, Kind
 
 
 class PostBody(BaseModel):
@@ -55,8 +55,27 @@ class EntryBody(BaseModel):
     balance: int
     vendor_id: str | None
     reference: str
+    transactionid: Annotated[str | None, Field(description="Of a redemption or a refund.")]
+    refundid: str | None
     reason: str
     created_at: Timestamp
+    client_id: Annotated[str | None, Field(description="Who made it; null where nobody asked for it, or long ago.")]
+    subject: Annotated[str | None, Field(description="The designated user in whose name it was made.")]
+    request_id: str | None
+
+
+class ClosedAccountBody(BaseModel):
+    """`closing` as long as holds are open; what they give back lapses as well."""
+
+    user_id: str
+    state: Literal["closing", "closed"]
+    lapsed: Annotated[int, Field(description="Points that have lapsed so far.")]
+
+
+class CloseQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Annotated[PlainText, Field(min_length=1, description="Stands in the entry of what lapses.")]
 
 
 class StatementQuery(BaseModel):
@@ -75,7 +94,20 @@ class StatementBody(BaseModel):
     next_cursor: NextCursor
 
 
+class BalanceQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    at: Annotated[
+        Instant | None,
+        Field(description="A past instant, with its zone. In a query, `+` is `%2B`: 2026-12-01T08:00:00%2B01:00"),
+    ] = None
+
+
 def entry_body(entry: Entry) -> dict[str, Any]:
+    """As `EntryBody`."""
+    # A refund's reference joins transaction id and refund id by a character that neither can contain.
+    transaction_id, _, refund_id = entry.reference.partition("\x1f")
+    is_of_transaction = entry.kind in {Kind.REDEMPTION, Kind.REFUND}
     return {
         "user_id": entry.user_id,
         "number": entry.number,
@@ -83,8 +115,12 @@ def entry_body(entry: Entry) -> dict[str, Any]:
         "points": entry.points,
         "balance": entry.balance,
         "vendor_id": entry.source or None,
-        # A refund's reference joins transaction id and refund id by a character that neither can contain.
         "reference": entry.reference.replace("\x1f", "/"),
+        "transactionid": transaction_id if is_of_transaction else None,
+        "refundid": refund_id or None,
         "reason": entry.reason,
         "created_at": iso(entry.created_at),
+        "client_id": entry.client_id,
+        "subject": entry.subject,
+        "request_id": entry.request_id,
     }

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     DEBIT = "debit"
     REDEMPTION = "redemption"
     REFUND = "refund"
+    LAPSE = "lapse"
 
 
 class InvalidUser(NotFound):
@@ -33,6 +34,13 @@ class ReferenceMismatch(Conflict):
     code = "reference_mismatch"
 
 
+class AccountClosed(Conflict):
+    code = "account_closed"
+
+    def __init__(self) -> None:
+        super().__init__("The account is closed for good.")
+
+
 class BalanceLimit(Conflict):
     code = "balance_limit_exceeded"
 
@@ -45,6 +53,7 @@ class Account(NamedTuple):
     available: int = 0
     held: int = 0
     entries: int = 0
+    closed_at: datetime | None = None
 
     @property
     def total(self) -> int:
@@ -52,7 +61,14 @@ class Account(NamedTuple):
 
     def with_more(self, *, available: int = 0, held: int = 0, entries: int = 0) -> "Account":
         """The account after adding both numbers, which may be negative."""
-        return Account(self.tenant, self.user_id, self.available + available, self.held + held, self.entries + entries)
+        return Account(
+            self.tenant,
+            self.user_id,
+            self.available + available,
+            self.held + held,
+            self.entries + entries,
+            self.closed_at,
+        )
 
 
 class Entry(NamedTuple):
@@ -68,6 +84,9 @@ class Entry(NamedTuple):
     reference: str
     reason: str
     created_at: datetime
+    client_id: str | None = None
+    subject: str | None = None
+    request_id: str | None = None
 
 
 class Post(NamedTuple):
@@ -86,6 +105,23 @@ class Post(NamedTuple):
     @property
     def source(self) -> str:
         return ""
+
+
+class Close(NamedTuple):
+    """The platform closes an account for good."""
+
+    tenant: str
+    user_id: str
+    reason: str
+
+
+def lapse(account: Account, reason: str, now: datetime) -> tuple[Account, Entry] | None:
+    """What is available in a closed account lapses; None where nothing does."""
+    if account.closed_at is None or not account.available:
+        return None
+    points = -account.available
+    number = str(account.entries + 1)
+    return enter(account.with_more(available=points), Kind.LAPSE, points, "", number, reason, now)
 
 
 def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account, Entry] | Refusal:

@@ -13,7 +13,9 @@ from shared.errors import Refusal
 from points_ledger.domain.accounts import (
     MAX_POINTS,
     Account,
+    AccountClosed,
     BalanceLimit,
+    Close,
     Entry,
     InsufficientPoints,
     InvalidUser,
@@ -43,7 +45,7 @@ from points_ledger.domain.transactions import (
     TransactionRolledBack,
 )
 
-Command = TransactionCommand | Post
+Command = TransactionCommand | Post | Close
 
 
 class Found(NamedTuple):
@@ -80,6 +82,8 @@ def decide(command: Command, found: Found, now: datetime) -> Decision:
             return _decide_refund(command, found, now)
         case Post():
             return _decide_post(command, found, now)
+        case Close():
+            return _decide_close(found, now)
         case _:
             assert_never(command)
 
@@ -87,7 +91,7 @@ def decide(command: Command, found: Found, now: datetime) -> Decision:
 def _decide_commit(command: Commit, found: Found, now: datetime) -> Decision:
     transaction, account = found.transaction, found.account
     if transaction is None:
-        if account is None:
+        if account is None or account.closed_at is not None:
             return Decision(InvalidUser("There is no such user.", **_names(command)))
         if found.open_holds is not None and found.open_holds >= command.max_open_holds:
             return Decision(
@@ -246,11 +250,23 @@ def _decide_post(command: Post, found: Found, now: datetime) -> Decision:
         if found.entry.points != command.points:
             return Decision(ReferenceMismatch("This reference was used with another number of points."))
         return Decision(found.entry, repeated=True)
+    if found.account.closed_at is not None:
+        return Decision(AccountClosed())
     posted = decide_post(command, found.account, now)
     if isinstance(posted, Refusal):
         return Decision(posted)
     account, entry = posted
     return Decision(entry, account, entry=entry)
+
+
+def _decide_close(found: Found, now: datetime) -> Decision:
+    """What is available lapses with it, in the same way as what holds give back later."""
+    if found.account is None:
+        return Decision(InvalidUser("There is no such account.", code="account_not_found"))
+    if found.account.closed_at is not None:
+        return Decision(found.account, repeated=True)
+    account = found.account._replace(closed_at=now)
+    return Decision(account, account)
 
 
 def _owner(account: Account | None) -> Account:

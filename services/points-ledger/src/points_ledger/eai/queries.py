@@ -1,6 +1,6 @@
 """Reads of a vendor's transactions: one, or page by page.
 
-Cursors are gap-safe: a page never skips a row that commits later than its neighbours.
+Cursors are gap-safe: a page never skips a row that commits later than its neighbours (see `read_horizon`).
 """
 
 from datetime import datetime
@@ -12,18 +12,36 @@ from shared.paging import Listing
 from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from points_ledger.domain.accounts import Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
-from points_ledger.tables import ONE_OF_A_PAGE, transactions
+from points_ledger.store import DATED
+from points_ledger.tables import (
+    CAME_TO_NOTHING,
+    ONE_HELD_BY_AGE,
+    ONE_OF_A_PAGE,
+    ONE_OF_THE_CHANGED,
+    entries,
+    transactions,
+)
 
 
 class TransactionPlace(NamedTuple):
-    """The end of a page of transactions."""
+    """The end of a page of transactions: when the last one was made, or changed."""
 
-    created_at: Instant
+    at: Instant
     transaction_id: Identifier
 
 
+#: By creation, and by last change.
 TRANSACTIONS: Final = Listing("transactions", TransactionPlace)
+CHANGES: Final = Listing("changes", TransactionPlace)
+
+
+class Listed(NamedTuple):
+    """A row of a list, and where it stands in it."""
+
+    transaction: Transaction
+    place: TransactionPlace
 
 
 async def read_transaction(
@@ -41,13 +59,46 @@ async def read_transaction(
     return None if row is None else transaction_of(row).as_of(row.now)
 
 
-_activity = sa.table(
-    "pg_stat_activity", sa.column("xact_start"), sa.column("datname"), sa.column("pid"), schema="pg_catalog"
+async def read_refunds(connection: AsyncConnection, transaction: Transaction) -> list[Entry]:
+    """The refunds of a transaction, oldest first."""
+    columns = entries.c
+    rows = await connection.execute(
+        sa.select(entries)
+        .where(
+            columns.tenant == transaction.tenant,
+            columns.user_id == transaction.user_id,
+            columns.kind == Kind.REFUND.value,
+            columns.source == transaction.vendor_id,
+            sa.func.starts_with(columns.reference, f"{transaction.transaction_id}\x1f"),
+        )
+        .order_by(columns.number)
+    )
+    return [entry_of(row) for row in rows]
+
+
+# A transaction that has taken a time for its rows says so in front of its statements. Others do not matter: what they
+# write later gets a later time. Where the server keeps no texts of statements, every transaction counts.
+_OLDEST_DATED: Final = sa.text(
+    f"""
+    SELECT min(xact_start)
+      FROM pg_catalog.pg_stat_activity
+     WHERE datname = current_database() AND usename = session_user AND pid <> pg_backend_pid()
+       AND (query LIKE '{DATED}%' OR query ILIKE 'commit%' OR query = '')
+    """  # noqa: S608 — the mark is a constant
 )
-#: The beginning of the oldest open transaction of the database, or of this one if there is no other.
-_HORIZON: Final = sa.select(sa.func.least(sa.func.now(), sa.func.min(_activity.c.xact_start))).where(
-    _activity.c.datname == sa.func.current_database(), _activity.c.pid != sa.func.pg_backend_pid()
-)
+
+
+async def read_horizon(connection: AsyncConnection) -> datetime:
+    """Every row with an earlier time is committed; no row gets one any more.
+
+    A row's time is taken within its transaction, and so after its beginning. Only the ledger's own writing transactions
+    are looked at, and these last for moments: no other transaction, however long, hides anything.
+    """
+    # The clock first: a transaction that takes a time after the look takes a later one. And the look before the read,
+    # in a statement of its own: what is not open any more by then, the read sees.
+    now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    oldest: datetime | None = (await connection.execute(_OLDEST_DATED)).scalar_one()
+    return now if oldest is None else min(now, oldest)
 
 
 async def read_transactions(
@@ -59,39 +110,98 @@ async def read_transactions(
     since: datetime | None,
     after: TransactionPlace | None,
     limit: int,
-) -> list[Transaction]:
-    """Oldest first, and only up to the beginning of the oldest open transaction of the database.
+) -> list[Listed]:
+    """By creation, oldest first, up to the horizon."""
+    horizon = await read_horizon(connection)
+    created_at = transactions.c.created_at
+    parts = [
+        _page(tenant, vendor_id, created_at, horizon, since, after, limit).where(*conditions)
+        for conditions in _conditions_of(state)
+    ]
+    return await _read_page(connection, parts, limit)
 
-    A row's time is taken within its transaction, and so after its beginning. A row that commits later can therefore not
-    appear before the end of a page.
-    """
+
+async def read_changes(
+    connection: AsyncConnection,
+    tenant: str,
+    vendor_id: str,
+    *,
+    state: State | None,
+    since: datetime | None,
+    updated_since: datetime,
+    after: TransactionPlace | None,
+    limit: int,
+) -> list[Listed]:
+    """By last change, oldest first, up to the horizon. One that changes again comes again."""
+    horizon = await read_horizon(connection)
     columns = transactions.c
-    moment = sa.func.clock_timestamp()
-    # In a separate statement before the read, which then sees every transaction that is no longer open. In one
-    # statement, a transaction could commit after the snapshot and before the list of open transactions is taken.
-    horizon: datetime = (await connection.execute(_HORIZON)).scalar_one()
-    # An expired hold reads as expired, whether or not its row says so yet.
-    state_now = sa.case(
-        (sa.and_(columns.state == State.HELD.value, columns.expires_at <= moment), State.EXPIRED.value),
-        else_=columns.state,
-    )
-    statement = (
-        sa.select(*transaction_columns(), moment.label("now"))
-        .where(columns.tenant == tenant, columns.vendor_id == vendor_id, ONE_OF_A_PAGE, columns.created_at < horizon)
-        .order_by(columns.created_at, columns.transaction_id)
+    page = _page(tenant, vendor_id, columns.touched_at, horizon, updated_since, after, limit)
+    page = page.where(ONE_OF_THE_CHANGED)
+    if since is not None:
+        page = page.where(columns.created_at >= since)
+    if state is not None:
+        page = page.where(_state_now() == state.value)
+    return await _read_page(connection, [page], limit)
+
+
+def _page(
+    tenant: str,
+    vendor_id: str,
+    at: sa.ColumnElement[Any],
+    horizon: datetime,
+    since: datetime | None,
+    after: TransactionPlace | None,
+    limit: int,
+) -> sa.Select[Any]:
+    columns = transactions.c
+    page = (
+        sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now"), at.label("at"))
+        .where(columns.tenant == tenant, columns.vendor_id == vendor_id, at < horizon)
+        .order_by(at, columns.transaction_id)
         .limit(limit)
     )
-    if state is not None:
-        statement = statement.where(state_now == state.value)
     if since is not None:
-        statement = statement.where(columns.created_at >= since)
+        page = page.where(at >= since)
     if after is not None:
-        statement = statement.where(
-            sa.tuple_(columns.created_at, columns.transaction_id)
-            > sa.tuple_(sa.literal(after.created_at), sa.literal(after.transaction_id))
+        page = page.where(
+            sa.tuple_(at, columns.transaction_id) > sa.tuple_(sa.literal(after.at), sa.literal(after.transaction_id))
         )
-    rows = await connection.execute(statement)
-    return [transaction_of(row).as_of(row.now) for row in rows]
+    return page
+
+
+def _conditions_of(state: State | None) -> list[tuple[sa.ColumnElement[bool] | sa.TextClause, ...]]:
+    """Those of each part of a page, with the words of the index that serves it.
+
+    An expired hold reads as expired, whether or not its row says so yet: these are two parts.
+    """
+    is_over = transactions.c.expires_at <= sa.func.clock_timestamp()
+    match state:
+        case None:
+            return [(ONE_OF_A_PAGE,)]
+        case State.HELD:
+            return [(ONE_HELD_BY_AGE, sa.not_(is_over))]
+        case State.CONFIRMED:
+            return [(ONE_OF_A_PAGE, sa.text("state = 'confirmed'"))]
+        case State.EXPIRED:
+            return [(CAME_TO_NOTHING, sa.text("state = 'expired'")), (ONE_HELD_BY_AGE, is_over)]
+        case _:
+            return [(CAME_TO_NOTHING, sa.text(f"state = '{state.value}'"))]
+
+
+def _state_now() -> sa.ColumnElement[str]:
+    columns = transactions.c
+    is_over = sa.and_(columns.state == State.HELD.value, columns.expires_at <= sa.func.clock_timestamp())
+    return sa.case((is_over, State.EXPIRED.value), else_=columns.state)
+
+
+async def _read_page(connection: AsyncConnection, parts: list[sa.Select[Any]], limit: int) -> list[Listed]:
+    found: list[Listed] = []
+    for part in parts:
+        for row in await connection.execute(part):
+            transaction = transaction_of(row).as_of(row.now)
+            found.append(Listed(transaction, TransactionPlace(row.at, transaction.transaction_id)))
+    found.sort(key=lambda listed: listed.place)
+    return found[:limit]
 
 
 def transaction_columns() -> list[sa.Column[Any]]:
@@ -102,3 +212,8 @@ def transaction_columns() -> list[sa.Column[Any]]:
 def transaction_of(row: Any) -> Transaction:
     """From a row that begins with `transaction_columns()`."""
     return Transaction(row[0], row[1], row[2], row[3], State(row[4]), *row[5:12])
+
+
+def entry_of(row: Any) -> Entry:
+    """From a whole row."""
+    return Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:13])

@@ -9,12 +9,16 @@ from shared.dependencies import needs
 from shared.identifiers import Identifier
 from shared.paging import InvalidCursor
 from shared.problems import document_refusals
+from shared.reports import ReportRoute, TooManyReports
 from starlette.responses import Response
 
+from points_ledger.accounts.service import AccountService
+from points_ledger.domain.accounts import InvalidUser
 from points_ledger.domain.transactions import TransactionNotFound
 from points_ledger.eai import schemas
-from points_ledger.eai.operations import PATH, SCOPE
+from points_ledger.eai.operations import SCOPE
 from points_ledger.eai.service import TransactionService
+from points_ledger.paths import IDENTIFIER
 
 _Service = Annotated[TransactionService, needs(TransactionService)]
 _FAILED: Final[dict[int | str, dict[str, Any]]] = {
@@ -22,14 +26,16 @@ _FAILED: Final[dict[int | str, dict[str, Any]]] = {
     "5XX": schemas.document_failures("Failed", []),
 }
 
-router = APIRouter(prefix=PATH, tags=["EAI"], dependencies=document_credentials(), responses=_FAILED)
+router = APIRouter(
+    prefix="/eai/v1", tags=["EAI"], dependencies=document_credentials(), responses=_FAILED, route_class=ReportRoute
+)
 
 
 @router.get(
-    "",
+    "/points",
     summary="The vendor's transactions, page by page",
     response_model=schemas.TransactionsBody,
-    responses=document_refusals([InvalidCursor], schemas.document_failures),
+    responses=document_refusals([InvalidCursor, TooManyReports], schemas.document_failures),
 )
 async def list_transactions(
     service: _Service, page: Annotated[schemas.TransactionsQuery, Query()], caller: Caller = require(SCOPE)
@@ -37,20 +43,25 @@ async def list_transactions(
     """For reconciliation, oldest first. Follow `next_cursor` until it is null; continue another day from
     `resume_cursor`."""
     found = await service.transactions_of(
-        caller, state=page.state, since=page.since, cursor=page.cursor, limit=page.limit
+        caller,
+        state=page.state,
+        since=page.since,
+        updated_since=page.updated_since,
+        cursor=page.cursor,
+        limit=page.limit,
     )
     return _json(
         {
             "status": "success",
-            "transactions": [schemas.transaction_body(transaction) for transaction in found.page.items],
-            "next_cursor": found.page.next_cursor,
+            "transactions": [schemas.transaction_body(transaction) for transaction in found.transactions],
+            "next_cursor": found.next_cursor,
             "resume_cursor": found.resume_cursor,
         }
     )
 
 
 @router.get(
-    "/{transactionid:path}",
+    f"/points/{{transactionid:{IDENTIFIER}}}",
     summary="Where a transaction stands",
     response_model=schemas.FoundTransactionBody,
     responses=document_refusals([TransactionNotFound], schemas.document_failures),
@@ -58,8 +69,26 @@ async def list_transactions(
 async def find_transaction(
     service: _Service, transactionid: Annotated[Identifier, Path()], caller: Caller = require(SCOPE)
 ) -> Response:
-    """State, points and every time stamp, for a vendor that lost an answer."""
-    return _json(schemas.found_body(await service.find_transaction(caller, transactionid)))
+    """For a vendor that has lost an answer: state, points, refunds and every time stamp."""
+    return _json(schemas.found_body(*await service.find_transaction(caller, transactionid)))
+
+
+@router.get(
+    f"/balances/{{userid:{IDENTIFIER}}}",
+    summary="What a user may spend",
+    response_model=schemas.VendorBalanceBody,
+    responses=document_refusals([InvalidUser], schemas.document_failures),
+)
+async def find_balance(
+    accounts: Annotated[AccountService, needs(AccountService)],
+    userid: Annotated[Identifier, Path()],
+    caller: Caller = require(SCOPE),
+) -> Response:
+    """All that a vendor sees of an account."""
+    try:
+        return _json(schemas.balance_body(await accounts.balance_of(caller.tenant, userid)))
+    except InvalidUser:
+        raise InvalidUser("There is no such user.") from None
 
 
 def _json(body: object) -> Response:

@@ -3,6 +3,7 @@
 The document spells fields in lower case. The ledger accepts camel case too, since vendors also use it.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -12,7 +13,8 @@ from shared.paging import Cursor, NextCursor
 from shared.problems import status_of
 from shared.times import Instant, Timestamp, iso
 
-from points_ledger.domain.accounts import MAX_POINTS, Account
+from points_ledger.accounts.queries import Balance
+from points_ledger.domain.accounts import MAX_POINTS, Account, Entry
 from points_ledger.domain.transactions import State, Transaction
 
 Points = Annotated[int, Field(strict=True, gt=0, le=MAX_POINTS)]
@@ -85,7 +87,10 @@ class TransactionsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     state: State | None = None
-    since: Instant | None = None
+    since: Annotated[Instant | None, Field(description="Created from then on, with a zone; `+` is `%2B` here.")] = None
+    updated_since: Annotated[
+        Instant | None, Field(description="Changed from then on; the list is then in the order of changes.")
+    ] = None
     cursor: Cursor = None
     limit: int = Field(100, ge=1, le=1000)
 
@@ -112,10 +117,26 @@ class TransactionBody(BaseModel):
     cancelledat: Timestamp | None = None
 
 
+class RefundShown(BaseModel):
+    refundid: str
+    points: int
+    refundedat: Timestamp
+
+
 class FoundTransactionBody(TransactionBody):
     """The answer to a look-up."""
 
     status: Literal["success"]
+    refunds: Annotated[list[RefundShown], Field(description="Oldest first.")]
+
+
+class VendorBalanceBody(BaseModel):
+    """All that a vendor sees of an account."""
+
+    status: Literal["success"]
+    userid: str
+    available: int
+    as_of: Timestamp
 
 
 class TransactionsBody(BaseModel):
@@ -162,9 +183,28 @@ def document_failures(description: str, codes: list[str]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def found_body(transaction: Transaction) -> dict[str, Any]:
+def found_body(transaction: Transaction, refunds: Sequence[Entry]) -> dict[str, Any]:
     """As `FoundTransactionBody`."""
-    return {"status": "success"} | transaction_body(transaction)
+    shown = [
+        {
+            "refundid": refund.reference.partition("\x1f")[2],
+            "points": refund.points,
+            "refundedat": iso(refund.created_at),
+        }
+        for refund in refunds
+    ]
+    return {"status": "success", **transaction_body(transaction), "refunds": shown}
+
+
+def balance_body(balance: Balance) -> dict[str, Any]:
+    """As `VendorBalanceBody`."""
+    account = balance.account
+    return {
+        "status": "success",
+        "userid": account.user_id,
+        "available": account.available,
+        "as_of": iso(balance.as_of),
+    }
 
 
 def transaction_body(transaction: Transaction) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from shared.callers import Caller
 from shared.db import Database
 from shared.idempotency import Answer, RequestKey
-from shared.paging import Page
+from shared.reports import Reports
 
+from points_ledger.domain.accounts import Entry
 from points_ledger.domain.transactions import Commit, State, Transaction, TransactionCommand, TransactionNotFound
 from points_ledger.eai import queries
 from points_ledger.holds.watching import HoldsWatch
@@ -19,7 +21,8 @@ from points_ledger.vendors.hold_times import HoldTimes
 class TransactionsPage:
     """A page, and from where on a vendor asks again another day."""
 
-    page: Page[Transaction]
+    transactions: list[Transaction]
+    next_cursor: str | None
     resume_cursor: str | None
 
 
@@ -27,9 +30,17 @@ class TransactionService:
     """One a process."""
 
     def __init__(
-        self, database: Database, ledger: Ledger, hold_times: HoldTimes, holds: HoldsWatch, *, max_open_holds: int
+        self,
+        database: Database,
+        reports: Reports,
+        ledger: Ledger,
+        hold_times: HoldTimes,
+        holds: HoldsWatch,
+        *,
+        max_open_holds: int,
     ) -> None:
         self._database = database
+        self._reports = reports
         self._ledger = ledger
         self._hold_times = hold_times
         self._holds = holds
@@ -45,33 +56,45 @@ class TransactionService:
             room = 0 if self._holds.is_full(command.tenant, command.vendor_id) else self._max_open_holds
             hold = await self._hold_times.of(command.tenant, command.vendor_id)
             command = command._replace(hold=hold, max_open_holds=room)
-        return await self._ledger.carry_out(Order(command, shape, caller.client_id, key))
+        return await self._ledger.carry_out(Order.by(caller, command, shape, key))
 
-    async def find_transaction(self, caller: Caller, transaction_id: str) -> Transaction:
-        """Raises TransactionNotFound, also for another vendor's transaction."""
+    async def find_transaction(self, caller: Caller, transaction_id: str) -> tuple[Transaction, list[Entry]]:
+        """The transaction and its refunds.
+
+        Raises:
+            TransactionNotFound: also for another vendor's transaction.
+        """
         async with self._database.transaction() as connection:
             found = await queries.read_transaction(connection, caller.tenant, caller.vendor, transaction_id)
-        if found is None:
-            raise TransactionNotFound("transaction not found", transactionid=transaction_id)
-        return found
+            if found is None:
+                raise TransactionNotFound("transaction not found", transactionid=transaction_id)
+            return found, await queries.read_refunds(connection, found) if found.refunded else []
 
     async def transactions_of(
-        self, caller: Caller, *, state: State | None, since: datetime | None, cursor: str | None, limit: int
+        self,
+        caller: Caller,
+        *,
+        state: State | None,
+        since: datetime | None,
+        updated_since: datetime | None,
+        cursor: str | None,
+        limit: int,
     ) -> TransactionsPage:
-        """The vendor's transactions, oldest first.
+        """The vendor's transactions by creation, or by last change with `updated_since`; oldest first.
 
         Raises:
             InvalidCursor: of another list, or with other filters.
+            TooManyReports: the client asks for too many at once.
         """
-        pages = queries.TRANSACTIONS.of(caller.tenant, caller.vendor, state=state, since=since)
-        after = pages.place(cursor)
-        async with self._database.transaction() as connection:
-            found = await queries.read_transactions(
-                connection, caller.tenant, caller.vendor, state=state, since=since, after=after, limit=limit + 1
-            )
-        page = pages.cut(found, limit, _place_of)
-        return TransactionsPage(page, pages.cursor(_place_of(page.items[-1])) if page.items else cursor)
-
-
-def _place_of(transaction: Transaction) -> queries.TransactionPlace:
-    return queries.TransactionPlace(transaction.created_at, transaction.transaction_id)
+        listing = queries.TRANSACTIONS if updated_since is None else queries.CHANGES
+        tenant, vendor = caller.tenant, caller.vendor
+        pages = listing.of(tenant, vendor, state=state, since=since, updated_since=updated_since)
+        asked: dict[str, Any] = {"state": state, "since": since, "after": pages.place(cursor), "limit": limit + 1}
+        async with self._reports.transaction(tenant, caller.client_id) as connection:
+            if updated_since is None:
+                found = await queries.read_transactions(connection, tenant, vendor, **asked)
+            else:
+                found = await queries.read_changes(connection, tenant, vendor, updated_since=updated_since, **asked)
+        page = pages.cut(found, limit, lambda listed: listed.place)
+        resume = pages.cursor(page.items[-1].place) if page.items else cursor
+        return TransactionsPage([listed.transaction for listed in page.items], page.next_cursor, resume)

@@ -1,11 +1,16 @@
 """Reads of open holds over all vendors and tenants. Connection first."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
+from shared.identifiers import Identifier
+from shared.paging import Listing
+from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from points_ledger.tables import HELD, ONE_TO_SWEEP, transactions
+from points_ledger.tables import HELD, ONE_HELD_BY_AGE, ONE_TO_SWEEP, transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +58,65 @@ async def vendors_with_open_holds(connection: AsyncConnection, *, at_least: int)
         .having(sa.func.count() >= at_least)
     )
     return frozenset((row.tenant, row.vendor_id) for row in await connection.execute(counted))
+
+
+class HoldPlace(NamedTuple):
+    """The end of a page of open holds."""
+
+    created_at: Instant
+    vendor_id: Identifier
+    transaction_id: Identifier
+
+
+HOLDS: Final = Listing("holds", HoldPlace)
+
+
+class Hold(NamedTuple):
+    """An open hold, in the words of its list."""
+
+    vendor_id: str
+    transactionid: str
+    user_id: str
+    points: int
+    created_at: datetime
+    expires_at: datetime
+
+
+async def read_holds(
+    connection: AsyncConnection,
+    tenant: str,
+    *,
+    user_id: str | None,
+    vendor_id: str | None,
+    older_than_seconds: int | None,
+    after: HoldPlace | None,
+    limit: int,
+) -> list[Hold]:
+    """Open holds of a tenant, oldest first."""
+    columns = transactions.c
+    order = (columns.created_at, columns.vendor_id, columns.transaction_id)
+    now = sa.func.clock_timestamp()
+    statement = (
+        sa.select(
+            columns.vendor_id,
+            columns.transaction_id,
+            columns.user_id,
+            columns.points,
+            columns.created_at,
+            columns.expires_at,
+        )
+        .where(columns.tenant == tenant, columns.expires_at > now)
+        .order_by(*order)
+        .limit(limit)
+    )
+    # One account has few; all others are read in the order of their age.
+    statement = statement.where(ONE_HELD_BY_AGE if user_id is None else HELD)
+    if user_id is not None:
+        statement = statement.where(columns.user_id == user_id)
+    if vendor_id is not None:
+        statement = statement.where(columns.vendor_id == vendor_id)
+    if older_than_seconds is not None:
+        statement = statement.where(columns.created_at <= sa.func.now() - timedelta(seconds=older_than_seconds))
+    if after is not None:
+        statement = statement.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, after)))
+    return [Hold(*row) for row in await connection.execute(statement)]

@@ -2,24 +2,34 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
 
+from points_ledger.paths import IDENTIFIER
 from points_ledger.vendors import schemas
-from points_ledger.vendors.hold_times import HoldTimes
+from points_ledger.vendors.service import VendorService
+
+_Service = Annotated[VendorService, needs(VendorService)]
+_VendorId = Annotated[Identifier, Path()]
 
 router = APIRouter(prefix="/v1/vendors", tags=["vendors"], dependencies=document_credentials())
 
 
-@router.put("/{vendor_id}", summary="Set a vendor's hold time")
+@router.get(f"/{{vendor_id:{IDENTIFIER}}}", summary="A vendor's hold time")
+async def find_vendor(
+    service: _Service, vendor_id: _VendorId, caller: Caller = require("points:read", "points:admin")
+) -> schemas.VendorBody:
+    """A vendor whose hold time was never set has the default."""
+    vendor = await service.find(caller.tenant, vendor_id)
+    return schemas.VendorBody(vendor_id=vendor_id, hold_seconds=vendor.hold_seconds, known=vendor.known)
+
+
+@router.put(f"/{{vendor_id:{IDENTIFIER}}}", summary="Set a vendor's hold time")
 async def set_hold_time(
-    hold_times: Annotated[HoldTimes, needs(HoldTimes)],
-    vendor_id: Identifier,
-    body: schemas.HoldTimeBody,
-    caller: Caller = require("points:admin"),
-) -> schemas.HoldTimeBody:
-    """For holds from now on; those that are open keep their end."""
-    await hold_times.set(caller.tenant, vendor_id, body.hold_seconds)
-    return body
+    service: _Service, vendor_id: _VendorId, body: schemas.HoldTimeBody, caller: Caller = require("points:admin")
+) -> schemas.VendorBody:
+    """Applies to new holds; open ones keep their end."""
+    vendor = await service.set_hold_seconds(caller.tenant, vendor_id, body.hold_seconds)
+    return schemas.VendorBody(vendor_id=vendor_id, hold_seconds=vendor.hold_seconds, known=vendor.known)

@@ -97,6 +97,17 @@ async def name_vendors(
     )
 
 
+@internal_router.get("/tenants/{tenant}/vendors/{vendor_id:path}")
+async def name_vendor(
+    tenant: Annotated[Tenant, Path()],
+    vendor_id: VendorId,
+    vendors: VendorService,
+    _service: Annotated[str, require_service("points-ledger")],
+) -> NamedVendorBody:
+    vendor = await vendors.find(tenant, vendor_id)
+    return NamedVendorBody(vendor_id=vendor.vendor_id, name=vendor.agreement.name)
+
+
 def _shown(new: NewSecret) -> Answer:
     former = None
     if new.former is not None and new.former_expires_at is not None:

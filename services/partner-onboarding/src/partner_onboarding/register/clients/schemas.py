@@ -19,7 +19,7 @@ ClientId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0
 
 _EXAMPLE: JsonDict = {
     "name": "Reward shop",
-    "scopes": ["points:redeem", "points:read"],
+    "scopes": ["points:redeem"],
     "vendor_id": "shop",
     "ip_allow_list": ["192.0.2.0/24"],
 }

@@ -1,0 +1,128 @@
+"""Reads that may take long: listings, statements, sums over the past.
+
+They have a pool of connections of their own, a time limit for each statement, and a bound for each client. So no
+reader takes the connections that writes need, none runs for ever, and no client takes all of the pool. A read ends
+when its caller is gone: `ReportRoute`.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic import Field
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db import Database
+from shared.errors import TooManyRequests
+from shared.settings import ServiceSettings
+
+T = TypeVar("T")
+
+#: In log and metrics, for a caller that was gone before there was an answer.
+_HUNG_UP: Final = 499
+
+
+class TooManyReports(TooManyRequests):
+    """The client has as many reports under way as it may have."""
+
+    code = "too_many_reports"
+
+
+class ReportSettings(ServiceSettings):
+    """Settings of a service that gives reports."""
+
+    report_pool_size: int = Field(5, ge=1, le=100, description="Connections for reports, beside the other pool.")
+    report_seconds: float = Field(10.0, gt=0, le=300, description="How long a statement of a report may take.")
+    reports_at_once: int = Field(4, ge=1, le=100, description="Reports that one client may have under way.")
+
+
+class Reports:
+    """One in a process.
+
+    Args:
+        seconds: how long one statement may take.
+        at_once: how many reports a client may have under way.
+    """
+
+    def __init__(self, database: Database, *, seconds: float, at_once: int) -> None:
+        self._database = database
+        self._limit_statement = sa.text(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+        self._at_once = at_once
+        self._under_way: Counter[tuple[str, str]] = Counter()
+
+    @classmethod
+    def of(cls, settings: ReportSettings) -> "Reports":
+        database = Database(
+            settings.database_url.get_secret_value(),
+            pool_size=settings.report_pool_size,
+            statement_cache=settings.database_statement_cache,
+            wait_seconds=settings.database_wait_seconds,
+        )
+        return cls(database, seconds=settings.report_seconds, at_once=settings.reports_at_once)
+
+    @asynccontextmanager
+    async def transaction(self, tenant: str, client_id: str) -> AsyncIterator[AsyncConnection]:
+        """A transaction for one report of a client.
+
+        Raises:
+            TooManyReports: the client has as many under way as it may.
+            Unavailable: the database cannot be reached, or a statement took too long.
+        """
+        client = (tenant, client_id)
+        if self._under_way[client] >= self._at_once:
+            raise TooManyReports(
+                f"At most {self._at_once} reports of one client at once: wait for an answer before you ask again.",
+                limit=("reports", self._at_once),
+            )
+        self._under_way[client] += 1
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(self._limit_statement)
+                yield connection
+        finally:
+            self._under_way[client] -= 1
+            if not self._under_way[client]:
+                del self._under_way[client]
+
+    async def close(self) -> None:
+        await self._database.dispose()
+
+
+class ReportRoute(APIRoute):
+    """A route whose reads end when the caller is gone: `APIRouter(route_class=ReportRoute)`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+        if not (self.methods or set()) <= {"GET", "HEAD"}:
+            return handler
+
+        async def end_with_caller(request: Request) -> Response:
+            answer = await while_connected(request, handler(request))
+            return Response(status_code=_HUNG_UP) if answer is None else answer
+
+        return end_with_caller
+
+
+async def while_connected(request: Request, work: Awaitable[T]) -> T | None:
+    """What `work` gives, or None if the caller went away before: then it is cancelled. For requests without a body."""
+    working = asyncio.ensure_future(work)
+    going = asyncio.ensure_future(_until_gone(request))
+    try:
+        await asyncio.wait({working, going}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        going.cancel()
+        if not working.done():
+            working.cancel()
+            # Its connection goes back before this one answers for it.
+            await asyncio.wait({working})
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
