@@ -33,6 +33,8 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/sso/v1/vendors/{vendor_id}"): scope("sso:admin"),
     ("POST", "/sso/v1/vendors/{vendor_id}/secrets"): scope("sso:admin"),
     ("POST", "/sso/v1/tokens/redeem"): scope("points:redeem"),
+    ("POST", "/sso/v1/inspect"): scope("points:redeem", "sso:admin"),
+    ("GET", "/sso/v1/vendors/{vendor_id}/examples"): scope("points:redeem", "sso:admin"),
     ("POST", "/sso/v1/keys/rotate"): scope("sso:admin"),
     ("GET", "/sso/v1/authority-events"): scope("sso:admin"),
     ("GET", "/sso/static/{name}"): PUBLIC,

@@ -231,6 +231,31 @@ def unverified_claims(token: str) -> dict[str, Any]:
     return _json_object(_segments(token)[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A token taken apart, of which nothing is verified."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+    signed: bytes
+    signature: bytes
+
+    def is_signed_by(self, key: VerificationKey) -> bool:
+        """Whether the signature is the key's, by the key's own algorithm."""
+        return bool(key.key.verify(self.signed, self.signature))
+
+
+def take_apart(token: str) -> Parts:
+    """The parts of a token, to explain what is wrong with it; `verify` decides whether it is good.
+
+    Raises:
+        Rejected: `malformed_token`.
+    """
+    header, claims, signature = _segments(token)
+    signed = token.rpartition(".")[0].encode()
+    return Parts(_json_object(header), _json_object(claims), signed, signature)
+
+
 def verify(
     token: str,
     keys: KeySet,
@@ -287,7 +312,7 @@ def verify(
 def _check_form(claims: Mapping[str, Any], *, needs_iat: bool, needs_jti: bool) -> None:
     for name in ("iat", "exp", "nbf"):
         is_needed = name == "exp" or (name == "iat" and needs_iat)
-        if (is_needed or name in claims) and not _is_time(claims.get(name)):
+        if (is_needed or name in claims) and not is_time(claims.get(name)):
             raise Rejected("malformed_token", f"The token does not say its {name}.")
     if needs_jti and not (isinstance(claims.get("jti"), str) and claims["jti"]):
         raise Rejected("malformed_token", "The token does not say its jti.")
@@ -311,7 +336,8 @@ def _check_claims(claims: Mapping[str, Any], issuer: str, audience: str, now: fl
         raise Rejected("token_expired", "token expired")
 
 
-def _is_time(value: Any) -> bool:
+def is_time(value: Any) -> bool:
+    """Whether a claim is a time: a whole number of seconds since 1970."""
     # `type`, because True is an int too.
     return type(value) is int and 0 <= value <= _END_OF_TIME
 

@@ -15,16 +15,27 @@ from sso_issuer.register_client import RegisterClient
 SCOPE: Final = "sso:admin"
 
 
-async def _admin(
-    caller: Annotated[Caller, require(SCOPE)], register: Annotated[RegisterClient, needs(RegisterClient)]
-) -> Caller:
+async def check_admin(caller: Caller, register: RegisterClient) -> None:
+    """Passes a client with the scope whose token the register stands by.
+
+    Raises:
+        InvalidToken: the client is disabled.
+        InsufficientScope: it no longer has the scope.
+        Unavailable: the register cannot be asked.
+    """
     if caller.subject is None:
-        return caller
+        return
     client = await register.find_client(caller.client_id)
     if client is None or client.tenant != caller.tenant:
         raise InvalidToken("The client of this token is disabled.", code="client_disabled")
     if client.kind != "first_party" or SCOPE not in client.scopes:
         raise InsufficientScope(f"This needs the scope {SCOPE}, which the client no longer has.", SCOPE)
+
+
+async def _admin(
+    caller: Annotated[Caller, require(SCOPE)], register: Annotated[RegisterClient, needs(RegisterClient)]
+) -> Caller:
+    await check_admin(caller, register)
     return caller
 
 

@@ -36,6 +36,8 @@ from sso_issuer.authority.errors import is_authority_path, oauth_refusal
 from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
 from sso_issuer.events import TOPIC
+from sso_issuer.inspections.routes import router as inspections_router
+from sso_issuer.inspections.service import Inspections
 from sso_issuer.keys.domain import Schedule
 from sso_issuer.keys.published import PublishedKeys
 from sso_issuer.keys.revoked import OwnKeySource, RevokedKeys
@@ -52,6 +54,7 @@ from sso_issuer.redirects.pages import PACKAGE as PAGES_PACKAGE
 from sso_issuer.redirects.pages import STATIC_PATH, RedirectPages
 from sso_issuer.redirects.routes import router as redirects_router
 from sso_issuer.redirects.service import Redirects
+from sso_issuer.redirects.terms import TermsReader
 from sso_issuer.register_client import RegisterClient
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
@@ -116,7 +119,6 @@ def create_app(
     signer = Signer()
     clients = RegisterClient(to_onboarding)
 
-    redirects = Redirects(database, answers, keys, vendors, signer, ledger, onboarding, public_url=settings.public_url)
     events = Events(
         database,
         event_tables,
@@ -126,6 +128,8 @@ def create_app(
         development=settings.mode is Mode.DEVELOPMENT,
         own_ports=settings.own_ports,
     )
+    terms = TermsReader(database, keys, vendors)
+    redirects = Redirects(database, answers, terms, signer, ledger, onboarding, public_url=settings.public_url)
     audit = Audit(database)
     authority = Authority(
         database,
@@ -202,6 +206,7 @@ def create_app(
         vendors,
         onboarding,
         redirects,
+        Inspections(database, vendors, terms, public_url=settings.public_url),
         Redemptions(database, answers, vendors, ledger, public_url=settings.public_url),
         pages,
         FormAnswers(form_notes, pages.cookies),
@@ -220,6 +225,7 @@ def create_app(
         redirects_router,
         browser_router,
         redemptions_router,
+        inspections_router,
         authority_router,
     ):
         app.include_router(router)

@@ -135,6 +135,13 @@ async def read_public(connection: AsyncConnection, tenant: str, kid: str) -> Jwk
     return jwk
 
 
+async def read_any_public(connection: AsyncConnection, tenant: str, kid: str) -> tuple[Jwk, KeyState] | None:
+    """The public half of a key of this tenant in any state."""
+    query = sa.select(keys.c.public_jwk, keys.c.state).filter_by(tenant=tenant, kid=kid)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else (row.public_jwk, KeyState(row.state))
+
+
 async def read_published(connection: AsyncConnection, tenant: str | None) -> list[Jwk]:
     """The public halves for the key set of a tenant, or of all tenants."""
     query = sa.select(keys.c.public_jwk).where(keys.c.state != KeyState.RETIRED.value)

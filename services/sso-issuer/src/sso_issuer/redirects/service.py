@@ -2,22 +2,18 @@
 
 import asyncio
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
-from shared.jwt import SigningKey
 from shared.paging import Page
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sso_issuer.keys.domain import Algorithm, issuer_of
-from sso_issuer.keys.service import Keys
-from sso_issuer.keys.store import SealedKey
+from sso_issuer.keys.domain import issuer_of
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.onboarding_client import OnboardingClient
 from sso_issuer.redirects import store
@@ -34,10 +30,8 @@ from sso_issuer.redirects.domain import (
     destination,
     digest_of,
 )
-from sso_issuer.signer import Signer, of_secret
-from sso_issuer.vendors.domain import Secret, Vendor, VendorAlgorithm, signing_secret
-from sso_issuer.vendors.service import Vendors
-from sso_issuer.vendors.store import read_secrets
+from sso_issuer.redirects.terms import TermsReader
+from sso_issuer.signer import Signer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,21 +42,6 @@ class _Prepared:
     issuance: Issuance
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Terms:
-    """The vendor and the signing key at one instant of the database's clock."""
-
-    vendor: Vendor
-    key: SealedKey | Secret | None
-    read_at: datetime
-    #: The monotonic clock of the process at `read_at`.
-    mark: float
-
-    def now(self) -> datetime:
-        """The database's clock, computed from the monotonic one."""
-        return self.read_at + timedelta(seconds=time.monotonic() - self.mark)
-
-
 class Redirects:
     """Sends users to vendors."""
 
@@ -70,8 +49,7 @@ class Redirects:
         self,
         database: Database,
         answers: Answers,
-        keys: Keys,
-        vendors: Vendors,
+        terms: TermsReader,
         signer: Signer,
         ledger: LedgerClient,
         onboarding: OnboardingClient,
@@ -80,8 +58,7 @@ class Redirects:
     ) -> None:
         self._database = database
         self._answers = answers
-        self._keys = keys
-        self._vendors = vendors
+        self._terms = terms
         self._signer = signer
         self._ledger = ledger
         self._onboarding = onboarding
@@ -163,9 +140,9 @@ class Redirects:
         await self._audit.close()
 
     async def _prepare(self, asker: Asker, user_id: str, vendor_id: str) -> _Prepared:
-        terms = await self._read_terms(asker.tenant, vendor_id)
+        terms = await self._terms.read(asker.tenant, vendor_id)
         profile, points = await self._ask_neighbours(asker.tenant, user_id)
-        key = await self._signing_key(terms)
+        key = await self._terms.signing_key(terms)
         agreement = terms.vendor.agreement
         now = terms.now()
         issued_at = int(now.timestamp()) - BACKDATED_SECONDS
@@ -213,15 +190,6 @@ class Redirects:
             ),
         )
 
-    async def _read_terms(self, tenant: str, vendor_id: str) -> _Terms:
-        key: SealedKey | Secret | None
-        async with self._database.transaction() as connection:
-            vendor, key, now = await store.read_terms(connection, tenant, vendor_id)
-            mark = time.monotonic()
-            if vendor.agreement.algorithm is VendorAlgorithm.HS256:
-                key = signing_secret(await read_secrets(connection, tenant, vendor_id), now)
-        return _Terms(vendor=vendor, key=key, read_at=now, mark=mark)
-
     async def _ask_neighbours(self, tenant: str, user_id: str) -> tuple[Profile, int]:
         """Asks both at once. "No such user" takes precedence over "the ledger does not answer"."""
         profile, points = await asyncio.gather(
@@ -234,13 +202,6 @@ class Redirects:
         if isinstance(points, BaseException):
             raise points
         return profile, points
-
-    async def _signing_key(self, terms: _Terms) -> SigningKey:
-        if isinstance(terms.key, Secret):
-            return of_secret(terms.key.kid, self._vendors.unseal(terms.vendor, terms.key))
-        if isinstance(terms.key, SealedKey):
-            return await self._keys.unseal(terms.key)
-        return await self._keys.signing_key(terms.vendor.tenant, Algorithm(terms.vendor.agreement.algorithm.value))
 
     async def _append_all(self, rows: Sequence[Issuance]) -> Sequence[None]:
         async with self._database.raw_transaction() as connection:

@@ -52,6 +52,12 @@ async def read_vendor(connection: AsyncConnection, tenant: str, vendor_id: str, 
     return None if row is None else vendor_of(row._mapping)
 
 
+async def find_by_audience(connection: AsyncConnection, tenant: str, audience: str) -> Vendor | None:
+    """The vendor that has this audience now."""
+    row = (await connection.execute(sa.select(vendors).filter_by(tenant=tenant, audience=audience))).first()
+    return None if row is None else vendor_of(row._mapping)
+
+
 async def list_vendors(
     connection: AsyncConnection, tenant: str, *, after: VendorPlace | None, limit: int
 ) -> list[Vendor]:
