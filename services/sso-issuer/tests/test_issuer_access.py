@@ -11,6 +11,7 @@ from platform_testing.access import (
     access_tokens,
     clients,
     deviations,
+    of_events,
     person,
     routes_of,
     scope,
@@ -26,6 +27,7 @@ from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.service import Keys
 
 TABLE: dict[tuple[str, str], Access] = {
+    **of_events("redirects", "sso:admin", "points:redeem"),
     ("POST", "/sso/v1/redirects"): scope("sso:issue"),
     ("GET", "/sso/v1/issuances"): scope("sso:admin"),
     ("GET", "/sso/v1/vendors"): scope("sso:admin"),

@@ -11,6 +11,7 @@ from platform_testing.access import (
     access_tokens,
     clients,
     deviations,
+    of_events,
     person,
     routes_of,
     scope,
@@ -25,6 +26,7 @@ from .campaign_house import OFFER, FakeSessions, House
 from .conftest import MakeSettings
 
 TABLE: dict[tuple[str, str], Access] = {
+    **of_events("tokens", "tokens:stats"),
     ("POST", "/v1/tokens"): scope("tokens:issue"),
     ("POST", "/v1/tokens/batch"): scope("tokens:issue"),
     ("POST", "/v1/tokens/import"): scope("tokens:issue"),

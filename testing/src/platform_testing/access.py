@@ -74,6 +74,19 @@ def scope(*any_of: str, takes_bearer: bool = True) -> Access:
     return Access(frozenset(any_of), takes_bearer=takes_bearer)
 
 
+def of_events(topic: str, *any_of: str) -> dict[Route, Access]:
+    """The routes of a topic of events; what each caller sees of it is for other tests."""
+    endpoints = f"/events/v1/{topic}/endpoints"
+    one = f"{endpoints}/{{endpoint_id}}"
+    routes = [
+        ("GET", f"/events/v1/{topic}"),
+        *(("POST", endpoints), ("GET", endpoints)),
+        *(("GET", one), ("PATCH", one), ("DELETE", one)),
+        *(("POST", f"{one}/secrets"), ("POST", f"{one}/test"), ("GET", f"{one}/deliveries"), ("POST", f"{one}/replay")),
+    ]
+    return {route: scope(*any_of) for route in routes}
+
+
 def any_client(*, takes_bearer: bool = True) -> Access:
     return Access(is_for_clients=True, takes_bearer=takes_bearer)
 

@@ -12,6 +12,7 @@ from shared.chores import Chore, Chores
 from shared.db import Database
 from shared.dependencies import provide, provided
 from shared.errors import Refusal
+from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.rate_limits import Counts
@@ -29,6 +30,7 @@ from token_service.campaigns.routes import router as campaigns_router
 from token_service.campaigns.service import CampaignService
 from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
+from token_service.events import TOPIC
 from token_service.guesses import Guesses
 from token_service.housekeeping import Housekeeping
 from token_service.imports.routes import router as imports_router
@@ -39,6 +41,7 @@ from token_service.landing import routes as landing_routes
 from token_service.landing.service import LandingService
 from token_service.onboarding_client import OnboardingClient
 from token_service.settings import Settings
+from token_service.tables import events as event_tables
 from token_service.tables import idempotent_answers
 from token_service.tokens import routes as token_routes
 from token_service.tokens.issuing import Issuing
@@ -85,6 +88,15 @@ def create_app(
         per_credential=settings.bad_signatures_per_credential,
         per_address=settings.bad_signatures_per_address,
     )
+    events = Events(
+        database,
+        event_tables,
+        TOPIC,
+        sealer=sealer,
+        answers=answers,
+        development=settings.mode is Mode.DEVELOPMENT,
+        own_ports=settings.own_ports,
+    )
     housekeeping = Housekeeping(
         database, ring, answers, rotate_after=settings.rotate_after, retention=settings.retention
     )
@@ -106,12 +118,14 @@ def create_app(
             closing.push_async_callback(tally.close)
             closing.push_async_callback(verifying.close)
             closing.push_async_callback(issuing.close)
+            closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(
                     Chore("write counts", tally.flush, every_seconds=settings.count_flush_seconds),
                     Chore("read keys", ring.refresh, every_seconds=settings.key_refresh_seconds),
                     *housekeeping.chores(settings.housekeeping_seconds),
                     tenant_keys.watching(),
+                    *events.chores(),
                 )
             )
             yield
@@ -141,6 +155,7 @@ def create_app(
     provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, tally))
     provide(app, LandingService(database, verifying, once, tally, clock))
     _add_routes(app, pages)
+    events.provide_to(app)
     return app
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
+from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from sqlalchemy.dialects import postgresql
 
@@ -156,3 +157,5 @@ import_references = sa.Table(
 )
 
 idempotent_answers = define_answers_table(metadata)
+
+events = define_event_tables(metadata)

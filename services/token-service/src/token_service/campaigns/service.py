@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from shared.db import Database
+from shared.events.outbox import record
 from shared.paging import Page
 
 from token_service.campaigns import store
@@ -19,6 +20,8 @@ from token_service.campaigns.domain import (
 from token_service.campaigns.recipients import RECIPIENTS, Recipient, read_recipients
 from token_service.counting.store import NO_CAMPAIGN
 from token_service.counting.tally import Tally
+from token_service.events import campaign_revoked
+from token_service.tables import events
 from token_service.tokens.domain import CampaignNotFound, TokenState
 from token_service.tokens.service import flush_quietly
 
@@ -42,6 +45,8 @@ class CampaignService:
         """
         async with self._database.transaction() as connection:
             revoked_at = await store.revoke_tokens(connection, tenant, campaign_id)
+            if revoked_at is not None:
+                await record(connection, events, tenant, [campaign_revoked(campaign_id, revoked_at)])
         if revoked_at is None:
             raise CampaignNotFound
         return revoked_at

@@ -14,6 +14,7 @@ from shared.errors import Malformed, UnsupportedMediaType
 from shared.line_exchange import LinesResponse, body_of
 
 from token_service.imports.dry_runs import DryRun
+from token_service.imports.finishing import Finishing
 from token_service.imports.importing import import_rows
 from token_service.imports.lists import CSV, NDJSON, CsvTargets, NdjsonTargets, TargetList
 from token_service.imports.rows import DEFAULTS, RowProblem, RowReader
@@ -95,11 +96,12 @@ async def import_list(
     media_type, charset = _type_of(request.headers.get("content-type", ""))
     writing = DryRun if query.dry_run else RowWriter
     writer = writing(writers, caller.tenant, renew=query.renew)
+    finishing = None if query.dry_run else Finishing(writers.database, caller)
     chunks = body_of(request)
     if media_type == CSV:
-        return _answer(writer, await CsvTargets.open(chunks, charset, reader))
+        return _answer(writer, await CsvTargets.open(chunks, charset, reader), finishing)
     if media_type in _NDJSON_TYPES:
-        return _answer(writer, await NdjsonTargets.open(chunks, charset, reader))
+        return _answer(writer, await NdjsonTargets.open(chunks, charset, reader), finishing)
     raise UnsupportedMediaType(f"The body must be {CSV} or {NDJSON}.")
 
 
@@ -110,12 +112,17 @@ def _type_of(content_type: str) -> tuple[str, str | None]:
     return content_type.partition(";")[0].strip().lower(), message.get_content_charset()
 
 
-def _answer(writer: Writer, targets: TargetList[R]) -> LinesResponse:
-    return LinesResponse(_answered(writer, targets), targets.media_type)
+def _answer(writer: Writer, targets: TargetList[R], finishing: Finishing | None) -> LinesResponse:
+    return LinesResponse(_answered(writer, targets, finishing), targets.media_type)
 
 
-async def _answered(writer: Writer, target_list: TargetList[R]) -> AsyncGenerator[bytes, None]:
+async def _answered(
+    writer: Writer, target_list: TargetList[R], finishing: Finishing | None
+) -> AsyncGenerator[bytes, None]:
     yield target_list.head
-    async with aclosing(import_rows(writer, target_list.blocks(), target_list.shape)) as answers:
+    shape = target_list.shape if finishing is None else finishing.counting(target_list.shape)
+    async with aclosing(import_rows(writer, target_list.blocks(), shape)) as answers:
         async for answered in answers:
             yield answered
+    if finishing is not None:
+        await finishing.record()

@@ -10,17 +10,26 @@ from token_service.tokens.domain import TokenId
 from token_service.tokens.format import expiry_minute_of
 
 
-async def revoke_token(connection: AsyncConnection, token_id: TokenId, expiry_minute: int) -> datetime | None:
-    """Revokes a token; returns since when it is revoked, or None if there is no such token."""
+async def revoke_token(
+    connection: AsyncConnection, token_id: TokenId, expiry_minute: int
+) -> tuple[datetime | None, bool]:
+    """Revokes a token.
+
+    Returns since when it is revoked (None if there is no such token), and whether it was revoked just now.
+    """
     columns = tokens.c
     is_it = sa.and_(
         columns.tenant == token_id.tenant,
         columns.key_number == token_id.key_number,
         columns.sequence == token_id.sequence,
     )
-    row = (await connection.execute(sa.select(columns.expires_at, columns.first_expires_at).where(is_it))).first()
+    row = (
+        await connection.execute(
+            sa.select(columns.expires_at, columns.first_expires_at, columns.revoked_at).where(is_it).with_for_update()
+        )
+    ).first()
     if row is None or expiry_minute_of(row.first_expires_at or row.expires_at) != expiry_minute:
-        return None
+        return None, False
     statement = (
         sa.update(tokens)
         .where(is_it)
@@ -28,7 +37,7 @@ async def revoke_token(connection: AsyncConnection, token_id: TokenId, expiry_mi
         .returning(columns.revoked_at)
     )
     revoked_at: datetime | None = await connection.scalar(statement)
-    return revoked_at
+    return revoked_at, row.revoked_at is None
 
 
 async def read_refusals(connection: AsyncConnection, token_id: TokenId) -> dict[str, int]:

@@ -6,9 +6,12 @@ from typing import Any
 
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.events.outbox import record
 
 from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
+from token_service.events import token_revoked
+from token_service.tables import events
 from token_service.tokens import queries, store
 from token_service.tokens.domain import Token, TokenNotFound, TokenState, change, state_of
 from token_service.tokens.issuing import NeverValid
@@ -31,8 +34,11 @@ class TokenService:
             MalformedToken, InvalidSignature, TokenNotFound: as they say.
         """
         question = await self._verifying.locate(tenant, text, visit, only_look=True, count_refusal=False)
+        token = await self._verifying.find(question)
         async with self._database.transaction() as connection:
-            revoked_at = await queries.revoke_token(connection, question.id, question.expiry_minute)
+            revoked_at, is_new = await queries.revoke_token(connection, question.id, question.expiry_minute)
+            if revoked_at is not None and is_new:
+                await record(connection, events, tenant, [token_revoked(token, revoked_at)])
         if revoked_at is None:
             raise TokenNotFound
         return revoked_at

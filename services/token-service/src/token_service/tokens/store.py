@@ -7,8 +7,10 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import asyncpg
+from shared.events.outbox import columns_of
 
 from token_service.counting.store import CampaignCount
+from token_service.events import token_used_up
 from token_service.tokens.domain import Token, TokenId, Uses
 from token_service.tokens.terms import CHANGEABLE, COLUMNS, TERMS, Content, Terms
 
@@ -72,6 +74,9 @@ WITH counted AS (
   SELECT * FROM unnest($10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::bigint[])
    ORDER BY 1, 2, 3, 4, 5
       ON CONFLICT (tenant, campaign_id, hour, event, detail) DO UPDATE SET count = kept.count + excluded.count
+), told AS (
+  INSERT INTO token_service.event_outbox (tenant, events)
+  SELECT tenant, events::jsonb FROM unnest($16::text[], $17::text[]) AS told (tenant, events)
 )
 UPDATE token_service.tokens t
    SET uses = new.uses, uses_by_bots = nullif(new.bots, 0), uses_by_scanners = nullif(new.scanners, 0),
@@ -144,13 +149,14 @@ async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) ->
 async def write_uses(
     connection: asyncpg.Connection, tokens: Sequence[Token], counts: Mapping[CampaignCount, int]
 ) -> None:
-    """Of tokens that are locked, and what is counted of their campaigns, in one statement."""
+    """Of tokens that are locked, what is counted of their campaigns, and which are used up now, in one statement."""
     rows = [
         (*t.id, t.uses.used_up, t.uses.by_bots, t.uses.by_scanners, t.uses.first_at, t.uses.last_at, t.uses.spared)
         for t in tokens
     ]
     counted = [(*key, count) for key, count in counts.items()]
-    await connection.execute(_WRITE_USES, *_columns(rows, 9), *_columns(counted, 6))
+    told = columns_of((t.id.tenant, token_used_up(t)) for t in tokens if t.uses.used_up == t.terms.max_uses)
+    await connection.execute(_WRITE_USES, *_columns(rows, 9), *_columns(counted, 6), *told)
 
 
 _CHANGE = f"""
