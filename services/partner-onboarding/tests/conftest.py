@@ -1,12 +1,19 @@
 """partner-onboarding on a real database."""
 
+import asyncio
 import base64
+import json
 import secrets
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
+from partner_onboarding.__main__ import cli
 from partner_onboarding.app import create_app
+from partner_onboarding.handshake.mail.delivery import FileDelivery
+from partner_onboarding.handshake.mail.service import Mails
+from partner_onboarding.handshake.mail.token_client import TokenClient
 from partner_onboarding.register.build import build_register
 from partner_onboarding.settings import Settings
 from platform_testing.callers import ServiceKeys
@@ -14,10 +21,12 @@ from platform_testing.databases import MigratedDatabase
 from platform_testing.serving import PUBLIC_URL, running
 from playwright.async_api import Browser
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from .chromium import chromium
 from .handshake_people import FakeTokens
-from .onboarding_house import FAST, FakeNeighbours, House, Relay, Running
+from .mail_post import Post
+from .onboarding_house import FAST, FakeNeighbours, House, Relay, Running, Shell, Told
 
 
 def random_key() -> SecretStr:
@@ -76,3 +85,42 @@ async def house(service: Running, service_keys: ServiceKeys, tenant: str) -> Asy
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as browser:
         yield browser
+
+
+@pytest.fixture
+async def post(service: Running, house: House, tmp_path: Path) -> AsyncIterator[Post]:
+    tokens, register = FakeTokens(), house.register
+    service.tokens.app = tokens.app()
+    transport = httpx.ASGITransport(service.tokens)
+    client = TokenClient("http://tokens", register.database, register.clients, b"k" * 32, transport)
+    sending = Mails(
+        register.database,
+        register.profiles,
+        client,
+        FileDelivery(tmp_path / "mail"),
+        sender="Points <no-reply@points.example>",
+        public_url=PUBLIC_URL,
+    )
+    yield Post(house, sending, tokens, tmp_path / "mail")
+    await client.aclose()
+
+
+@pytest.fixture
+def service_environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment in which a command finds the service's database and keys."""
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if value != Settings.model_fields[name].default:
+            said = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            monkeypatch.setenv(f"ONBOARDING_{name.upper()}", said)
+
+
+@pytest.fixture
+def shell(service_environment: None) -> Shell:
+    """Runs a command beside the running service."""
+
+    async def run(*arguments: str, typed: str = "") -> Told:
+        result = await asyncio.to_thread(CliRunner().invoke, cli, arguments, input=typed)
+        return Told(result.exit_code, json.loads(result.stdout or "null"), result.stderr)
+
+    return run

@@ -6,7 +6,7 @@ from base64 import urlsafe_b64encode
 from dataclasses import dataclass, field
 from html import unescape
 from re import findall
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -129,6 +129,21 @@ class FakeNeighbours:
             return JSONResponse({"vendors": self.vendors.get(tenant, [])})
 
         return app
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a command has told: its exit code, its answer, and its refusal."""
+
+    exit_code: int
+    answer: Any
+    stderr: str
+
+
+class Shell(Protocol):
+    """The command line of an operator."""
+
+    async def __call__(self, *arguments: str, typed: str = "") -> Told: ...
 
 
 @dataclass

@@ -13,7 +13,6 @@ from partner_onboarding.register.build import build_register
 from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.build import build_third_parties
 from partner_onboarding.third_parties.integrations.schemas import WishBody
-from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 
 from .integration_partner import REQUEST
@@ -22,13 +21,8 @@ Command = Callable[..., Result]
 
 
 @pytest.fixture
-def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Command:
+def command(service_environment: None) -> Command:
     """Runs a command in the environment of the service."""
-    for name in Settings.model_fields:
-        value = getattr(settings, name)
-        if value != Settings.model_fields[name].default:
-            said = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            monkeypatch.setenv(f"ONBOARDING_{name.upper()}", said)
 
     def run(*arguments: str, typed: str = "") -> Result:
         return CliRunner().invoke(cli, arguments, input=typed)

@@ -18,12 +18,12 @@ from partner_onboarding.register.clients.secret_hashing import SecretHashing, ne
 from partner_onboarding.register.sessions.domain import key_of, new_cookie
 from partner_onboarding.register.users.domain import (
     MalformedUser,
-    checked_password,
     checked_profile,
     deliverable,
     email_hash,
     normalised_email,
 )
+from partner_onboarding.register.users.new_passwords import checked_new_password
 
 START = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 
@@ -150,10 +150,13 @@ def test_names_are_printable_and_not_endless(name: str) -> None:
         checked_profile("erika@example.com", name, "Mustermann")
 
 
-@pytest.mark.parametrize("password", ["", "short", "x" * 1025, "eight chars\x00", "eight chars\ud800"])
+@pytest.mark.parametrize(
+    "password",
+    ["", "short", "fourteen chars", "x" * 1025, "a lantern near\x00 harbour", "a lantern near\ud800 harbour"],
+)
 def test_passwords_that_cannot_be_typed_or_are_too_short_are_refused(password: str) -> None:
     with pytest.raises(MalformedUser):
-        checked_password(password)
+        checked_new_password(password)
 
 
 @pytest.mark.parametrize(

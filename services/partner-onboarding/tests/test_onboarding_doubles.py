@@ -198,6 +198,12 @@ def test_every_form_of_the_service_is_pressed_twice_here(house: House) -> None:
 
 #: What one press adds to the audit and to the requests.
 CHANGES = {
+    "/account/password": (1, 0),
+    "/account/delete": (1, 0),
+    "/registrieren/": (2, 0),
+    "/registrieren": (2, 0),
+    "/register/": (2, 0),
+    "/register": (1, 0),
     "/integrations/apply": (1, 1),
     "/operations/requests/{request_id}/approve": (2, 0),
     "/operations/requests/{request_id}/decline": (1, 0),

@@ -1,71 +1,21 @@
 """One's own account: mails that confirm, another password, a copy of the data, and leaving for good."""
 
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from email import message_from_bytes, policy
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from partner_onboarding.handshake.mail.delivery import FileDelivery
-from partner_onboarding.handshake.mail.service import RESEND_PATH, RESENT_PER_DAY, Mails
-from partner_onboarding.handshake.mail.token_client import TokenClient
+from partner_onboarding.handshake.mail.service import RESEND_PATH, RESENT_PER_DAY
 from partner_onboarding.register.tables import mails, users
-from platform_testing.serving import PUBLIC_URL
 from sqlalchemy import func, select, text, update
 
 from .handshake_partner import Partner
-from .handshake_people import GOOD_PASSWORD, FakeTokens, browser, decide, fill_in, landed
-from .onboarding_house import PASSWORD, House, Running, hidden_fields
+from .handshake_people import GOOD_PASSWORD, browser, decide, fill_in, landed
+from .mail_post import Post
+from .onboarding_house import PASSWORD, House, hidden_fields
 
 HTML = {"Accept": "text/html"}
 ANOTHER = "seven herons over the grey weir"
-
-
-@dataclass
-class Post:
-    """The mails of a test, and the token-service behind their links."""
-
-    house: House
-    mails: Mails
-    tokens: FakeTokens
-    directory: Path
-
-    async def sent(self) -> list[tuple[str, str]]:
-        """Recipient and text of all that waited and was sent now."""
-        for old in self.directory.glob("*.eml"):
-            old.unlink()
-        # Those of other tests wait, too.
-        while await self.mails.send_due():
-            pass
-        found = []
-        for file in self.directory.glob("*.eml"):
-            assert file.stat().st_mode & 0o077 == 0
-            message = message_from_bytes(file.read_bytes(), policy=policy.default)
-            body = message.get_body()
-            assert body is not None
-            found.append((str(message["To"]), f"{message['Subject']}\n{body.get_content()}"))
-        return [one for one in found if self.house.tenant in one[0]]
-
-
-@pytest.fixture
-async def post(service: Running, house: House, tmp_path: Path) -> AsyncIterator[Post]:
-    tokens, register = FakeTokens(), house.register
-    service.tokens.app = tokens.app()
-    transport = httpx.ASGITransport(service.tokens)
-    client = TokenClient("http://tokens", register.database, register.clients, b"k" * 32, transport)
-    sending = Mails(
-        register.database,
-        register.profiles,
-        client,
-        FileDelivery(tmp_path / "mail"),
-        sender="Points <no-reply@points.example>",
-        public_url=PUBLIC_URL,
-    )
-    yield Post(house, sending, tokens, tmp_path / "mail")
-    await client.aclose()
 
 
 async def register(post: Post, name: str = "greta", **changes: str) -> str:

@@ -21,6 +21,7 @@ async def test_putting_the_same_again_changes_nothing(house: House) -> None:
         "email": wanted["email"],
         "firstname": "Erika",
         "lastname": "Mustermann",
+        "email_verified": True,
         "has_password": True,
         "created_at": "",
         "updated_at": "",

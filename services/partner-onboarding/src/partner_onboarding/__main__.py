@@ -7,11 +7,13 @@ import typer
 from shared.settings import load
 
 from partner_onboarding.register.commands import commands as register_commands
+from partner_onboarding.register.user_commands import commands as user_commands
 from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.commands import commands as third_party_commands
 
 cli = typer.Typer(help="The register of the platform.", no_args_is_help=True, add_completion=False)
 cli.add_typer(register_commands)
+cli.add_typer(user_commands)
 cli.add_typer(third_party_commands)
 
 

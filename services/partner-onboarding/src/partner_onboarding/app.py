@@ -30,6 +30,7 @@ from partner_onboarding.handshake.partners import routes as partners
 from partner_onboarding.pages.scopes import words_of
 from partner_onboarding.register import internal
 from partner_onboarding.register.audit import routes as audit
+from partner_onboarding.register.audit.origin import NotesOrigin
 from partner_onboarding.register.build import Register, build_register
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
@@ -129,6 +130,7 @@ def create_app(
         chores=chores,
     )
     form_answers = FormAnswers(register.form_notes, pages.cookies)
+    app.add_middleware(NotesOrigin, proxies=proxies)
     provide(app, settings, callers, service_tokens, pages, form_answers, LedgerClient(ledger), IssuerClient(issuer))
     _provide_houses(app, register, handshake, third_parties, pages)
     for routes in (

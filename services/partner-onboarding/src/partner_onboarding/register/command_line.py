@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import typer
 from shared.errors import Refusal
+from shared.identifiers import is_identifier
 from shared.settings import load
 
 from partner_onboarding.register.build import Register, build_register
@@ -35,3 +36,25 @@ def run(use: Callable[[Register], Awaitable[Mapping[str, Any]]]) -> None:
 
 def _write(stream: Any, fields: Mapping[str, Any]) -> None:
     stream.write(orjson.dumps(fields).decode() + "\n")
+
+
+def differences(created: bool, wanted: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names of requested values that differ from the register, regardless of the order in lists."""
+    if created:
+        return {}
+    return {"differs": [name for name, value in wanted.items() if _unordered(value) != _unordered(present[name])]}
+
+
+def _unordered(value: Any) -> Any:
+    return sorted(set(value)) if isinstance(value, list) else value
+
+
+def line_of_standard_input() -> str:
+    """Reads a secret. It is no argument, since every user of the machine could read that."""
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def checked_identifier(value: str, option: str) -> str:
+    if not is_identifier(value):
+        raise typer.BadParameter("has 1 to 128 printable characters and no blank at either end", param_hint=option)
+    return value

@@ -4,19 +4,16 @@ Commands that create may be repeated: what exists stays unchanged, the answer ha
 names each difference to the request. A refusal goes to standard error with status 1.
 """
 
-import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
-from shared.identifiers import is_identifier
 
 from partner_onboarding.register.audit.domain import SHELL
 from partner_onboarding.register.build import Register
 from partner_onboarding.register.clients.domain import Client, ClientNotFound, Kind, Registration
 from partner_onboarding.register.clients.schemas import AddedSecretBody, ClientBody, RegisteredClientBody
-from partner_onboarding.register.command_line import run
-from partner_onboarding.register.users.domain import UserNotFound
+from partner_onboarding.register.command_line import checked_identifier, differences, line_of_standard_input, run
 
 commands = typer.Typer()
 
@@ -37,7 +34,7 @@ def create_tenant(
         found, created = await register.tenants.create(tenant, name, allowed_origin or ())
         shown = {"tenant": found.tenant, "name": found.name, "allowed_origins": list(found.allowed_origins)}
         wanted = {"name": name, "allowed_origins": list(allowed_origin or ())}
-        return {"created": created, **shown, **_differences(created, wanted, shown)}
+        return {"created": created, **shown, **differences(created, wanted, shown)}
 
     run(use)
 
@@ -61,12 +58,12 @@ def create_client(
     ] = False,
 ) -> None:
     """Register a client. Its secret is in the answer only now, when it is created."""
-    client_secret = _line_of_standard_input() if client_secret_stdin else None
+    client_secret = line_of_standard_input() if client_secret_stdin else None
     registration = Registration(
         name=name,
         kind=_kind(kind),
         scopes=tuple(scope or ()),
-        vendor_id=_identifier(vendor_id, "--vendor-id") if vendor_id is not None else None,
+        vendor_id=checked_identifier(vendor_id, "--vendor-id") if vendor_id is not None else None,
         ip_allow_list=tuple(ip or ()),
         landing_url=landing_url,
         redirect_uris=tuple(redirect_uri or ()),
@@ -96,51 +93,7 @@ def create_client(
             "redirect_uris": list(redirect_uri or ()),
             "ip_allow_list": list(ip or ()),
         }
-        return {"created": False, **shown, **_differences(False, wanted, shown)}
-
-    run(use)
-
-
-@commands.command()
-def create_user(
-    tenant: _Tenant,
-    user_id: Annotated[str, typer.Option()],
-    email: Annotated[str, typer.Option()],
-    firstname: Annotated[str, typer.Option()],
-    lastname: Annotated[str, typer.Option()],
-    role: Annotated[list[str] | None, typer.Option(help="tenant_admin or operator; several times for both.")] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input; else no sign-in.")
-    ] = False,
-) -> None:
-    """Create a user. Only this command gives roles."""
-    password = _line_of_standard_input() if password_stdin else None
-    _identifier(user_id, "--user-id")
-
-    async def use(register: Register) -> Mapping[str, Any]:
-        await register.tenants.get(tenant)
-        try:
-            user, created = await register.users.get(tenant, user_id), False
-        except UserNotFound:
-            user, created = await register.users.put(
-                tenant,
-                user_id,
-                email=email,
-                firstname=firstname,
-                lastname=lastname,
-                password=password,
-                roles=role or (),
-            )
-        shown = {
-            "tenant": tenant,
-            "user_id": user_id,
-            "email": user.profile.email,
-            "firstname": user.profile.firstname,
-            "lastname": user.profile.lastname,
-            "roles": list(user.roles),
-        }
-        wanted = {"email": email, "firstname": firstname, "lastname": lastname, "roles": list(role or ())}
-        return {"created": created, **shown, **_differences(created, wanted, shown)}
+        return {"created": False, **shown, **differences(False, wanted, shown)}
 
     run(use)
 
@@ -225,31 +178,9 @@ async def _client(register: Register, client_id: str) -> Client:
     return found
 
 
-def _differences(created: bool, wanted: Mapping[str, Any], present: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The names of requested values that differ from the register, regardless of the order in lists."""
-    if created:
-        return {}
-    return {"differs": [name for name, value in wanted.items() if _unordered(value) != _unordered(present[name])]}
-
-
-def _unordered(value: Any) -> Any:
-    return sorted(set(value)) if isinstance(value, list) else value
-
-
-def _line_of_standard_input() -> str:
-    """Reads a secret. It is no argument, since every user of the machine could read that."""
-    return sys.stdin.readline().rstrip("\r\n")
-
-
 def _kind(value: str) -> Kind:
     if value == "first_party":
         return "first_party"
     if value == "third_party":
         return "third_party"
     raise typer.BadParameter("is first_party or third_party", param_hint="--kind")
-
-
-def _identifier(value: str, option: str) -> str:
-    if not is_identifier(value):
-        raise typer.BadParameter("has 1 to 128 printable characters and no blank at either end", param_hint=option)
-    return value

@@ -127,12 +127,13 @@ async def check_session(sessions: SessionService, body: SessionBody) -> CheckedS
 async def user_profile(
     users: UserService, tenant: Annotated[Tenant, Path()], user_id: Annotated[Identifier, Path()]
 ) -> ProfileBody:
-    user = await users.get(tenant, user_id)
+    user = await users.get_enabled(tenant, user_id)
+    profile = user.profile
     return ProfileBody(
         user_id=user_id,
-        firstname=user.profile.firstname,
-        lastname=user.profile.lastname,
-        email=user.profile.email,
+        firstname=profile.firstname,
+        lastname=profile.lastname,
+        email=profile.email,
         email_verified=user.owns_email,
     )
 

@@ -27,7 +27,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from partner_onboarding.schema import NO_TEXTS, SCHEMA, TEXTS, WHEN, created, metadata
 
+#: Of consents, which only an admin gives and ends.
 ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'user', 'client', 'applicant', 'shell')"
+_AUDITED_ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'user', 'client', 'applicant', 'anonymous', 'shell')"
 _USERS = [f"{SCHEMA}.users.tenant", f"{SCHEMA}.users.user_id"]
 
 tenants = Table(
@@ -130,6 +132,7 @@ users = Table(
     Column("email_verified_at", WHEN),
     created(),
     Column("updated_at", WHEN, nullable=False, server_default=func.now()),
+    Column("disabled_at", WHEN),
     PrimaryKeyConstraint("tenant", "user_id"),
     # An address belongs to one user of a tenant, but others may claim it. A form that refused known addresses would
     # reveal who is known, and the first to come could keep the owner out.
@@ -175,6 +178,7 @@ mails = Table(
     Column("next_attempt_at", WHEN, server_default=func.now(), comment="None when there is nothing more to do."),
     Column("sent_at", WHEN),
     Column("token_hash", LargeBinary, comment="SHA-256 of the token in the link; the token itself is not kept."),
+    Column("recipient", LargeBinary, comment="Sealed: the address, where it is not the user's present one."),
     PrimaryKeyConstraint("tenant", "mail_id"),
     ForeignKeyConstraint(["tenant", "user_id"], _USERS, ondelete="CASCADE"),
     CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
@@ -195,9 +199,11 @@ audit_entries = Table(
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False, comment="The id of what was acted on."),
     Column("details", JSONB, nullable=False, comment="Never a secret, never a person's name or address."),
+    Column("origin", Text, comment="The network that the request came from."),
+    Column("request_id", Text),
     PrimaryKeyConstraint("tenant", "entry_id"),
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
-    CheckConstraint(ACTORS, name="actor_kind"),
+    CheckConstraint(_AUDITED_ACTORS, name="actor_kind"),
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
 )
 

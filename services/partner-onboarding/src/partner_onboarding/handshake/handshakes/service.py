@@ -33,6 +33,8 @@ from partner_onboarding.handshake.handshakes.domain import (
     new_code,
 )
 from partner_onboarding.handshake.links import store as links_store
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import ANONYMOUS, Actor
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
 
@@ -138,6 +140,8 @@ class Handshakes:
                 now = await self._clock(connection)
                 await links_store.add_link(connection, tenant, handshake.client_id, user_id, now)
                 await store.end(connection, handshake, "linked", user_id, now)
+                details = {"client_id": handshake.client_id}
+                await audit_store.add(connection, tenant, Actor("user", user_id), "link_created", user_id, details)
         if handshake.landing_url is None:
             return None
         code = self._keeping.open(handshake.tenant, handshake.register_hash, handshake.sealed_code)
@@ -156,6 +160,8 @@ class Handshakes:
             if handshake.outcome is None:
                 # Without the person: the partner learns nothing about somebody who refused.
                 await store.end(connection, handshake, "denied", None, await self._clock(connection))
+                actor = ANONYMOUS if user_id is None else Actor("user", user_id)
+                await audit_store.add(connection, handshake.tenant, actor, "link_denied", handshake.client_id)
         return None if handshake.landing_url is None else landing(handshake.landing_url, error="access_denied")
 
     async def redeem_once(
@@ -204,6 +210,7 @@ class Handshakes:
         if found.ended_at + REDEEMABLE_FOR <= now:
             raise HandshakeExpired("This handshake has expired.")
         await store.set_redeemed(connection, tenant, found.register_hash, now)
+        await audit_store.add(connection, tenant, Actor("client", client_id), "handshake_redeemed", found.user_id)
         return found.user_id
 
     async def _usable(

@@ -14,6 +14,8 @@ from partner_onboarding.handshake.links import store
 from partner_onboarding.handshake.links.billing import assign_periods
 from partner_onboarding.handshake.links.domain import LinkedPartner, LinkNotFound, NoHandshake, RemovedBy
 from partner_onboarding.handshake.links.periods import Assignment
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.clients.domain import CLIENT_ID
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
@@ -57,6 +59,7 @@ class Links:
         activated = await store.lock_present(connection, tenant, client_id, user_id)
         assert activated is not None  # noqa: S101 — it is locked
         await assign_periods(connection, activated, until=now)
+        await audit_store.add(connection, tenant, Actor("client", client_id), "user_activated", user_id)
         return now
 
     async def activate_once(
@@ -109,6 +112,8 @@ class Links:
         now = await self._clock(connection)
         await assign_periods(connection, link, until=now)
         await store.remove(connection, link, now, by)
+        actor = Actor("client", client_id) if by == "partner" else Actor("user", user_id)
+        await audit_store.add(connection, tenant, actor, "link_removed", user_id, {"client_id": client_id, "by": by})
         return now
 
     async def unlink(self, tenant: str, user_id: str, client_id: str) -> None:
@@ -127,6 +132,8 @@ class Links:
         for link in await store.lock_all_present(connection, tenant, user_id):
             await assign_periods(connection, link, until=now)
             await store.remove(connection, link, now, "deletion")
+            details = {"client_id": link.client_id, "by": "deletion"}
+            await audit_store.add(connection, tenant, Actor("user", user_id), "link_removed", user_id, details)
 
     async def partners_of(self, tenant: str, user_id: str) -> list[LinkedPartner]:
         async with self._database.transaction() as connection:

@@ -27,6 +27,8 @@ class Mail:
     created_at: datetime
     attempts: int
     next_attempt_at: datetime
+    #: A sealed address, where the mail goes to another than the user's present one.
+    recipient: bytes | None = None
 
 
 def pause_after(attempts: int) -> timedelta:

@@ -2,6 +2,7 @@
 while the mail server or token-service is down."""
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Final
@@ -17,6 +18,8 @@ from partner_onboarding.handshake.mail.delivery import Delivery
 from partner_onboarding.handshake.mail.domain import GIVEN_UP_AFTER, LINK_LIFETIME, Mail, pause_after
 from partner_onboarding.handshake.mail.letters import letter
 from partner_onboarding.handshake.mail.token_client import TokenClient, TokenRefused
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
 from partner_onboarding.register.tenants import store as tenants_store
@@ -100,6 +103,8 @@ class Mails:
             raise UnknownLink("This link was mailed to somebody else.")
         async with self._database.transaction() as connection:
             await users_store.verify_email(connection, tenant, user.user_id)
+            actor = Actor("user", user.user_id)
+            await audit_store.add(connection, tenant, actor, "email_confirmed", user.user_id)
 
     async def send_again(self, tenant: str, user_id: str, language: str) -> bool:
         """Mails the link to a person whose address is not confirmed; False if it is confirmed.
@@ -166,9 +171,12 @@ class Mails:
             async with self._database.transaction() as connection:
                 await store.set_token(connection, mail, _hash(mailed.token))
             link = mailed.url
+        profile = self._profiles.open(sealed).profile
+        if mail.recipient is not None:
+            profile = replace(profile, email=self._profiles.open_address(mail.tenant, mail.user_id, mail.recipient))
         return letter(
             mail,
-            self._profiles.open(sealed).profile,
+            profile,
             self._texts[mail.language],
             sender=self._sender,
             public_url=self._public_url,

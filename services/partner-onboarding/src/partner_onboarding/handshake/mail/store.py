@@ -81,4 +81,5 @@ def _mail(row: Row[Any]) -> Mail:
         created_at=row.created_at,
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
+        recipient=row.recipient,
     )

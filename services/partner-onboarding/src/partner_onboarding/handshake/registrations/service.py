@@ -18,6 +18,8 @@ from partner_onboarding.handshake.handshakes.domain import BASE58, Handshake
 from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.registrations import store
 from partner_onboarding.handshake.registrations.domain import USER_ID_CHARACTERS, Applicant, mistakes
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
 from partner_onboarding.register.sessions.service import Sessions
@@ -141,7 +143,7 @@ class Registrations:
             return None
         async with self._database.transaction() as connection:
             user = await users_store.find_user(connection, handshake.tenant, handshake.user_id)
-        if user is None or user.password_hash is None:
+        if user is None or user.password_hash is None or user.disabled_at is not None:
             return None
         try:
             email_hash = self._profiles.email_hash(applicant.email)
@@ -157,7 +159,9 @@ class Registrations:
         async with self._database.transaction() as connection:
             everywhere = await users_store.users_with_email(connection, email_hash)
         here = [user for user in everywhere if user.tenant == tenant]
-        candidates = [(user, user.password_hash) for user in here if user.password_hash is not None]
+        candidates = [
+            (user, user.password_hash) for user in here if user.password_hash is not None and user.disabled_at is None
+        ]
         password = normalised_password(given)
         async with self._passwords.turn() as turn:
             even_if_right = not all(user.owns_email for user in here)
@@ -197,6 +201,8 @@ class Registrations:
             )
             if added is None:
                 raise _IdTaken
+            actor = Actor("user", user_id)
+            await audit_store.add(connection, tenant, actor, "user_registered", user_id, dict(self._versions))
             await store.add_agreements(connection, tenant, user_id, self._versions, language, now)
             kind: Kind = "address_known" if await self._has_owner(connection, tenant, email_hash) else "confirm_address"
             await notices_store.add(connection, tenant, user_id, kind, language)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-ActorKind = Literal["operator", "tenant_admin", "user", "client", "applicant", "shell"]
+ActorKind = Literal["operator", "tenant_admin", "user", "client", "applicant", "anonymous", "shell"]
 Action = Literal[
     "request_submitted",
     "request_approved",
@@ -24,6 +24,26 @@ Action = Literal[
     "second_factor_added",
     "second_factor_removed",
     "recovery_codes_renewed",
+    "tenant_created",
+    "user_created",
+    "user_changed",
+    "user_registered",
+    "user_deleted",
+    "user_disabled",
+    "user_enabled",
+    "role_revoked",
+    "sessions_ended",
+    "email_confirmed",
+    "password_changed",
+    "password_reset",
+    "signed_in",
+    "sign_in_failed",
+    "signed_out",
+    "link_created",
+    "link_denied",
+    "link_removed",
+    "handshake_redeemed",
+    "user_activated",
 ]
 
 
@@ -40,6 +60,8 @@ class Actor:
 
 #: Somebody with a shell on the machine, whom the service cannot identify.
 SHELL = Actor("shell")
+#: Nobody who has shown who he or she is.
+ANONYMOUS = Actor("anonymous")
 #: Anybody who fills in the public form.
 APPLICANT = Actor("applicant")
 
@@ -54,3 +76,6 @@ class Entry:
     action: Action
     subject: str
     details: Mapping[str, Any]
+    #: The network that the request came from; None for a command or a chore.
+    origin: str | None = None
+    request_id: str | None = None

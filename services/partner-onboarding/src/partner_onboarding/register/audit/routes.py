@@ -27,6 +27,8 @@ class AuditEntryBody(BaseModel):
     action: Action
     subject: Annotated[str, Field(description="The id of what was acted on.")]
     details: dict[str, Any]
+    origin: Annotated[str | None, Field(description="The network that the request came from; null for a command.")]
+    request_id: str | None
 
     @classmethod
     def of(cls, entry: Entry) -> Self:
@@ -38,6 +40,8 @@ class AuditEntryBody(BaseModel):
             action=entry.action,
             subject=entry.subject,
             details=dict(entry.details),
+            origin=entry.origin,
+            request_id=entry.request_id,
         )
 
 

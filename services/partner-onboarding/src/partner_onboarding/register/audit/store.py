@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.request_frame import current_request
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit.domain import Action, Actor, Entry
+from partner_onboarding.register.audit.origin import current_origin
 from partner_onboarding.register.tables import audit_entries
 
 
@@ -18,7 +20,12 @@ async def add(
     subject: str,
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes an entry in the transaction of the act, so that neither exists without the other."""
+    """Writes an entry in the transaction of the act, so that neither exists without the other.
+
+    Args:
+        details: what changed, before and after; never a secret, a name or an address.
+    """
+    request = current_request.get()
     await connection.execute(
         insert(audit_entries).values(
             tenant=tenant,
@@ -27,6 +34,8 @@ async def add(
             action=action,
             subject=subject,
             details=dict(details or {}),
+            origin=current_origin.get(),
+            request_id=None if request is None else request.request_id,
         )
     )
 
@@ -38,6 +47,15 @@ async def newest(connection: AsyncConnection, tenant: str, before: int | None, l
         query = query.where(audit_entries.c.entry_id < before)
     rows = await connection.execute(query.order_by(audit_entries.c.entry_id.desc()).limit(limit))
     return [
-        Entry(row.entry_id, row.recorded_at, Actor(row.actor_kind, row.actor), row.action, row.subject, row.details)
+        Entry(
+            row.entry_id,
+            row.recorded_at,
+            Actor(row.actor_kind, row.actor),
+            row.action,
+            row.subject,
+            row.details,
+            row.origin,
+            row.request_id,
+        )
         for row in rows
     ]

@@ -2,4 +2,13 @@
 
 from typing import Literal
 
-Kind = Literal["confirm_address", "address_known", "password_changed", "second_factor_added", "second_factor_removed"]
+Kind = Literal[
+    "confirm_address",
+    "address_known",
+    "password_changed",
+    "email_changed",
+    "role_changed",
+    "reset_password",
+    "second_factor_added",
+    "second_factor_removed",
+]

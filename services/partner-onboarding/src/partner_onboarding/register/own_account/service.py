@@ -9,6 +9,8 @@ from shared.times import iso
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.sessions.domain import SignedIn
@@ -81,6 +83,7 @@ class OwnAccount:
             await users_store.change_password(connection, who.tenant, who.user_id, password_hash)
             await sessions_store.end_sessions_of(connection, who.tenant, who.user_id)
             await notices_store.add(connection, who.tenant, who.user_id, "password_changed", language)
+            await audit_store.add(connection, who.tenant, _actor(who), "password_changed", who.user_id)
             return await self._sessions.begin(connection, who.tenant, who.user_id, None)
 
     async def export(self, who: SignedIn) -> dict[str, Any]:
@@ -124,6 +127,7 @@ class OwnAccount:
                 if await users_store.find_user(connection, who.tenant, who.user_id, lock=True) is not None:
                     await self._belongings.end(connection, who.tenant, who.user_id)
                     await users_store.delete_user(connection, who.tenant, who.user_id)
+                    await audit_store.add(connection, who.tenant, _actor(who), "user_deleted", who.user_id)
         except IntegrityError as error:
             # A foreign key refers to the user: an integration acts for this person.
             raise AccountIsNeeded("This account is in use by an integration.", log=repr(error.orig)) from None
@@ -144,3 +148,7 @@ class OwnAccount:
                 await self._throttle.count_wrong(user.email_hash, address)
                 raise WrongPassword("This is not the password.")
         await self._throttle.forgive(user.email_hash)
+
+
+def _actor(who: SignedIn) -> Actor:
+    return Actor("user", who.user_id)

@@ -45,6 +45,7 @@ async def find_session(connection: AsyncConnection, key: SessionKey, rules: Sess
             .where(
                 *_is(key),
                 sessions.c.awaits.is_(None),
+                users.c.disabled_at.is_(None),
                 sessions.c.expires_at > func.now(),
                 sessions.c.seen_at > func.now() - rules.idle,
             )
@@ -73,8 +74,12 @@ async def end_session(connection: AsyncConnection, key: SessionKey) -> None:
     await connection.execute(delete(sessions).where(*_is(key)))
 
 
-async def end_sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> None:
-    await connection.execute(delete(sessions).where(sessions.c.tenant == tenant, sessions.c.user_id == user_id))
+async def end_sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> int:
+    """Ends all sessions of a person; returns their number."""
+    result = await connection.execute(
+        delete(sessions).where(sessions.c.tenant == tenant, sessions.c.user_id == user_id)
+    )
+    return result.rowcount
 
 
 async def sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[datetime, datetime]]:

@@ -100,7 +100,11 @@ class SignIn:
         self, account: bytes, address: str | None, candidates: Sequence[SealedUser], password: str
     ) -> list[_Fitting]:
         """The candidates with this password, at least one."""
-        with_password = [(user, user.password_hash) for user in candidates if user.password_hash is not None]
+        with_password = [
+            (user, user.password_hash)
+            for user in candidates
+            if user.password_hash is not None and user.disabled_at is None
+        ]
         async with self._passwords.turn() as turn:
             # Checked again when the turn comes, so that most of a thousand attempts at once end here.
             await self._throttle.check(account, address)
@@ -127,7 +131,7 @@ class SignIn:
         user = account.user
         async with self._database.transaction() as connection:
             present = await users_store.find_user(connection, user.tenant, user.user_id, lock=True)
-            if present is None or present.password_hash != user.password_hash:
+            if present is None or present.password_hash != user.password_hash or present.disabled_at is not None:
                 # The password changed during the comparison; the former one is no longer good.
                 raise WrongPassword(_NO_ACCOUNT)
             if account.new_hash is not None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.errors import Conflict, Malformed, NotFound
+from shared.errors import Conflict, Forbidden, Malformed, NotFound
 from shared.texts import UnfitText, normal_form
 
 from partner_onboarding.characters import hides_something, is_text, shows_something
@@ -14,7 +14,6 @@ from partner_onboarding.characters import hides_something, is_text, shows_someth
 ROLES = ("operator", "tenant_admin")
 MAX_EMAIL_CHARACTERS = 254
 MAX_NAME_CHARACTERS = 100
-MIN_PASSWORD_CHARACTERS = 8
 MAX_PASSWORD_CHARACTERS = 1024
 
 _LOCAL_PART = re.compile(r"[^\s@\"(),:;<>\[\]\\]{1,64}")
@@ -25,6 +24,12 @@ _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 class UserNotFound(NotFound):
     code = "user_not_found"
+
+
+class PrivilegedUser(Forbidden):
+    """The user has a role: only an operator with shell access changes such a user."""
+
+    code = "privileged_user"
 
 
 class EmailTaken(Conflict):
@@ -58,6 +63,7 @@ class User:
     email_verified_at: datetime | None = None
     #: Whether the address is the person's own: the tenant says so, or the person opened the link mailed to it.
     owns_email: bool = True
+    disabled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class SealedUser:
     updated_at: datetime
     owns_email: bool = True
     email_verified_at: datetime | None = None
+    disabled_at: datetime | None = None
 
 
 def normalised_email(email: str) -> str:
@@ -135,20 +142,6 @@ def checked_profile(email: str, firstname: str, lastname: str) -> Profile:
     if not all(shows_something(name) and is_text(name) for name in names):
         raise refusal
     return Profile(email.strip(), *names)
-
-
-def checked_password(password: str) -> str:
-    """The password in the normal form that is hashed (NFKC, NIST SP 800-63B-4).
-
-    Raises:
-        MalformedUser: `malformed_password`.
-    """
-    if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS or not is_text(password):
-        raise MalformedUser(
-            f"A password has {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} printable characters.",
-            code="malformed_password",
-        )
-    return normalised_password(password)
 
 
 def normalised_password(password: str) -> str:

@@ -1,7 +1,7 @@
 """Rules for new passwords after NIST SP 800-63B-4: long, and not among the first guesses.
 
-Nothing is asked of what a password is made of, and it never has to be changed without a reason. Those that a tenant's
-back end sets are its own business (see `users.domain`).
+The one rule for passwords: of people, of a tenant's back end, and of the command line. It asks nothing about the
+characters, and no password has to be changed without a reason.
 """
 
 import re

@@ -21,6 +21,13 @@ class Profiles:
         plain = orjson.dumps({"email": profile.email, "firstname": profile.firstname, "lastname": profile.lastname})
         return self._sealer.seal(plain, _context(tenant, user_id))
 
+    def seal_address(self, tenant: str, user_id: str, email: str) -> bytes:
+        """An address that is not in the profile (any more), for a mail to it."""
+        return self._sealer.seal(email.encode(), f"{_context(tenant, user_id)}/address")
+
+    def open_address(self, tenant: str, user_id: str, sealed: bytes) -> str:
+        return self._sealer.open(sealed, f"{_context(tenant, user_id)}/address").decode()
+
     def open(self, user: SealedUser) -> User:
         """Raises shared.sealing.CannotOpen if the row was changed or its key is missing."""
         fields = orjson.loads(self._sealer.open(user.profile, _context(user.tenant, user.user_id)))
@@ -34,6 +41,7 @@ class Profiles:
             updated_at=user.updated_at,
             email_verified_at=user.email_verified_at,
             owns_email=user.owns_email,
+            disabled_at=user.disabled_at,
         )
 
 

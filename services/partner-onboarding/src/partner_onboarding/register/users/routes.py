@@ -3,10 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Response
-from shared.callers import Caller, document_credentials, require
+from shared.callers import Caller, InsufficientScope, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
 
+from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.users.schemas import UserBody, UserSettingBody
 from partner_onboarding.register.users.service import Users
 
@@ -30,6 +31,8 @@ async def put_user(
     response: Response,
 ) -> UserBody:
     """A repeat changes nothing and gets 200."""
+    if caller.kind == "third_party" and body.password is not None:
+        raise InsufficientScope("A third party cannot set passwords.", "users:write")
     user, created = await users.put(
         caller.tenant,
         user_id,
@@ -37,6 +40,7 @@ async def put_user(
         firstname=body.firstname,
         lastname=body.lastname,
         password=body.password,
+        by=Actor("client", caller.client_id),
     )
     response.status_code = 201 if created else 200
     response.headers["Cache-Control"] = "no-store"

@@ -7,6 +7,7 @@ from pydantic.config import JsonDict
 from shared.times import Timestamp
 
 from partner_onboarding.register.users import domain
+from partner_onboarding.register.users.new_passwords import MIN_NEW_PASSWORD_CHARACTERS
 
 _EXAMPLE: JsonDict = {
     "email": "erika@example.com",
@@ -31,9 +32,8 @@ class UserSettingBody(BaseModel):
         str | None,
         Field(
             strict=True,
-            min_length=domain.MIN_PASSWORD_CHARACTERS,
             max_length=domain.MAX_PASSWORD_CHARACTERS,
-            description="Never read back.",
+            description=f"At least {MIN_NEW_PASSWORD_CHARACTERS} characters, and none of the first guesses.",
         ),
     ] = None
 
@@ -45,6 +45,7 @@ class UserBody(BaseModel):
     email: str
     firstname: str
     lastname: str
+    email_verified: bool
     has_password: Annotated[bool, Field(description="Whether the user can sign in.")]
     created_at: Timestamp
     updated_at: Timestamp
@@ -56,6 +57,7 @@ class UserBody(BaseModel):
             email=user.profile.email,
             firstname=user.profile.firstname,
             lastname=user.profile.lastname,
+            email_verified=user.owns_email,
             has_password=user.password_hash is not None,
             created_at=user.created_at,
             updated_at=user.updated_at,

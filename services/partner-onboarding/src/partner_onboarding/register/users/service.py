@@ -1,25 +1,43 @@
 """The use cases of users."""
 
+import asyncio
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
 
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import SHELL, Action, Actor
+from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.users import store
 from partner_onboarding.register.users.domain import (
     ROLES,
     EmailTaken,
     MalformedUser,
+    PrivilegedUser,
     Profile,
     SealedUser,
     User,
     UserNotFound,
-    checked_password,
     checked_profile,
+    normalised_password,
 )
+from partner_onboarding.register.users.new_passwords import checked_new_password
 from partner_onboarding.register.users.passwords import PasswordHashing
 from partner_onboarding.register.users.profiles import Profiles
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A user as a caller wants it; without a password the present one stays."""
+
+    profile: Profile
+    email_hash: bytes
+    password_hash: str | None
+    roles: tuple[str, ...]
 
 
 class Users:
@@ -33,10 +51,21 @@ class Users:
     async def get(self, tenant: str, user_id: str) -> User:
         """Raises UserNotFound, also for a user of another tenant."""
         async with self._database.transaction() as connection:
-            found = await store.find_user(connection, tenant, user_id)
-        if found is None:
+            return self._profiles.open(await _found(connection, tenant, user_id))
+
+    async def get_enabled(self, tenant: str, user_id: str) -> User:
+        """A user for whom the platform vouches to others. Raises UserNotFound, also for a disabled one."""
+        user = await self.get(tenant, user_id)
+        if user.disabled_at is not None:
             raise UserNotFound("There is no such user.")
-        return self._profiles.open(found)
+        return user
+
+    async def list_users(
+        self, tenant: str | None, role: str | None, *, after: tuple[str, str] = ("", ""), limit: int = 100
+    ) -> list[User]:
+        """Users behind the place (tenant, user id), in this order; of one tenant or all, with one role or any."""
+        async with self._database.transaction() as connection:
+            return [self._profiles.open(one) for one in await store.list_users(connection, tenant, role, after, limit)]
 
     async def put(
         self,
@@ -48,82 +77,156 @@ class Users:
         lastname: str,
         password: str | None,
         roles: Collection[str] = (),
+        by: Actor = SHELL,
     ) -> tuple[User, bool]:
         """Creates or changes a user; returns the user and whether it is new. A repeat changes nothing.
 
-        Without a password the present one stays; another one ends all sessions of the user. Only a new user gets roles.
+        Without a password the present one stays; another one ends all sessions of the user. Only a new user gets
+        roles. The address counts as confirmed. The person hears of another password and another address by mail.
 
         Raises:
-            MalformedUser: naming what is wrong.
+            MalformedUser: naming what is wrong; UnfitPassword: the rules refuse the new password.
             EmailTaken: another user of the tenant has this address.
+            PrivilegedUser: the user has a role, and a client asks.
         """
         if not set(roles) <= set(ROLES):
             raise MalformedUser("There is no such role.", code="unknown_role")
         profile = checked_profile(email, firstname, lastname)
-        address_hash = self._profiles.email_hash(email)
-        password_hash = None
-        if password is not None:
-            password_hash = await self._hash_of(tenant, user_id, checked_password(password))
+        email_hash = self._profiles.email_hash(email)
+        async with self._database.transaction() as connection:
+            present = await store.find_user(connection, tenant, user_id)
+        _need_within_reach(present, by)
+        password_hash = None if password is None else await self._hash_of(present, password, profile)
+        wanted = _Wanted(profile, email_hash, password_hash, tuple(sorted(set(roles))))
         try:
-            return await self._set(tenant, user_id, address_hash, profile, password_hash, roles)
+            return await self._set(tenant, user_id, wanted, by)
         except EmailTaken:
             # Perhaps by this very user, whom another call has added at this moment: then he or she is there now.
-            return await self._set(tenant, user_id, address_hash, profile, password_hash, roles)
+            return await self._set(tenant, user_id, wanted, by)
 
-    async def _set(
-        self,
-        tenant: str,
-        user_id: str,
-        address_hash: bytes,
-        profile: Profile,
-        password_hash: str | None,
-        roles: Collection[str],
-    ) -> tuple[User, bool]:
+    async def revoke_role(self, tenant: str, user_id: str, role: str, *, by: Actor = SHELL) -> User:
+        """Takes a role away and ends all sessions; a repeat is fine.
+
+        Raises:
+            UserNotFound
+            MalformedUser: there is no such role.
+        """
+        if role not in ROLES:
+            raise MalformedUser("There is no such role.", code="unknown_role")
+        async with self._database.transaction() as connection:
+            user = await _found(connection, tenant, user_id, lock=True)
+            if role in user.roles:
+                kept = [one for one in user.roles if one != role]
+                await store.set_roles(connection, tenant, user_id, kept)
+                await sessions_store.end_sessions_of(connection, tenant, user_id)
+                details = {"before": list(user.roles), "after": kept}
+                await audit_store.add(connection, tenant, by, "role_revoked", user_id, details)
+                await notices_store.add(connection, tenant, user_id, "role_changed")
+            return self._profiles.open(await _found(connection, tenant, user_id))
+
+    async def set_disabled(self, tenant: str, user_id: str, *, disabled: bool, by: Actor = SHELL) -> User:
+        """Keeps a person out, or lets him or her in again; a repeat is fine. All sessions of a disabled user end.
+
+        Raises:
+            UserNotFound
+        """
+        async with self._database.transaction() as connection:
+            user = await _found(connection, tenant, user_id, lock=True)
+            if (user.disabled_at is not None) != disabled:
+                await store.set_disabled(connection, tenant, user_id, disabled=disabled)
+                await sessions_store.end_sessions_of(connection, tenant, user_id)
+                action: Action = "user_disabled" if disabled else "user_enabled"
+                await audit_store.add(connection, tenant, by, action, user_id)
+            return self._profiles.open(await _found(connection, tenant, user_id))
+
+    async def end_sessions(self, tenant: str, user_id: str, *, by: Actor = SHELL) -> int:
+        """Signs a person out everywhere; returns how many sessions ended.
+
+        Raises:
+            UserNotFound
+        """
+        async with self._database.transaction() as connection:
+            await _found(connection, tenant, user_id, lock=True)
+            ended = await sessions_store.end_sessions_of(connection, tenant, user_id)
+            await audit_store.add(connection, tenant, by, "sessions_ended", user_id, {"number": ended})
+            return ended
+
+    async def _set(self, tenant: str, user_id: str, wanted: _Wanted, by: Actor) -> tuple[User, bool]:
         async with self._database.transaction() as connection:
             added = await store.add_user(
                 connection,
                 tenant,
                 user_id,
-                email_hash=address_hash,
-                profile=self._profiles.seal(tenant, user_id, profile),
-                password_hash=password_hash,
-                roles=tuple(sorted(set(roles))),
+                email_hash=wanted.email_hash,
+                profile=self._profiles.seal(tenant, user_id, wanted.profile),
+                password_hash=wanted.password_hash,
+                roles=wanted.roles,
             )
             if added is not None:
+                details = {"roles": list(wanted.roles), "has_password": wanted.password_hash is not None}
+                await audit_store.add(connection, tenant, by, "user_created", user_id, details)
                 return self._profiles.open(added), True
-            changed = await self._change(connection, tenant, user_id, address_hash, profile, password_hash)
-            return self._profiles.open(changed), False
+            return self._profiles.open(await self._change(connection, tenant, user_id, wanted, by)), False
 
     async def _change(
-        self,
-        connection: AsyncConnection,
-        tenant: str,
-        user_id: str,
-        address_hash: bytes,
-        profile: Profile,
-        password_hash: str | None,
+        self, connection: AsyncConnection, tenant: str, user_id: str, wanted: _Wanted, by: Actor
     ) -> SealedUser:
-        former = await store.find_user(connection, tenant, user_id, lock=True)
-        if former is None:
-            raise UserNotFound("There is no such user.")
-        same_password = password_hash in {None, former.password_hash}
-        if same_password and profile == self._profiles.open(former).profile:
+        former = await _found(connection, tenant, user_id, lock=True)
+        _need_within_reach(former, by)
+        before = self._profiles.open(former).profile
+        changed = [
+            name
+            for name, is_other in (
+                ("email", wanted.profile.email != before.email),
+                ("firstname", wanted.profile.firstname != before.firstname),
+                ("lastname", wanted.profile.lastname != before.lastname),
+                ("password", wanted.password_hash not in {None, former.password_hash}),
+            )
+            if is_other
+        ]
+        # Whoever the tenant names owns the address, also one that the person has only claimed so far.
+        if not changed and former.owns_email:
             return former
-        if not same_password:
+        if "password" in changed:
             await sessions_store.end_sessions_of(connection, tenant, user_id)
+            await notices_store.add(connection, tenant, user_id, "password_changed")
+        if wanted.email_hash != former.email_hash:
+            await notices_store.add(connection, tenant, user_id, "email_changed")
+            recipient = self._profiles.seal_address(tenant, user_id, before.email)
+            await notices_store.add(connection, tenant, user_id, "email_changed", recipient=recipient)
+        details: dict[str, Any] = {"changed": changed}
+        await audit_store.add(connection, tenant, by, "user_changed", user_id, details)
         return await store.change_user(
             connection,
             tenant,
             user_id,
-            email_hash=address_hash,
-            profile=self._profiles.seal(tenant, user_id, profile),
-            password_hash=former.password_hash if same_password else password_hash,
+            email_hash=wanted.email_hash,
+            profile=self._profiles.seal(tenant, user_id, wanted.profile),
+            password_hash=wanted.password_hash if "password" in changed else former.password_hash,
         )
 
-    async def _hash_of(self, tenant: str, user_id: str, password: str) -> str:
-        """A hash of the password: the stored one, if it matches."""
-        async with self._database.transaction() as connection:
-            present = await store.find_user(connection, tenant, user_id)
+    async def _hash_of(self, present: SealedUser | None, given: str, profile: Profile) -> str:
+        """A hash of the password: the stored one, if it matches, else a new one of a password that the rules allow."""
+        if present is not None and present.password_hash is not None:
+            async with self._passwords.turn() as turn:
+                if any(await turn.which_match(normalised_password(given), [present.password_hash])):
+                    return present.password_hash
+        # In a thread, so that judging a password holds nobody else up.
+        normal = await asyncio.to_thread(
+            checked_new_password, given, (profile.email, profile.firstname, profile.lastname)
+        )
         async with self._passwords.turn() as turn:
-            kept = [present.password_hash] if present is not None and present.password_hash is not None else []
-            return kept[0] if any(await turn.which_match(password, kept)) else await turn.hash(password)
+            return await turn.hash(normal)
+
+
+async def _found(connection: AsyncConnection, tenant: str, user_id: str, *, lock: bool = False) -> SealedUser:
+    found = await store.find_user(connection, tenant, user_id, lock=lock)
+    if found is None:
+        raise UserNotFound("There is no such user.")
+    return found
+
+
+def _need_within_reach(user: SealedUser | None, by: Actor) -> None:
+    """Tenant admins and operators are out of a client's reach."""
+    if user is not None and user.roles and by.kind == "client":
+        raise PrivilegedUser("This user has a role. Only an operator with shell access changes such a user.")

@@ -1,10 +1,10 @@
 """Every statement about users."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -133,6 +133,36 @@ async def verify_email(connection: AsyncConnection, tenant: str, user_id: str) -
         await connection.execute(statement)
 
 
+async def list_users(
+    connection: AsyncConnection, tenant: str | None, role: str | None, after: tuple[str, str], limit: int
+) -> list[SealedUser]:
+    """Users behind the place (tenant, user id), in this order; of one tenant or all, with one role or any."""
+    query = select(users).where(tuple_(users.c.tenant, users.c.user_id) > tuple_(*after))
+    if tenant is not None:
+        query = query.where(users.c.tenant == tenant)
+    if role is not None:
+        query = query.where(users.c.roles.contains([role]))
+    return [
+        _user(row) for row in await connection.execute(query.order_by(users.c.tenant, users.c.user_id).limit(limit))
+    ]
+
+
+async def set_roles(connection: AsyncConnection, tenant: str, user_id: str, roles: Sequence[str]) -> None:
+    await connection.execute(
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id)
+        .values(roles=list(roles), updated_at=func.now())
+    )
+
+
+async def set_disabled(connection: AsyncConnection, tenant: str, user_id: str, *, disabled: bool) -> None:
+    await connection.execute(
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id)
+        .values(disabled_at=func.now() if disabled else None, updated_at=func.now())
+    )
+
+
 async def delete_user(connection: AsyncConnection, tenant: str, user_id: str) -> None:
     """Deletes a user with sessions, agreements and mails."""
     await connection.execute(delete(users).where(users.c.tenant == tenant, users.c.user_id == user_id))
@@ -160,4 +190,5 @@ def _user(row: Row[Any]) -> SealedUser:
         updated_at=row.updated_at,
         owns_email=row.owns_email,
         email_verified_at=row.email_verified_at,
+        disabled_at=row.disabled_at,
     )
