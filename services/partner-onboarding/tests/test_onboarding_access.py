@@ -16,6 +16,7 @@ from platform_testing.access import (
     any_client,
     deviations,
     form,
+    of_events,
     person,
     routes_of,
     scope,
@@ -46,6 +47,7 @@ _REQUEST = {
 }
 
 TABLE: dict[tuple[str, str], Access] = {
+    **of_events("links", "users:read", "users:write", "partner:handshake"),
     # The register.
     ("POST", "/v1/clients"): _OPERATOR,
     ("GET", "/v1/clients"): _OPERATOR,

@@ -11,11 +11,13 @@ from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.dependencies import provide
+from shared.events.build import Events
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.proxies import ProxyTrust
 from shared.readiness import check_database
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
+from shared.settings import Mode
 from shared.web.form_answers import FormAnswers
 from shared.web.pages import Pages
 from shared.web.refusals import page_or_problem
@@ -34,8 +36,10 @@ from partner_onboarding.register.audit.origin import NotesOrigin
 from partner_onboarding.register.build import Register, build_register
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
+from partner_onboarding.register.events import TOPIC
 from partner_onboarding.register.own_account.service import OwnAccount
 from partner_onboarding.register.pages import own_account, second_factor, sign_in
+from partner_onboarding.register.tables import events as event_tables
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
 from partner_onboarding.settings import Settings
@@ -94,6 +98,15 @@ def create_app(
         scripts=("show-password.js", "once.js", "copy.js"),
         functions={"words_of": words_of},
     )
+    events = Events(
+        register.database,
+        event_tables,
+        TOPIC,
+        sealer=register.sealer,
+        answers=register.answers,
+        development=settings.mode is Mode.DEVELOPMENT,
+        own_ports=settings.own_ports,
+    )
     chores = Chores()
 
     @asynccontextmanager
@@ -105,6 +118,7 @@ def create_app(
             closing.push_async_callback(ledger.aclose)
             closing.push_async_callback(register.clients.write_last_uses)
             closing.push_async_callback(handshake.close)
+            closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(
                     Chore("write-last-uses", register.clients.write_last_uses, settings.last_used_every_seconds),
@@ -114,6 +128,7 @@ def create_app(
                     Chore("forget-handovers", third_parties.handovers.forget_old, _MINUTE_SECONDS),
                     Chore("forget-codes", third_parties.consents.tidy_up, _TIDY_EVERY_SECONDS),
                     *handshake.chores(),
+                    *events.chores(),
                     keys.watching(),
                 )
             )
@@ -158,6 +173,7 @@ def create_app(
         consent_pages,
     ):
         app.include_router(routes.router)
+    events.provide_to(app)
     app.router.routes.append(pages.static.route())
     return app
 

@@ -15,7 +15,7 @@ from token_service.tokens.domain import Token
 TOPIC: Final = Topic(
     "tokens",
     ("token.used_up", "token.revoked", "campaign.revoked", "import.finished"),
-    (Audience(("tokens:stats",)),),
+    (Audience(("tokens:stats",), kinds=("first_party", "third_party")),),
 )
 
 

@@ -108,15 +108,17 @@ class Audience:
     Args:
         scopes: any of which lets a caller in.
         owner: gives the owner whose events the caller sees; None for all of the tenant.
-        kind: lets in clients of this kind, whatever their scopes are.
+        kinds: the kinds of clients that it takes; a third party is not the platform, whatever it may read.
+        needs_scope: False lets in every client of these kinds.
     """
 
     scopes: tuple[str, ...] = ()
     owner: Callable[[Caller], str] | None = None
-    kind: str | None = None
+    kinds: tuple[str, ...] = ("first_party",)
+    needs_scope: bool = True
 
     def has(self, caller: Caller) -> bool:
-        return not caller.scopes.isdisjoint(self.scopes) or (self.kind is not None and caller.kind == self.kind)
+        return caller.kind in self.kinds and not (self.needs_scope and caller.scopes.isdisjoint(self.scopes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ The tenant leads every primary and unique key, with one deliberate exception: a 
 since it is all that a caller sends and determines the tenant.
 """
 
+from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from sqlalchemy import (
     BigInteger,
@@ -237,3 +238,5 @@ recovery_codes = Table(
 
 #: The first answers to calls with an Idempotency-Key; sealed, since some of them hold a client secret.
 idempotent_answers = define_answers_table(metadata)
+
+events = define_event_tables(metadata)

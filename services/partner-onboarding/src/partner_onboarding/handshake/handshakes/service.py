@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.db import Database
+from shared.events.outbox import record
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,6 +36,8 @@ from partner_onboarding.handshake.handshakes.domain import (
 from partner_onboarding.handshake.links import store as links_store
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import ANONYMOUS, Actor
+from partner_onboarding.handshake.links.events import link_created
+from partner_onboarding.register.tables import events
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
 
@@ -138,7 +141,8 @@ class Handshakes:
                 if await users_store.find_user(connection, tenant, user_id, lock=True) is None:
                     raise UserNotFound("There is no such user.")
                 now = await self._clock(connection)
-                await links_store.add_link(connection, tenant, handshake.client_id, user_id, now)
+                if await links_store.add_link(connection, tenant, handshake.client_id, user_id, now):
+                    await record(connection, events, tenant, [link_created(handshake.client_id, user_id, now)])
                 await store.end(connection, handshake, "linked", user_id, now)
                 details = {"client_id": handshake.client_id}
                 await audit_store.add(connection, tenant, Actor("user", user_id), "link_created", user_id, details)

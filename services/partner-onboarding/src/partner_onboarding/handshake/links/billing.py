@@ -4,13 +4,16 @@ from datetime import date, datetime
 from typing import Final
 
 from shared.db import Database
+from shared.events.outbox import record
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.clock import Clock
 from partner_onboarding.handshake.links import assignments
 from partner_onboarding.handshake.links import store as links_store
 from partner_onboarding.handshake.links.domain import Link
+from partner_onboarding.handshake.links.events import assignment_made
 from partner_onboarding.handshake.links.periods import Bill, period_start, periods_due
+from partner_onboarding.register.tables import events
 
 _BATCH: Final = 200
 
@@ -23,6 +26,7 @@ async def assign_periods(connection: AsyncConnection, link: Link, *, until: date
     if due:
         assigned = link.months_assigned + len(due)
         await assignments.add_assignments(connection, link, due)
+        await record(connection, events, link.tenant, [assignment_made(link, start) for start in due])
         await links_store.set_assigned(connection, link, assigned, period_start(link.activated_at, assigned))
     return len(due)
 

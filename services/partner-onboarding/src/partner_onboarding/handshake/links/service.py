@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from shared.db import Database
+from shared.events.outbox import record
 from shared.idempotency import Answer, Answers, RequestKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,10 +14,12 @@ from partner_onboarding.handshake.links import assignments as assignments_store
 from partner_onboarding.handshake.links import store
 from partner_onboarding.handshake.links.billing import assign_periods
 from partner_onboarding.handshake.links.domain import LinkedPartner, LinkNotFound, NoHandshake, RemovedBy
+from partner_onboarding.handshake.links.events import link_activated, link_removed
 from partner_onboarding.handshake.links.periods import Assignment
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.clients.domain import CLIENT_ID
+from partner_onboarding.register.tables import events
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
 
@@ -56,6 +59,7 @@ class Links:
             return link.activated_at
         now = await self._clock(connection)
         await store.activate(connection, link, now)
+        await record(connection, events, tenant, [link_activated(link, now)])
         activated = await store.lock_present(connection, tenant, client_id, user_id)
         assert activated is not None  # noqa: S101 — it is locked
         await assign_periods(connection, activated, until=now)
@@ -114,6 +118,7 @@ class Links:
         await store.remove(connection, link, now, by)
         actor = Actor("client", client_id) if by == "partner" else Actor("user", user_id)
         await audit_store.add(connection, tenant, actor, "link_removed", user_id, {"client_id": client_id, "by": by})
+        await record(connection, events, tenant, [link_removed(link, now, by)])
         return now
 
     async def unlink(self, tenant: str, user_id: str, client_id: str) -> None:
@@ -134,6 +139,7 @@ class Links:
             await store.remove(connection, link, now, "deletion")
             details = {"client_id": link.client_id, "by": "deletion"}
             await audit_store.add(connection, tenant, Actor("user", user_id), "link_removed", user_id, details)
+            await record(connection, events, tenant, [link_removed(link, now, "deletion")])
 
     async def partners_of(self, tenant: str, user_id: str) -> list[LinkedPartner]:
         async with self._database.transaction() as connection:
@@ -144,15 +150,15 @@ class Links:
         async with self._database.transaction() as connection:
             linked = await store.links_of_partner(connection, tenant, client_id)
             assigned = await assignments_store.assignments_of_partner(connection, tenant, client_id)
-        events: dict[str, Events] = {}
+        by_user: dict[str, Events] = {}
         for link in linked:
-            of_user = events.setdefault(link.user_id, Events())
+            of_user = by_user.setdefault(link.user_id, Events())
             if link.activated_at is not None:
                 of_user.activations.append(link.activated_at)
             if link.removed_at is not None:
                 of_user.removals.append(link.removed_at)
         for assignment in assigned:
             # A link that was made between the two statements shows its assignment with the next call.
-            if assignment.user_id in events:
-                events[assignment.user_id].assignments.append(assignment)
-        return events
+            if assignment.user_id in by_user:
+                by_user[assignment.user_id].assignments.append(assignment)
+        return by_user

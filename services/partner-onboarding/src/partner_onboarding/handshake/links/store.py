@@ -13,21 +13,22 @@ from partner_onboarding.handshake.tables import links
 from partner_onboarding.register.tables import clients
 
 
-async def add_link(connection: AsyncConnection, tenant: str, client_id: str, user_id: str, at: datetime) -> None:
-    """Links the person, unless there is a link already.
+async def add_link(connection: AsyncConnection, tenant: str, client_id: str, user_id: str, at: datetime) -> bool:
+    """Links the person, unless there is a link already; returns whether there was none.
 
     The user's row is not locked. If two handshakes link the same person and partner at once, the unique index lets the
     second find the first one's link.
     """
     whose = (links.c.tenant == tenant) & (links.c.client_id == client_id) & (links.c.user_id == user_id)
     if (await connection.execute(select(links.c.n).where(whose, links.c.removed_at.is_(None)))).first() is not None:
-        return
+        return False
     former = (await connection.execute(select(func.coalesce(func.max(links.c.n), 0)).where(whose))).scalar_one()
-    await connection.execute(
+    added = await connection.execute(
         insert_or_nothing(links)
         .values(tenant=tenant, client_id=client_id, user_id=user_id, n=former + 1, linked_at=at)
         .on_conflict_do_nothing()
     )
+    return bool(added.rowcount)
 
 
 async def lock_present(connection: AsyncConnection, tenant: str, client_id: str, user_id: str) -> Link | None:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
+from shared.events.outbox import record
 from shared.request_frame import current_request
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit.domain import Action, Actor, Entry
 from partner_onboarding.register.audit.origin import current_origin
-from partner_onboarding.register.tables import audit_entries
+from partner_onboarding.register.events import event_of
+from partner_onboarding.register.tables import audit_entries, events
 
 
 async def add(
@@ -21,6 +23,8 @@ async def add(
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes an entry in the transaction of the act, so that neither exists without the other.
+
+    What a client needs to hear of becomes an event as well.
 
     Args:
         details: what changed, before and after; never a secret, a name or an address.
@@ -38,6 +42,9 @@ async def add(
             request_id=None if request is None else request.request_id,
         )
     )
+    told = event_of(action, subject, details or {})
+    if told is not None:
+        await record(connection, events, tenant, [told])
 
 
 async def newest(connection: AsyncConnection, tenant: str, before: int | None, limit: int) -> list[Entry]:
