@@ -34,9 +34,9 @@ from partner_onboarding.handshake.handshakes.domain import (
     new_code,
 )
 from partner_onboarding.handshake.links import store as links_store
+from partner_onboarding.handshake.links.events import link_created
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import ANONYMOUS, Actor
-from partner_onboarding.handshake.links.events import link_created
 from partner_onboarding.register.tables import events
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
