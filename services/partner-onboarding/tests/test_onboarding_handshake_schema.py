@@ -1,5 +1,6 @@
 """Whatever is sent, the answer is one that OpenAPI names: no 5xx, no undocumented status or shape."""
 
+import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from partner_onboarding.register.build import Register, build_register
 from partner_onboarding.register.clients.domain import Registration
 from partner_onboarding.settings import Settings
 from platform_testing.callers import basic
+from platform_testing.long_texts import pile_up, watched_work
 from platform_testing.openapi import operations_of, try_all
 from platform_testing.serving import running
 
@@ -76,3 +78,18 @@ def test_openapi_describes_what_the_contract_names(door: Door) -> None:
         ("post", "redeem-handshake"),
         ("get", "billing"),
     }
+
+
+async def test_no_text_costs_more_than_its_length(door: Door, settings: Settings) -> None:
+    """A pile of marks is sorted in quadratic time: wherever a text is taken, it is bounded before."""
+    register = build_register(settings, FAST)
+    scopes = ("clients:admin", "users:read", "users:write", "partner:handshake")
+    async with register.database.transaction() as connection:
+        tenant = f"piles-{secrets.token_hex(4)}"
+        await register.tenants.create(tenant, "Tenant", ())
+        new = await register.clients.register(connection, tenant, Registration(name="All", scopes=scopes))
+    await register.close()
+    headers = basic(new.client.client_id, new.client_secret)
+    with watched_work() as work:
+        await try_all(door.client, operations_of(door.app), examples=12, headers=headers, prepare=pile_up)
+    assert work.is_bounded()

@@ -9,6 +9,7 @@ import pytest
 import schemathesis
 from fastapi import FastAPI
 from platform_testing.callers import FakeRegister
+from platform_testing.long_texts import pile_up, watched_work
 from platform_testing.openapi import operations_of, try_all
 from platform_testing.serving import running
 from points_ledger.app import create_app
@@ -107,3 +108,17 @@ def test_openapi_describes_what_the_contract_names(house: House) -> None:
         "rollback",
         "refund",
     }
+
+
+async def test_no_text_costs_more_than_its_length(house: House) -> None:
+    """A pile of marks is sorted in quadratic time: wherever a text is taken, it is bounded before."""
+    with watched_work() as work:
+        await try_all(
+            house.client,
+            operations_of(house.app),
+            examples=12,
+            headers=house.headers,
+            known={"user_id": house.user},
+            prepare=pile_up,
+        )
+    assert work.is_bounded()

@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 from platform_testing.issuer_world import World
+from platform_testing.long_texts import pile_up, watched_work
 from platform_testing.openapi import operations_of, try_all
 
 
@@ -29,3 +30,11 @@ async def test_no_input_gets_an_answer_that_openapi_does_not_name(world: World) 
         answers = await try_all(client, operations, examples=25, known=known, prepare=prepare)
     for path in ("token", "introspect", "revoke"):
         assert answers.of(f"/tenants/{{tenant}}/oauth/{path}") >= {400, 401, 404}, path
+
+
+async def test_no_text_costs_more_than_its_length(world: World) -> None:
+    """A pile of marks is sorted in quadratic time: wherever a text is taken, it is bounded before."""
+    headers = world.register.add(world.tenant, "sso:admin", "sso:issue", "points:redeem", vendor_id="shop")
+    with watched_work() as work:
+        await try_all(world.client, operations_of(world.app), examples=12, headers=headers, prepare=pile_up)
+    assert work.is_bounded()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.long_texts import pile_up, watched_work
 from platform_testing.openapi import operations_of, try_all
 from platform_testing.serving import running
 from token_service.app import create_app
@@ -60,3 +61,10 @@ def test_openapi_has_every_operation_of_the_contract_and_says_how_it_is_called(p
 async def test_a_service_token_is_no_credential_here(house: House, service_keys: ServiceKeys) -> None:
     headers = service_keys.headers("sso-issuer", "token-service")
     assert (await house.client.get("/v1/campaigns", headers=headers)).status_code == 401
+
+
+async def test_no_text_costs_more_than_its_length(patient: House) -> None:
+    """A pile of marks is sorted in quadratic time: wherever a text is taken, it is bounded before."""
+    with watched_work() as work:
+        await try_all(patient.client, operations_of(patient.app), examples=12, headers=patient.headers, prepare=pile_up)
+    assert work.is_bounded()

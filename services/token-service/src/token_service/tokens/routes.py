@@ -1,5 +1,6 @@
 """`/v1/tokens`: one use case each. Issuing and verifying are hot routes; the others are FastAPI's."""
 
+import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
@@ -226,7 +227,8 @@ async def token_qr_svg(
     request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(ISSUE, VERIFY)
 ) -> Response:
     link = await _link(request, text, verifying, caller)
-    return Response(qr_svg(link), headers=_NO_STORE, media_type="image/svg+xml")
+    # In a thread, since drawing takes milliseconds.
+    return Response(await asyncio.to_thread(qr_svg, link), headers=_NO_STORE, media_type="image/svg+xml")
 
 
 @router.get(
@@ -239,7 +241,7 @@ async def token_qr_png(
     request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(ISSUE, VERIFY)
 ) -> Response:
     link = await _link(request, text, verifying, caller)
-    return Response(qr_png(link), headers=_NO_STORE, media_type="image/png")
+    return Response(await asyncio.to_thread(qr_png, link), headers=_NO_STORE, media_type="image/png")
 
 
 async def _link(request: Request, text: str, verifying: Verifying, caller: Caller) -> str:

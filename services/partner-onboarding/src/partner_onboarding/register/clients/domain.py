@@ -1,6 +1,7 @@
 """Clients, and the rules of their registration."""
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,7 @@ THIRD_PARTY_SCOPES = (
 MAX_ENTRIES = 50
 MAX_NAME_CHARACTERS = 200
 _MAX_KEYS = 10
+_MAX_JWKS_CHARACTERS = 16_384
 _MAX_MEMBERS = 20
 _MAX_TEXTS = 10
 _MAX_TEXT_CHARACTERS = 4096
@@ -218,6 +220,9 @@ def _is_loopback(url: str) -> bool:
 
 
 def _public_keys(jwks: Mapping[str, Any]) -> Mapping[str, Any]:
+    # Before anything looks at the keys: members that nobody knows could make it as long as a body may be.
+    if len(json.dumps(jwks)) > _MAX_JWKS_CHARACTERS:
+        raise MalformedClient(f"jwks has at most {_MAX_JWKS_CHARACTERS} characters.", code="malformed_jwks")
     keys = jwks.get("keys")
     if not isinstance(keys, list) or not 0 < len(keys) <= _MAX_KEYS or not all(map(_is_public_key, keys)):
         raise MalformedClient(
