@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import asyncpg
 import pytest
+from shared.database_url import DatabaseUrl
 from shared.raw_connections import RawConnections
 
 
 @pytest.fixture
 def connections(shared_url: str) -> Iterator[RawConnections]:
-    connections = RawConnections(shared_url, {"timeout": 5}, at_most=2, wait_seconds=0.05)
+    connections = RawConnections(DatabaseUrl(shared_url).connect, at_most=2, wait_seconds=0.05)
     yield connections
     connections.end()
 
@@ -40,7 +41,7 @@ async def test_at_the_same_time_nobody_shares_one_and_there_are_no_more_than_all
 
 
 async def test_who_waits_is_lent_the_next_that_comes_back(shared_url: str) -> None:
-    connections = RawConnections(shared_url, {}, at_most=1, wait_seconds=30)
+    connections = RawConnections(DatabaseUrl(shared_url).connect, at_most=1, wait_seconds=30)
     async with connections.lend() as first:
         process = await process_id(first)
         waiting = asyncio.create_task(_process_of_one(connections))
@@ -68,7 +69,8 @@ async def test_one_that_its_borrower_has_ended_or_the_server_is_not_lent_again(c
 
 
 async def test_a_server_that_cannot_be_reached_takes_no_turn_away(unused_tcp_port: int) -> None:
-    connections = RawConnections(f"postgresql://x:x@127.0.0.1:{unused_tcp_port}/x", {}, at_most=1, wait_seconds=0.05)
+    nowhere = DatabaseUrl(f"postgresql://x:x@127.0.0.1:{unused_tcp_port}/x")
+    connections = RawConnections(nowhere.connect, at_most=1, wait_seconds=0.05)
     for _ in range(3):
         with pytest.raises(OSError, match=str(unused_tcp_port)):
             async with connections.lend():

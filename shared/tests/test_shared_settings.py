@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 from platform_testing.callers import ServiceKeys
 from pydantic import SecretStr
-from shared.settings import Mode, ServiceSettings, WrongSettings, load, read_settings, settings_config
+from shared.settings import (
+    Mode,
+    ServiceSettings,
+    WrongSettings,
+    load,
+    load_database_settings,
+    read_settings,
+    settings_config,
+)
 
 SECRET = "hush-hush-9f3a"
 
@@ -279,3 +287,26 @@ def test_each_service_reads_its_own_prefix(given: pytest.MonkeyPatch) -> None:
     with pytest.raises(WrongSettings) as wrong:
         read_settings(Other)
     assert {line.partition("_")[0] for line in str(wrong.value).splitlines()} == {"OTHER"}
+
+
+def test_a_command_needs_only_the_settings_that_it_uses(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Settings(ServiceSettings):
+        model_config = settings_config("ALONE_")
+
+    url = "postgresql://role:password@db-1,db-2/name?sslmode=require"
+    monkeypatch.setenv("ALONE_DATABASE_URL", url)
+    # What else the service is given may stand beside it, though it is wrong for this.
+    monkeypatch.setenv("ALONE_PORT", "no port")
+    assert load_database_settings(Settings).database_url.get_secret_value() == url
+    monkeypatch.setenv("ALONE_DATABASE_URL", "postgresql://role:hidden@db/name?sslmode=maybe")
+    with pytest.raises(SystemExit):
+        load_database_settings(Settings)
+    said = capsys.readouterr().err
+    assert "ALONE_DATABASE_URL: must have one of" in said
+    assert "hidden" not in said
+    monkeypatch.delenv("ALONE_DATABASE_URL")
+    with pytest.raises(SystemExit):
+        load_database_settings(Settings)
+    assert "ALONE_DATABASE_URL: Field required" in capsys.readouterr().err

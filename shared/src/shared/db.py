@@ -5,6 +5,7 @@ transaction mode (measured: with caches, 528 of 720 transactions failed there; w
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,8 +14,9 @@ import asyncpg
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from shared.database_url import DatabaseUrl
 from shared.errors import Refusal, Unavailable
 from shared.raw_connections import RawConnections
 from shared.settings import ServiceSettings
@@ -47,6 +49,8 @@ _CONNECTION_ERRORS = (
 
 #: Raw connections, for the lanes of group commit; beside the ordinary pool.
 _RAW_CONNECTIONS = 8
+#: How long a service waits for one statement.
+_COMMAND_SECONDS = 30.0
 #: How long the server waits for the next statement of a raw transaction before it ends it and frees its locks.
 IDLE_SECONDS = 5
 #: Usually immediate, unless the server does not know that the previous statement was cancelled.
@@ -125,10 +129,13 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200, wait_seconds: float = 5.0) -> None:
-        self.engine = _create_engine(url, pool_size, statement_cache, wait_seconds)
+        database_url = DatabaseUrl(url)
+        self.engine = _create_engine(database_url, pool_size, statement_cache, wait_seconds)
         # Plain asyncpg: SQLAlchemy would take as long as the statements of a batch.
         self._raw = RawConnections(
-            url, _connection_settings(statement_cache), at_most=_RAW_CONNECTIONS, wait_seconds=wait_seconds
+            functools.partial(database_url.connect, statement_cache=statement_cache, command_seconds=_COMMAND_SECONDS),
+            at_most=_RAW_CONNECTIONS,
+            wait_seconds=wait_seconds,
         )
 
     @classmethod
@@ -250,18 +257,10 @@ async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
     return driver
 
 
-def _connection_settings(statement_cache: int) -> dict[str, Any]:
-    return {
-        "timeout": 5,
-        "command_timeout": 30,
-        "statement_cache_size": statement_cache,
-        "server_settings": {"application_name": "points-platform"},
-    }
-
-
-def _create_engine(url: str, pool_size: int, statement_cache: int, wait_seconds: float) -> AsyncEngine:
-    engine = create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+def _create_engine(url: DatabaseUrl, pool_size: int, statement_cache: int, wait_seconds: float) -> AsyncEngine:
+    engine = url.engine(
+        statement_cache=statement_cache,
+        command_seconds=_COMMAND_SECONDS,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=wait_seconds,
@@ -269,7 +268,6 @@ def _create_engine(url: str, pool_size: int, statement_cache: int, wait_seconds:
         pool_pre_ping=True,
         # Otherwise an error would write the statement's values, such as names and sealed secrets, into the log.
         hide_parameters=True,
-        connect_args=_connection_settings(statement_cache) | {"prepared_statement_cache_size": statement_cache},
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine

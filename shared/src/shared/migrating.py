@@ -12,8 +12,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
+
+from shared.database_url import DatabaseUrl
 
 _LOCK_TIMEOUT = "5s"
 
@@ -51,12 +52,7 @@ def run_migrations(metadata: sa.MetaData) -> None:
 
 
 async def _run_online(metadata: sa.MetaData, schema: str) -> None:
-    url = context.config.get_main_option("sqlalchemy.url") or ""
-    engine = create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://", 1),
-        poolclass=NullPool,
-        connect_args={"statement_cache_size": 0, "prepared_statement_cache_size": 0},
-    )
+    engine = DatabaseUrl(context.config.get_main_option("sqlalchemy.url") or "").engine(poolclass=NullPool)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_run, metadata, schema)

@@ -5,9 +5,8 @@ borrower returns a connection clean, or closes it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncpg
 
@@ -16,14 +15,15 @@ class RawConnections:
     """Opens connections when they are needed, and keeps them.
 
     Args:
-        settings: arguments of `asyncpg.connect`.
+        connect: opens one.
         at_most: how many are lent at the same time.
         wait_seconds: how long a borrower waits for its turn.
     """
 
-    def __init__(self, url: str, settings: dict[str, Any], *, at_most: int, wait_seconds: float) -> None:
-        self._url = url
-        self._settings = settings
+    def __init__(
+        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, at_most: int, wait_seconds: float
+    ) -> None:
+        self._connect = connect
         self._turns = asyncio.Semaphore(at_most)
         self._wait_seconds = wait_seconds
         self._kept: list[asyncpg.Connection] = []
@@ -34,7 +34,7 @@ class RawConnections:
         """A connection for the caller alone, who must close it if it is not clean at the end.
 
         Raises:
-            TimeoutError: none became free in time. Also what `asyncpg.connect` raises.
+            TimeoutError: none became free in time. Also what opening one raises.
         """
         if self._turns.locked():
             async with asyncio.timeout(self._wait_seconds):
@@ -42,7 +42,7 @@ class RawConnections:
         else:
             await self._turns.acquire()
         try:
-            connection = self._open_one() or await asyncpg.connect(self._url, **self._settings)
+            connection = self._open_one() or await self._connect()
             try:
                 yield connection
             finally:

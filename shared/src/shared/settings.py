@@ -16,7 +16,7 @@ import sys
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -30,6 +30,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
+from shared.database_url import checked_database_url
 from shared.rate_limits import CountsUrl
 
 IpNetwork = IPv4Network | IPv6Network
@@ -72,17 +73,14 @@ def settings_config(prefix: str) -> SettingsConfigDict:
     return SettingsConfigDict(env_prefix=prefix, frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
-class ServiceSettings(BaseSettings):
-    """The settings that all services have. The safe value is the default."""
+class DatabaseSettings(BaseSettings):
+    """What commands need that work on the database and nothing else."""
 
-    mode: Mode = Field(
-        Mode.PRODUCTION,
-        description="`development` allows plain http and demonstration secrets; `production` refuses both.",
-    )
-    host: str = Field("127.0.0.1", description="The address the service listens on; in its image `0.0.0.0`.")
-    port: int = Field(..., ge=1, le=65535, description=PORT_MEANING)
     database_url: SecretStr = Field(
-        ..., description="The service's own database: `postgresql://role:password@host:port/database`."
+        ...,
+        description="The service's own database: `postgresql://role:password@host:port/database`. Several hosts and"
+        " libpq's parameters are understood, such as `?sslmode=verify-full&sslrootcert=/run/ca.pem"
+        "&target_session_attrs=read-write&connect_timeout=3`.",
     )
     database_pool_size: int = Field(
         10, ge=2, le=200, description="Connections of the pool; the lines of group commit have their own beside it."
@@ -95,6 +93,23 @@ class ServiceSettings(BaseSettings):
         ge=0,
         description="Prepared statements that one connection keeps; 0 behind PgBouncer in transaction mode.",
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _of_postgresql(cls, value: SecretStr) -> SecretStr:
+        checked_database_url(value.get_secret_value())
+        return value
+
+
+class ServiceSettings(DatabaseSettings):
+    """The settings that all services have. The safe value is the default."""
+
+    mode: Mode = Field(
+        Mode.PRODUCTION,
+        description="`development` allows plain http and demonstration secrets; `production` refuses both.",
+    )
+    host: str = Field("127.0.0.1", description="The address the service listens on; in its image `0.0.0.0`.")
+    port: int = Field(..., ge=1, le=65535, description=PORT_MEANING)
     public_url: str = Field(..., description="The address of the gateway as callers know it: the cloud API URL.")
     service_key: SecretStr = Field(
         ..., description="The service's own private key, a JWK (EC P-256); its `kid` is the service's name."
@@ -139,13 +154,6 @@ class ServiceSettings(BaseSettings):
         if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
             raise ValueError("must be https:// (or, in development, http://) and a host, without a query")
         return value.rstrip("/")
-
-    @field_validator("database_url")
-    @classmethod
-    def _of_postgresql(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith("postgresql://"):
-            raise ValueError("must begin with postgresql://")
-        return value
 
     @field_validator("service_key")
     @classmethod
@@ -200,7 +208,7 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-S = TypeVar("S", bound=ServiceSettings)
+S = TypeVar("S", bound=DatabaseSettings)
 
 
 class WrongSettings(Exception):
@@ -213,14 +221,18 @@ def read_settings(settings_class: type[S]) -> S:
     Raises:
         WrongSettings: something is missing, malformed, contradictory, or unknown under the prefix.
     """
+    return _read(settings_class, known=settings_class)
+
+
+def _read(settings_class: type[S], *, known: type[DatabaseSettings]) -> S:
     prefix = str(settings_class.model_config["env_prefix"])
-    known = {prefix + name.upper() for name in settings_class.model_fields} | {f"{prefix}SECRETS_DIR"}
+    names = {prefix + name.upper() for name in known.model_fields} | {f"{prefix}SECRETS_DIR"}
     directory = os.environ.get(f"{prefix}SECRETS_DIR")
     if directory is not None and not Path(directory).is_dir():
         raise WrongSettings(f"{prefix}SECRETS_DIR: there is no directory {directory}")
     files = [] if directory is None else [file.name for file in Path(directory).iterdir()]
     unknown = sorted(
-        name for name in {*os.environ, *files} if name.upper().startswith(prefix) and name.upper() not in known
+        name for name in {*os.environ, *files} if name.upper().startswith(prefix) and name.upper() not in names
     )
     if unknown:
         raise WrongSettings("\n".join(f"{name}: there is no such setting" for name in unknown))
@@ -233,7 +245,7 @@ def read_settings(settings_class: type[S]) -> S:
         raise WrongSettings(_with_names(f"{error}: it cannot be read", settings_class)) from None
 
 
-def _say(detail: Any, settings_class: type[ServiceSettings]) -> str:
+def _say(detail: Any, settings_class: type[DatabaseSettings]) -> str:
     prefix = str(settings_class.model_config["env_prefix"])
     message = detail["msg"].removeprefix("Value error, ")
     if not detail["loc"]:
@@ -241,7 +253,7 @@ def _say(detail: Any, settings_class: type[ServiceSettings]) -> str:
     return f"{prefix}{str(detail['loc'][0]).removeprefix(prefix.lower()).upper()}: {message}"
 
 
-def _with_names(message: str, settings_class: type[ServiceSettings]) -> str:
+def _with_names(message: str, settings_class: type[DatabaseSettings]) -> str:
     """Puts the variables that a message mentions in front of it."""
     words = set(re.findall(r"\w+", message))
     prefix = str(settings_class.model_config["env_prefix"])
@@ -254,5 +266,27 @@ def load(settings_class: type[S]) -> S:
     try:
         return read_settings(settings_class)
     except WrongSettings as error:
-        sys.stderr.write(f"{settings_class.__module__}: cannot start with these settings\n{error}\n")
-        raise SystemExit(2) from None
+        _exit(settings_class, error)
+
+
+def _exit(settings_class: type[DatabaseSettings], error: WrongSettings) -> NoReturn:
+    sys.stderr.write(f"{settings_class.__module__}: cannot start with these settings\n{error}\n")
+    raise SystemExit(2) from None
+
+
+def load_database_settings(settings_class: type[ServiceSettings]) -> DatabaseSettings:
+    """The settings of a service's database alone, for its commands that use nothing else (`migrate`, `verify`).
+
+    Names each wrong one on standard error and exits with status 2.
+    """
+    prefix = str(settings_class.model_config["env_prefix"])
+
+    class CommandSettings(DatabaseSettings):
+        # The service's other settings may stand beside them.
+        model_config = settings_config(prefix) | SettingsConfigDict(extra="ignore")
+
+    CommandSettings.__module__ = settings_class.__module__
+    try:
+        return _read(CommandSettings, known=settings_class)
+    except WrongSettings as error:
+        _exit(settings_class, error)

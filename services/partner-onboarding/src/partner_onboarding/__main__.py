@@ -4,7 +4,7 @@ The server and Alembic are imported where they are used, so that operators' comm
 """
 
 import typer
-from shared.settings import load
+from shared.settings import load, load_database_settings
 
 from partner_onboarding.register.commands import commands as register_commands
 from partner_onboarding.register.user_commands import commands as user_commands
@@ -33,7 +33,7 @@ def migrate() -> None:
     """Bring the database to the newest revision."""
     from shared.migrating import upgrade  # noqa: PLC0415 — see above
 
-    upgrade(load(Settings).database_url.get_secret_value(), "partner_onboarding")
+    upgrade(load_database_settings(Settings).database_url.get_secret_value(), "partner_onboarding")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from shared.migrating import upgrade
 from shared.serving import serve as serve_app
-from shared.settings import load
+from shared.settings import load, load_database_settings
 
 from points_ledger import verifying
 from points_ledger.app import create_app
@@ -25,7 +25,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest revision."""
-    upgrade(load(Settings).database_url.get_secret_value(), "points_ledger")
+    upgrade(load_database_settings(Settings).database_url.get_secret_value(), "points_ledger")
 
 
 @cli.command()
@@ -33,7 +33,7 @@ def verify() -> None:
     """Recompute every balance from the entries, while the service runs; status 1 names the first that differs."""
     console = Console(stderr=True)
     with console.status("adding up all entries and holds"):
-        verified = asyncio.run(verifying.verify(load(Settings).database_url.get_secret_value()))
+        verified = asyncio.run(verifying.verify(load_database_settings(Settings).database_url.get_secret_value()))
     console.print(f"looked at {verified.accounts:,} accounts and {verified.entries:,} entries")
     if verified.difference is not None:
         typer.echo(verified.difference)

@@ -6,7 +6,7 @@ It reads one snapshot, so that concurrent writes cannot look like a difference.
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
+from shared.database_url import DatabaseUrl
 
 _DIFFERENCES = sa.text(
     """
@@ -66,7 +66,7 @@ class Verified:
 
 async def verify(database_url: str) -> Verified:
     """Reads everything once and locks nothing."""
-    engine = create_async_engine(database_url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    engine = DatabaseUrl(database_url).engine()
     try:
         async with engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

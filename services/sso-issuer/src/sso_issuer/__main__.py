@@ -8,7 +8,7 @@ import typer
 from shared.db import Database
 from shared.migrating import upgrade
 from shared.serving import serve as serve_app
-from shared.settings import load
+from shared.settings import load, load_database_settings
 from shared.times import iso
 
 from sso_issuer.app import PACKAGE, build_keys, create_app
@@ -31,7 +31,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest revision."""
-    upgrade(load(Settings).database_url.get_secret_value(), PACKAGE)
+    upgrade(load_database_settings(Settings).database_url.get_secret_value(), PACKAGE)
 
 
 @cli.command()

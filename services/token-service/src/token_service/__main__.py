@@ -11,7 +11,7 @@ from rich.console import Console
 from shared.errors import Refusal
 from shared.migrating import upgrade
 from shared.serving import serve as serve_app
-from shared.settings import load
+from shared.settings import load, load_database_settings
 from shared.times import iso
 
 from token_service.app import PACKAGE, create_app
@@ -38,7 +38,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest revision."""
-    upgrade(load(Settings).database_url.get_secret_value(), PACKAGE)
+    upgrade(load_database_settings(Settings).database_url.get_secret_value(), PACKAGE)
 
 
 @cli.command()

@@ -1,0 +1,139 @@
+"""The one way to a PostgreSQL: engine, raw connections, migrations and commands all connect by `DatabaseUrl.connect`.
+
+    postgresql://role:password@db-1,db-2:5433/points?sslmode=verify-full&sslrootcert=/etc/ca.pem
+        &target_session_attrs=read-write&connect_timeout=3          (in one line)
+
+asyncpg reads the URL, as libpq would: several hosts, TLS, `target_session_attrs`, `options`, `application_name`. What
+libpq has and asyncpg lacks, `connect_timeout` and TCP keep-alive, is added here.
+"""
+
+import socket
+from typing import Any, Final, cast
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import asyncpg
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+_SCHEMES: Final = frozenset({"postgresql", "postgres"})
+#: What a URL may say; asyncpg would send every other name to the server as a setting of the session.
+_PARAMETERS: Final = frozenset(
+    {
+        *("host", "port", "user", "password", "dbname", "passfile", "options", "application_name"),
+        *("sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword", "sslcrl", "sslnegotiation"),
+        *("ssl_min_protocol_version", "ssl_max_protocol_version"),
+        *("target_session_attrs", "krbsrvname", "gsslib"),
+        *("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"),
+    }
+)
+_WHOLE_NUMBERS: Final = frozenset(
+    {"connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
+)
+_SSL_MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
+_SESSION_ATTRS: Final = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
+_CONNECT_SECONDS: Final = 5.0
+_APPLICATION: Final = "points-platform"
+#: A server that is gone without a word is noticed after 30 + 3 · 10 s, and not after the two hours of the kernel.
+_KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+
+class DatabaseUrl:
+    """A URL that was read.
+
+    Raises:
+        ValueError: it is none; the message names the fault and no password.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = _split(url)
+        if parts.scheme not in _SCHEMES:
+            raise ValueError("must begin with postgresql://")
+        if parts.fragment:
+            raise ValueError("must not have a #; in a password it is %23")
+        try:
+            given = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        except ValueError:
+            raise ValueError("must have parameters of the form name=value") from None
+        _check(given)
+        numbers = {name: int(given.pop(name)) for name in _WHOLE_NUMBERS & set(given)}
+        # 0 means to wait for ever, as in libpq.
+        seconds = numbers.pop("connect_timeout", None)
+        self._connect_seconds = _CONNECT_SECONDS if seconds is None else seconds or None
+        self._keepalive = _KEEPALIVE | numbers
+        self._has_name = "application_name" in given
+        left = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in _WHOLE_NUMBERS]
+        self._dsn = urlunsplit(parts._replace(query="&".join(left)))
+
+    async def connect(self, *, statement_cache: int = 0, command_seconds: float | None = None) -> asyncpg.Connection:
+        """A new connection.
+
+        Args:
+            statement_cache: how many prepared statements it keeps; none behind PgBouncer in transaction mode.
+            command_seconds: how long the server may take for one statement; any time by default.
+
+        Raises:
+            What `asyncpg.connect` raises.
+        """
+        connection: asyncpg.Connection = await asyncpg.connect(
+            self._dsn,
+            timeout=self._connect_seconds,
+            command_timeout=command_seconds,
+            statement_cache_size=statement_cache,
+            server_settings={} if self._has_name else {"application_name": _APPLICATION},
+        )
+        self._keep_alive(connection)
+        return connection
+
+    def engine(self, *, statement_cache: int = 0, command_seconds: float | None = None, **options: Any) -> AsyncEngine:
+        """SQLAlchemy's engine on connections of this kind; `options` as of `create_async_engine`."""
+        dbapi = cast(Any, PGDialect_asyncpg).import_dbapi()
+
+        async def connect() -> asyncpg.Connection:
+            return await self.connect(statement_cache=statement_cache, command_seconds=command_seconds)
+
+        def create() -> Any:
+            # What SQLAlchemy makes of `async_creator`, but with a say in its own cache of statements.
+            return dbapi.connect(async_creator_fn=connect, prepared_statement_cache_size=statement_cache)
+
+        return create_async_engine("postgresql+asyncpg://", creator=create, **options)
+
+    def _keep_alive(self, connection: asyncpg.Connection) -> None:
+        transport = getattr(connection, "_transport", None)
+        opened = transport.get_extra_info("socket") if transport is not None else None
+        if opened is None or opened.family == socket.AF_UNIX:
+            return
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, self._keepalive["keepalives"])
+        for name, option in (
+            ("keepalives_idle", "TCP_KEEPIDLE"),
+            ("keepalives_interval", "TCP_KEEPINTVL"),
+            ("keepalives_count", "TCP_KEEPCNT"),
+        ):
+            # Not every operating system has all of them.
+            number = getattr(socket, option, None)
+            if number is not None and self._keepalive[name] > 0:
+                opened.setsockopt(socket.IPPROTO_TCP, number, self._keepalive[name])
+
+
+def checked_database_url(url: str) -> str:
+    """The URL itself. Raises ValueError if it is none."""
+    DatabaseUrl(url)
+    return url
+
+
+def _split(url: str) -> Any:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise ValueError("must be postgresql://role:password@host:port/database") from None
+
+
+def _check(given: dict[str, Any]) -> None:
+    unknown = sorted(set(given) - _PARAMETERS)
+    if unknown:
+        raise ValueError(f"has no parameter {unknown[0]}")
+    for name in sorted(_WHOLE_NUMBERS & set(given)):
+        if not (given[name].isascii() and given[name].isdigit() and len(given[name]) < 6):
+            raise ValueError(f"must have a whole number of seconds or times as {name}")
+    for name, allowed in (("sslmode", _SSL_MODES), ("target_session_attrs", _SESSION_ATTRS)):
+        if name in given and given[name] not in allowed:
+            raise ValueError(f"must have one of {', '.join(sorted(allowed))} as {name}")
