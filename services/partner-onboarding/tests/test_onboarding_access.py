@@ -59,6 +59,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("DELETE", "/v1/clients/{client_id}/secrets/{n}"): _OPERATOR,
     ("PUT", "/v1/users/{user_id}"): scope("users:write"),
     ("GET", "/v1/users/{user_id}"): scope("users:read", "users:write"),
+    ("GET", "/v1/users/{user_id}/entitlements"): scope("users:read"),
     ("GET", "/v1/audit"): _OPERATOR,
     # The handshake.
     ("GET", "/user/partner/init-register-handshake"): _PARTNER,

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -190,3 +191,69 @@ async def test_activation_and_removal_at_once_leave_no_month_behind(years: Years
 
     await asyncio.gather(remove(), *(job.assign_due() for job in years.jobs))
     assert await days_of(partner) == ["2026-01-31", "2026-02-28"]
+
+
+async def entitlements(years: Years, user_id: str = "erika") -> dict[str, Any]:
+    reader = await years.house.caller("users:read")
+    answer = await years.house.http.get(f"/v1/users/{user_id}/entitlements", headers=reader)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["cache-control"] == "no-store"
+    told: dict[str, Any] = answer.json()
+    assert told.pop("user_id") == user_id
+    return told
+
+
+NOTHING: dict[str, Any] = {"write_access": None, "plans": []}
+
+
+async def test_entitlements_are_true_to_the_second_though_no_job_comes_round(years: Years) -> None:
+    partner = await Partner.of(years.house)
+    await years.house.user("erika")
+    assert await entitlements(years) == NOTHING
+    await partner.link("erika", years.clock.now)
+    assert await entitlements(years) == NOTHING
+    assert (await partner.get("activate-user/erika")).status_code == 200
+    plan = {"partner_id": partner.client_id, "name": "Test", "since": "2026-01-31T09:30:00.000Z"}
+
+    def until(moment: str) -> dict[str, str]:
+        return {"until": moment, "partner_id": partner.client_id}
+
+    first, second = "2026-02-28T09:30:00.000Z", "2026-03-31T09:30:00.000Z"
+    assert await entitlements(years) == {"write_access": until(first), "plans": [plan]}
+    years.clock.now = at(2026, 2, 28, 9, 29, 59)
+    assert await entitlements(years) == {"write_access": until(first), "plans": [plan]}
+    years.clock.now = at(2026, 2, 28, 9, 30)
+    assert await entitlements(years) == {"write_access": until(second), "plans": [plan]}
+    years.clock.now = at(2026, 3, 5)
+    assert (await partner.remove("erika")).status_code == 200
+    # The month that has begun is the person's to its end; the plan goes with the link.
+    assert await entitlements(years) == {"write_access": until(second), "plans": []}
+    years.clock.now = at(2026, 3, 31, 9, 29, 59)
+    assert await entitlements(years) == {"write_access": until(second), "plans": []}
+    years.clock.now = at(2026, 3, 31, 9, 30)
+    assert await entitlements(years) == NOTHING
+
+
+async def test_of_several_partners_the_longest_write_access_counts(years: Years) -> None:
+    one = await activated(years)
+    years.clock.now = at(2026, 2, 10, 12)
+    two = await Partner.of(years.house)
+    await two.link("erika", years.clock.now)
+    await two.get("activate-user/erika")
+    told = await entitlements(years)
+    assert told["write_access"] == {"until": "2026-03-10T12:00:00.000Z", "partner_id": two.client_id}
+    assert [plan["partner_id"] for plan in told["plans"]] == [one.client_id, two.client_id]
+    await years.house.sign_in(years.house.address("erika"))
+    page = await years.house.http.get("/account", headers={"Accept": "text/html", "Accept-Language": "en"})
+    assert "You have write access until" in page.text
+    assert page.text.count("Plan active since") == 2
+
+
+async def test_entitlements_are_for_readers_of_the_users_own_tenant(years: Years) -> None:
+    await activated(years)
+    other = await years.house.caller("users:read", tenant=await years.house.another_tenant())
+    for headers, user_id in ((other, "erika"), (await years.house.caller("users:read"), "nobody")):
+        refused = await years.house.http.get(f"/v1/users/{user_id}/entitlements", headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (404, "user_not_found")
+    writer = await years.house.caller("users:write")
+    assert (await years.house.http.get("/v1/users/erika/entitlements", headers=writer)).status_code == 403

@@ -187,7 +187,7 @@ async def test_openapi_promises_no_422_and_hides_what_is_internal(house: House) 
     assert set(schema["paths"]) == {
         *("/v1/users/{user_id}", "/v1/clients", "/v1/clients/{client_id}", "/v1/clients/{client_id}/secrets"),
         *("/v1/clients/{client_id}/secrets/{n}", "/healthz", "/readyz"),
-        *("/v1/clients/self", "/v1/clients/self/secrets"),
+        *("/v1/clients/self", "/v1/clients/self/secrets", "/v1/users/{user_id}/entitlements"),
         *("/v1/integration-requests", "/v1/integration-requests/{request_id}"),
         *("/v1/integration-requests/{request_id}/approve", "/v1/integration-requests/{request_id}/decline"),
         *("/v1/consents", "/v1/consents/{client_id}", "/v1/audit"),

@@ -26,6 +26,7 @@ from partner_onboarding.clock import Clock, database_clock
 from partner_onboarding.handshake.account.issuer_client import IssuerClient
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
 from partner_onboarding.handshake.build import Handshake, build_handshake
+from partner_onboarding.handshake.links import routes as entitlements
 from partner_onboarding.handshake.pages import account, confirmation, documents, registration, unlinking
 from partner_onboarding.handshake.pages.registration import RegistrationPages
 from partner_onboarding.handshake.partners import routes as partners
@@ -152,6 +153,7 @@ def create_app(
         partners,
         clients,
         users,
+        entitlements,
         integrations,
         consents,
         audit,

@@ -14,6 +14,7 @@ from partner_onboarding.handshake.links import assignments as assignments_store
 from partner_onboarding.handshake.links import store
 from partner_onboarding.handshake.links.billing import assign_periods
 from partner_onboarding.handshake.links.domain import LinkedPartner, LinkNotFound, NoHandshake, RemovedBy
+from partner_onboarding.handshake.links.entitlements import Entitlements, entitlements_at
 from partner_onboarding.handshake.links.events import link_activated, link_removed
 from partner_onboarding.handshake.links.periods import Assignment
 from partner_onboarding.register.audit import store as audit_store
@@ -144,6 +145,18 @@ class Links:
     async def partners_of(self, tenant: str, user_id: str) -> list[LinkedPartner]:
         async with self._database.transaction() as connection:
             return await store.partners_of(connection, tenant, user_id)
+
+    async def entitlements(self, tenant: str, user_id: str) -> Entitlements:
+        """What the person's activations give at this moment.
+
+        Raises:
+            UserNotFound: also for a user of another tenant.
+        """
+        async with self._database.transaction() as connection:
+            if await users_store.find_user(connection, tenant, user_id) is None:
+                raise UserNotFound("There is no such user.")
+            links = await store.history_of(connection, tenant, user_id)
+            return entitlements_at(await self._clock(connection), links)
 
     async def events(self, tenant: str, client_id: str) -> dict[str, Events]:
         """The events by user id, for everyone who is or was linked with the partner, in the order of first links."""

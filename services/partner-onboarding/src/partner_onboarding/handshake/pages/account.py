@@ -57,10 +57,11 @@ async def account_page(
     who = await signed_in_session(sessions, request)
     if who is None:
         return pages.redirect(f"/login?{urlencode({'next': '/account'})}")
-    user, tenant, partners, balance, vendors = await asyncio.gather(
+    user, tenant, partners, entitlements, balance, vendors = await asyncio.gather(
         users.get(who.tenant, who.user_id),
         tenants.get(who.tenant),
         links.partners_of(who.tenant, who.user_id),
+        links.entitlements(who.tenant, who.user_id),
         _unless_unavailable(ledger.balance(who.tenant, who.user_id)),
         _unless_unavailable(issuer.vendors(who.tenant)),
     )
@@ -72,6 +73,8 @@ async def account_page(
         user=user,
         tenant=tenant,
         partners=partners,
+        write_access=entitlements.write_access,
+        plans={plan.partner_id: plan.since for plan in entitlements.plans},
         notices=[notice for notice in _NOTICES if notice in request.query_params],
         balance=balance,
         vendors=vendors,
