@@ -118,6 +118,8 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/"): person(),
     ("GET", "/account"): person(),
     ("GET", "/account/data"): person(),
+    ("GET", "/account/confirmation"): person(),
+    ("POST", "/account/confirmation"): form(),
     ("GET", "/account/unlink"): person(),
     ("POST", "/account/unlink"): form(),
     ("GET", "/account/password"): person(),

@@ -27,8 +27,12 @@ from .parties import Platform, Vendor
 TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/eai/v1/points"): scope("points:redeem"),
     ("GET", "/eai/v1/points"): scope("points:redeem"),
-    ("GET", "/eai/v1/points/{transactionid:path}"): scope("points:redeem"),
+    ("GET", "/eai/v1/points/{transactionid}"): scope("points:redeem"),
     ("PUT", "/v1/accounts/{user_id}"): scope("points:admin"),
+    ("DELETE", "/v1/accounts/{user_id}"): scope("points:admin"),
+    ("GET", "/v1/holds"): scope("points:admin", "points:read"),
+    ("GET", "/eai/v1/balances/{userid}"): scope("points:redeem"),
+    ("GET", "/v1/vendors/{vendor_id}"): scope("points:admin", "points:read"),
     ("GET", "/v1/accounts/{user_id}"): scope("points:admin", "points:read"),
     ("GET", "/v1/accounts/{user_id}/entries"): scope("points:admin", "points:read"),
     ("POST", "/v1/accounts/{user_id}/credits"): scope("points:admin"),
@@ -50,7 +54,7 @@ async def test_every_route_is_open_to_those_whom_the_table_names(
         *access_tokens(authority, Authority(tenant), now),
         *service_tokens(service_keys, "points-ledger"),
     ]
-    values = {"transactionid": "none", "user_id": "none", "vendor_id": "none", "tenant": tenant}
+    values = {"transactionid": "none", "userid": "none", "user_id": "none", "vendor_id": "none", "tenant": tenant}
     async with running(app) as client:
         assert await deviations(client, TABLE, credentials, values) == []
 
@@ -61,6 +65,6 @@ async def test_another_tenant_cannot_tell_what_exists(
     user = await platform.user_with(100)
     assert (await shop.commit(user, "order-1", 10)).status_code == 200
     stranger = register.add(f"{tenant}-2", *SCOPES)
-    existing = {"user_id": user, "transactionid": "order-1", "vendor_id": "shop"}
-    missing = {"user_id": "none", "transactionid": "none", "vendor_id": "none"}
+    existing = {"user_id": user, "userid": user, "transactionid": "order-1", "vendor_id": "shop"}
+    missing = {"user_id": "none", "userid": "none", "transactionid": "none", "vendor_id": "none"}
     assert await tells_apart(client, TABLE, stranger, existing, missing) == []

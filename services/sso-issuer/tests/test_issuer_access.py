@@ -50,6 +50,7 @@ TABLE: dict[tuple[str, str], Access] = {
     # Answers 401 as JSON, and a page that leads to the sign-in page for a browser.
     ("POST", "/sso/v1/redeem/{vendor_id}"): person(),
     ("GET", "/sso/v1/redeem/{vendor_id}"): person(),
+    ("GET", "/internal/tenants/{tenant}/vendors/{vendor_id}"): service("points-ledger"),
     ("GET", "/internal/tenants/{tenant}/vendors"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/keys"): service("points-ledger", "partner-onboarding", "token-service"),
     ("GET", "/internal/revoked-keys"): service("points-ledger", "partner-onboarding", "token-service"),
@@ -75,7 +76,7 @@ async def test_every_route_is_open_to_those_whom_the_table_names(world: World, s
         *service_tokens(service_keys, "sso-issuer"),
         Credential("session", world.sign_in(), roles=frozenset()),
     ]
-    values = {"vendor_id": "none", "tenant": world.tenant, "name": "none.css"}
+    values = {"vendor_id": "none", "tenant": world.tenant, "name": "none.css", "endpoint_id": "none"}
     assert await deviations(world.client, TABLE, credentials, values) == []
 
 
