@@ -43,6 +43,7 @@ from partner_onboarding.register.pages import own_account, second_factor, sign_i
 from partner_onboarding.register.tables import events as event_tables
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
+from partner_onboarding.retention import retention
 from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.build import ThirdParties, build_third_parties
 from partner_onboarding.third_parties.consents import internal as internal_consents
@@ -130,6 +131,7 @@ def create_app(
                     Chore("forget-codes", third_parties.consents.tidy_up, _TIDY_EVERY_SECONDS),
                     *handshake.chores(),
                     *events.chores(),
+                    *retention(register.database, settings),
                     keys.watching(),
                 )
             )

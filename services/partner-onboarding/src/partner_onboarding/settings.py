@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, Self
 
@@ -55,6 +56,24 @@ class Settings(PageSettings):
     )
     wrong_codes_per_account: int = Field(
         6, ge=1, description="Wrong codes of a second factor within 15 minutes before the service refuses with 429."
+    )
+    mails_kept: timedelta = Field(
+        timedelta(days=90),
+        ge=timedelta(days=14),
+        description="How long the service keeps mails that are sent or given up.",
+    )
+    declined_requests_kept: timedelta = Field(
+        timedelta(days=180),
+        ge=timedelta(days=1),
+        description="How long the service keeps declined integration requests.",
+    )
+    withdrawn_consents_kept: timedelta = Field(
+        timedelta(days=1095),
+        ge=timedelta(days=1),
+        description="How long the service keeps a consent after its withdrawal.",
+    )
+    audit_kept: timedelta = Field(
+        timedelta(days=1095), ge=timedelta(days=1), description="How long the service keeps the audit."
     )
     partner_maintenance: bool = Field(
         False, description="The maintenance switch: partners, and people whom partners send, get 503."

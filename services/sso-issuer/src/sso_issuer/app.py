@@ -56,6 +56,7 @@ from sso_issuer.redirects.routes import router as redirects_router
 from sso_issuer.redirects.service import Redirects
 from sso_issuer.redirects.terms import TermsReader
 from sso_issuer.register_client import RegisterClient
+from sso_issuer.retention import retention
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
@@ -165,6 +166,7 @@ def create_app(
                     Chore("forget form answers", form_notes.forget_old, every_seconds=every),
                     *events.chores(),
                     Chore("forget ended tokens", authority.forget_expired, every_seconds=every),
+                    *retention(database, settings),
                 )
             )
             yield

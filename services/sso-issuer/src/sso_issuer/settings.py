@@ -48,6 +48,14 @@ class Settings(PageSettings):
     upkeep_seconds: float = Field(
         30, gt=0, le=3600, description="How often the service looks for keys to rotate and records to forget."
     )
+    issuances_kept: timedelta = Field(
+        timedelta(days=400), ge=timedelta(days=1), description="How long the service keeps issuances and redemptions."
+    )
+    authority_events_kept: timedelta = Field(
+        timedelta(days=400),
+        ge=timedelta(days=1),
+        description="How long the service keeps the audit of the authorities.",
+    )
     neighbour_timeout_seconds: float = Field(
         2, gt=0, le=30, description="How long points-ledger and partner-onboarding may take to answer."
     )

@@ -107,7 +107,7 @@ vendor_secrets = sa.Table(
     sa.UniqueConstraint("tenant", "kid", name="vendor_secrets_kid_key"),
 )
 
-#: Append-only: no statement of this service changes a row.
+#: Append-only: no statement of this service changes a row; retention deletes old ones.
 issuances = sa.Table(
     "issuances",
     metadata,

@@ -21,7 +21,7 @@ class PostBody(BaseModel):
 
     points: Annotated[int, Field(strict=True, gt=0, le=MAX_POINTS)]
     reference: Identifier
-    reason: PlainText
+    reason: Annotated[PlainText, Field(description="Shown in statements and kept for good: no personal data.")]
 
 
 class BalanceBody(BaseModel):

@@ -29,7 +29,7 @@ class _TransactionBody(BaseModel):
 
 class CommitBody(_TransactionBody):
     pointstodeduct: Points = Field(validation_alias=AliasChoices("pointstodeduct", "pointsToDeduct"))
-    description: PlainText
+    description: Annotated[PlainText, Field(description="Kept for good with the transaction: no personal data.")]
 
 
 class ConfirmBody(_TransactionBody):
