@@ -123,8 +123,6 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/account/unlink"): person(),
     ("POST", "/account/unlink"): form(),
     ("GET", "/account/password"): person(),
-    ("GET", "/account/confirmation"): person(),
-    ("POST", "/account/confirmation"): form(),
     ("POST", "/account/password"): form(),
     ("GET", "/account/second-factor"): person(),
     ("POST", "/account/second-factor/begin"): form(),
