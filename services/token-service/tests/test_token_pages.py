@@ -4,12 +4,14 @@ import asyncio
 import csv
 import io
 import os
+import re
 import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from html import unescape
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import uvicorn
@@ -74,6 +76,30 @@ async def test_the_page_is_for_the_tenants_admins(house: House, sessions: FakeSe
     down = await house.client.get("/campaigns/spring", headers=sessions.add("admin", house.tenant, "tenant_admin"))
     assert down.status_code == 503
     assert down.headers["content-type"].startswith("text/html")
+
+
+async def test_campaigns_are_found_by_their_names_and_the_newest_come_first(
+    house: House, sessions: FakeSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("token_service.campaigns.pages._LISTED", 2)
+    admin = sessions.add("admin", house.tenant, "tenant_admin") | {"Accept-Language": "en"}
+    for name in ("Spring 1", "autumn 50%", "spring 2", "winter"):
+        await house.issue(campaign_id=name)
+
+    async def listed(path: str) -> tuple[list[str], str]:
+        page = await house.client.get(path, headers=admin)
+        assert page.status_code == 200
+        return [unquote(name) for name in re.findall(r'href="/campaigns/([^"]+)"', page.text)], page.text
+
+    names, text = await listed("/campaigns")
+    assert names == ["winter", "spring 2"]
+    following = unescape(re.findall(r'href="(/campaigns\?cursor=[^"]+)"', text)[0])
+    names, text = await listed(following)
+    assert names == ["autumn 50%", "Spring 1"]
+    assert 'href="/campaigns"' in text
+    assert (await listed("/campaigns?q=SPRING"))[0] == ["spring 2", "Spring 1"]
+    assert (await listed("/campaigns?q=50%25"))[0] == ["autumn 50%"]
+    assert "No campaign has these letters" in (await listed("/campaigns?q=_"))[1]
 
 
 async def test_the_page_says_what_the_statistics_say(house: House, sessions: FakeSessions) -> None:

@@ -26,6 +26,7 @@ from shared.web.refusals import page_or_problem
 from starlette.responses import Response
 
 from token_service.campaigns import pages as campaign_pages
+from token_service.campaigns.reports import Reports
 from token_service.campaigns.routes import router as campaigns_router
 from token_service.campaigns.service import CampaignService
 from token_service.clock import DatabaseClock
@@ -152,7 +153,8 @@ def create_app(
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
     provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding))
     provide(app, ring, tally, verifying, once, housekeeping, RowWriters(database, ring, sequences, zones))
-    provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, tally))
+    reports = Reports(database, at_once=settings.reports_at_once)
+    provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, reports, tally))
     provide(app, LandingService(database, verifying, once, tally, clock))
     _add_routes(app, pages)
     events.provide_to(app)

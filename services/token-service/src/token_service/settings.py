@@ -50,6 +50,9 @@ class Settings(PageSettings):
     bad_signatures_per_address: int = Field(
         600, ge=1, description="How many forged tokens one visitor's address may bring in a minute before it gets 429."
     )
+    reports_at_once: int = Field(
+        4, ge=1, le=50, description="How many statistics and lists are made at once before others get 429."
+    )
     lanes: int = Field(2, ge=1, le=3, description="How many transactions of each writing line run at once.")
     batch: int = Field(256, ge=1, le=2000, description="The most commands in one transaction.")
     batch_max_bytes: int = Field(16_000_000, ge=1024, description="The longest body of `POST /v1/tokens/batch`.")

@@ -8,28 +8,34 @@ from typing import Final, NamedTuple
 
 from shared.identifiers import Identifier
 from shared.paging import Listing
+from shared.times import Instant
 
 from token_service.tokens.domain import CallerKind
 
 
 class Bucket(StrEnum):
-    """The period over which counts are added up, in UTC."""
+    """The period over which counts are added up. Hours are those of UTC; days begin in a time zone."""
 
     HOUR = "hour"
     DAY = "day"
 
-    def start_of(self, moment: datetime) -> datetime:
-        start = moment.replace(minute=0, second=0, microsecond=0)
-        return start if self is Bucket.HOUR else start.replace(hour=0)
-
 
 class CampaignPlace(NamedTuple):
-    """The place of a campaign among its tenant's, by its id."""
+    """Where a campaign stands among those of its tenant."""
 
     campaign_id: Identifier
 
 
+class NewestPlace(NamedTuple):
+    """Where a campaign stands among the newest."""
+
+    created_at: Instant
+    campaign_id: Identifier
+
+
+#: In the order of their ids, and the newest first. The names are part of every cursor, so they never change.
 CAMPAIGNS: Final = Listing("campaigns", CampaignPlace)
+NEWEST_CAMPAIGNS: Final = Listing("newest_campaigns", NewestPlace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +67,10 @@ class Campaign:
 
 
 @dataclass(frozen=True, slots=True)
-class HourCount:
-    """One stored count."""
+class Count:
+    """The sum of a bucket; without a start, of all time."""
 
-    hour: datetime
+    start: datetime | None
     event: str
     detail: str
     count: int
@@ -75,10 +81,15 @@ class Counts:
     """The counts of a period; `distinct` counts tokens that a person verified for the first time."""
 
     issued: int = 0
-    opened: int = 0
+    opened_by: dict[str, int] = field(default_factory=lambda: {kind.value: 0 for kind in CallerKind})
     distinct: int = 0
     verified_by: dict[str, int] = field(default_factory=lambda: {kind.value: 0 for kind in CallerKind})
     refused: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> int:
+        """Views by people: bots and scanners open pages, too, and look at nothing."""
+        return self.opened_by[CallerKind.PERSON]
 
     @property
     def verified(self) -> int:
@@ -88,11 +99,11 @@ class Counts:
     def refusals(self) -> int:
         return sum(self.refused.values())
 
-    def add(self, row: HourCount) -> None:
+    def add(self, row: Count) -> None:
         if row.event == "issued":
             self.issued += row.count
         elif row.event == "opened":
-            self.opened += row.count
+            self.opened_by[row.detail] = self.opened_by.get(row.detail, 0) + row.count
         elif row.event == "distinct":
             self.distinct += row.count
         elif row.event == "verified":
@@ -111,11 +122,10 @@ class Statistics:
     buckets: Mapping[datetime, Counts]
 
 
-def statistics_of(campaign: Campaign, rows: Iterable[HourCount], bucket: Bucket) -> Statistics:
-    """Adds hours up to buckets, oldest first."""
+def statistics_of(campaign: Campaign, sums: Iterable[Count], bucket: Bucket) -> Statistics:
+    """The buckets, oldest first, beside the sums of all time."""
     total = Counts()
     buckets: dict[datetime, Counts] = {}
-    for row in sorted(rows, key=lambda row: row.hour):
-        total.add(row)
-        buckets.setdefault(bucket.start_of(row.hour), Counts()).add(row)
-    return Statistics(campaign, total, bucket, buckets)
+    for row in sums:
+        (total if row.start is None else buckets.setdefault(row.start, Counts())).add(row)
+    return Statistics(campaign, total, bucket, dict(sorted(buckets.items())))

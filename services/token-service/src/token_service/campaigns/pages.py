@@ -4,10 +4,9 @@ import csv
 import io
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
-from datetime import UTC
 from typing import Any, Final
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from shared.dependencies import provided
 from shared.errors import Forbidden, Malformed
@@ -21,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from token_service.campaigns.charts import charts_of, latest
+from token_service.campaigns.charts import MOST, charts_of, latest
 from token_service.campaigns.domain import Bucket, Counts, Statistics
 from token_service.campaigns.service import CampaignService
 from token_service.onboarding_client import TENANT_ADMIN, OnboardingClient, Session
@@ -29,6 +28,7 @@ from token_service.tokens.domain import CampaignNotFound
 
 _SESSION = re.compile(r"[\x21-\x7e]{1,512}")
 _LISTED: Final = 100
+_LONGEST_WORDS: Final = 128
 _CSV_COLUMNS: Final = ("start", "issued", "opened", "reached", "person", "bot", "scanner", "refused")
 
 
@@ -51,8 +51,13 @@ async def show_campaigns(request: Request) -> Response:
     request.state.route = "/campaigns"
 
     async def show(session: Session) -> Response:
+        words = (request.query_params.get("q") or "").strip()[:_LONGEST_WORDS]
         page = await _service(request).campaigns(
-            session.tenant, cursor=request.query_params.get("cursor"), limit=_LISTED
+            session.tenant,
+            cursor=request.query_params.get("cursor"),
+            limit=_LISTED,
+            containing=words or None,
+            newest_first=True,
         )
         shown = [
             {
@@ -61,7 +66,14 @@ async def show_campaigns(request: Request) -> Response:
             }
             for campaign, sums in page.items
         ]
-        return _pages(request).render(request, "campaigns.html", campaigns=shown, next_cursor=page.next_cursor)
+        return _pages(request).render(
+            request,
+            "campaigns.html",
+            campaigns=shown,
+            next_cursor=page.next_cursor,
+            words=words,
+            is_first="cursor" not in request.query_params,
+        )
 
     return await _as_admin(request, show)
 
@@ -79,10 +91,13 @@ async def show_campaign(request: Request) -> Response:
             bucket = Bucket(request.query_params.get("bucket", "day"))
         except ValueError:
             raise Malformed("The bucket is hour or day.") from None
-        statistics = await _service(request).statistics(session.tenant, campaign_id, bucket)
-        if request.query_params.get("format") == "csv":
-            return _as_csv(statistics)
-        return _as_page(request, statistics)
+        # Days begin where the readers are.
+        zone = _zone_of(_pages(request).texts(request))
+        is_csv = request.query_params.get("format") == "csv"
+        statistics = await _service(request).statistics(
+            session.tenant, campaign_id, bucket, zone, most=None if is_csv else MOST[bucket]
+        )
+        return _as_csv(statistics) if is_csv else _as_page(request, statistics)
 
     return await _as_admin(request, show)
 
@@ -104,11 +119,11 @@ async def _as_admin(request: Request, show: Callable[[Session], Awaitable[Respon
 def _as_page(request: Request, statistics: Statistics) -> Response:
     pages = _pages(request)
     texts = pages.texts(request)
-    rows, is_cut = latest(statistics.buckets, statistics.bucket)
-    # Buckets begin with the days and hours of UTC.
-    in_utc = replace(texts, zone=UTC)
-    label = in_utc.day if statistics.bucket is Bucket.DAY else in_utc.hour
+    rows = latest(statistics.buckets, statistics.bucket, texts.zone)
+    label = texts.day if statistics.bucket is Bucket.DAY else texts.hour
     total = statistics.total
+    shown = sum(counts.issued + counts.verified + counts.refusals for counts in statistics.buckets.values())
+    is_cut = shown < total.issued + total.verified + total.refusals
     most = max(total.refused.values(), default=0)
     reasons = [
         {"words": _in_words(texts, code), "count": count, "width": round(100 * count / most, 1)}
@@ -131,6 +146,10 @@ def _as_page(request: Request, statistics: Statistics) -> Response:
         reasons=reasons,
         is_cut=is_cut,
     )
+
+
+def _zone_of(texts: Texts) -> ZoneInfo:
+    return texts.zone if isinstance(texts.zone, ZoneInfo) else ZoneInfo("UTC")
 
 
 def _in_words(texts: Texts, code: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime
@@ -33,6 +34,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]
 Service = Annotated[CampaignService, needs(CampaignService)]
 CampaignId = Annotated[Identifier, Path(examples=["spring-sale"])]
 _PATH = "/{campaign_id:path}"
+_UTC: Final = ZoneInfo("UTC")
 #: Rows of CSV that are read at once.
 _CSV_ROWS: Final = 1000
 
@@ -58,13 +60,14 @@ async def list_campaigns(
 async def campaign_stats(
     service: Service,
     campaign_id: CampaignId,
-    bucket: Annotated[Bucket, Query(description="In UTC; those in which nothing happened are left out.")] = Bucket.DAY,
+    bucket: Annotated[Bucket, Query(description="Those in which nothing happened are left out.")] = Bucket.DAY,
+    tz: Annotated[ZoneInfo, Query(description="Where days begin, such as `Europe/Berlin`, to the hour.")] = _UTC,
     since: Annotated[Moment | None, Query(description="Counts of hours from here on only.")] = None,
     until: Annotated[Moment | None, Query(description="Counts of hours before this only.")] = None,
     caller: Caller = require(STATS),
 ) -> Response:
     """Issued, opened, verified by kind of caller, distinct, and refused by reason; in total and over time."""
-    statistics = await service.statistics(caller.tenant, campaign_id, bucket, since=since, until=until)
+    statistics = await service.statistics(caller.tenant, campaign_id, bucket, tz, since=since, until=until)
     body = schemas.statistics_body(statistics, await service.refused_without_campaign(caller.tenant))
     return Answer.of(200, body, Cache_Control="no-store").response()
 

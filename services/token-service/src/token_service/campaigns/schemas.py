@@ -198,6 +198,7 @@ def _counts_body(counts: Counts) -> dict[str, Any]:
     return {
         "issued": counts.issued,
         "opened": counts.opened,
+        "opened_by": counts.opened_by,
         "verified": counts.verified,
         "verified_by": counts.verified_by,
         "distinct": counts.distinct,
@@ -209,7 +210,8 @@ _COUNT: Final = {"type": "integer", "minimum": 0}
 _BY_NAME: Final = {"type": "object", "additionalProperties": _COUNT}
 _COUNTS: Final[dict[str, Any]] = {
     "issued": _COUNT,
-    "opened": {**_COUNT, "description": "Views of the hosted landing page; HEAD and prefetches are none."},
+    "opened": {**_COUNT, "description": "Views of the hosted landing page by people; prefetches are none."},
+    "opened_by": {**_BY_NAME, "description": "person, bot, scanner"},
     "verified": _COUNT,
     "verified_by": {**_BY_NAME, "description": "person, bot, scanner"},
     "distinct": {**_COUNT, "description": "Tokens that a person has verified at least once."},

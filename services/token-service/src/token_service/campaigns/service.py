@@ -1,23 +1,26 @@
 """The use cases of campaigns."""
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
-from shared.db import Database
+from shared.db import Database, driver_of
 from shared.events.outbox import record
 from shared.paging import Page
 
 from token_service.campaigns import store
 from token_service.campaigns.domain import (
     CAMPAIGNS,
+    NEWEST_CAMPAIGNS,
     Bucket,
     Campaign,
     CampaignPlace,
-    HourCount,
     Landing,
+    NewestPlace,
     Statistics,
     statistics_of,
 )
 from token_service.campaigns.recipients import RECIPIENTS, Recipient, read_recipients
+from token_service.campaigns.reports import Reports
 from token_service.counting.store import NO_CAMPAIGN
 from token_service.counting.tally import Tally
 from token_service.events import campaign_revoked
@@ -33,8 +36,9 @@ class LandingNotFound(CampaignNotFound):
 class CampaignService:
     """One a process."""
 
-    def __init__(self, database: Database, tally: Tally) -> None:
+    def __init__(self, database: Database, reports: Reports, tally: Tally) -> None:
         self._database = database
+        self._reports = reports
         self._tally = tally
 
     async def revoke_tokens(self, tenant: str, campaign_id: str) -> datetime:
@@ -56,40 +60,63 @@ class CampaignService:
         tenant: str,
         campaign_id: str,
         bucket: Bucket,
+        zone: ZoneInfo,
         *,
         since: datetime | None = None,
         until: datetime | None = None,
+        most: int | None = None,
     ) -> Statistics:
-        """Raises CampaignNotFound."""
+        """The campaign's counts.
+
+        Args:
+            zone: in which days begin.
+            most: only so many buckets at the end.
+
+        Raises:
+            CampaignNotFound, TooManyReports: as they say.
+        """
         await flush_quietly(self._tally)
-        async with self._database.transaction() as connection:
+        async with self._reports.transaction() as connection:
             campaign = await store.read_campaign(connection, tenant, campaign_id)
             if campaign is None:
                 raise CampaignNotFound
-            rows = await store.read_counts(connection, tenant, campaign_id, since, until)
-        return statistics_of(campaign, rows, bucket)
+            sums = await store.read_counts(
+                connection, tenant, campaign_id, bucket, zone, since=since, until=until, most=most
+            )
+        return statistics_of(campaign, sums, bucket)
 
     async def refused_without_campaign(self, tenant: str) -> dict[str, int]:
-        """Refusals without a campaign, by reason: malformed tokens, or tokens of no key of ours."""
-        async with self._database.transaction() as connection:
-            rows: list[HourCount] = await store.read_counts(connection, tenant, NO_CAMPAIGN)
-        refused: dict[str, int] = {}
-        for row in rows:
-            refused[row.detail] = refused.get(row.detail, 0) + row.count
-        return refused
+        """Refusals of tokens of no campaign, malformed or with no key of ours, by reason."""
+        async with self._reports.transaction() as connection:
+            return await store.read_refused(connection, tenant, NO_CAMPAIGN)
 
-    async def campaigns(self, tenant: str, *, cursor: str | None, limit: int) -> Page[tuple[Campaign, dict[str, int]]]:
-        """Campaigns in the order of their ids, with their counts by event.
+    async def campaigns(
+        self,
+        tenant: str,
+        *,
+        cursor: str | None,
+        limit: int,
+        containing: str | None = None,
+        newest_first: bool = False,
+    ) -> Page[tuple[Campaign, dict[str, int]]]:
+        """Campaigns with their counts by event, in the order of their ids, or the newest first.
+
+        Args:
+            containing: only those whose id has these letters in it, in either case.
 
         Raises:
-            InvalidCursor: as it says.
+            InvalidCursor, TooManyReports: as they say.
         """
-        pages = CAMPAIGNS.of(tenant)
-        after = pages.place(cursor)
+        by_id, newest = CAMPAIGNS.of(tenant, containing=containing), NEWEST_CAMPAIGNS.of(tenant, containing=containing)
+        after = newest.place(cursor) if newest_first else by_id.place(cursor)
         await flush_quietly(self._tally)
-        async with self._database.transaction() as connection:
-            found = await store.list_campaigns(connection, tenant, after=after, limit=limit + 1)
-        return pages.cut(found, limit, lambda row: CampaignPlace(row[0].campaign_id))
+        async with self._reports.transaction() as connection:
+            found = await store.list_campaigns(
+                connection, tenant, after=after, limit=limit + 1, containing=containing, newest_first=newest_first
+            )
+        if newest_first:
+            return newest.cut(found, limit, lambda row: NewestPlace(row[0].created_at, row[0].campaign_id))
+        return by_id.cut(found, limit, lambda row: CampaignPlace(row[0].campaign_id))
 
     async def recipients(
         self, tenant: str, campaign_id: str, *, state: TokenState | None, cursor: str | None, limit: int
@@ -102,8 +129,9 @@ class CampaignService:
         pages = RECIPIENTS.of(tenant, campaign_id, state=state)
         after = pages.place(cursor)
         await flush_quietly(self._tally)
-        async with self._database.driver_transaction() as connection:
-            found = await read_recipients(connection, tenant, campaign_id, after=after, limit=limit, state=state)
+        async with self._reports.transaction() as connection:
+            driver = await driver_of(connection)
+            found = await read_recipients(driver, tenant, campaign_id, after=after, limit=limit, state=state)
         if found is None:
             raise CampaignNotFound
         recipients, last = found

@@ -1,15 +1,18 @@
 """Statements on campaigns. Connection first; returns domain types."""
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from token_service.campaigns.domain import Campaign, CampaignPlace, HourCount, Landing, Offer
+from token_service.campaigns.domain import Bucket, Campaign, CampaignPlace, Count, Landing, NewestPlace, Offer
 from token_service.tables import campaign_counts, campaigns, keys
+
+_LENGTH: Final = {Bucket.HOUR: timedelta(hours=1), Bucket.DAY: timedelta(days=1)}
 
 
 async def read_campaign(connection: AsyncConnection, tenant: str, campaign_id: str) -> Campaign | None:
@@ -18,9 +21,15 @@ async def read_campaign(connection: AsyncConnection, tenant: str, campaign_id: s
 
 
 async def list_campaigns(
-    connection: AsyncConnection, tenant: str, *, after: CampaignPlace | None, limit: int
+    connection: AsyncConnection,
+    tenant: str,
+    *,
+    after: CampaignPlace | NewestPlace | None,
+    limit: int,
+    containing: str | None = None,
+    newest_first: bool = False,
 ) -> list[tuple[Campaign, dict[str, int]]]:
-    """Campaigns with their counts by event, in the order of their ids."""
+    """Campaigns with their counts by event, in the order of their ids, or the newest first."""
     counted = (
         sa.select(campaign_counts.c.event, sa.func.sum(campaign_counts.c.count).label("count"))
         .where(campaign_counts.c.tenant == campaigns.c.tenant, campaign_counts.c.campaign_id == campaigns.c.campaign_id)
@@ -28,9 +37,14 @@ async def list_campaigns(
         .subquery()
         .lateral()
     )
-    page = sa.select(campaigns).where(campaigns.c.tenant == tenant).order_by(campaigns.c.campaign_id).limit(limit)
+    page = sa.select(campaigns).where(campaigns.c.tenant == tenant).limit(limit)
+    if containing is not None:
+        page = page.where(campaigns.c.campaign_id.icontains(containing, autoescape=True))
+    order = (campaigns.c.created_at, campaigns.c.campaign_id) if newest_first else (campaigns.c.campaign_id,)
+    page = page.order_by(*((column.desc() for column in order) if newest_first else order))
     if after is not None:
-        page = page.where(campaigns.c.campaign_id > after.campaign_id)
+        place = sa.tuple_(*order)
+        page = page.where(place < tuple(after) if newest_first else place > tuple(after))
     found = {row.campaign_id: (_campaign(row), dict[str, int]()) for row in await connection.execute(page)}
     if found:
         sums = (
@@ -91,19 +105,46 @@ async def read_counts(
     connection: AsyncConnection,
     tenant: str,
     campaign_id: str,
+    bucket: Bucket,
+    zone: ZoneInfo,
+    *,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> list[HourCount]:
-    """The counts by hour, from `since` until before `until`."""
+    most: int | None = None,
+) -> list[Count]:
+    """The sums of each bucket and, without a start, of all of them.
+
+    Args:
+        zone: in which days begin.
+        since, until: counts of hours from here on, and before this.
+        most: only so many buckets at the end; the sum is of all.
+    """
     columns = campaign_counts.c
-    statement = sa.select(columns.hour, columns.event, columns.detail, columns.count).where(
-        columns.tenant == tenant, columns.campaign_id == campaign_id
-    )
+    start = sa.func.date_trunc(bucket.value, columns.hour, zone.key)
+    where = [columns.tenant == tenant, columns.campaign_id == campaign_id]
     if since is not None:
-        statement = statement.where(columns.hour >= since)
+        where.append(columns.hour >= since)
     if until is not None:
-        statement = statement.where(columns.hour < until)
-    return [HourCount(row[0], row[1], row[2], row[3]) for row in await connection.execute(statement)]
+        where.append(columns.hour < until)
+    group = (columns.event, columns.detail)
+    total = sa.select(sa.null(), *group, sa.func.sum(columns.count)).where(*where).group_by(*group)
+    by_bucket = sa.select(start, *group, sa.func.sum(columns.count)).where(*where).group_by(start, *group)
+    if most is not None:
+        latest = sa.select(sa.func.max(columns.hour)).where(*where).scalar_subquery()
+        by_bucket = by_bucket.where(columns.hour > latest - most * _LENGTH[bucket])
+    found = [*await connection.execute(total), *await connection.execute(by_bucket)]
+    return [Count(row[0], row[1], row[2], int(row[3])) for row in found]
+
+
+async def read_refused(connection: AsyncConnection, tenant: str, campaign_id: str) -> dict[str, int]:
+    """Refusals by reason, of all time."""
+    columns = campaign_counts.c
+    statement = (
+        sa.select(columns.detail, sa.func.sum(columns.count))
+        .where(columns.tenant == tenant, columns.campaign_id == campaign_id, columns.event == "refused")
+        .group_by(columns.detail)
+    )
+    return {row[0]: int(row[1]) for row in await connection.execute(statement)}
 
 
 def _is(tenant: str, campaign_id: str) -> tuple[sa.ColumnElement[bool], ...]:

@@ -1,6 +1,7 @@
 """`stats`: a campaign's figures as a table in the terminal."""
 
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from rich.table import Table
 
@@ -16,7 +17,8 @@ async def statistics(parts: Parts, tenant: str, campaign_id: str, bucket: Bucket
         campaign = await store.read_campaign(connection, tenant, campaign_id)
         if campaign is None:
             raise CampaignNotFound
-        return statistics_of(campaign, await store.read_counts(connection, tenant, campaign_id), bucket)
+        sums = await store.read_counts(connection, tenant, campaign_id, bucket, ZoneInfo("UTC"))
+        return statistics_of(campaign, sums, bucket)
 
 
 def table_of(found: Statistics) -> Table:
