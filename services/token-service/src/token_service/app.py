@@ -17,6 +17,7 @@ from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.rate_limits import Counts
 from shared.readiness import check_database
+from shared.reports import Reports
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
@@ -26,7 +27,6 @@ from shared.web.refusals import page_or_problem
 from starlette.responses import Response
 
 from token_service.campaigns import pages as campaign_pages
-from token_service.campaigns.reports import Reports
 from token_service.campaigns.routes import router as campaigns_router
 from token_service.campaigns.service import CampaignService
 from token_service.clock import DatabaseClock
@@ -83,6 +83,7 @@ def create_app(
     clock = DatabaseClock()
     ring = KeyRing(database, sealer, clock, ahead=timedelta(seconds=settings.key_ahead_seconds))
     zones = settings.zones
+    reports = Reports.of(settings)
     answers = Answers(database, idempotent_answers, sealer)
     guesses = Guesses(
         Counts.at(settings.rate_limit_url),
@@ -113,6 +114,7 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as closing:
             closing.push_async_callback(database.dispose)
+            closing.push_async_callback(reports.close)
             closing.push_async_callback(tenant_keys.aclose)
             closing.push_async_callback(onboarding.aclose)
             # What was accepted is written, and then what was counted with it, before the connections go.
@@ -153,7 +155,6 @@ def create_app(
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
     provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding))
     provide(app, ring, tally, verifying, once, housekeeping, RowWriters(database, ring, sequences, zones))
-    reports = Reports(database, at_once=settings.reports_at_once)
     provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, reports, tally))
     provide(app, LandingService(database, verifying, once, tally, clock))
     _add_routes(app, pages)

@@ -4,12 +4,13 @@ from datetime import timedelta
 from typing import Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from shared.reports import ReportSettings
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import PORT_MEANING, InternalUrl, settings_config
 from shared.web.settings import PageSettings
 
 
-class Settings(PageSettings):
+class Settings(PageSettings, ReportSettings):
     """The settings of token-service beside those that all services with pages have."""
 
     model_config = settings_config("TOKENS_")
@@ -49,9 +50,6 @@ class Settings(PageSettings):
     )
     bad_signatures_per_address: int = Field(
         600, ge=1, description="How many forged tokens one visitor's address may bring in a minute before it gets 429."
-    )
-    reports_at_once: int = Field(
-        4, ge=1, le=50, description="How many statistics and lists are made at once before others get 429."
     )
     lanes: int = Field(2, ge=1, le=3, description="How many transactions of each writing line run at once.")
     batch: int = Field(256, ge=1, le=2000, description="The most commands in one transaction.")

@@ -29,6 +29,8 @@ from token_service.tokens.domain import CampaignNotFound
 _SESSION = re.compile(r"[\x21-\x7e]{1,512}")
 _LISTED: Final = 100
 _LONGEST_WORDS: Final = 128
+#: All who look at a tenant's pages are one reader. No client is called so: a client's id has no colon.
+_PAGES: Final = "pages:"
 _CSV_COLUMNS: Final = ("start", "issued", "opened", "reached", "person", "bot", "scanner", "refused")
 
 
@@ -54,6 +56,7 @@ async def show_campaigns(request: Request) -> Response:
         words = (request.query_params.get("q") or "").strip()[:_LONGEST_WORDS]
         page = await _service(request).campaigns(
             session.tenant,
+            reader=_PAGES,
             cursor=request.query_params.get("cursor"),
             limit=_LISTED,
             containing=words or None,
@@ -95,7 +98,7 @@ async def show_campaign(request: Request) -> Response:
         zone = _zone_of(_pages(request).texts(request))
         is_csv = request.query_params.get("format") == "csv"
         statistics = await _service(request).statistics(
-            session.tenant, campaign_id, bucket, zone, most=None if is_csv else MOST[bucket]
+            session.tenant, campaign_id, bucket, zone, reader=_PAGES, most=None if is_csv else MOST[bucket]
         )
         return _as_csv(statistics) if is_csv else _as_page(request, statistics)
 

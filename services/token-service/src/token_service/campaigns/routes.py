@@ -15,6 +15,7 @@ from shared.idempotency import Answer
 from shared.identifiers import Identifier
 from shared.paging import Cursor, InvalidCursor, Page
 from shared.problems import document_refusals
+from shared.reports import ReportRoute
 from shared.web.accept import wants_csv
 from starlette.responses import StreamingResponse
 
@@ -28,7 +29,9 @@ from token_service.tokens.orders import check_moment
 from token_service.tokens.routes import ISSUE, STATS
 from token_service.tokens.terms import Rules
 
-router = APIRouter(prefix="/v1/campaigns", tags=["campaigns"], dependencies=document_credentials())
+router = APIRouter(
+    prefix="/v1/campaigns", tags=["campaigns"], dependencies=document_credentials(), route_class=ReportRoute
+)
 
 Moment = Annotated[AwareDatetime, AfterValidator(check_moment)]
 Service = Annotated[CampaignService, needs(CampaignService)]
@@ -47,7 +50,7 @@ async def list_campaigns(
     caller: Caller = require(STATS),
 ) -> schemas.CampaignsBody:
     """Campaigns with their counts, in the order of their ids."""
-    page = await service.campaigns(caller.tenant, cursor=cursor, limit=limit)
+    page = await service.campaigns(caller.tenant, reader=caller.client_id, cursor=cursor, limit=limit)
     shown = [schemas.CampaignBody.of(campaign, sums) for campaign, sums in page.items]
     return schemas.CampaignsBody(campaigns=shown, next_cursor=page.next_cursor)
 
@@ -67,8 +70,12 @@ async def campaign_stats(
     caller: Caller = require(STATS),
 ) -> Response:
     """Issued, opened, verified by kind of caller, distinct, and refused by reason; in total and over time."""
-    statistics = await service.statistics(caller.tenant, campaign_id, bucket, tz, since=since, until=until)
-    body = schemas.statistics_body(statistics, await service.refused_without_campaign(caller.tenant))
+    statistics = await service.statistics(
+        caller.tenant, campaign_id, bucket, tz, reader=caller.client_id, since=since, until=until
+    )
+    body = schemas.statistics_body(
+        statistics, await service.refused_without_campaign(caller.tenant, reader=caller.client_id)
+    )
     return Answer.of(200, body, Cache_Control="no-store").response()
 
 
@@ -99,7 +106,9 @@ async def list_campaign_tokens(
     """
 
     async def page(place: str | None, most: int) -> Page[Recipient]:
-        return await service.recipients(caller.tenant, campaign_id, state=state, cursor=place, limit=most)
+        return await service.recipients(
+            caller.tenant, campaign_id, reader=caller.client_id, state=state, cursor=place, limit=most
+        )
 
     if not wants_csv(request):
         found = await page(cursor, limit)

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from shared.db import Database, driver_of
 from shared.events.outbox import record
 from shared.paging import Page
+from shared.reports import Reports
 
 from token_service.campaigns import store
 from token_service.campaigns.domain import (
@@ -20,7 +21,6 @@ from token_service.campaigns.domain import (
     statistics_of,
 )
 from token_service.campaigns.recipients import RECIPIENTS, Recipient, read_recipients
-from token_service.campaigns.reports import Reports
 from token_service.counting.store import NO_CAMPAIGN
 from token_service.counting.tally import Tally
 from token_service.events import campaign_revoked
@@ -62,6 +62,7 @@ class CampaignService:
         bucket: Bucket,
         zone: ZoneInfo,
         *,
+        reader: str,
         since: datetime | None = None,
         until: datetime | None = None,
         most: int | None = None,
@@ -70,13 +71,14 @@ class CampaignService:
 
         Args:
             zone: in which days begin.
+            reader: who asks; each may make so many reports at once.
             most: only so many buckets at the end.
 
         Raises:
             CampaignNotFound, TooManyReports: as they say.
         """
         await flush_quietly(self._tally)
-        async with self._reports.transaction() as connection:
+        async with self._reports.transaction(tenant, reader) as connection:
             campaign = await store.read_campaign(connection, tenant, campaign_id)
             if campaign is None:
                 raise CampaignNotFound
@@ -85,15 +87,16 @@ class CampaignService:
             )
         return statistics_of(campaign, sums, bucket)
 
-    async def refused_without_campaign(self, tenant: str) -> dict[str, int]:
+    async def refused_without_campaign(self, tenant: str, *, reader: str) -> dict[str, int]:
         """Refusals of tokens of no campaign, malformed or with no key of ours, by reason."""
-        async with self._reports.transaction() as connection:
+        async with self._reports.transaction(tenant, reader) as connection:
             return await store.read_refused(connection, tenant, NO_CAMPAIGN)
 
     async def campaigns(
         self,
         tenant: str,
         *,
+        reader: str,
         cursor: str | None,
         limit: int,
         containing: str | None = None,
@@ -110,7 +113,7 @@ class CampaignService:
         by_id, newest = CAMPAIGNS.of(tenant, containing=containing), NEWEST_CAMPAIGNS.of(tenant, containing=containing)
         after = newest.place(cursor) if newest_first else by_id.place(cursor)
         await flush_quietly(self._tally)
-        async with self._reports.transaction() as connection:
+        async with self._reports.transaction(tenant, reader) as connection:
             found = await store.list_campaigns(
                 connection, tenant, after=after, limit=limit + 1, containing=containing, newest_first=newest_first
             )
@@ -119,7 +122,7 @@ class CampaignService:
         return by_id.cut(found, limit, lambda row: CampaignPlace(row[0].campaign_id))
 
     async def recipients(
-        self, tenant: str, campaign_id: str, *, state: TokenState | None, cursor: str | None, limit: int
+        self, tenant: str, campaign_id: str, *, reader: str, state: TokenState | None, cursor: str | None, limit: int
     ) -> Page[Recipient]:
         """The campaign's tokens in the order of issuing. With a state, a page may be short and still lead on.
 
@@ -129,7 +132,7 @@ class CampaignService:
         pages = RECIPIENTS.of(tenant, campaign_id, state=state)
         after = pages.place(cursor)
         await flush_quietly(self._tally)
-        async with self._reports.transaction() as connection:
+        async with self._reports.transaction(tenant, reader) as connection:
             driver = await driver_of(connection)
             found = await read_recipients(driver, tenant, campaign_id, after=after, limit=limit, state=state)
         if found is None:
