@@ -15,6 +15,7 @@ from .handshake_partner import Partner
 from .handshake_people import FORM, GOOD_PASSWORD, browser
 from .integration_partner import consented_code, link, sign_in_as, submit, third_party
 from .onboarding_house import PASSWORD, House, hidden_fields
+from .test_onboarding_second_factor import app_code, code_of, set_up
 
 HTML = {"Accept": "text/html"}
 #: Where a form is posted to, with its fields.
@@ -161,6 +162,60 @@ async def withdraw(house: House) -> Filled:
     return f"{path}/withdraw", await _fields(house, path)
 
 
+async def begin_second_factor(house: House) -> Filled:
+    await house.sign_in(await house.user())
+    path = "/account/second-factor"
+    return f"{path}/begin", await _fields(house, path)
+
+
+async def confirm_second_factor(house: House) -> Filled:
+    path, fields = await begin_second_factor(house)
+    await house.http.post(path, data=fields)
+    page = await house.http.get("/account/second-factor")
+    code = code_of(page, steps_ahead=-1)
+    return "/account/second-factor", hidden_fields(page.text) | {"code": code}
+
+
+async def renew_codes(house: House) -> Filled:
+    await house.sign_in(await house.user())
+    secret, _ = await set_up(house.http)
+    path = "/account/second-factor"
+    return f"{path}/codes", await _fields(house, path) | {"code": app_code(secret)}
+
+
+async def remove_second_factor(house: House) -> Filled:
+    await house.sign_in(await house.user())
+    secret, _ = await set_up(house.http)
+    path = "/account/second-factor"
+    return f"{path}/remove", await _fields(house, path) | {"remove_code": app_code(secret)}
+
+
+async def give_code(house: House) -> Filled:
+    email = await house.user()
+    await house.sign_in(email)
+    secret, _ = await set_up(house.http)
+    await house.http.post("/logout")
+    await house.sign_in(email)
+    return "/login/code", await _fields(house, "/login/code") | {"code": app_code(secret)}
+
+
+async def enrol_at_sign_in(house: House) -> Filled:
+    """A session that still owes a second factor, as where people with a role must have one."""
+    await house.user()
+    register = house.register
+    async with register.database.transaction() as connection:
+        cookie = await register.sessions.begin(connection, house.tenant, "erika", None, awaits="enrolment")
+    await register.second_factors.begin(house.tenant, "erika")
+    house.http.cookies.set("__Host-session", cookie)
+    page = await house.http.get("/login/second-factor", headers=HTML)
+    return "/login/second-factor", hidden_fields(page.text) | {"code": code_of(page)}
+
+
+async def mail_again(house: House) -> Filled:
+    await house.sign_in(await house.user())
+    return "/account/confirmation", await _fields(house, "/account/password")
+
+
 #: Every address that takes a form, and how a person comes to its button.
 FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/login": sign_in,
@@ -168,6 +223,13 @@ FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/account/password": change_password,
     "/account/delete": delete_account,
     "/account/unlink": unlink,
+    "/account/confirmation": mail_again,
+    "/account/second-factor": confirm_second_factor,
+    "/account/second-factor/begin": begin_second_factor,
+    "/account/second-factor/codes": renew_codes,
+    "/account/second-factor/remove": remove_second_factor,
+    "/login/code": give_code,
+    "/login/second-factor": enrol_at_sign_in,
     "/registrieren/": register,
     "/registrieren": register_without_slash,
     "/register/": register_in_english,
@@ -204,6 +266,10 @@ CHANGES = {
     "/registrieren": (2, 0),
     "/register/": (2, 0),
     "/register": (1, 0),
+    "/account/second-factor": (1, 0),
+    "/account/second-factor/codes": (1, 0),
+    "/account/second-factor/remove": (1, 0),
+    "/login/second-factor": (1, 0),
     "/integrations/apply": (1, 1),
     "/operations/requests/{request_id}/approve": (2, 0),
     "/operations/requests/{request_id}/decline": (1, 0),
