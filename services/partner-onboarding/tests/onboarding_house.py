@@ -16,7 +16,7 @@ from partner_onboarding.register.clients.domain import Registration
 from partner_onboarding.register.users.passwords import Argon2Cost
 from platform_testing.callers import ServiceKeys, basic
 from platform_testing.serving import PUBLIC_URL
-from shared.errors import NotFound
+from shared.errors import Malformed, NotFound
 from shared.jwt import SigningKey
 from shared.problems import problem_response
 from starlette.requests import Request
@@ -54,6 +54,8 @@ class FakeNeighbours:
 
     balances: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     vendors: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    entries: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    holds: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     ledger_is_down: bool = False
     issuer_is_down: bool = False
     authorizations: list[str] = field(default_factory=list)
@@ -120,6 +122,25 @@ class FakeNeighbours:
         @app.get("/internal/revoked-keys")
         async def revoked_keys() -> Response:
             return JSONResponse({"revoked": []})
+
+        @app.get("/internal/tenants/{tenant}/accounts/{user_id}/entries")
+        async def entries(request: Request, tenant: str, user_id: str, limit: int, cursor: int = 0) -> Response:
+            if self.ledger_is_down:
+                return Response(status_code=503)
+            if (tenant, user_id) not in self.entries:
+                return problem_response(NotFound("There is no such account.", code="account_not_found"), request)
+            if cursor < 0:
+                return problem_response(Malformed("Not of this list.", code="invalid_cursor"), request)
+            found = self.entries[tenant, user_id]
+            after = cursor + limit
+            page = {"entries": found[cursor:after], "next_cursor": str(after) if after < len(found) else None}
+            return JSONResponse(page)
+
+        @app.get("/internal/tenants/{tenant}/accounts/{user_id}/holds")
+        async def holds(tenant: str, user_id: str) -> Response:
+            if self.ledger_is_down:
+                return Response(status_code=503)
+            return JSONResponse({"holds": self.holds.get((tenant, user_id), []), "next_cursor": None})
 
         @app.get("/internal/tenants/{tenant}/vendors")
         async def vendors(request: Request, tenant: str) -> Response:

@@ -120,6 +120,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/account/data"): person(),
     ("GET", "/account/confirmation"): person(),
     ("POST", "/account/confirmation"): form(),
+    ("GET", "/account/statement"): person(),
     ("GET", "/account/unlink"): person(),
     ("POST", "/account/unlink"): form(),
     ("GET", "/account/password"): person(),

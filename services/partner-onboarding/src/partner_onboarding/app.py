@@ -27,10 +27,11 @@ from partner_onboarding.handshake.account.issuer_client import IssuerClient
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
 from partner_onboarding.handshake.build import Handshake, build_handshake
 from partner_onboarding.handshake.links import routes as entitlements
-from partner_onboarding.handshake.pages import account, confirmation, documents, registration, unlinking
+from partner_onboarding.handshake.pages import account, confirmation, documents, registration, statement, unlinking
 from partner_onboarding.handshake.pages.registration import RegistrationPages
 from partner_onboarding.handshake.partners import routes as partners
 from partner_onboarding.pages.scopes import words_of
+from partner_onboarding.pages.statements import kind_of_entry, signed_number
 from partner_onboarding.register import internal
 from partner_onboarding.register.audit import routes as audit
 from partner_onboarding.register.audit.origin import NotesOrigin
@@ -98,7 +99,7 @@ def create_app(
         static_path="/static",
         form_key=settings.key_for("form tokens"),
         scripts=("show-password.js", "once.js", "copy.js"),
-        functions={"words_of": words_of},
+        functions={"words_of": words_of, "kind_of_entry": kind_of_entry, "signed_number": signed_number},
     )
     events = Events(
         register.database,
@@ -169,6 +170,7 @@ def create_app(
         sign_in,
         second_factor,
         account,
+        statement,
         applying,
         operations,
         operated_clients,

@@ -27,6 +27,7 @@ from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
 from points_ledger.eai.routes import router as eai_router
 from points_ledger.eai.service import TransactionService
 from points_ledger.holds.releasing import SLICE, Releasing
+from points_ledger.holds.routes import internal as internal_holds_router
 from points_ledger.holds.routes import router as holds_router
 from points_ledger.holds.service import HoldService
 from points_ledger.holds.sweeper import sweep
@@ -122,6 +123,7 @@ def create_app(
     app.include_router(accounts_router)
     app.include_router(vendors_router)
     app.include_router(holds_router)
+    app.include_router(internal_holds_router)
     app.include_router(internal_router)
     return app
 

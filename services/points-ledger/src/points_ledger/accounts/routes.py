@@ -38,9 +38,10 @@ async def statement(
     caller: Caller = require(*READ),
 ) -> schemas.StatementBody:
     """Every entry with the balance after it, newest first."""
-    found = await service.statement_of(caller, user_id, cursor=page.cursor, limit=page.limit)
-    bodies = [schemas.EntryBody.model_validate(schemas.entry_body(entry)) for entry in found.items]
-    return schemas.StatementBody(entries=bodies, next_cursor=found.next_cursor)
+    found = await service.statement_of(
+        caller.tenant, user_id, reader=caller.client_id, cursor=page.cursor, limit=page.limit
+    )
+    return schemas.StatementBody.of(found)
 
 
 @router.post(
@@ -146,6 +147,21 @@ async def import_credits(service: _Service, request: Request, caller: Caller = r
         raise UnsupportedMediaType(f"The body must be {NDJSON}.")
     outcomes = importing.import_credits(service, caller, body_of(request))
     return LinesResponse(outcomes, NDJSON)
+
+
+@internal.get(f"/tenants/{{tenant}}/accounts/{{user_id:{IDENTIFIER}}}/entries")
+async def internal_statement(
+    service: _Service,
+    tenant: Tenant,
+    user_id: _UserId,
+    page: Annotated[schemas.StatementQuery, Query()],
+    _service_name: Annotated[str, require_service("partner-onboarding")],
+) -> schemas.StatementBody:
+    """For the person's own page."""
+    found = await service.statement_of(
+        tenant, user_id, reader=f"person:{user_id}", cursor=page.cursor, limit=page.limit
+    )
+    return schemas.StatementBody.of(found)
 
 
 @internal.get(f"/tenants/{{tenant}}/accounts/{{user_id:{IDENTIFIER}}}")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier, PlainText
-from shared.paging import Cursor, NextCursor
+from shared.paging import Cursor, NextCursor, Page
 from shared.times import Instant, Timestamp, iso
 
 from points_ledger.accounts.queries import Balance
@@ -92,6 +92,11 @@ class StatementBody(BaseModel):
 
     entries: list[EntryBody]
     next_cursor: NextCursor
+
+    @classmethod
+    def of(cls, page: Page[Entry]) -> "StatementBody":
+        bodies = [EntryBody.model_validate(entry_body(entry)) for entry in page.items]
+        return cls(entries=bodies, next_cursor=page.next_cursor)
 
 
 class BalanceQuery(BaseModel):

@@ -117,17 +117,21 @@ class AccountService:
             lapsed = await queries.sum_lapsed(connection, caller.tenant, user_id)
         return ClosedAccount(user_id, balance.account.held > 0, lapsed)
 
-    async def statement_of(self, caller: Caller, user_id: str, *, cursor: str | None, limit: int) -> Page[Entry]:
+    async def statement_of(
+        self, tenant: str, user_id: str, *, reader: str, cursor: str | None, limit: int
+    ) -> Page[Entry]:
         """Entries, newest first.
+
+        Args:
+            reader: whose reports under way this one is counted among.
 
         Raises:
             InvalidCursor: of another list.
             InvalidUser: with the code account_not_found.
         """
-        tenant = caller.tenant
         pages = queries.ENTRIES.of(tenant, user_id)
         before = pages.place(cursor)
-        async with self._reports.transaction(tenant, caller.client_id) as connection:
+        async with self._reports.transaction(tenant, reader) as connection:
             if await queries.read_balance(connection, tenant, user_id) is None:
                 raise InvalidUser("There is no such account.", code="account_not_found")
             found = await queries.read_entries(connection, tenant, user_id, before=before, limit=limit + 1)

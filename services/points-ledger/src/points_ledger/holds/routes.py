@@ -2,16 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from shared.callers import Caller, document_credentials, require
+from fastapi import APIRouter, Path, Query
+from shared.callers import Caller, document_credentials, require, require_service
 from shared.dependencies import needs
+from shared.identifiers import Identifier, Tenant
 from shared.paging import InvalidCursor
 from shared.problems import document_refusals
 from shared.reports import ReportRoute, TooManyReports
 
 from points_ledger.holds import schemas
 from points_ledger.holds.service import HoldService
+from points_ledger.paths import IDENTIFIER
 
+internal = APIRouter(prefix="/internal", include_in_schema=False)
 router = APIRouter(prefix="/v1/holds", tags=["holds"], dependencies=document_credentials(), route_class=ReportRoute)
 
 
@@ -23,12 +26,32 @@ async def list_holds(
 ) -> schemas.HoldsBody:
     """Oldest first. Holds that have expired are not among them."""
     page = await service.open_holds(
-        caller,
+        caller.tenant,
+        reader=caller.client_id,
         user_id=asked.user_id,
         vendor_id=asked.vendor_id,
         older_than_seconds=asked.older_than,
         cursor=asked.cursor,
         limit=asked.limit,
     )
-    holds = [schemas.HoldBody.model_validate(hold, from_attributes=True) for hold in page.items]
-    return schemas.HoldsBody(holds=holds, next_cursor=page.next_cursor)
+    return schemas.HoldsBody.of(page)
+
+
+@internal.get(f"/tenants/{{tenant}}/accounts/{{user_id:{IDENTIFIER}}}/holds")
+async def holds_of_account(
+    service: Annotated[HoldService, needs(HoldService)],
+    tenant: Tenant,
+    user_id: Annotated[Identifier, Path()],
+    _service_name: Annotated[str, require_service("partner-onboarding")],
+) -> schemas.HoldsBody:
+    """For the person's own page: the oldest hundred."""
+    page = await service.open_holds(
+        tenant,
+        reader=f"person:{user_id}",
+        user_id=user_id,
+        vendor_id=None,
+        older_than_seconds=None,
+        cursor=None,
+        limit=100,
+    )
+    return schemas.HoldsBody.of(page)

@@ -4,8 +4,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier
-from shared.paging import Cursor, NextCursor
+from shared.paging import Cursor, NextCursor, Page
 from shared.times import Timestamp
+
+from points_ledger.holds.queries import Hold
 
 
 class HoldsQuery(BaseModel):
@@ -34,3 +36,8 @@ class HoldsBody(BaseModel):
 
     holds: list[HoldBody]
     next_cursor: NextCursor
+
+    @classmethod
+    def of(cls, page: Page[Hold]) -> "HoldsBody":
+        holds = [HoldBody.model_validate(hold, from_attributes=True) for hold in page.items]
+        return cls(holds=holds, next_cursor=page.next_cursor)

@@ -1,6 +1,5 @@
 """The use case of open holds."""
 
-from shared.callers import Caller
 from shared.paging import Page
 from shared.reports import Reports
 
@@ -15,8 +14,9 @@ class HoldService:
 
     async def open_holds(
         self,
-        caller: Caller,
+        tenant: str,
         *,
+        reader: str,
         user_id: str | None,
         vendor_id: str | None,
         older_than_seconds: int | None,
@@ -25,16 +25,19 @@ class HoldService:
     ) -> Page[queries.Hold]:
         """The tenant's open holds, oldest first.
 
+        Args:
+            reader: whose reports under way this one is counted among.
+
         Raises:
             InvalidCursor: of another list, or with other filters.
             TooManyReports: the client asks for too many at once.
         """
-        pages = queries.HOLDS.of(caller.tenant, user_id=user_id, vendor_id=vendor_id, older_than=older_than_seconds)
+        pages = queries.HOLDS.of(tenant, user_id=user_id, vendor_id=vendor_id, older_than=older_than_seconds)
         after = pages.place(cursor)
-        async with self._reports.transaction(caller.tenant, caller.client_id) as connection:
+        async with self._reports.transaction(tenant, reader) as connection:
             found = await queries.read_holds(
                 connection,
-                caller.tenant,
+                tenant,
                 user_id=user_id,
                 vendor_id=vendor_id,
                 older_than_seconds=older_than_seconds,

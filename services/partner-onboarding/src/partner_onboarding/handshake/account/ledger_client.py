@@ -1,21 +1,52 @@
-"""The questions to points-ledger: a user's balance."""
+"""The questions to points-ledger: a person's balance, entries and running holds."""
 
-from dataclasses import dataclass
 from datetime import datetime
-from urllib.parse import quote
 
 import httpx
-from shared.calling import ServiceClient
-from shared.errors import Unavailable
+from pydantic import BaseModel
+from shared.calling import ServiceClient, named
+from shared.paging import InvalidCursor
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(BaseModel):
     """Points of a user at an instant; `held` ones are set aside for purchases under way."""
 
     available: int
     held: int
     as_of: datetime
+
+
+class Entry(BaseModel):
+    """A line of the statement: `points` are signed, `balance` is the total after it."""
+
+    number: int
+    kind: str
+    points: int
+    balance: int
+    vendor_id: str | None
+    reference: str
+    reason: str
+    created_at: datetime
+
+
+class Entries(BaseModel):
+    """Newest first."""
+
+    entries: list[Entry]
+    next_cursor: str | None
+
+
+class Hold(BaseModel):
+    """Points set aside for a purchase under way."""
+
+    vendor_id: str
+    points: int
+    created_at: datetime
+    expires_at: datetime
+
+
+class Holds(BaseModel):
+    holds: list[Hold]
 
 
 class LedgerClient:
@@ -30,13 +61,33 @@ class LedgerClient:
         Raises:
             Unavailable: the ledger does not answer. Points are never guessed.
         """
-        answer = await self._service.get(f"/internal/tenants/{tenant}/accounts/{quote(user_id, safe='')}")
-        try:
-            fields = answer.json()
-            if answer.status_code == httpx.codes.NOT_FOUND and fields["code"] == "account_not_found":
-                return None
-            if answer.status_code == httpx.codes.OK:
-                return Balance(int(fields["available"]), int(fields["held"]), datetime.fromisoformat(fields["as_of"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unavailable(log=f"points-ledger: cannot be understood: {error!r}") from error
-        raise Unavailable(log=f"points-ledger: status {answer.status_code}")
+        return await self._service.find(Balance, _account(tenant, user_id), absent="account_not_found")
+
+    async def entries(self, tenant: str, user_id: str, *, cursor: str | None, limit: int) -> Entries | None:
+        """A page of the person's entries; None for a user without an account.
+
+        Raises:
+            InvalidCursor: of another list.
+            Unavailable: the ledger does not answer.
+        """
+        asked = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        answer = await self._service.get(f"{_account(tenant, user_id)}/entries", asked)
+        if self._service.says(answer, httpx.codes.BAD_REQUEST, InvalidCursor.code):
+            raise InvalidCursor
+        if self._service.says(answer, httpx.codes.NOT_FOUND, "account_not_found"):
+            return None
+        return self._service.understand(Entries, answer)
+
+    async def holds(self, tenant: str, user_id: str) -> list[Hold]:
+        """The person's running holds, the newest 100.
+
+        Raises:
+            Unavailable: the ledger does not answer.
+        """
+        path = f"{_account(tenant, user_id)}/holds"
+        found = await self._service.find(Holds, path, absent="account_not_found")
+        return [] if found is None else found.holds
+
+
+def _account(tenant: str, user_id: str) -> str:
+    return f"/internal/tenants/{tenant}/accounts/{named(user_id)}"

@@ -62,8 +62,8 @@ async def account_page(
         tenants.get(who.tenant),
         links.partners_of(who.tenant, who.user_id),
         links.entitlements(who.tenant, who.user_id),
-        _unless_unavailable(ledger.balance(who.tenant, who.user_id)),
-        _unless_unavailable(issuer.vendors(who.tenant)),
+        unless_unavailable(ledger.balance(who.tenant, who.user_id)),
+        unless_unavailable(issuer.vendors(who.tenant)),
     )
     return pages.render(
         request,
@@ -81,7 +81,7 @@ async def account_page(
     )
 
 
-async def _unless_unavailable(asked: Awaitable[T]) -> T | Unavailable:
+async def unless_unavailable(asked: Awaitable[T]) -> T | Unavailable:
     """The page says what it could not ask for; the rest of it is shown all the same, and soon."""
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
