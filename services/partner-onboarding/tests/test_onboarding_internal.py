@@ -107,6 +107,7 @@ async def test_a_session_is_told_with_roles_and_origins_until_it_is_signed_out(h
             "user_id": "admin",
             "roles": ["tenant_admin"],
             "allowed_origins": ["https://front.example"],
+            "tenant_name": (await house.register.tenants.get(house.tenant)).name,
         },
     )
     await house.http.post("/logout")

@@ -15,6 +15,7 @@ class Session(BaseModel):
     user_id: str
     allowed_origins: frozenset[str]
     roles: frozenset[str] = frozenset()
+    tenant_name: str = ""
 
 
 class _Profile(BaseModel):

@@ -15,6 +15,7 @@ class Session(BaseModel):
     tenant: Tenant
     user_id: str
     roles: frozenset[str]
+    tenant_name: str = ""
 
 
 class OnboardingClient:

@@ -55,6 +55,7 @@ class CheckedSessionBody(BaseModel):
     user_id: str
     roles: list[str]
     allowed_origins: list[str]
+    tenant_name: str
 
 
 class ProfileBody(BaseModel):
@@ -120,6 +121,7 @@ async def check_session(sessions: SessionService, body: SessionBody) -> CheckedS
         user_id=found.user_id,
         roles=list(found.roles),
         allowed_origins=list(found.allowed_origins),
+        tenant_name=found.tenant_name,
     )
 
 

@@ -159,7 +159,7 @@ async def _admit(request: Request, onboarding: OnboardingClient) -> tuple[Sessio
     cookie = provided(request.app, Pages).cookies.read(request, SESSION) or ""
     session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
     if session is not None:
-        welcome(request, Visitor(session.tenant, session.roles))
+        welcome(request, Visitor(session.tenant, session.roles, session.tenant_name))
     if origin is not None:
         if session is None:
             # Only so that a front end can read `not signed in`.

@@ -113,7 +113,7 @@ async def _as_admin(request: Request, show: Callable[[Session], Awaitable[Respon
         here = quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
         # A path alone: the browser stays with the scheme that it came by.
         return _pages(request).redirect(f"/login?next={quote(here, safe='')}")
-    welcome(request, Visitor(session.tenant, session.roles))
+    welcome(request, Visitor(session.tenant, session.roles, session.tenant_name))
     if TENANT_ADMIN not in session.roles:
         raise NotAdmin
     return await show(session)
