@@ -6,16 +6,43 @@ import sys
 from collections.abc import AsyncIterator
 
 from fastapi import FastAPI, Request
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
+from shared.callers import Caller
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.service_app import create_service_app
 from shared.serving import serve
 from shared.settings import Mode, ServiceSettings
+from starlette.responses import JSONResponse, Response
 
 
 @contextlib.asynccontextmanager
 async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
     sys.stdout.write("closed\n")
+
+
+class Parcel(BaseModel):
+    weight: int
+
+
+async def anybody(_request: Request) -> Caller:
+    return Caller("ann", "demo", frozenset())
+
+
+async def weigh(call: HotCall[Parcel]) -> Response:
+    return JSONResponse(call.body.weight)
+
+
+HOT = HotRoute(
+    method="POST",
+    path="/hot",
+    name="weigh",
+    summary="Weigh a parcel",
+    tag="parcels",
+    scopes=(),
+    authorize=anybody,
+    operations=HotOperation(weigh, answers={200: Answered("Its weight", int)}, body=Parcel),
+)
 
 
 def main(port: int, key: str, peers: str, drain_seconds: float) -> None:
@@ -30,8 +57,11 @@ def main(port: int, key: str, peers: str, drain_seconds: float) -> None:
         drain_seconds=drain_seconds,
         body_idle_seconds=0.5,
         head_seconds=1,
+        body_seconds=2,
     )
-    app = create_service_app(settings, title="sample", description="", lifespan=lifespan, readiness={})
+    app = create_service_app(
+        settings, title="sample", description="", lifespan=lifespan, readiness={}, hot_routes=[HOT]
+    )
 
     @app.get("/slow")
     async def slow() -> str:

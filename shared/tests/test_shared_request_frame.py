@@ -298,7 +298,7 @@ async def test_who_hangs_up_is_no_failure_of_ours(log: Log) -> None:
     async def send(_message: Message) -> None:
         raise AssertionError("nobody is there to be answered")
 
-    route = HotRouteApp(HOT, max_body_bytes=1024, body_seconds=60, render=problem_response)
+    route = HotRouteApp(HOT, max_body_bytes=1024, render=problem_response)
     scope = scope_of(JSON) | {"method": "POST", "path": "/hot", "query_string": b"commit"}
     await RequestFrame(route, problem_response)(scope, receive, send)
     (line,) = log.requests()

@@ -170,6 +170,19 @@ async def close(connections: list[tuple[asyncio.StreamReader, asyncio.StreamWrit
         await writer.wait_closed()
 
 
+@pytest.mark.parametrize("path", ["/hot", "/body"])
+async def test_a_body_that_does_not_come_in_time_is_refused_with_408(
+    served: tuple[Process, httpx.AsyncClient], path: str
+) -> None:
+    _, client = served
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(head.encode())
+    async with asyncio.timeout(20):
+        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
+    await close([(reader, writer)])
+
+
 async def test_the_server_believes_no_header_about_the_peer(served: tuple[Process, httpx.AsyncClient]) -> None:
     _, client = served
     answer = await client.get("/peer", headers={"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=203.0.113.9"})

@@ -118,6 +118,8 @@ class _Body:
         limit = self._scope.get(MAX_BODY_SIZE_SCOPE_KEY, self._max_bytes)
         if not self._begun:
             self._begun = True
+            # The server does not end what has no end.
+            self._scope.setdefault("state", {})["is_stream"] = limit > self._max_bytes
             for check in _checks_of(self._scope.get("route")):
                 await check(Request(self._scope))
             # Of a body that says by itself that it is too long, nothing is read.

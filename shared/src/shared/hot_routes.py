@@ -9,7 +9,6 @@ time. A hot route is declared once, as data, and is two things from then on:
 - a route of FastAPI, so that it stands in OpenAPI and in `Allow` like every other one.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
@@ -22,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.bodies import refuse_repeated_members
 from shared.callers import Caller, Callers
 from shared.dependencies import provided
-from shared.errors import Malformed, PayloadTooLarge, Refusal, TooSlow, UnsupportedMediaType
+from shared.errors import Malformed, PayloadTooLarge, Refusal, UnsupportedMediaType
 from shared.idempotency import RequestKey, fingerprint_of, parse_key
 from shared.malformed import refusal_of_body, refusal_of_details
 from shared.problems import DocumentRefusals, Renderer, document_problems
@@ -184,11 +183,11 @@ def _members_of(parsed: object) -> int:
 class HotRouteApp:
     """A hot route as an ASGI application.
 
-    Args:
-        body_seconds: how long a body may take to come in.
+    How long a body may take to come in is the server's affair (`shared.serving`): a timer for each request would take
+    a twentieth of a commit's time.
     """
 
-    def __init__(self, route: HotRoute, *, max_body_bytes: int, body_seconds: float, render: Renderer) -> None:
+    def __init__(self, route: HotRoute, *, max_body_bytes: int, render: Renderer) -> None:
         operations = {
             name: _Operation(route, name, operation, max_body_bytes) for name, operation in route.by_name().items()
         }
@@ -199,7 +198,6 @@ class HotRouteApp:
         self._scopes = route.scopes
         self._authorize = route.authorize
         self._render = render
-        self._body_seconds = body_seconds
         queries = [operation.query for operation in operations.values() if operation.query is not None]
         fields = [(name, field) for query in queries for name, field in query.model_fields.items()]
         self._parameters = {*filter(None, operations)} | {field.alias or name for name, field in fields}
@@ -235,7 +233,7 @@ class HotRouteApp:
         if operation.has_body:
             if not operation.is_body_optional:
                 _check_is_json(scope)
-            body = await self._read_in_time(scope, receive, operation.max_body_bytes)
+            body = await _read_body(scope, receive, operation.max_body_bytes)
             if operation.is_body_optional and body.strip():
                 _check_is_json(scope)
         parsed = operation.parse(body)
@@ -253,13 +251,6 @@ class HotRouteApp:
         caller = await provided(scope["app"], Callers).authenticate(scope)
         caller.need(*self._scopes)
         return caller
-
-    async def _read_in_time(self, scope: Scope, receive: Receive, max_body_bytes: int) -> bytes:
-        try:
-            async with asyncio.timeout(self._body_seconds):
-                return await _read_body(scope, receive, max_body_bytes)
-        except TimeoutError:
-            raise TooSlow("The request body did not come in time.") from None
 
     def _operation_of(self, query: bytes) -> _Operation:
         """The operation that a query names, one way or another.

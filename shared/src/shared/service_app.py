@@ -54,9 +54,7 @@ class ServiceApp(FastAPI):
 
     def add_hot_routes(self, routes: Sequence[HotRoute], settings: ServiceSettings, render: Renderer) -> None:
         apps = {
-            (route.method, route.path): HotRouteApp(
-                route, max_body_bytes=settings.max_body_bytes, body_seconds=settings.body_seconds, render=render
-            )
+            (route.method, route.path): HotRouteApp(route, max_body_bytes=settings.max_body_bytes, render=render)
             for route in routes
         }
         self._hot = HotTable({place: RequestFrame(app, render) for place, app in apps.items()})

@@ -5,11 +5,11 @@ import gc
 import signal
 import time
 from types import FrameType
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from shared.logs import configure_logging, request_lines
 from shared.settings import ServiceSettings
@@ -21,6 +21,7 @@ _GARBAGE_THRESHOLD: Final = 50_000
 _LAST_CALL_SECONDS: Final = 0.3
 _POLL_SECONDS: Final = 0.05
 _CLOSE: Final = (b"connection", b"close")
+_TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
 def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
@@ -75,7 +76,8 @@ class DrainingServer(uvicorn.Server):
         self._drain_seconds = settings.drain_seconds
         self._head_seconds = settings.head_seconds
         self._ends_at: float | None = None
-        self._stalled: dict[HttpToolsProtocol, tuple[object, float]] = {}
+        self._body_seconds = settings.body_seconds
+        self._waiting: dict[HttpToolsProtocol, _Waiting] = {}
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._ends_at is not None:
@@ -110,28 +112,43 @@ class DrainingServer(uvicorn.Server):
             self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
 
     def _close_stalled_connections(self) -> None:
-        """Closes what has sent neither a whole head nor, after its answer, the rest of its body for too long.
+        """Closes connections that have kept the server waiting for too long, and says so where nothing was said.
 
         Looked at from time to time, instead of a timer for every request: that costs a request nothing.
         """
         now = time.monotonic()
-        stalled: dict[HttpToolsProtocol, tuple[object, float]] = {}
+        waiting: dict[HttpToolsProtocol, _Waiting] = {}
         for connection in cast(set[HttpToolsProtocol], self.server_state.connections):
-            if _is_stalled(connection):
-                cycle, since = self._stalled.get(connection, (connection.cycle, now))
-                since = since if cycle is connection.cycle else now
-                if now - since < self._head_seconds:
-                    stalled[connection] = (connection.cycle, since)
-                elif not connection.transport.is_closing():
-                    connection.transport.close()
-        self._stalled = stalled
+            seconds = self._patience_with(connection)
+            if seconds is None or connection.transport.is_closing():
+                continue
+            since = _Waiting(connection.cycle, seconds, now)
+            known = self._waiting.get(connection)
+            if known is not None and (known.cycle, known.seconds) == (since.cycle, since.seconds):
+                since = known
+            if now - since.since < seconds:
+                waiting[connection] = since
+                continue
+            if connection.cycle is not None and not connection.cycle.response_started:
+                connection.transport.write(_TOO_SLOW)
+            connection.transport.close()
+        self._waiting = waiting
+
+    def _patience_with(self, connection: HttpToolsProtocol) -> float | None:
+        """How long what a connection is doing may take; None where it keeps nobody waiting."""
+        # None before the first request, whatever its type says.
+        cycle = cast(RequestResponseCycle | None, connection.cycle)
+        if cycle is None:
+            return self._head_seconds
+        if cycle.response_complete:
+            # The rest of an answered request, or half a head; a connection kept for its next request has a timer.
+            is_kept = connection.timeout_keep_alive_task is not None and not cycle.more_body
+            return None if is_kept else self._head_seconds
+        is_stream = cycle.scope["state"].get("is_stream", False)
+        return self._body_seconds if cycle.more_body and not is_stream else None
 
 
-def _is_stalled(connection: HttpToolsProtocol) -> bool:
-    """Whether a head is waited for, or the rest of a body that nobody reads any more."""
-    cycle = connection.cycle
-    return (
-        cycle is None
-        or (cycle.response_complete and connection.timeout_keep_alive_task is None)
-        or (cycle.response_complete and cycle.more_body)
-    )
+class _Waiting(NamedTuple):
+    cycle: object
+    seconds: float
+    since: float
