@@ -12,8 +12,9 @@ PYTHON := .venv/bin/python
 SERVICES := points-ledger sso-issuer partner-onboarding token-service
 # Arguments for pytest, such as: make test T="services/points-ledger -k hold -n 0"
 T ?=
+D ?=
 
-.PHONY: help set-up run demo up down test bench lint format docs clean $(addprefix migrate-,$(SERVICES))
+.PHONY: help set-up run demo up down test drills bench lint format docs clean $(addprefix migrate-,$(SERVICES))
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -36,6 +37,9 @@ down: set-up ## stop and remove the containers; the data stay
 
 test: set-up ## run all tests (T="…" for arguments of pytest)
 	@CHROMIUM="$$($(PYTHON) -m local_platform browser)" && export CHROMIUM && $(PYTHON) -m pytest -n 2 --dist loadgroup $(T)
+
+drills: set-up ## try what needs Debian's programs, and install those (D="…" for arguments of pytest)
+	@$(PYTHON) -m pytest drills $(D)
 
 bench: set-up ## measure requests a second
 	@$(PYTHON) -m benchmarks

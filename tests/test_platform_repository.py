@@ -46,6 +46,7 @@ def test_the_commands_that_the_readme_names_can_be_made() -> None:
 def test_continuous_integration_runs_the_tests_that_make_runs() -> None:
     script = REPOSITORY / ".ci" / "run"
     assert "make test" in script.read_text()
+    assert "make drills" in script.read_text()
     assert script.stat().st_mode & 0o111
     assert "test" in make_targets()
 

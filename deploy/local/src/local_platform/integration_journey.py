@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 
 from local_platform.console import Terminal
-from local_platform.forms import hidden_fields
+from local_platform.forms import action_of, hidden_fields
 from local_platform.journey import JourneyFailed
 
 _HTML = {"Accept": "text/html", "Accept-Language": "en"}
@@ -137,7 +137,8 @@ class IntegrationJourney:
         page = await self._follow(await self._browse("GET", start, must=303))
         if page.url.path == "/login":
             login = hidden_fields(page.text) | {name: self._admin[name] for name in ("email", "password")}
-            page = await self._follow(await self._browse("POST", f"{self._gateway}/login", login, must=303))
+            sent_to = str(page.url.join(action_of(page.text)))
+            page = await self._follow(await self._browse("POST", sent_to, login, must=303))
         _must("whom the page names", "Order insights" in page.text, True)
         answer = hidden_fields(page.text) | {"designated_user": self._admin["email"], "decision": decision}
         path = f"/setup/{client['client_id']}"
