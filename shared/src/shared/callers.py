@@ -6,8 +6,6 @@ the register stops no known caller. A Bearer token is checked offline.
 """
 
 import asyncio
-import base64
-import binascii
 import functools
 import hashlib
 import os
@@ -23,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.types import Scope
 
 from shared import jwt
+from shared.basic_credentials import split_basic
 from shared.bodies import before_body
 from shared.bounded import Bounded
 from shared.calling import ServiceClient
@@ -252,7 +251,7 @@ class Callers:
         if found is None and digest in self._refused:
             raise _wrong_credentials()
         if found is None or now - found.asked_at >= FRESH_SECONDS:
-            found = await self._look_up(digest, _split_basic(credentials), found)
+            found = await self._look_up(digest, split_basic(credentials), found)
         if found is None:
             raise _wrong_credentials()
         if found.client.ip_allow_list:
@@ -376,17 +375,6 @@ def _authorization_of(scope: Scope) -> bytes:
     if len(values) > 1:
         raise SeveralCredentials
     return bytes(values[0]) if values else b""
-
-
-def _split_basic(credentials: bytes) -> tuple[str, str]:
-    try:
-        text = base64.b64decode(credentials.strip(), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        raise Unauthenticated("Basic credentials are base64 of client_id:client_secret.") from None
-    client_id, colon, secret = text.partition(":")
-    if not colon or not client_id or not secret or "\0" in text:
-        raise Unauthenticated("Basic credentials are base64 of client_id:client_secret.")
-    return client_id, secret
 
 
 class _Scheme(SecurityBase):
