@@ -1,5 +1,6 @@
 """EAI commit and confirm over HTTP on one process, beside what could be expected of it."""
 
+import base64
 import re
 import secrets
 import subprocess
@@ -130,6 +131,7 @@ def _ledger(database: str, directory: Path) -> Iterator[str]:
             "LEDGER_ISSUER_URL": register,
             "LEDGER_SERVICE_KEY": keys.private("points-ledger"),
             "LEDGER_SERVICE_PEERS": keys.peers,
+            "LEDGER_KEY_ENCRYPTION_KEYS": "1:" + base64.b64encode(bytes(range(32))).decode(),
         }
         command = [sys.executable, "-m", "points_ledger", "serve"]
         log = directory / "ledger.log"

@@ -47,7 +47,9 @@ _REQUEST = {
 }
 
 TABLE: dict[tuple[str, str], Access] = {
-    **of_events("links", "users:read", "users:write", "partner:handshake"),
+    **of_events(
+        *("links", "users:read", "users:write", "partner:handshake"), takes_bearer=True, is_for_third_parties=True
+    ),
     # The register.
     ("POST", "/v1/clients"): _OPERATOR,
     ("GET", "/v1/clients"): _OPERATOR,
@@ -208,6 +210,7 @@ async def _ended_clients(house: House) -> list[Credential]:
                 "points:read", "users:read", kind="third_party", redirect_uris=("https://app.example/callback",)
             ),
             frozenset(),
+            is_third_party=True,
         ),
     ]
 

@@ -1,3 +1,4 @@
+import base64
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncpg
@@ -15,6 +16,7 @@ from shared.settings import Mode
 from .parties import Platform, Vendor
 from .processes import LedgerProcess, environment, onboarding, processes
 
+KEY_ENCRYPTION_KEYS = "1:" + base64.b64encode(bytes(range(32))).decode()
 MakeSettings = Callable[..., Settings]
 
 
@@ -29,6 +31,7 @@ def make_settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys
             "service_peers": service_keys.peers,
             "onboarding_url": "http://onboarding.invalid",
             "issuer_url": "http://issuer.invalid",
+            "key_encryption_keys": KEY_ENCRYPTION_KEYS,
         }
         return Settings.model_validate(given | changed)
 

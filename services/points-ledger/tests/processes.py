@@ -1,6 +1,7 @@
 """The ledger as it runs for real: processes of its own, a register to ask, and ways to end them badly."""
 
 import asyncio
+import base64
 import os
 import signal
 import subprocess
@@ -115,6 +116,7 @@ def environment(database_url: str, onboarding_url: str, service_keys: ServiceKey
         "LEDGER_SERVICE_PEERS": service_keys.peers,
         "LEDGER_ONBOARDING_URL": onboarding_url,
         "LEDGER_ISSUER_URL": "http://127.0.0.1:9",
+        "LEDGER_KEY_ENCRYPTION_KEYS": "1:" + base64.b64encode(bytes(range(32))).decode(),
         "LEDGER_LOG_LEVEL": "ERROR",
         **more,
     }

@@ -11,6 +11,7 @@ from platform_testing.access import (
     access_tokens,
     clients,
     deviations,
+    of_events,
     routes_of,
     scope,
     service,
@@ -25,6 +26,7 @@ from .conftest import MakeSettings
 from .parties import Platform, Vendor
 
 TABLE: dict[tuple[str, str], Access] = {
+    **of_events("points", "points:redeem", "points:read", "points:admin"),
     ("POST", "/eai/v1/points"): scope("points:redeem"),
     ("GET", "/eai/v1/points"): scope("points:redeem"),
     ("GET", "/eai/v1/points/{transactionid}"): scope("points:redeem"),

@@ -26,7 +26,7 @@ from .campaign_house import OFFER, FakeSessions, House
 from .conftest import MakeSettings
 
 TABLE: dict[tuple[str, str], Access] = {
-    **of_events("tokens", "tokens:stats"),
+    **of_events("tokens", "tokens:stats", takes_bearer=True),
     ("POST", "/v1/tokens"): scope("tokens:issue"),
     ("POST", "/v1/tokens/batch"): scope("tokens:issue"),
     ("POST", "/v1/tokens/import"): scope("tokens:issue"),

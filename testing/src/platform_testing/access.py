@@ -58,6 +58,7 @@ class Access:
         is_between: a page between the password and the second factor: no finished sign-in gets there either.
         is_form: a page's POST, which needs a form of ours before anything else counts.
         takes_bearer: access tokens count; otherwise Basic only.
+        is_for_third_parties: any third party is let in with its secret, which has no scopes.
         body: a valid one, for a route that reads the body before the credentials.
     """
 
@@ -69,6 +70,7 @@ class Access:
     is_between: bool = False
     is_form: bool = False
     takes_bearer: bool = True
+    is_for_third_parties: bool = False
     body: Mapping[str, Any] | None = None
 
 
@@ -76,8 +78,11 @@ def scope(*any_of: str, takes_bearer: bool = True) -> Access:
     return Access(frozenset(any_of), takes_bearer=takes_bearer)
 
 
-def of_events(topic: str, *any_of: str) -> dict[Route, Access]:
+def of_events(
+    topic: str, *any_of: str, takes_bearer: bool = False, is_for_third_parties: bool = False
+) -> dict[Route, Access]:
     """The routes of a topic of events; what each caller sees of it is for other tests."""
+    access = Access(frozenset(any_of), takes_bearer=takes_bearer, is_for_third_parties=is_for_third_parties)
     endpoints = f"/events/v1/{topic}/endpoints"
     one = f"{endpoints}/{{endpoint_id}}"
     routes = [
@@ -86,7 +91,7 @@ def of_events(topic: str, *any_of: str) -> dict[Route, Access]:
         *(("GET", one), ("PATCH", one), ("DELETE", one)),
         *(("POST", f"{one}/secrets"), ("POST", f"{one}/test"), ("GET", f"{one}/deliveries"), ("POST", f"{one}/replay")),
     ]
-    return {route: scope(*any_of) for route in routes}
+    return dict.fromkeys(routes, access)
 
 
 def any_client(*, takes_bearer: bool = True) -> Access:
@@ -129,6 +134,7 @@ class Credential:
     roles: frozenset[str] | None = None
     service: str | None = None
     is_bearer: bool = False
+    is_third_party: bool = False
 
     @property
     def is_nobody(self) -> bool:
@@ -186,7 +192,7 @@ def clients(register: FakeRegister, tenant: str) -> Iterator[Credential]:
         yield Credential(f"Basic, {one}", register.add(tenant, one), frozenset({one}))
     secret = "a secret of a third party, 256 random bits"
     register.clients["third-party", secret] = Client("third-party", tenant, frozenset(SCOPES), "third_party")
-    yield Credential("Basic, a third party's secret", basic("third-party", secret), frozenset())
+    yield Credential("Basic, a third party's secret", basic("third-party", secret), frozenset(), is_third_party=True)
     yield from strangers()
 
 
@@ -257,6 +263,8 @@ def expected(access: Access, credential: Credential) -> set[Outcome]:
     if (access.scopes or access.is_for_clients) and "Authorization" in credential.headers:
         if credential.scopes is None:
             return {Outcome.UNKNOWN}
+        if credential.is_third_party and access.is_for_third_parties:
+            return {Outcome.LET_IN}
         if credential.is_bearer and not access.takes_bearer:
             return {Outcome.BASIC_ONLY, Outcome.NO_SCOPE}
         is_in = access.is_for_clients or credential.scopes & access.scopes

@@ -77,6 +77,7 @@ LEDGER = Service(
         "/tenants/*/receipts",
     ),
     streams=("/v1/credits/import", "/eai/v1/reconciliations"),
+    seals=True,
 )
 ISSUER = Service(
     "sso-issuer",

@@ -11,13 +11,16 @@ from shared.chores import Chore, Chores
 from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
+from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.problems import problem_response, request_id_of
 from shared.readiness import check_database
 from shared.reports import Reports
+from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
+from shared.settings import Mode
 from starlette.responses import Response
 
 from points_ledger.accounts.routes import internal as internal_router
@@ -26,6 +29,7 @@ from points_ledger.accounts.service import AccountService
 from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
 from points_ledger.eai.routes import router as eai_router
 from points_ledger.eai.service import TransactionService
+from points_ledger.events import TOPIC
 from points_ledger.holds.releasing import SLICE, Releasing
 from points_ledger.holds.routes import internal as internal_holds_router
 from points_ledger.holds.routes import router as holds_router
@@ -34,6 +38,7 @@ from points_ledger.holds.sweeper import sweep
 from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger
 from points_ledger.settings import Settings
+from points_ledger.tables import events as event_tables
 from points_ledger.tables import idempotent_answers
 from points_ledger.vendors.hold_times import HoldTimes
 from points_ledger.vendors.routes import router as vendors_router
@@ -66,6 +71,17 @@ def create_app(
     holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)
+    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    events = Events(
+        database,
+        event_tables,
+        TOPIC,
+        sealer=sealer,
+        # Sealed, since some answers about endpoints hold a secret; no vendor's answer does.
+        answers=Answers(database, idempotent_answers, sealer),
+        development=settings.mode is Mode.DEVELOPMENT,
+        own_ports=settings.own_ports,
+    )
     chores = Chores()
 
     @contextlib.asynccontextmanager
@@ -78,6 +94,7 @@ def create_app(
             closing.push_async_callback(issuer.aclose)
             # Write all accepted commands before the connections close.
             closing.push_async_callback(ledger.close)
+            closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(
                     Chore(
@@ -89,6 +106,7 @@ def create_app(
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
                     answers.forgetting(settings.sweep_seconds),
                     keys.watching(),
+                    *events.chores(),
                 )
             )
             yield
@@ -125,6 +143,7 @@ def create_app(
     app.include_router(holds_router)
     app.include_router(internal_holds_router)
     app.include_router(internal_router)
+    events.provide_to(app)
     return app
 
 

@@ -16,6 +16,7 @@ import asyncpg
 from shared.callers import Caller
 from shared.db import Database
 from shared.errors import Refusal, Unavailable
+from shared.events.domain import NewEvent
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
 from shared.request_frame import current_request
@@ -24,6 +25,7 @@ from points_ledger import store
 from points_ledger.domain.accounts import Account, Close, Entry, InsufficientPoints, Post, lapse
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import Commit, Refund, State, Transaction, release_expired
+from points_ledger.events import entry_made, points_refunded, transaction_moved
 from points_ledger.holds.releasing import Releasing
 from points_ledger.store import AccountKey, AnswerKey, EntryKey, HoldsKey, KeptAnswer, TransactionKey
 
@@ -158,6 +160,8 @@ class _Batch:
     new_entries: list[Entry] = field(default_factory=list)
     new_answers: dict[AnswerKey, KeptAnswer] = field(default_factory=dict)
     repeated_answers: set[AnswerKey] = field(default_factory=set)
+    #: What is told of the batch, in the order in which it happened.
+    events: list[tuple[str, NewEvent]] = field(default_factory=list)
 
     def release_expired(self) -> Counter[AccountKey]:
         """Returns the points of expired holds to their accounts, before any command is decided.
@@ -178,6 +182,7 @@ class _Batch:
                 self.changed_accounts.add(owner)
                 self.changed_transactions.add(key)
                 released[owner] += transaction.points
+                self._tell(seen.tenant, transaction_moved(seen))
         for owner in released:
             self._lapse(owner, _CLOSED, None)
         return released
@@ -229,6 +234,7 @@ class _Batch:
         if rows.transaction is not None and decision.transaction is not None:
             self.transactions[rows.transaction] = decision.transaction
             (self.new_transactions if found.transaction is None else self.changed_transactions).add(rows.transaction)
+            self._tell(decision.transaction.tenant, _event_of(order.command, decision.transaction, self.now))
         elif rows.transaction is not None and found.transaction is not None:
             # A repeat is written too. If a COMMIT was cut short while it waited for a synchronous standby, its row is
             # visible here and would be lost with this machine.
@@ -251,6 +257,17 @@ class _Batch:
     def _enter(self, entry: Entry) -> None:
         self.entries[EntryKey(entry.tenant, entry.user_id, entry.kind.value, entry.source, entry.reference)] = entry
         self.new_entries.append(entry)
+        self._tell(entry.tenant, entry_made(entry))
+
+    def _tell(self, tenant: str, event: NewEvent | None) -> None:
+        if event is not None:
+            self.events.append((tenant, event))
+
+
+def _event_of(command: Command, transaction: Transaction, now: datetime) -> NewEvent | None:
+    if isinstance(command, Refund):
+        return points_refunded(transaction, command.refund_id, command.points, now)
+    return transaction_moved(transaction)
 
 
 def _with_maker(entry: Entry, order: Order) -> Entry:
@@ -327,6 +344,7 @@ async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
             new_transactions=[batch.transactions[key] for key in batch.new_transactions],
             changed_transactions=[batch.transactions[key] for key in changed],
             new_entries=batch.new_entries,
+            events=batch.events,
         )
     repeated = batch.repeated_transactions - batch.new_transactions - changed
     if repeated:

@@ -11,9 +11,12 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
+from shared.events.domain import NewEvent
+from shared.events.outbox import columns_of
 
 from points_ledger.domain.accounts import Account, Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
+from points_ledger.events import transaction_moved
 
 
 class AccountKey(NamedTuple):
@@ -150,7 +153,8 @@ _RELEASE_DUE = f"""{DATED}
 WITH due AS MATERIALIZED (
   SELECT found.*
     FROM json_to_recordset($1::json) AS owner (tenant text, user_id text),
-         LATERAL (SELECT t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.points, t.expires_at
+         LATERAL (SELECT t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.state, t.points, t.deducted,
+                         t.refunded, t.description, t.created_at, t.expires_at, t.ended_at
                     FROM points_ledger.transactions t
                    WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
                      AND t.expires_at <= $2
@@ -177,7 +181,7 @@ WITH due AS MATERIALIZED (
     FROM given_back
    WHERE closed_at IS NOT NULL
 )
-SELECT count(*) FROM due
+SELECT * FROM due
 """  # noqa: S608 — the mark is a constant
 
 _READ_ENTRIES = f"""{DATED}
@@ -220,6 +224,9 @@ WITH kept_accounts AS (
          AS new (tenant text, vendor_id text, transaction_id text, state text, deducted bigint, refunded bigint,
                  ended_at timestamptz)
    WHERE t.tenant = new.tenant AND t.vendor_id = new.vendor_id AND t.transaction_id = new.transaction_id
+), told AS (
+  INSERT INTO points_ledger.event_outbox (tenant, events)
+  SELECT tenant, events::jsonb FROM unnest($5::text[], $6::text[]) AS told (tenant, events)
 )
 INSERT INTO points_ledger.entries
        (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at,
@@ -227,6 +234,11 @@ INSERT INTO points_ledger.entries
 SELECT * FROM json_to_recordset($4::json)
     AS new (tenant text, user_id text, number bigint, kind text, points bigint, balance bigint, source text,
             reference text, reason text, created_at timestamptz, client_id text, subject text, request_id text)
+"""  # noqa: S608 — the mark is a constant
+
+_TELL = f"""{DATED}
+INSERT INTO points_ledger.event_outbox (tenant, events)
+SELECT tenant, events::jsonb FROM unnest($1::text[], $2::text[]) AS told (tenant, events)
 """  # noqa: S608 — the mark is a constant
 
 _TOUCH_TRANSACTIONS = f"""{DATED}
@@ -308,9 +320,13 @@ async def count_open(
 
 
 async def release_due(connection: asyncpg.Connection, owners: Iterable[AccountKey], now: datetime, at_most: int) -> int:
-    """Releases up to `at_most` expired holds of accounts that are locked; returns how many."""
-    released: int = await connection.fetchval(_RELEASE_DUE, _rows(owners), now, at_most)
-    return released
+    """Releases up to `at_most` expired holds of accounts that are locked, and tells of each; returns how many."""
+    due = await connection.fetch(_RELEASE_DUE, _rows(owners), now, at_most)
+    released = [_transaction(tuple(row)).as_of(now) for row in due]
+    told = [(one.tenant, event) for one in released if (event := transaction_moved(one)) is not None]
+    if told:
+        await connection.execute(_TELL, *columns_of(told))
+    return len(released)
 
 
 async def read_clock(connection: asyncpg.Connection) -> datetime:
@@ -339,8 +355,16 @@ async def write_changes(
     new_transactions: Sequence[Transaction],
     changed_transactions: Sequence[Transaction],
     new_entries: Sequence[Entry],
+    events: Sequence[tuple[str, NewEvent]] = (),
 ) -> None:
-    """Raises asyncpg.UniqueViolationError if another batch inserted one of the new rows first."""
+    """Writes the changes of a batch and what is told of them.
+
+    Args:
+        events: tenant and event, in the order in which they happened.
+
+    Raises:
+        asyncpg.UniqueViolationError: another batch inserted one of the new rows first.
+    """
     # Sorted, so that two batches with the same new ids cannot deadlock.
     await connection.execute(
         _WRITE_CHANGES,
@@ -348,6 +372,7 @@ async def write_changes(
         _rows(sorted(new_transactions, key=_key_of)),
         _changes(sorted(changed_transactions, key=_key_of)),
         _rows(new_entries),
+        *columns_of(events),
     )
 
 

@@ -4,6 +4,7 @@ apart."""
 from typing import Final
 
 import sqlalchemy as sa
+from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 
 from points_ledger.domain.accounts import MAX_POINTS
@@ -167,3 +168,5 @@ vendors = sa.Table(
 )
 
 idempotent_answers = define_answers_table(metadata)
+
+events = define_event_tables(metadata)
