@@ -24,7 +24,7 @@ import psutil
 from local_platform.embedded_postgres import EmbeddedPostgres, free_port, in_own_loop
 from platform_testing.callers import ServiceKeys, basic
 from shared.migrating import upgrade
-from token_service.command_line.parts import parts_of
+from token_service.command_line.workplace import parts_of
 from token_service.imports.rows import RowProblem
 from token_service.keys.material import TokenKey, new_secret
 from token_service.settings import Settings

@@ -69,5 +69,5 @@ async def test_a_new_key_signs_by_the_databases_time(house: House) -> None:
     ring: KeyRing = provided(house.app, KeyRing)
     await ring.rotate(house.tenant)
     assert (await ring.signing_key(house.tenant)).number == 1
-    await ring.rotate(house.tenant, immediately=True)
+    await ring.rotate(house.tenant, ahead=timedelta(0))
     assert (await ring.signing_key(house.tenant)).number == 3

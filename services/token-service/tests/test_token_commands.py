@@ -63,6 +63,7 @@ async def test_mint_and_stats(environment: Mapping[str, str], tmp_path: Path, ho
     targets = tmp_path / "targets.csv"
     targets.write_text(LIST)
     defaults = ("--base-url", "https://x.example", "--campaign-id", "minted", "--duration", "PT1H")
+    await house.issue()
     status, output, errors = await run(environment, "mint", str(targets), "--tenant", house.tenant, *defaults)
     assert status == 1, errors
     rows = list(csv.DictReader(output.splitlines()))
@@ -81,7 +82,11 @@ def test_figures_and_keys_in_the_terminal(environment: Mapping[str, str], tenant
         return CliRunner().invoke(cli, [*arguments, "--tenant", tenant], env=own)
 
     defaults = ("--base-url", "https://x.example", "--campaign-id", "minted", "--duration", "never")
-    minted = command("mint", str(targets), *defaults)
+    misspelt = command("mint", str(targets), *defaults)
+    assert (misspelt.exit_code, f"No tenant {tenant}" in misspelt.stderr) == (2, True)
+    assert len(misspelt.stderr.splitlines()) == 1
+    assert command("list-keys").stdout == ""
+    minted = command("mint", str(targets), "--new-tenant", *defaults)
     assert minted.exit_code == 0
     assert '"expires_at":null' in minted.stdout
     figures = command("stats", "minted", "--bucket", "hour")
@@ -90,9 +95,12 @@ def test_figures_and_keys_in_the_terminal(environment: Mapping[str, str], tenant
     unknown = command("stats", "unknown")
     assert (unknown.exit_code, "no such campaign" in unknown.stderr) == (2, True)
     wrong = command("mint", str(targets), "--duration", "P1.5M")
-    assert (wrong.exit_code, "whole years and months" in wrong.stderr) == (2, True)
+    assert (wrong.exit_code, wrong.stderr) == (2, "malformed_row: duration must have whole years and months only\n")
     assert command("rotate-keys").stdout.split()[:2] == [tenant, "2"]
-    assert len(command("list-keys").stdout.splitlines()) == 2
+    leaked = command("rotate-keys", "--leaked")
+    assert (leaked.stdout.split()[:2], "Revoke" in leaked.stderr) == ([tenant, "3"], True)
+    assert command("rotate-keys", "--leaked", "--immediately").exit_code == 2
+    assert len(command("list-keys").stdout.splitlines()) == 3
 
 
 @asynccontextmanager

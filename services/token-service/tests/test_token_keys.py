@@ -17,7 +17,7 @@ from token_service.housekeeping import Housekeeping
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 
-from .campaign_house import House, refusal, until
+from .campaign_house import ORDER, House, refusal, until
 from .conftest import MakeSettings
 
 
@@ -46,7 +46,7 @@ async def test_a_new_key_waits_until_every_process_knows_it_and_breaks_no_live_t
     still = await house.issue()
     numbers = [(await ring.read_token(house.tenant, bytes.fromhex(token))) for token in (before, still)]
     assert [number[0] for number in numbers if number] == [1, 1]
-    await ring.rotate(house.tenant, immediately=True)
+    await ring.rotate(house.tenant, ahead=timedelta(0))
     after = await house.issue()
     read = await ring.read_token(house.tenant, bytes.fromhex(after))
     assert read is not None
@@ -78,7 +78,7 @@ async def test_keys_that_could_not_be_read_for_long_prove_no_forgery(
     ring = KeyRing(house.database, sealer, DatabaseClock(), ahead=timedelta(seconds=15), seconds=lambda: now[0])
     await house.issue()
     await ring.signing_key(tenant)
-    await provided(house.app, KeyRing).rotate(tenant, immediately=True)
+    await provided(house.app, KeyRing).rotate(tenant, ahead=timedelta(0))
     token = bytes.fromhex(await house.issue())
     # Within the time that a rotation leaves, nobody signs with a key that this process does not know.
     assert await ring.read_token(tenant, token) is None
@@ -189,7 +189,7 @@ async def test_the_age_of_the_keys_can_be_watched(house: House) -> None:
     await provided(house.app, KeyRing).rotate(house.tenant)
     await provided(house.app, Housekeeping).tell_ages()
     assert await _age(house) >= 86_400_000
-    await provided(house.app, KeyRing).rotate(house.tenant, immediately=True)
+    await provided(house.app, KeyRing).rotate(house.tenant, ahead=timedelta(0))
     await provided(house.app, Housekeeping).tell_ages()
     assert await _age(house) < 86_400_000
 
@@ -198,3 +198,38 @@ async def _age(house: House) -> float:
     lines = (await house.client.get("/metrics")).text.splitlines()
     (age,) = [float(line.split()[1]) for line in lines if line.startswith("tokens_signing_key_age_seconds ")]
     return age
+
+
+async def test_a_restored_database_gives_no_number_out_again(
+    house: House, make_settings: MakeSettings, register: FakeRegister, campaign: dict[str, str], tenant: str
+) -> None:
+    """It knows less than was issued since: whoever draws numbers changes the key first, and says so."""
+    before = await house.issue()
+    restored = "UPDATE token_service.keys SET origin = 'another/1/5', next_sequence = 1 WHERE tenant = :tenant"
+    await house.execute(restored, tenant=tenant)
+    other_app = create_app(make_settings(), register=register)
+    async with running(other_app) as client:
+        other = House(other_app, client, campaign, tenant)
+        provided(other_app, KeyRing).notice = timedelta(0)
+        answer = await client.post("/v1/tokens", json=ORDER, headers=campaign)
+        assert refusal(answer) == (503, "temporarily_unavailable")
+        assert int(answer.headers["retry-after"]) > 0
+        await other.issue()
+        assert (await other.verify(before)).status_code == 200
+    rows = await house.fetch(
+        "SELECT key_number, sequence FROM token_service.tokens WHERE tenant = :tenant ORDER BY 1, 2", tenant=tenant
+    )
+    assert [tuple(row) for row in rows] == [(1, 1), (2, 1)]
+
+
+async def test_keys_of_another_database_are_changed_before_anybody_asks(house: House, tenant: str) -> None:
+    await house.issue()
+    await house.execute("UPDATE token_service.keys SET origin = 'another/1/5' WHERE tenant = :tenant", tenant=tenant)
+    await provided(house.app, Housekeeping).move_keys()
+    await provided(house.app, Housekeeping).move_keys()
+    rows = await house.fetch(
+        "SELECT number, signs_from - created_at FROM token_service.keys WHERE tenant = :tenant ORDER BY 1",
+        tenant=tenant,
+    )
+    assert [row[0] for row in rows] == [1, 2]
+    assert timedelta(seconds=4) < rows[1][1] < timedelta(seconds=6)

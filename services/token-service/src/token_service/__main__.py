@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -17,7 +18,7 @@ from shared.times import iso
 from token_service.app import PACKAGE, create_app
 from token_service.campaigns.domain import Bucket, Statistics
 from token_service.command_line import figures, minting
-from token_service.command_line.parts import Parts, parts_of
+from token_service.command_line.workplace import Parts, parts_of
 from token_service.imports.rows import RowProblem
 from token_service.keys.store import KeyRow
 from token_service.settings import Settings
@@ -49,6 +50,7 @@ def mint(
     campaign_id: Annotated[str | None, typer.Option(help="For rows that have none of their own.")] = None,
     duration: Annotated[str | None, typer.Option(help="Seconds or ISO 8601; for rows without one.")] = None,
     max_uses: Annotated[int | None, typer.Option(help="For rows that have none of their own.")] = None,
+    new_tenant: Annotated[bool, typer.Option(help="The tenant has no tokens yet: make its first key.")] = False,
     charset: Annotated[str | None, typer.Option(help="Of CSV that is not UTF-8, such as windows-1252.")] = None,
 ) -> None:
     """Issue a token for each row of a target list: `mint targets.csv > links.csv`.
@@ -66,7 +68,7 @@ def mint(
         with targets.open("rb") as source:
             return await minting.mint(
                 parts,
-                await parts.tenant(tenant),
+                await parts.tenant(tenant, is_new=new_tenant),
                 source,
                 sys.stdout.buffer,
                 length=targets.stat().st_size,
@@ -99,15 +101,27 @@ def rotate_keys(
     tenant: TenantOption = None,
     all_tenants: Annotated[bool, typer.Option("--all", help="Every tenant's, as after restoring a backup.")] = False,
     immediately: Annotated[bool, typer.Option(help="Sign with it at once; only while no service is running.")] = False,
+    leaked: Annotated[
+        bool, typer.Option(help="Sign with it in five seconds, as soon as every process knows it: the former leaked.")
+    ] = False,
 ) -> None:
     """Make a new key for a tenant; live tokens stay valid."""
+    if leaked and immediately:
+        raise typer.BadParameter("choose --leaked while services run, or --immediately while none does")
 
     async def work(parts: Parts) -> list[KeyRow]:
         tenants = {key.tenant for key in await parts.keys(None)} if all_tenants else {await parts.tenant(tenant)}
-        return [await parts.ring.rotate(each, immediately=immediately) for each in sorted(tenants)]
+        ahead = timedelta(0) if immediately else parts.ring.notice if leaked else None
+        return [await parts.ring.rotate(each, ahead=ahead) for each in sorted(tenants)]
 
     for key in _run(work):
         typer.echo(_line(key))
+    if leaked:
+        typer.echo(
+            "Whoever has the former key can make up links that are live. Revoke what it made where that matters: "
+            "DELETE /v1/campaigns/{id}/tokens.",
+            err=True,
+        )
 
 
 @cli.command()
@@ -128,7 +142,10 @@ def _run(work: Callable[[Parts], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(within_parts())
-    except (Refusal, RowProblem) as refusal:
+    except RowProblem as problem:
+        typer.echo(problem.as_text(), err=True)
+        raise typer.Exit(2) from None
+    except Refusal as refusal:
         typer.echo(refusal.message, err=True)
         raise typer.Exit(2) from None
 

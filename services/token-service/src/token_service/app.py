@@ -81,7 +81,9 @@ def create_app(
     )
     tenant_keys = TenantKeys(HttpKeySource(issuer))
     clock = DatabaseClock()
-    ring = KeyRing(database, sealer, clock, ahead=timedelta(seconds=settings.key_ahead_seconds))
+    ring = KeyRing(
+        database, sealer, clock, ahead=timedelta(seconds=settings.key_ahead_seconds), notice=settings.key_notice
+    )
     zones = settings.zones
     reports = Reports.of(settings)
     answers = Answers(database, idempotent_answers, sealer)

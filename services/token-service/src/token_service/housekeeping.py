@@ -89,6 +89,8 @@ class Housekeeping:
             now, keys = await key_store.read_clock_and_all(connection)
         newest = {row.tenant: row for row in keys}
         for row in newest.values():
+            if await self._ring.leave_if_foreign(row.tenant, row.number):
+                continue
             if now - row.signs_from > self._rotate_after or row.next_sequence > _TIRED:
                 await self._ring.relieve(row)
         for row in keys:

@@ -9,6 +9,8 @@ from shared.sealing import parse_key_encryption_keys
 from shared.settings import PORT_MEANING, InternalUrl, settings_config
 from shared.web.settings import PageSettings
 
+from token_service.keys.ring import NOTICE
+
 
 class Settings(PageSettings, ReportSettings):
     """The settings of token-service beside those that all services with pages have."""
@@ -54,6 +56,11 @@ class Settings(PageSettings, ReportSettings):
     lanes: int = Field(2, ge=1, le=3, description="How many transactions of each writing line run at once.")
     batch: int = Field(256, ge=1, le=2000, description="The most commands in one transaction.")
     batch_max_bytes: int = Field(16_000_000, ge=1024, description="The longest body of `POST /v1/tokens/batch`.")
+
+    @property
+    def key_notice(self) -> timedelta:
+        """After how long every process knows a key that is needed at once."""
+        return max(NOTICE, timedelta(seconds=self.key_refresh_seconds + 2))
 
     @field_validator("key_encryption_keys")
     @classmethod

@@ -59,6 +59,7 @@ keys = sa.Table(
     _time("signs_from", nullable=False, comment="later than created_at, so that every process knows it first"),
     _time("retired_at", comment="from here it verifies nothing; no token of it is left"),
     _time("changed_at", nullable=False),
+    sa.Column("origin", sa.Text, comment="the database in which its numbers are drawn"),
     sa.CheckConstraint("number > 0", name="number"),
     sa.CheckConstraint(f"next_sequence BETWEEN 1 AND {MAX_SEQUENCE + 1}", name="next_sequence"),
     sa.Index("keys_changed_at_idx", "changed_at"),

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from token_service.campaigns import store
 from token_service.campaigns.domain import Bucket, Counts, Statistics, statistics_of
-from token_service.command_line.parts import Parts
+from token_service.command_line.workplace import Parts
 from token_service.tokens.domain import CampaignNotFound
 
 

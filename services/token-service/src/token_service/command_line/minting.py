@@ -9,7 +9,7 @@ from typing import BinaryIO, Final, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from token_service.command_line.parts import Parts
+from token_service.command_line.workplace import Parts
 from token_service.imports.importing import Row, import_rows
 from token_service.imports.lists import CsvTargets, NdjsonTargets, TargetList
 from token_service.imports.rows import RowProblem, RowReader

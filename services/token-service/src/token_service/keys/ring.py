@@ -26,7 +26,8 @@ from token_service.tokens.format import Plain
 
 #: The longest time between the beginning of a transaction and its visibility.
 _OVERLAP_SECONDS: Final = 60.0
-_LEAST_STALE_SECONDS: Final = 5.0
+#: A new key signs after this at the earliest, and whoever has not read the keys for so long asks the database.
+NOTICE: Final = timedelta(seconds=5)
 _log = structlog.get_logger("keys")
 
 
@@ -61,11 +62,14 @@ class KeyRing:
         clock: DatabaseClock,
         *,
         ahead: timedelta,
+        notice: timedelta = NOTICE,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._sealer = sealer
         self._ahead = ahead
+        #: In so short a time every process has read the keys, in an emergency.
+        self.notice = notice
         self._clock = clock
         self._seconds = seconds
         self._tenants: dict[str, TenantKeys] = {}
@@ -111,17 +115,40 @@ class KeyRing:
                 return key
         return found.keys[-1]
 
-    async def rotate(self, tenant: str, *, immediately: bool = False) -> KeyRow:
-        """Adds a key that signs once every process knows it; the former goes on verifying."""
+    async def rotate(self, tenant: str, *, ahead: timedelta | None = None) -> KeyRow:
+        """Adds a key that signs once every process knows it; the former goes on verifying.
+
+        Args:
+            ahead: when it signs, from now on.
+        """
         while True:
             async with self._database.transaction() as connection:
                 rows = await store.read_of(connection, tenant)
                 number = rows[-1].number + 1 if rows else 1
-                added = await self._insert(connection, tenant, number, timedelta(0) if immediately else self._ahead)
+                added = await self._insert(connection, tenant, number, self._ahead if ahead is None else ahead)
                 rows = await store.read_of(connection, tenant)
             self._keep(tenant, rows)
             if added is not None:
                 return added
+
+    async def leave_if_foreign(self, tenant: str, number: int) -> bool:
+        """Makes a new key where this one was made in another database; whether it was.
+
+        A restored database knows less than was issued since, and would give its numbers out a second time.
+        """
+        async with self._database.transaction() as connection:
+            origin = await store.read_origin(connection)
+            rows = await store.read_of(connection, tenant)
+            (row,) = [each for each in rows if each.number == number]
+            if row.origin == origin:
+                return False
+            if rows[-1].origin != origin:
+                _log.error("the database is another one, as after a restored backup: keys change", tenant=tenant)
+                await self._insert(connection, tenant, rows[-1].number + 1, self.notice)
+                rows = await store.read_of(connection, tenant)
+            self._clock.hear(await store.read_clock(connection))
+        self._keep(tenant, rows)
+        return True
 
     async def relieve(self, row: KeyRow) -> None:
         """Adds the successor of `row`, unless another process did."""
@@ -191,7 +218,7 @@ class KeyRing:
             raise Unavailable(log=f"key {row.tenant}/{row.number}: {error}") from None
 
     def _is_stale(self) -> bool:
-        return self._seconds() - self._read_at > max(self._ahead.total_seconds(), _LEAST_STALE_SECONDS)
+        return self._seconds() - self._read_at > self.notice.total_seconds()
 
 
 def _context(tenant: str, number: int) -> str:

@@ -63,6 +63,8 @@ class Sequences:
         size = max(_BLOCK, count * _AHEAD if count > 1 else count)
         async with self._database.transaction() as connection:
             first = await store.draw(connection, tenant, key.number, size)
+        if first is None and await self._ring.leave_if_foreign(tenant, key.number):
+            raise Unavailable("Keys are being changed; come again in some seconds.", log=f"keys of {tenant} change")
         if first is None:
             raise Unavailable(log=f"key {tenant}/{key.number} has no numbers left: rotate it")
         block = self._blocks.get(tenant)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -11,6 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from token_service.tables import keys, tokens
 from token_service.tokens.format import MAX_SEQUENCE
+
+#: Which database this is. A restored dump, a promoted standby and a backup that was played back are others: they may
+#: know less than was given out before.
+_ORIGIN: Final[sa.ColumnElement[str]] = sa.literal_column(
+    "(SELECT s.system_identifier || '/' || c.timeline_id || '/' || d.oid"
+    " FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d WHERE d.datname = current_database())",
+    sa.Text,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,7 @@ class KeyRow:
     signs_from: datetime
     retired_at: datetime | None
     changed_at: datetime
+    origin: str | None
 
 
 async def read_of(connection: AsyncConnection, tenant: str) -> list[KeyRow]:
@@ -73,12 +82,19 @@ async def insert(
             created_at=now,
             signs_from=now + ahead,
             changed_at=now,
+            origin=_ORIGIN,
         )
         .on_conflict_do_nothing()
         .returning(*_columns())
     )
     row = (await connection.execute(statement)).first()
     return None if row is None else KeyRow(*row)
+
+
+async def read_origin(connection: AsyncConnection) -> str:
+    """Which database this is."""
+    origin: str = (await connection.execute(sa.select(_ORIGIN))).scalar_one()
+    return origin
 
 
 async def draw(connection: AsyncConnection, tenant: str, number: int, count: int) -> int | None:
@@ -89,6 +105,7 @@ async def draw(connection: AsyncConnection, tenant: str, number: int, count: int
             keys.c.tenant == tenant,
             keys.c.number == number,
             keys.c.next_sequence <= MAX_SEQUENCE + 1 - count,
+            keys.c.origin == _ORIGIN,
         )
         .values(next_sequence=keys.c.next_sequence + count)
         .returning(keys.c.next_sequence - count)

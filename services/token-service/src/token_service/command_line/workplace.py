@@ -41,15 +41,21 @@ class Parts:
             _, keys = await store.read_clock_and_all(connection)
         return [key for key in keys if tenant is None or key.tenant == tenant]
 
-    async def tenant(self, named: str | None) -> str:
+    async def tenant(self, named: str | None, *, is_new: bool = False) -> str:
         """The named tenant, or the only one.
+
+        Args:
+            is_new: whether the named one may have no key yet. A tenant that was misspelt must not get one.
 
         Raises:
             NameTheTenant: see there.
         """
-        if named is not None:
-            return named
         tenants = sorted({key.tenant for key in await self.keys(None)})
+        if named is not None:
+            if named not in tenants and not is_new:
+                known = f"; known are: {', '.join(tenants[:20])}" if tenants else ""
+                raise NameTheTenant(f"No tenant {named[:60]} has tokens here{known}. A new one needs --new-tenant.")
+            return named
         if len(tenants) != 1:
             known = f": {', '.join(tenants)}" if tenants else ""
             raise NameTheTenant(f"Name the tenant with --tenant{known}.")
@@ -61,7 +67,13 @@ async def parts_of(settings: Settings) -> AsyncIterator[Parts]:
     """The parts; closes their connections at the end."""
     database = Database.of(settings)
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
-    ring = KeyRing(database, sealer, DatabaseClock(), ahead=timedelta(seconds=settings.key_ahead_seconds))
+    ring = KeyRing(
+        database,
+        sealer,
+        DatabaseClock(),
+        ahead=timedelta(seconds=settings.key_ahead_seconds),
+        notice=settings.key_notice,
+    )
     zones = settings.zones
     writers = RowWriters(database, ring, Sequences(database, ring), zones)
     try:
