@@ -127,6 +127,7 @@ class KeyRing:
                 number = rows[-1].number + 1 if rows else 1
                 added = await self._insert(connection, tenant, number, self._ahead if ahead is None else ahead)
                 rows = await store.read_of(connection, tenant)
+                self._clock.hear(await store.read_clock(connection))
             self._keep(tenant, rows)
             if added is not None:
                 return added
