@@ -1,7 +1,6 @@
 """The health check of an image: whether the service answers `/healthz` at the port that its setting names.
 
-It does not ask `/readyz`: whoever replaces unhealthy containers must not replace a service because its database is
-away.
+It does not ask `/readyz`: a container must not be replaced because its database is away.
 """
 
 import os

@@ -107,7 +107,7 @@ class _Body:
 
     async def receive(self) -> Message:
         if self._complete:
-            # Whoever asks now wants to know when the caller goes away.
+            # The next call asks when the caller disconnects.
             return await self._receive()
         try:
             return await self._next()

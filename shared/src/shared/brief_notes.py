@@ -1,4 +1,4 @@
-"""What is kept sealed for some minutes, to be read again: the answer to a form, a secret that is being handed over.
+"""Sealed notes that live for some minutes: the answer to a form, a secret on its way to a person.
 
 The notes lie in the service's table of answers, under a kind with a colon, which no client's id has.
 """

@@ -96,7 +96,7 @@ class ServiceClient:
         return await self._call("POST", path, may_repeat=idempotency_key is not None, json=json, headers=headers)
 
     async def read(self, model: type[M], path: str, params: Mapping[str, str] | None = None) -> M:
-        """What is there for certain.
+        """An answer that must exist.
 
         Raises:
             Unavailable: the service does not answer, or not with sense.
@@ -106,10 +106,10 @@ class ServiceClient:
     async def find(
         self, model: type[M], path: str, params: Mapping[str, str] | None = None, *, absent: str
     ) -> M | None:
-        """What may be there; None where the service says 404 with the code `absent`.
+        """An answer that may be missing: None if the service answers 404 with the code `absent`.
 
-        A 404 with another code, or none, comes from a proxy or means that the path is wrong: that says nothing of
-        what was asked for.
+        A 404 with another code, or without one, comes from a proxy or means a wrong path; it does not mean that the
+        thing is missing.
 
         Raises:
             Unavailable: the service does not answer, or not with sense.

@@ -1,4 +1,4 @@
-"""Periodic work: what a service does now and then, beside the requests.
+"""Periodic work of a service, beside its requests.
 
     chores = Chores()                                     # in create_app; `create_service_app(…, chores=chores)`
     ...
@@ -10,7 +10,7 @@
         )
         yield
 
-What holds:
+Guarantees:
 - an error ends a round and never the chore: it is logged and counted, and the next round comes after the usual pause;
 - a chore that hangs is cut off after `timeout_seconds`, which counts as an error;
 - chores do not wait for each other: each has a task of its own;

@@ -17,7 +17,7 @@ from shared.migrating import head_of
 #: Raises when the service cannot do its work yet; a mapping that it returns is shown beside.
 ReadinessCheck = Callable[[], Awaitable[object]]
 
-#: All checks together: whoever asks every second must not be kept longer.
+#: The time for all checks together, since probes ask every second.
 _SECONDS: Final = 0.8
 #: Service tokens live for a minute, and tolerate less than that of two clocks.
 _CLOCKS_APART_SECONDS: Final = 30.0

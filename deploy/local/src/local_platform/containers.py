@@ -100,7 +100,7 @@ class Containers:
     def prepare(self) -> None:
         """Secrets, directories, and the variables that `docker-compose.yml` asks for."""
         self._state.prepare()
-        # Read by the gateway, whoever it runs as; Compose would make it root's.
+        # The gateway must be able to read it under any user; Compose would make it root's.
         self._state.developers.mkdir(exist_ok=True, mode=0o755)
         for service in SERVICES:
             password = self._environments.database_password(service)
@@ -114,7 +114,7 @@ class Containers:
         write_private(self._variables, "".join(f"{name}={value}\n" for name, value in self._values().items()))
 
     def _hand_over(self) -> None:
-        """Makes all that containers read or write theirs, where they do not run as whoever starts them."""
+        """Gives all files of containers to their user, if that is not the user who starts them."""
         kept = [self._state.path / name for name in ("authority", "postgresql", "prometheus")]
         for directory in (*kept, self._state.gateway, self._state.shop, self._state.mail):
             directory.mkdir(exist_ok=True, mode=0o700)
@@ -200,5 +200,5 @@ class Containers:
 
 
 def _user() -> tuple[int, int]:
-    """Who the containers run as: whoever starts them, so that each can read the other's files."""
+    """The user of the containers: the one who starts them, so that each can read the other's files."""
     return (os.getuid(), os.getgid()) if os.getuid() != 0 else (UNPRIVILEGED, UNPRIVILEGED)

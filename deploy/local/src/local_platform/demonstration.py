@@ -129,7 +129,8 @@ def make_demonstration(ports: Ports, state: StateDirectory) -> Demonstration:
             "Other Points",
             clients("other", "vendor", "platform"),
             (
-                # No id of the tenant `demo`: whoever tries the wall with one of these must meet nobody.
+                # The tenant `demo` has none of these ids, so that trying the wall between tenants with one of them
+                # finds nobody.
                 user("other", "other-dora", "Dora", "Other", 700),
                 user("other", "other-carl", "Carl", "Other", 300),
             ),

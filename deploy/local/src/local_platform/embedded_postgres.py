@@ -259,7 +259,7 @@ def end_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
 
 
 def end_with_present_parent(death_signal: signal.Signals) -> None:
-    """The same for this very process and whoever has started it."""
+    """The same for this process and its parent."""
     if sys.platform.startswith("linux"):
         _ask_for_signal(_libc(), death_signal.value, os.getppid())
 

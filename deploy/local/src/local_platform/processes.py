@@ -176,7 +176,7 @@ def launch(command: list[str], environment: Mapping[str, str], log: Path) -> sub
 
 
 def answers(url: str, status: int = 200) -> Callable[[subprocess.Popen[bytes]], Awaitable[bool]]:
-    """An `is_ready` for whoever answers `url` with this status."""
+    """An `is_ready`: `url` answers with this status."""
 
     async def is_ready(process: subprocess.Popen[bytes]) -> bool:
         if process.poll() is not None:

@@ -28,7 +28,7 @@ class Checkout:
     async def place(self, order: Order, *, patience_seconds: float) -> Order:
         """Places the order, once: an order id that is known already is only waited for, never bought again.
 
-        Returns what is known after at most `patience_seconds`. The order goes on without whoever waited for it.
+        Returns the known state after at most `patience_seconds`. The order goes on without the person who waited.
         """
         order = tell(order, Step("placed", "ok", order.placed_at))
         if await self._store.remember(order):

@@ -85,7 +85,7 @@ class IssuerKeys:
     async def _refresh(self, now: float) -> None:
         self._next_try_at = now + PAUSE_AFTER_TROUBLE_SECONDS
         try:
-            # auth=None: whoever shows public keys has no business with the shop's password.
+            # auth=None: the server of public keys must not get the shop's password.
             response = await self._http.get(self._jwks_url, auth=None)
             response.raise_for_status()
             keys = list(map(read_key, _entries(response.json())))

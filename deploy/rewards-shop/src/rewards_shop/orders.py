@@ -33,7 +33,7 @@ UNANSWERED = "unanswered"
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happened to an order, for the person and for whoever looks into it later."""
+    """One event of an order, for the person and for support."""
 
     name: str
     """placed, hold, stock, confirm, rollback, or ask (the transaction was looked up)."""

@@ -37,7 +37,7 @@ OwnDeliveries = Annotated[Deliveries, needs(Deliveries)]
 async def list_events(
     reader: Asking, topic: OwnTopic, feed: OwnFeed, query: Annotated[schemas.EventsQuery, Query()]
 ) -> schemas.EventsBody:
-    """Oldest first. Keep `next_after` and ask with it again: whoever does misses no event and sees none twice.
+    """Oldest first. Keep `next_after` and ask with it again; then you miss no event and see none twice.
 
     An event is here within two seconds, and for 30 days.
     """

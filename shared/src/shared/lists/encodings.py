@@ -26,7 +26,7 @@ _CHARSETS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("utf-16", "utf16"), "utf-16"),
     **dict.fromkeys(("utf-16le", "utf-16-le"), "utf-16le"),
     **dict.fromkeys(("utf-16be", "utf-16-be"), "utf-16be"),
-    # As browsers do: whoever says latin-1 means the code page of Windows, which has more letters.
+    # As in browsers: latin-1 means the Windows code page, which has more letters.
     **dict.fromkeys(("windows-1252", "cp1252", "cp-1252", "iso-8859-1", "iso8859-1", "latin1"), "windows-1252"),
 }
 

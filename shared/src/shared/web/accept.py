@@ -1,4 +1,4 @@
-"""What a caller wants to be answered with: a page, or a body for a program."""
+"""Whether a caller wants a page or a body for a program."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Which language a page is shown in, and what it says in it."""
+"""The language of a page, and its texts."""
 
 import tomllib
 from collections.abc import Collection, Mapping

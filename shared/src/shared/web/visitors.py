@@ -1,4 +1,4 @@
-"""Who looks at a page, as far as the page's frame shows it: navigation by role, and the way out."""
+"""The visitor of a page, for its frame: navigation by role, and signing out."""
 
 from dataclasses import dataclass, field
 

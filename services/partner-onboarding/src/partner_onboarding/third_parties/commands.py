@@ -54,7 +54,7 @@ def approve_request(tenant: _Tenant, request_id: Annotated[str, typer.Argument(h
 def decline_request(
     tenant: _Tenant,
     request_id: Annotated[str, typer.Argument(help="See list-requests.")],
-    reason: Annotated[str, typer.Option(help="For whoever asked.")],
+    reason: Annotated[str, typer.Option(help="For the people who asked.")],
 ) -> None:
     """Decline a request."""
 

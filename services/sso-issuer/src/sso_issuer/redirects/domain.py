@@ -97,7 +97,7 @@ class Redirect:
 
 
 def digest_of(token: str) -> bytes:
-    """What is kept of a token in its place."""
+    """The digest that is stored instead of a token."""
     return hashlib.sha256(token.encode()).digest()
 
 

@@ -1,4 +1,4 @@
-"""What is told of an import once its last row was answered."""
+"""The event after the last answered row of an import."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a customer may order of a token: each term is declared once, in `Terms`.
+"""The terms that a customer may order for a token, each declared once, in `Terms`.
 
 From the declaration are made: the columns of the table and the statements on them (`tables`, `tokens.store`), the
 order in JSON and its schema, the answer to a verification (`tokens.schemas`), the columns of a target list and the
@@ -23,7 +23,7 @@ from token_service.tokens.lifetimes import Lifetime, end_of
 
 
 class Rules(NamedTuple):
-    """What the rules for an order need to know of this service. `plain_http`: whether base URLs may be http."""
+    """The facts about this service that the rules for orders need. `plain_http`: whether base URLs may be http."""
 
     plain_http: bool
 
@@ -108,7 +108,8 @@ _MAX_USES: Final = {"type": "integer", "minimum": 1, "maximum": orders.MAX_USES}
 
 
 class Terms(NamedTuple):
-    """What is kept, authenticated, and given back with each verification. What has no default must be ordered.
+    """The terms of a token: stored, authenticated, and returned with each verification. Those without a default are
+    required.
 
     The customer comes first, so that what follows can be compared as one: it is often the same for a whole list.
     """

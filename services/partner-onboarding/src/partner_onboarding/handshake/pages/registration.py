@@ -1,7 +1,8 @@
 """Registering with a partner's code, and linking an account that is there already.
 
-`/registrieren` is the source's address, `/register` the same in English. Nothing here says whether an e-mail address is
-known, and every page says for which partner, and for whom, the code is: whoever was sent somebody else's link sees it.
+`/registrieren` is the source's address, `/register` the same in English. No page shows whether an e-mail address is
+known. Every page names the partner and the person whom the code is for, so that a reader of somebody else's link
+notices it.
 """
 
 from math import ceil

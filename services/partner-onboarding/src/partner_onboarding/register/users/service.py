@@ -184,7 +184,7 @@ class Users:
             )
             if is_other
         ]
-        # Whoever the tenant names owns the address, also one that the person has only claimed so far.
+        # The user that the tenant names owns the address, also one that was only claimed so far.
         if not changed and former.owns_email:
             return former
         if "password" in changed:

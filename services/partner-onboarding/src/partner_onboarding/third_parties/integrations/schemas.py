@@ -71,7 +71,7 @@ class DeclineBody(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{"reason": "This data is not for sale."}]}
     )
 
-    reason: Annotated[_Words, Field(min_length=1, description="For whoever asked.")]
+    reason: Annotated[_Words, Field(min_length=1, description="For the people who asked.")]
 
 
 class SubmittedRequestBody(BaseModel):
