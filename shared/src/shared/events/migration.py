@@ -6,7 +6,7 @@ It follows `tables`; a later change of those tables needs a migration of its own
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment
 
 from shared.events.tables import EventTables, define_event_tables
 
@@ -15,6 +15,9 @@ def create_event_tables(op: Any, schema: str) -> None:
     """What a migration's `upgrade` calls, with Alembic's `op`."""
     for table in _tables(schema).all():
         op.execute(CreateTable(table))
+        for column in table.columns:
+            if column.comment is not None:
+                op.execute(SetColumnComment(column))
         for index in sorted(table.indexes, key=lambda one: str(one.name)):
             op.execute(CreateIndex(index))
 
