@@ -1,6 +1,7 @@
 """The same key and body within 24 hours: the first answer again, whatever it was and whatever has happened since."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Callable
 
 import asyncpg
@@ -12,7 +13,7 @@ from points_ledger.app import create_app
 from points_ledger.settings import Settings
 
 from .adding_up import what_does_not_add_up
-from .parties import Platform, Vendor
+from .parties import EAI, Platform, Vendor
 
 MakeSettings = Callable[..., Settings]
 
@@ -199,3 +200,41 @@ async def test_of_many_at_once_with_one_key_and_different_bodies_one_acts(shop: 
     assert codes == ["", *["idempotency_key_reused"] * 9]
     held = [await platform.balance(user) for user in users]
     assert sorted(held) == [(60, 40), *[(100, 0)] * 9]
+
+
+async def test_the_same_request_may_be_spelled_in_another_way(shop: Vendor, platform: Platform) -> None:
+    """Blanks, the order of members, the two spellings of names, and those of the operation in the query."""
+    user = await platform.user_with(100)
+    first = await shop.commit(user, "t", 40, key="k")
+    body = {"description": "a mug", "transactionId": "t", "pointsToDeduct": 40, "userId": user}
+    for query in ("commit", "commit=1"):
+        assert is_replay(await shop.post(query, body, key="k"), first)
+    for changed in ({"pointsToDeduct": 41}, {"description": "a cup"}, {"transactionId": "u"}):
+        answer = await shop.post("commit", body | changed, key="k")
+        assert (answer.status_code, answer.json()["code"]) in {
+            (409, "idempotency_key_reused"),
+            (400, "malformed_request"),
+        }
+
+    credited = await platform.credit(user, 5, "r", key="c")
+    backwards = {"reason": "because", "reference": "r", "points": 5}
+    headers = {**platform.headers, "Idempotency-Key": "c"}
+    again = await platform.client.post(f"/v1/accounts/{user}/credits", json=backwards, headers=headers)
+    assert is_replay(again, credited)
+
+
+async def test_an_answer_that_an_earlier_version_kept_is_given_again(
+    shop: Vendor, platform: Platform, rows: asyncpg.Connection, tenant: str
+) -> None:
+    """Its fingerprint was made of the very bytes of the body."""
+    user = await platform.user_with(100)
+    body = f'{{"userid": "{user}", "transactionid": "t", "pointstodeduct": 40, "description": ""}}'.encode()
+    headers = {**shop.headers, "Content-Type": "application/json", "Idempotency-Key": "k"}
+    first = await shop.client.post(f"{EAI}?commit", content=body, headers=headers)
+    digest = hashlib.blake2b(digest_size=32)
+    for part in (b"POST", EAI.encode(), b"commit", body):
+        digest.update(len(part).to_bytes(8, "big") + part)
+    await rows.execute(
+        "UPDATE points_ledger.idempotent_answers SET fingerprint = $2 WHERE tenant = $1", tenant, digest.digest()
+    )
+    assert is_replay(await shop.client.post(f"{EAI}?commit", content=body, headers=headers), first)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, BaseModel, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,7 +22,7 @@ from shared.bodies import refuse_repeated_members
 from shared.callers import Caller, Callers
 from shared.dependencies import provided
 from shared.errors import Malformed, PayloadTooLarge, Refusal, UnsupportedMediaType
-from shared.idempotency import RequestKey, fingerprint_of, parse_key
+from shared.idempotency import RequestKey, parse_key
 from shared.malformed import refusal_of_body, refusal_of_details
 from shared.problems import DocumentRefusals, Renderer, document_problems
 from shared.query_rules import refuse_unless_known
@@ -152,6 +152,7 @@ class _Operation:
         self.query = declared.query
         self._context = None if declared.context is None else dict(declared.context)
         self._codes = declared.codes
+        self.names = _names_of(declared.body)
         self._validator = TypeAdapter(declared.body).validator if self.has_body else None
 
     def parse(self, body: bytes) -> Any:
@@ -171,6 +172,20 @@ class _Operation:
         if body.count(b":") - body.count(b"://") > _members_of(parsed):
             refuse_repeated_members(body)
         return parsed
+
+
+def _names_of(body: object) -> dict[str, str]:
+    """Spelling of a member → the field's name, for fields that are taken in more than one."""
+    if not (isinstance(body, type) and issubclass(body, BaseModel)):
+        return {}
+    choices = {name: field.validation_alias for name, field in body.model_fields.items()}
+    return {
+        spelling: name
+        for name, alias in choices.items()
+        if isinstance(alias, AliasChoices)
+        for spelling in alias.choices
+        if isinstance(spelling, str)
+    }
 
 
 def _members_of(parsed: object) -> int:
@@ -228,7 +243,8 @@ class HotRouteApp:
         operation = self._usual.get(query) or (self._operation_of(query) if query else self._unnamed())
         scope["state"]["route"] = operation.route
         key_header = header_of(scope, b"idempotency-key") if operation.takes_key else None
-        key = None if key_header is None else parse_key(key_header)
+        if key_header is not None:
+            parse_key(key_header)
         body = b""
         if operation.has_body:
             if not operation.is_body_optional:
@@ -238,10 +254,10 @@ class HotRouteApp:
                 _check_is_json(scope)
         parsed = operation.parse(body)
         request_key = None
-        if key is not None:
+        if key_header is not None:
             # By the operation's name, not by the query: ?commit, ?commit= and ?commit=1 are the same request.
             named = operation.name.encode() if operation.name else query
-            request_key = RequestKey(key, fingerprint_of(self._method, scope["path"], named, body))
+            request_key = RequestKey.of(key_header, self._method, scope["path"], named, body, operation.names)
         asked = None if operation.query is None else _parse_query(operation.query, query)
         return await operation.act(HotCall(scope, caller, parsed, asked, request_key))
 

@@ -6,7 +6,7 @@ without the other. It stores final refusals too, but not 429 and 5xx, after whic
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Final, TypeAlias
@@ -54,6 +54,28 @@ class RequestKey:
 
     key: str
     fingerprint: bytes
+    #: The digest of the same request as earlier versions made it. Their answers are kept for a day.
+    former: bytes | None = None
+
+    @classmethod
+    def of(
+        cls, header: str, method: str, path: str, query: bytes, body: bytes, names: Mapping[str, str] | None = None
+    ) -> "RequestKey":
+        """The key of a request: equal for all spellings of its body.
+
+        Args:
+            header: the key as it was sent.
+            names: spelling of a member → its name, where there is more than one.
+
+        Raises:
+            MalformedKey: not 1 to 255 visible ASCII characters.
+        """
+        fingerprint = fingerprint_of(method, path, query, meaning_of(body, names or {}))
+        return cls(parse_key(header), fingerprint, fingerprint_of(method, path, query, body))
+
+    def fits(self, kept: bytes) -> bool:
+        """Whether the answer with this fingerprint was given to the same request."""
+        return kept in (self.fingerprint, self.former)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +148,20 @@ def fingerprint_of(method: str, path: str, query: bytes, body: bytes) -> bytes:
     return digest.digest()
 
 
+def meaning_of(body: bytes, names: Mapping[str, str]) -> bytes:
+    """A body of JSON in one spelling: blanks, the order of members and their other names make no difference.
+
+    Any other body is its own meaning.
+    """
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    if isinstance(said, dict):
+        said = {names.get(name, name): value for name, value in said.items()}
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+
+
 async def _request_key(
     request: Request,
     idempotency_key: Annotated[
@@ -140,8 +176,8 @@ async def _request_key(
         return None
     scope = request.scope
     # Not the path of the URL, in which `?` and `%3F` of a path read alike.
-    fingerprint = fingerprint_of(request.method, scope["path"], scope["query_string"], await request.body())
-    return RequestKey(parse_key(idempotency_key), fingerprint)
+    body = await request.body()
+    return RequestKey.of(idempotency_key, request.method, scope["path"], scope["query_string"], body)
 
 
 #: For a route's parameter: `key: IdempotencyKey`.
@@ -280,7 +316,7 @@ class Answers:
         ).first()
         if row is None:
             return None
-        if row.fingerprint != key.fingerprint:
+        if not key.fits(row.fingerprint):
             raise IdempotencyKeyReused
         kept = row.answer if self._sealer is None else self._sealer.open(row.answer, _context(tenant, client_id, key))
         return Answer.replay(kept)

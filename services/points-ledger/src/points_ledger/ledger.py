@@ -194,7 +194,7 @@ class _Batch:
         kept = self.answers.get(rows.answer)
         if kept is not None:
             self.repeated_answers.add(rows.answer)
-            if kept.fingerprint != order.key.fingerprint:
+            if not order.key.fits(kept.fingerprint):
                 return IdempotencyKeyReused()
             return Answer.replay(kept.answer)
         answer = self._decide(order, rows)
