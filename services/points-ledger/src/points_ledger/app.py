@@ -67,6 +67,8 @@ def create_app(
 
     reports = Reports.of(settings)
     ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
+    # With one lane, so that it keeps the order.
+    imports = Ledger(database, name="imports", lanes=1, batch_size=settings.batch_size)
     releasing = Releasing(database)
     holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
@@ -94,6 +96,7 @@ def create_app(
             closing.push_async_callback(issuer.aclose)
             # Write all accepted commands before the connections close.
             closing.push_async_callback(ledger.close)
+            closing.push_async_callback(imports.close)
             closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(
@@ -131,7 +134,7 @@ def create_app(
         app,
         callers,
         service_tokens,
-        AccountService(database, reports, ledger),
+        AccountService(database, reports, ledger, imports),
         VendorService(hold_times, issuer),
         HoldService(reports),
         TransactionService(database, reports, ledger, hold_times, holds, max_open_holds=settings.max_open_holds),

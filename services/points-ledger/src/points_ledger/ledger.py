@@ -82,9 +82,9 @@ class Order(NamedTuple):
 class Ledger:
     """Carries out commands. One in a process."""
 
-    def __init__(self, database: Database, *, lanes: int = 2, batch_size: int = 256) -> None:
+    def __init__(self, database: Database, *, name: str = "ledger", lanes: int = 2, batch_size: int = 256) -> None:
         self._database = database
-        self._line = GroupCommit[Order, Answer](self._write, name="ledger", lanes=lanes, batch_size=batch_size)
+        self._line = GroupCommit[Order, Answer](self._write, name=name, lanes=lanes, batch_size=batch_size)
         self._releasing = Releasing(database)
 
     async def carry_out(self, order: Order) -> Answer:

@@ -1,7 +1,8 @@
 """`POST /v1/credits/import`: a stream of credits, answered line by line, in constant memory.
 
 A line is a credit like any other: the same reference again changes nothing, so a caller simply repeats an import that
-broke off.
+broke off. Imports have a line of commands of their own with a single lane, so that the lines of an account are booked
+in the order in which they stand.
 """
 
 import asyncio
@@ -17,22 +18,33 @@ from shared.errors import Malformed, Refusal
 from shared.idempotency import Answer
 from shared.identifiers import Identifier
 from shared.line_exchange import LineTooLong, answered_in_order, line_blocks_of
+from shared.lists.csv_lists import CsvList
+from shared.lists.encodings import recognise
+from shared.lists.records import RecordTooLong
 from shared.problems import status_of
 
 from points_ledger.accounts.schemas import PostBody, entry_body
-from points_ledger.accounts.service import AccountService
+from points_ledger.accounts.service import AccountService, Credit, Rehearsal
 from points_ledger.domain.accounts import Entry
 from points_ledger.ledger import Settled
 
 #: How many credits may wait at the same time; enough to fill the batches of the line.
 _AHEAD: Final = 512
 _KIND_OF_STATUS: Final[dict[int, Literal["credited", "repeated"]]] = {201: "credited", 200: "repeated"}
+_COLUMNS: Final = frozenset({"user_id", "points", "reference", "reason"})
 
 
 class CreditLine(PostBody):
     """One line: a credit and its account."""
 
     user_id: Identifier
+
+
+class Line(NamedTuple):
+    """A line that is not empty: its number, and what it says or why it says nothing."""
+
+    number: int
+    said: CreditLine | Malformed
 
 
 class Outcome(NamedTuple):
@@ -42,23 +54,64 @@ class Outcome(NamedTuple):
     answer: bytes
 
 
+async def ndjson_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
+    """Lines of JSON; a byte order mark is no part of the first one.
+
+    Raises:
+        UnreadableList: it is something else.
+    """
+    encoding, behind = await recognise(chunks, None)
+    encoding.check_is_utf_8()
+    return _json_blocks(behind)
+
+
+async def csv_lines(chunks: AsyncIterator[bytes], charset: str | None) -> AsyncIterator[list[Line]]:
+    """Records of CSV below a header, as target lists have them.
+
+    Raises:
+        UnreadableList, UnsupportedMediaType, MalformedHeader: as they say.
+    """
+    csv = await CsvList.open(chunks, charset=charset, is_known=_COLUMNS.__contains__)
+    missing = sorted(_COLUMNS - set(csv.header.columns))
+    if missing:
+        raise csv.header.missing(missing)
+    return _csv_blocks(csv)
+
+
 async def import_credits(
-    service: AccountService, caller: Caller, chunks: AsyncIterator[bytes]
+    service: AccountService,
+    caller: Caller,
+    blocks: AsyncIterator[list[Line]],
+    *,
+    open_accounts: bool,
+    rehearsal: Rehearsal | None,
 ) -> AsyncGenerator[bytes, None]:
     """The outcome of each line that is not empty, in the order of the lines, and a summary at the end.
 
     If two lines have the same account and reference, the first is booked; the second repeats it or is refused.
 
+    Args:
+        open_accounts: whether accounts that are missing are opened.
+        rehearsal: nothing is changed, and each line gets the answer that it would get.
+
     Raises:
         CallerGone: after the lines that came whole were carried out.
     """
-    named: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
     counts: Counter[str] = Counter()
 
-    def begin(line: tuple[int, bytes | None]) -> asyncio.Task[Outcome]:
-        return _begin(service, caller, *line, named)
+    def begin(line: Line) -> asyncio.Task[Outcome]:
+        return asyncio.create_task(_outcome(service, caller, line, rehearsal))
 
-    async with aclosing(answered_in_order(_numbered(chunks), begin, at_most=_AHEAD)) as outcomes:
+    async def prepared() -> AsyncIterator[list[Line]]:
+        async for block in blocks:
+            named = {line.said.user_id for line in block if isinstance(line.said, CreditLine)}
+            if rehearsal is not None:
+                await rehearsal.look_at([_credit_of(line) for line in block if isinstance(line.said, CreditLine)])
+            elif open_accounts and named:
+                await service.open_accounts(caller.tenant, named)
+            yield block
+
+    async with aclosing(answered_in_order(prepared(), begin, at_most=_AHEAD)) as outcomes:
         async for kind, answer in outcomes:
             counts[kind] += 1
             yield answer
@@ -66,70 +119,77 @@ async def import_credits(
     yield orjson.dumps({"summary": summary}) + b"\n"
 
 
-async def _numbered(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[tuple[int, bytes | None]]]:
-    """The lines that are not empty with their numbers; None for one that is too long, after which nothing is read."""
+async def _json_blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
     number = 0
     try:
         async for lines in line_blocks_of(chunks):
-            yield [(place, line) for place, line in enumerate(lines, number + 1) if line.strip()]
+            yield [Line(place, _read(line)) for place, line in enumerate(lines, number + 1) if line.strip()]
             number += len(lines)
     except LineTooLong:
-        yield [(number + 1, None)]
+        yield [Line(number + 1, _too_long())]
 
 
-def _begin(
-    service: AccountService,
-    caller: Caller,
-    number: int,
-    line: bytes | None,
-    named: dict[tuple[str, str], asyncio.Task[Outcome]],
-) -> asyncio.Task[Outcome]:
-    """Begins a line. If one with the same account and reference is under way (`named`), it waits for that."""
-    if line is None:
-        too_long = Malformed("The line is too long; nothing after it was read.", code="line_too_long")
-        return asyncio.create_task(_told(_refused(number, too_long)))
+async def _csv_blocks(csv: CsvList) -> AsyncIterator[list[Line]]:
+    places = {name: place for place, name in enumerate(csv.header.columns) if name in _COLUMNS}
     try:
-        body = CreditLine.model_validate_json(line)
+        async for records, lines in csv.blocks():
+            block = []
+            for record, number in zip(records, lines, strict=True):
+                try:
+                    fields = csv.fields_of(record)
+                except ValueError as error:
+                    block.append(Line(number, Malformed(f"The row {error}.")))
+                    continue
+                said: dict[str, Any] = {name: fields[place] for name, place in places.items()}
+                points = said["points"].strip()
+                said["points"] = int(points) if points.isascii() and points.isdecimal() and len(points) < 20 else points
+                block.append(Line(number, _read(orjson.dumps(said)) if _is_text(said) else _no_text()))
+            yield block
+    except RecordTooLong as error:
+        yield [Line(error.line, _too_long())]
+
+
+def _is_text(said: dict[str, Any]) -> bool:
+    """Whether all of it is Unicode: bytes that the encoding does not have come as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for value in said.values() for letter in str(value))
+
+
+def _read(line: bytes) -> CreditLine | Malformed:
+    try:
+        return CreditLine.model_validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        refusal = Malformed(f"{field}: {first['msg']}" if field else first["msg"])
-        return asyncio.create_task(_told(_refused(number, refusal)))
-    name = (body.user_id, body.reference)
-    task = asyncio.create_task(_credit(service, caller, number, body, named.get(name)))
-    named[name] = task
-
-    def forget(done: asyncio.Task[Outcome]) -> None:
-        if named.get(name) is done:
-            del named[name]
-
-    task.add_done_callback(forget)
-    return task
+        return Malformed(f"{field}: {first['msg']}" if field else first["msg"])
 
 
-async def _credit(
-    service: AccountService, caller: Caller, number: int, body: CreditLine, before: asyncio.Task[Outcome] | None
-) -> Outcome:
-    if before is not None:
-        await asyncio.wait([before])
+def _no_text() -> Malformed:
+    return Malformed("The row has bytes that are not UTF-8; if the list is in windows-1252, send it with this charset.")
+
+
+def _too_long() -> Malformed:
+    return Malformed("The line is too long; nothing after it was read.", code="line_too_long")
+
+
+def _credit_of(line: Line) -> Credit:
+    assert isinstance(line.said, CreditLine)  # noqa: S101 — asked before
+    said = line.said
+    return Credit(said.user_id, said.points, said.reference, said.reason)
+
+
+async def _outcome(service: AccountService, caller: Caller, line: Line, rehearsal: Rehearsal | None) -> Outcome:
+    if isinstance(line.said, Malformed):
+        return _refused(line.number, line.said)
     try:
-        answer = await service.post(
-            caller,
-            user_id=body.user_id,
-            points=body.points,
-            reference=body.reference,
-            reason=body.reason,
-            shape=_shape,
-            key=None,
-        )
+        credit = _credit_of(line)
+        if rehearsal is not None:
+            answer = _shape(rehearsal.outcome_of(credit))
+        else:
+            answer = await service.import_credit(caller, credit, _shape)
     except Refusal as refusal:
-        return _refused(number, refusal)
-    told = orjson.dumps({"line": number, "status": answer.status, **orjson.loads(answer.body)}) + b"\n"
+        return _refused(line.number, refusal)
+    told = orjson.dumps({"line": line.number, "status": answer.status, **orjson.loads(answer.body)}) + b"\n"
     return Outcome(_KIND_OF_STATUS.get(answer.status, "refused"), told)
-
-
-async def _told(outcome: Outcome) -> Outcome:
-    return outcome
 
 
 def _shape(settled: Settled) -> Answer:

@@ -1,5 +1,6 @@
 """Reads of accounts, now and in the past, and their opening. Connection first; returns domain types or None."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -51,6 +52,51 @@ async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -
     there = sa.select(columns.user_id).where(columns.tenant == tenant, columns.user_id == user_id)
     await connection.execute(there.with_for_update(key_share=True))
     return False
+
+
+async def open_accounts(connection: AsyncConnection, tenant: str, user_ids: Sequence[str]) -> None:
+    """Opens those that are missing, in the given order."""
+    rows = [
+        {"tenant": tenant, "user_id": user_id, "available": 0, "held": 0, "entries": 0, "opened_at": sa.func.now()}
+        for user_id in user_ids
+    ]
+    await connection.execute(postgresql.insert(accounts).values(rows).on_conflict_do_nothing())
+
+
+async def read_accounts(connection: AsyncConnection, tenant: str, user_ids: Collection[str]) -> list[Account]:
+    """Those that exist, as they are written."""
+    columns = accounts.c
+    statement = sa.select(
+        columns.tenant, columns.user_id, columns.available, columns.held, columns.entries, columns.closed_at
+    ).where(columns.tenant == tenant, columns.user_id == sa.any_(sa.literal(list(user_ids), sa.ARRAY(sa.Text))))
+    return [Account(*row) for row in await connection.execute(statement)]
+
+
+async def read_credits(
+    connection: AsyncConnection, tenant: str, references: Collection[tuple[str, str]]
+) -> list[Entry]:
+    """The credits of these accounts with these references."""
+    columns = entries.c
+    named = (
+        sa.func.unnest(
+            sa.literal([user for user, _ in references], sa.ARRAY(sa.Text)),
+            sa.literal([reference for _, reference in references], sa.ARRAY(sa.Text)),
+        )
+        .table_valued("user_id", "reference")
+        .render_derived()
+    )
+    statement = sa.select(entries).join(
+        named,
+        sa.and_(
+            columns.tenant == tenant,
+            columns.user_id == named.c.user_id,
+            columns.kind == Kind.CREDIT.value,
+            columns.source == "",
+            columns.reference == named.c.reference,
+        ),
+    )
+    rows = await connection.execute(statement)
+    return [Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:13]) for row in rows]
 
 
 async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:

@@ -99,6 +99,13 @@ class StatementBody(BaseModel):
         return cls(entries=bodies, next_cursor=page.next_cursor)
 
 
+class ImportQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    open_accounts: Annotated[bool, Field(description="Open accounts that are missing.")] = False
+    dry_run: Annotated[bool, Field(description="Change nothing; answer each line as it would be answered.")] = False
+
+
 class BalanceQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -1,8 +1,10 @@
 """The use cases of accounts: what the platform may ask for, in its words."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from shared.bounded import Bounded
 from shared.callers import Caller
 from shared.db import Database
 from shared.errors import Malformed, Refusal
@@ -12,7 +14,8 @@ from shared.reports import Reports
 
 from points_ledger.accounts import queries
 from points_ledger.accounts.queries import Balance
-from points_ledger.domain.accounts import AccountClosed, Close, Entry, InvalidUser, Post
+from points_ledger.domain.accounts import Account, AccountClosed, Close, Entry, InvalidUser, Post
+from points_ledger.domain.decisions import Found, decide
 from points_ledger.ledger import Ledger, Order, Settled, Shape
 
 #: No batch of commands takes longer than that: so long, something may get the time of a past instant.
@@ -35,11 +38,63 @@ class ClosedAccount(NamedTuple):
     lapsed: int
 
 
+class Credit(NamedTuple):
+    """A line of an import."""
+
+    user_id: str
+    points: int
+    reference: str
+    reason: str
+
+
+class Rehearsal:
+    """An import that changes nothing: what each of its credits would come to.
+
+    Args:
+        open_accounts: whether accounts that are missing would be opened.
+    """
+
+    #: References and accounts that an import has named so far are remembered up to this number.
+    _MOST: Final = 100_000
+
+    def __init__(self, database: Database, tenant: str, *, open_accounts: bool) -> None:
+        self._database = database
+        self._tenant = tenant
+        self._open_accounts = open_accounts
+        self._accounts: Bounded[str, Account] = Bounded(self._MOST)
+        self._entries: Bounded[tuple[str, str], Entry] = Bounded(self._MOST)
+        self._now = datetime.now(UTC)
+
+    async def look_at(self, lines: Sequence[Credit]) -> None:
+        """Reads what these lines are decided on; call it before each block."""
+        users = {credit.user_id for credit in lines if self._accounts.get(credit.user_id) is None}
+        async with self._database.transaction() as connection:
+            self._now = await queries.read_clock(connection)
+            for account in await queries.read_accounts(connection, self._tenant, users):
+                self._accounts.keep(account.user_id, account)
+            references = {(credit.user_id, credit.reference) for credit in lines}
+            for entry in await queries.read_credits(connection, self._tenant, references):
+                self._entries.keep((entry.user_id, entry.reference), entry)
+
+    def outcome_of(self, credit: Credit) -> Settled:
+        account = self._accounts.get(credit.user_id)
+        if account is None and self._open_accounts:
+            account = Account(self._tenant, credit.user_id)
+        known = self._entries.get((credit.user_id, credit.reference))
+        command = Post(self._tenant, credit.user_id, credit.points, credit.reference, credit.reason)
+        decision = decide(command, Found(account, entry=known), self._now)
+        if decision.account is not None and decision.entry is not None:
+            self._accounts.keep(credit.user_id, decision.account)
+            self._entries.keep((credit.user_id, credit.reference), decision.entry)
+        return Settled(decision.outcome, decision.repeated, decision.account)
+
+
 class AccountService:
     """One in a process. A writing use case returns when its effect is durable."""
 
-    def __init__(self, database: Database, reports: Reports, ledger: Ledger) -> None:
+    def __init__(self, database: Database, reports: Reports, ledger: Ledger, imports: Ledger) -> None:
         self._database = database
+        self._imports = imports
         self._reports = reports
         self._ledger = ledger
 
@@ -68,6 +123,20 @@ class AccountService:
         """Credits (`points` > 0) or debits (`points` < 0) an account, once for each reference."""
         command = Post(caller.tenant, user_id, points, reference, reason)
         return await self._ledger.carry_out(Order.by(caller, command, shape, key))
+
+    async def import_credit(self, caller: Caller, credit: Credit, shape: Shape) -> Answer:
+        """Credits an account; those of one account in the order in which they were asked for."""
+        command = Post(caller.tenant, credit.user_id, credit.points, credit.reference, credit.reason)
+        return await self._imports.carry_out(Order.by(caller, command, shape))
+
+    async def open_accounts(self, tenant: str, user_ids: Iterable[str]) -> None:
+        """Opens those that are missing."""
+        async with self._database.transaction() as connection:
+            await queries.open_accounts(connection, tenant, sorted(user_ids))
+
+    def rehearsal(self, tenant: str, *, open_accounts: bool) -> Rehearsal:
+        """For an import that changes nothing."""
+        return Rehearsal(self._database, tenant, open_accounts=open_accounts)
 
     async def balance_of(self, tenant: str, user_id: str) -> Balance:
         """Raises InvalidUser with the code account_not_found."""
