@@ -1,4 +1,4 @@
-"""A memory that forgets: what strangers can fill must not grow.
+"""A mapping of bounded size: strangers can fill it, but cannot make it grow.
 
 self._known: Bounded[str, Vendor] = Bounded(at_most=10_000)               # until it is pushed out
 self._refused: Bounded[bytes, bool] = Bounded(at_most=10_000, seconds=1)  # or too old
@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 
 class Bounded(Generic[K, V]):
-    """Remembers at most so many values; forgets the one first that nobody has asked for or kept for the longest time.
+    """Holds at most so many values; a new one displaces the one that was not used for the longest time.
 
     Args:
         at_most: values.
@@ -33,7 +33,7 @@ class Bounded(Generic[K, V]):
         self._held: OrderedDict[K, tuple[V, float]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
-        """What was kept under `key`, unless it was forgotten or is too old."""
+        """The value of `key`, unless it was displaced or is too old."""
         held = self._held.get(key)
         if held is None:
             return None
@@ -44,7 +44,7 @@ class Bounded(Generic[K, V]):
         return held[0]
 
     def keep(self, key: K, value: V) -> None:
-        """Remembers `value` under `key` from now on."""
+        """Stores `value` under `key`."""
         until = 0.0 if self._seconds is None else self._clock() + self._seconds
         self._held[key] = (value, until)
         self._held.move_to_end(key)
@@ -52,20 +52,20 @@ class Bounded(Generic[K, V]):
             self._held.popitem(last=False)
 
     def pop(self, key: K) -> V | None:
-        """Forgets `key`, and returns what was kept under it."""
+        """Removes `key` and returns its value."""
         held = self.get(key)
         self._held.pop(key, None)
         return held
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Removes all values."""
         self._held.clear()
 
     def __contains__(self, key: K) -> bool:
         return self.get(key) is not None
 
     def __iter__(self) -> Iterator[K]:
-        """The keys, the one first that would be forgotten first; those that are too old included."""
+        """The keys, next to be displaced first, with those that are too old."""
         return iter(list(self._held))
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 from shared.db import Database
 from shared.sealing import Sealer
 
-#: A note that was begun and not written for so long was left by a process that is gone.
+#: After this time (seconds) a note that was begun and not written counts as abandoned.
 _ABANDONED: Final = timedelta(seconds=30)
 
 
@@ -33,7 +33,7 @@ class BriefNotes:
         self.kept_for = kept_for
 
     async def begin(self, tenant: str, key: str) -> bool:
-        """Whether the note is this caller's to write: of several callers at once, it is one's."""
+        """Begins a note. Of several calls at once, one returns True and writes it."""
         table = self._table
         begun = {"tenant": tenant, "client_id": self._kind, "key": key, "fingerprint": b"", "answer": b""}
         statement = postgresql.insert(table).values(**begun)
@@ -55,7 +55,7 @@ class BriefNotes:
             await connection.execute(sa.update(self._table).where(*self._is(tenant, key)).values(answer=sealed))
 
     async def read(self, tenant: str, key: str) -> bytes | None:
-        """The note; empty while somebody is writing it; None where there is none, or none any more."""
+        """The note; empty while it is being written; None if there is none."""
         query = sa.select(self._table.c.answer).where(
             *self._is(tenant, key), self._table.c.created_at >= sa.func.now() - self.kept_for
         )
@@ -64,12 +64,12 @@ class BriefNotes:
         return self._sealer.open(sealed, self._context(tenant, key)) if sealed else sealed
 
     async def remove(self, tenant: str, key: str) -> None:
-        """Removes a note; one that is not there is fine."""
+        """Removes a note; a missing one is fine."""
         async with self._database.transaction() as connection:
             await connection.execute(sa.delete(self._table).where(*self._is(tenant, key)))
 
     async def forget_old(self) -> int:
-        """Deletes what nobody can read any more; returns how many."""
+        """Deletes expired notes; returns their number."""
         table = self._table
         async with self._database.transaction() as connection:
             result = await connection.execute(

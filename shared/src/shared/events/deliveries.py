@@ -1,4 +1,4 @@
-"""Deliveries: every event that an endpoint wants becomes one, and stays to be looked at and to be sent again.
+"""Deliveries: one for each event that an endpoint wants. They stay for reading and for sending again.
 
 `spread` makes them, endpoint by endpoint, behind the endpoint's position. `dispatching` sends them.
 """
@@ -61,7 +61,7 @@ class Deliveries:
         self._sender = sender
 
     async def spread(self) -> int:
-        """Makes deliveries of what is new; returns how many events were looked at for the busiest endpoint."""
+        """Makes deliveries of new events; returns how many events the busiest endpoint took."""
         columns, positions = self._tables.endpoints.c, self._tables.positions.c
         async with self._database.transaction() as connection:
             rows = await connection.execute(
@@ -74,7 +74,7 @@ class Deliveries:
         return max([await self._spread_to(tenant, endpoint_id) for tenant, endpoint_id in behind], default=0)
 
     async def test(self, reader: Reader, endpoint_id: str) -> Outcome:
-        """Sends `endpoint.test` at once and says what came back.
+        """Sends `endpoint.test` at once and returns the outcome.
 
         Raises:
             EndpointNotFound
@@ -157,7 +157,7 @@ class Deliveries:
             endpoint = await endpoint_rows.locked(connection, self._tables, tenant, endpoint_id)
             if endpoint is None or not endpoint.enabled:
                 return 0
-            # Read first: an event that is numbered after this look must not be passed over.
+            # Read first, so that an event that is numbered after this is not skipped.
             last = await feed.last_number(connection, self._tables, tenant)
             events = await feed.events_behind(
                 connection, self._tables, tenant, endpoint.owner, endpoint.types, endpoint.position, EVENTS_AT_ONCE
@@ -211,7 +211,7 @@ class Deliveries:
         return len(rows)
 
     def _again(self, statement: Any) -> Any:
-        """An event that was delivered or given up before waits again, from its first attempt on."""
+        """A delivery that succeeded or was given up waits again, from its first attempt on."""
         columns = self._tables.deliveries.c
         return statement.on_conflict_do_update(
             index_elements=[columns.tenant, columns.endpoint_id, columns.number],

@@ -1,8 +1,8 @@
-"""Which addresses events may be sent to.
+"""The addresses that events may be sent to.
 
-A client names the address, and this service calls it from inside: without a look at where a name leads, anybody with
-an endpoint could reach the database's port. So a name is resolved here, every address that it has is judged, and the
-connection goes to the very address that was judged: a second look-up could answer otherwise.
+A client names the address, and this service calls it from inside the network. Without a check, anybody with an endpoint
+could reach the database's port. So this module resolves the name, judges every address of it, and connects to the
+judged address itself, since a second look-up could give another one.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class MalformedUrl(Malformed):
-    """An endpoint's address is not one that events can be sent to."""
+    """Events cannot be sent to this address."""
 
     code = "malformed_url"
 

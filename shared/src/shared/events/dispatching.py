@@ -1,4 +1,4 @@
-"""Sending what is due: a few deliveries of each endpoint at a time, so that a slow or dead one delays no other.
+"""Sends due deliveries, a few of each endpoint at a time, so that a slow or dead one delays no other.
 
 A delivery is taken by moving its next attempt into the future. A process that is killed while it sends leaves it to be
 sent again (at least once, never lost), and two replicas do not take the same one.
@@ -37,7 +37,7 @@ _ENDPOINTS_AT_ONCE: Final = 100
 #: Of one endpoint at the same time, and of all of a process.
 _OF_ONE_ENDPOINT: Final = 4
 _AT_THE_SAME_TIME: Final = 64
-#: For so long nobody else takes a delivery that is being sent.
+#: How long a replica that took a delivery has it to itself.
 _TAKEN_FOR: Final = timedelta(seconds=ATTEMPT_SECONDS + 20)
 _log = structlog.get_logger("events")
 _attempts = Counter("events_attempts", "Attempts to deliver an event.", ["topic", "outcome"])
@@ -61,7 +61,7 @@ class Dispatcher:
         self._busy: dict[tuple[str, str], int] = {}
 
     async def send_due(self) -> int:
-        """Begins to send what is due; returns how many deliveries it took.
+        """Begins to send due deliveries; returns how many it took.
 
         It does not wait for the receivers: each delivery goes on by itself, and `close` waits for them.
         """
@@ -76,12 +76,12 @@ class Dispatcher:
         return taken
 
     async def wait(self) -> None:
-        """Waits until what is being sent has come to an end, at most as long as an attempt may take."""
+        """Waits for running attempts, at most as long as one may take."""
         if self._sending:
             await asyncio.wait(self._sending, timeout=ATTEMPT_SECONDS)
 
     def abandon(self) -> None:
-        """Breaks off what is being sent; it is sent again later."""
+        """Cancels running attempts; they are repeated later."""
         for task in tuple(self._sending):
             task.cancel()
 
@@ -184,7 +184,7 @@ class Dispatcher:
         return endpoint, event, await self._endpoints.secrets_of(connection, endpoint, row.now)
 
     async def _settle(self, delivery: Delivery, outcome: Outcome, *, is_over: bool) -> None:
-        """Writes down what came of an attempt, for the delivery and for its endpoint."""
+        """Writes the outcome of an attempt, for the delivery and for its endpoint."""
         attempts = delivery.attempts + 1
         # Jitter: not a secret.
         pause = None if is_over else pause_after(attempts, random.random())  # noqa: S311
@@ -201,7 +201,7 @@ class Dispatcher:
                     deliveries.c.tenant == delivery.tenant,
                     deliveries.c.endpoint_id == delivery.endpoint_id,
                     deliveries.c.number == delivery.number,
-                    # It was sent again by hand meanwhile: that attempt counts from the beginning.
+                    # It was sent again by hand meanwhile, and its attempts count from the beginning.
                     deliveries.c.attempts == delivery.attempts,
                 )
                 .values(

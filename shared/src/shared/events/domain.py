@@ -1,4 +1,4 @@
-"""What an event is, who sees which, and when a delivery is tried again.
+"""Events, their readers, and the pauses between attempts to deliver one.
 
 Source of the rules: the contract's section on events; delivery follows Standard Webhooks.
 """
@@ -18,7 +18,7 @@ KEPT_FOR: Final = timedelta(days=30)
 PAUSES: Final = tuple(
     timedelta(seconds=seconds) for seconds in (5, 60, 300, 1800, 7200, 21_600, 43_200, 86_400, 86_400)
 )
-#: An endpoint that does nothing but fail for so long is disabled.
+#: After so long with nothing but failures an endpoint is disabled.
 DISABLED_AFTER: Final = timedelta(days=5)
 #: Sent by hand or by the service itself, in every topic.
 OWN_TYPES: Final = ("endpoint.test", "endpoint.disabled")
@@ -60,12 +60,12 @@ class UnknownEventType(Malformed):
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """Something that happened, as a use case records it.
+    """An event, as a use case records it.
 
     Args:
         type: such as `points.held`.
         data: what callers read; JSON.
-        owner: the vendor, partner or client whose event it is; None for the platform alone.
+        owner: the vendor, partner or client that the event belongs to; None for the platform alone.
         happened_at: None stands for the time at which it is recorded.
     """
 
@@ -97,7 +97,7 @@ class Reader:
     owner: str | None
 
     def sees(self, owner: str | None) -> bool:
-        """Whether an event of this owner is for this reader."""
+        """Whether this reader sees an event of this owner."""
         return self.owner is None or self.owner == owner
 
 
@@ -182,7 +182,7 @@ class Endpoint:
 
     @property
     def reader(self) -> Reader:
-        """What the endpoint is sent is what its client sees."""
+        """The endpoint gets what its client may see."""
         return Reader(self.tenant, self.client_id, self.owner)
 
 
@@ -205,7 +205,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one attempt.
+    """The outcome of one attempt.
 
     Args:
         status: the HTTP status; None when there was no answer.
@@ -222,12 +222,12 @@ class Outcome:
 
     @property
     def is_gone(self) -> bool:
-        """The receiver says that it wants no more (410)."""
+        """Whether the receiver wants no more events (410)."""
         return self.status == 410
 
 
 def pause_after(attempts: int, jitter: float) -> timedelta | None:
-    """How long to wait after so many attempts that failed; None when that was the last.
+    """The pause after so many failed attempts; None after the last one.
 
     Args:
         jitter: 0 to 1; lengthens the pause by up to a tenth, so that failed deliveries do not come back all at once.

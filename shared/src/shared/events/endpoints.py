@@ -1,4 +1,4 @@
-"""Endpoints: where a client wants events to be sent, and the secrets that sign them.
+"""Endpoints: a client's addresses for events, and the secrets that sign them.
 
 Of a client's two secrets the newer one has no end. The older one signs too until its overlap ends.
 """
@@ -31,7 +31,7 @@ _SECRET_BYTES: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a PATCH names; None leaves a part as it is."""
+    """The changes of a PATCH; None leaves a part unchanged."""
 
     url: str | None = None
     types: Sequence[str] | None = None
@@ -61,7 +61,7 @@ class Endpoints:
     async def add(
         self, reader: Reader, key: RequestKey | None, *, url: str, types: Sequence[str], description: str
     ) -> Answer:
-        """A new endpoint, with its secret. It hears what happens from now on.
+        """A new endpoint with its secret. It gets events from now on.
 
         Raises:
             MalformedUrl, PrivateAddress, UnknownEventType
@@ -118,7 +118,7 @@ class Endpoints:
             return await self._find(connection, reader, endpoint_id)
 
     async def change(self, reader: Reader, endpoint_id: str, change: Change) -> Endpoint:
-        """The endpoint as changed. One that is enabled again goes on behind the last event there is.
+        """The changed endpoint. If it is enabled again, it gets events from now on.
 
         Raises:
             EndpointNotFound, MalformedUrl, PrivateAddress, UnknownEventType

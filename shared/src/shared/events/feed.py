@@ -1,4 +1,4 @@
-"""The order of events, and reading along it.
+"""The order of events, and reading them in it.
 
 A reader keeps the number behind which it goes on. Numbers are given without gaps under a lock of the tenant, and a
 transaction that gives some has committed before the next one begins: a reader that has seen number n misses none below
@@ -45,7 +45,7 @@ class Feed:
         self._lag = _lag.labels(topic)
 
     async def number_recorded(self) -> int:
-        """The sequencer: gives numbers to what was recorded; returns how many rows of the outbox it took.
+        """The sequencer: numbers recorded events; returns how many rows of the outbox it took.
 
         Several replicas may do so at once: for one tenant they take turns.
         """

@@ -1,4 +1,4 @@
-"""Recording events: in the transaction that makes them true, one row for all of them.
+"""Records events in the transaction of the act, one row for all of them.
 
 The order of a tenant's rows is that of `batch`. Two transactions that change the same thing lock it, so that the later
 one takes its `batch` after the earlier one has committed: events of one transaction id never change places.

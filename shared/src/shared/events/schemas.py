@@ -1,4 +1,4 @@
-"""What goes over the wire about events."""
+"""Bodies of events and endpoints."""
 
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
@@ -61,7 +61,7 @@ class EventsBody(BaseModel):
 
 
 class NewEndpointBody(_Body):
-    """Where events are to be sent."""
+    """The address and the types of a new endpoint."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"url": "https://shop.example/points-events"}]})
 
@@ -121,7 +121,7 @@ class SecretBody(BaseModel):
 
 
 class TestOutcomeBody(BaseModel):
-    """What came back of a test event."""
+    """The outcome of a test event."""
 
     delivered: bool
     status: Annotated[int | None, Field(description="Null: there was no answer.")]
