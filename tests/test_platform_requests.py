@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from local_platform.services import Service
+from local_platform.services import SERVICES, Service
 from shared.callers import Caller, Callers
 from starlette.types import Message, Scope
 
@@ -30,6 +30,14 @@ TAKE_ANY_QUERY = ("/tenants/", "/.well-known/", "/sso/v1/redeem/")
 OAUTH = ("token", "introspect", "revoke")
 #: Taken from strangers as well; and OAuth's, whose credentials may be in the form.
 FOR_EVERYBODY = {"/v1/integration-requests", *(f"/tenants/{{tenant}}/oauth/{name}" for name in OAUTH)}
+
+#: A path of each service that asks who calls.
+FOR_A_CALLER = {
+    "points-ledger": "/v1/accounts/ada",
+    "sso-issuer": "/sso/v1/vendors/shop",
+    "partner-onboarding": "/v1/audit",
+    "token-service": "/v1/campaigns",
+}
 
 
 class Services:
@@ -170,6 +178,25 @@ async def test_a_stranger_is_refused_before_a_byte_of_the_body_is_waited_for(ser
         assert answer == 401, (str(route), method)
         tried += 1
     assert tried > 10
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+async def test_a_client_that_asks_too_often_is_told_when_to_come_again(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def known(*_: object) -> Caller:
+        return ALMIGHTY
+
+    monkeypatch.setattr(Callers, "_basic", known)
+    app = build_every_service(tmp_path, REQUESTS_PER_CLIENT="2")[service]
+    path = FOR_A_CALLER[service.name]
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="https://points.example", auth=("a", "b")) as client:
+        answers = [await client.get(path) for _ in range(3)]
+    assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    assert answers[-1].headers["RateLimit-Policy"] == '"client";q=2'
+    assert answers[-1].headers["RateLimit"].startswith('"client";r=0;t=')
 
 
 async def first_answer_to_a_body_that_never_comes(app: FastAPI, method: str, path: str) -> int:

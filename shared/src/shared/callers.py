@@ -25,6 +25,7 @@ from shared.basic_credentials import split_basic
 from shared.bodies import before_body
 from shared.bounded import Bounded
 from shared.calling import ServiceClient
+from shared.client_limits import ClientLimit
 from shared.dependencies import provided
 from shared.errors import (
     BASIC_CHALLENGE,
@@ -201,10 +202,12 @@ class Callers:
         public_url: str,
         proxies: ProxyTrust,
         confirm: Callable[[Caller], Awaitable[Caller]] | None = None,
+        limit: ClientLimit | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._register = register
         self._confirm = confirm
+        self._limit = limit or ClientLimit(0)
         self._keys = keys
         self._public_url = public_url
         self._proxies = proxies
@@ -225,6 +228,7 @@ class Callers:
         Raises:
             Unauthenticated: no credentials, wrong ones, or a token that is not good.
             IpNotAllowed: right credentials from an address that is not on the client's list.
+            TooManyRequests: the client has used up its minute.
             Unavailable: the register does not answer, and the service remembers nothing about the credentials.
         """
         # Asked twice, before the body and by the route, it is the same answer.
@@ -242,6 +246,7 @@ class Callers:
         else:
             raise Unauthenticated("Credentials are missing: send Authorization: Basic or Bearer.")
         scope["state"]["caller"] = caller
+        self._limit.count(caller.tenant, caller.client_id)
         return caller
 
     async def _basic(self, header: bytes, credentials: bytes, scope: Scope) -> Caller:

@@ -124,6 +124,11 @@ class ServiceSettings(DatabaseSettings):
         description="The store of counters before 429: `memory://`; for several replicas `redis://…` or `valkey://…`.",
     )
     max_body_bytes: int = Field(1_048_576, ge=1024, description="The longest body of an ordinary request.")
+    requests_per_client: int = Field(
+        600_000,
+        ge=0,
+        description="How many requests a client may send to one process within a minute; 0 for any number.",
+    )
     head_seconds: float = Field(
         10, gt=0, description="How long a connection may take to send a request's head, or the rest of an answered one."
     )

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
+from shared.client_limits import ClientLimit
 from shared.dependencies import provide
 from shared.events.build import Events
 from shared.jwks import HttpKeySource, TenantKeys
@@ -89,6 +90,7 @@ def create_app(
         keys=keys,
         public_url=settings.public_url,
         proxies=proxies,
+        limit=ClientLimit(settings.requests_per_client),
         confirm=LiveTokens(register.clients, third_parties.consents.scopes_of).confirm,
     )
     handshake = build_handshake(register, callers, clock, tokens_transport)

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
+from shared.client_limits import ClientLimit
 from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
@@ -129,6 +130,7 @@ def create_app(
         keys=keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
+        limit=ClientLimit(settings.requests_per_client),
     )
     provide(
         app,

@@ -10,6 +10,7 @@ from shared.brief_notes import BriefNotes
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
+from shared.client_limits import ClientLimit
 from shared.db import Database
 from shared.dependencies import provide
 from shared.errors import Refusal
@@ -198,7 +199,13 @@ def create_app(
     app.router.routes.append(pages.static.route())
     provide(
         app,
-        Callers(register, keys=tenant_keys, public_url=settings.public_url, proxies=proxies),
+        Callers(
+            register,
+            keys=tenant_keys,
+            public_url=settings.public_url,
+            proxies=proxies,
+            limit=ClientLimit(settings.requests_per_client),
+        ),
         service_tokens,
         published,
         revoked,

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from shared.callers import Callers, HttpRegister, Register
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
+from shared.client_limits import ClientLimit
 from shared.db import Database
 from shared.dependencies import provide, provided
 from shared.errors import Refusal
@@ -152,6 +153,7 @@ def create_app(
         keys=tenant_keys,
         public_url=settings.public_url,
         proxies=app.state.proxies,
+        limit=ClientLimit(settings.requests_per_client),
     )
     pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static")
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
