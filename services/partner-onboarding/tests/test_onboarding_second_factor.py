@@ -87,10 +87,10 @@ async def test_with_a_second_factor_the_password_alone_opens_nothing(house: Hous
     assert (await browser.get("/account/data")).status_code == 303
     wrong = await post(browser, "/login/code", "/login/code", code="000000")
     assert wrong.status_code == 400
-    half_cookie = browser.cookies["session"]
+    half_cookie = browser.cookies["__Host-session"]
     right = await post(browser, "/login/code", "/login/code?next=/account", code=app_code(secret))
     assert (right.status_code, right.headers["location"]) == (303, "/account")
-    assert browser.cookies["session"] != half_cookie
+    assert browser.cookies["__Host-session"] != half_cookie
     assert (await browser.get("/account")).status_code == 200
 
 

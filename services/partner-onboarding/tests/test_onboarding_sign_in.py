@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import secrets
 import threading
+from dataclasses import replace
 from html import unescape
 from urllib.parse import parse_qsl, urlsplit
 
@@ -288,3 +290,96 @@ async def test_hashing_passwords_holds_no_other_request_up(house: House, monkeyp
     finally:
         may_go_on.set()
     assert [answer.status_code for answer in await asyncio.gather(*signing_in)] == [303, 303, 303]
+
+
+async def failed(house: House, name: str, times: int = 4) -> None:
+    """Somebody guesses at an account, from another network."""
+    house_of_guesser = replace(house, ip_address=f"198.51.100.{secrets.randbelow(250) + 1}")
+    async with house_of_guesser.http:
+        for _ in range(times):
+            assert (await house_of_guesser.sign_in(house.address(name), "not the password")).status_code == 401
+        assert (await house_of_guesser.sign_in(house.address(name))).status_code == 429
+
+
+async def test_who_guesses_locks_out_the_own_network_and_not_the_owner(house: House) -> None:
+    email = await house.user()
+    await failed(house, "erika")
+    assert (await house.sign_in(email)).status_code == 303
+
+
+async def test_a_known_device_gets_in_while_the_whole_world_guesses(house: House) -> None:
+    email = await house.user()
+    await house.sign_in(email)
+    device = house.http.cookies["__Host-device"]
+    for _ in range(10):
+        await failed(house, "erika")
+    house.http.cookies.clear()
+    # Guesses from everywhere lock out all strangers, and so the owner at a new machine.
+    assert (await house.sign_in(email)).status_code == 429
+    house.http.cookies.set("__Host-device", device, domain="points.example", path="/")
+    assert (await house.sign_in(email)).status_code == 303
+    # The cookie opens nothing, is good for this account only, and a device guesses as little as anybody.
+    other = await house.user("other")
+    await failed(house, "other")
+    house.http.cookies.clear()
+    house.http.cookies.set("__Host-device", device, domain="points.example", path="/")
+    for _ in range(4):
+        assert (await house.sign_in(email, "not the password")).status_code == 401
+    assert (await house.sign_in(email)).status_code == 429
+    assert (await house.sign_in(other)).status_code == 303
+
+
+async def test_a_right_password_forgives_the_guesses_at_its_own_account_only(house: House) -> None:
+    """An account that somebody makes on another's address is no way to guess at the other's for ever."""
+    email = await house.user()
+    partner = await Partner.of(house)
+    async with browser(house) as http:
+        landed(await fill_in(http, (await partner.codes())["registerCode"], email, password=GOOD_PASSWORD))
+    for _ in range(3):
+        assert (await house.sign_in(email, "not the password")).status_code == 401
+        assert (await house.sign_in(email, GOOD_PASSWORD)).status_code == 303
+        house.http.cookies.clear()
+    assert (await house.sign_in(email, GOOD_PASSWORD)).status_code == 303
+    house.http.cookies.clear()
+    # The guess of the registration and three at the sign-in: now the owner's account is closed to this network.
+    assert (await house.sign_in(email)).status_code == 401
+    elsewhere = replace(house, ip_address="203.0.113.9")
+    async with elsewhere.http:
+        assert (await elsewhere.sign_in(email)).status_code == 303
+
+
+async def test_a_registration_counts_as_a_guess_at_the_account_of_its_address(house: House) -> None:
+    email = await house.user()
+    partner = await Partner.of(house)
+    for n in range(4):
+        async with browser(house) as http:
+            await fill_in(http, (await partner.codes())["registerCode"], email, password=f"{GOOD_PASSWORD} {n}")
+    # Closed to this network. Not 429: that would tell whoever made the other account that this one exists.
+    assert (await house.sign_in(email)).status_code == 401
+    elsewhere = replace(house, ip_address="203.0.113.10")
+    async with elsewhere.http:
+        assert (await elsewhere.sign_in(email)).status_code == 303
+
+
+async def test_sign_ins_stand_in_the_audit_good_and_bad(house: House) -> None:
+    email = await house.user()
+    await house.sign_in(email, "not the password")
+    await house.sign_in(house.address("nobody"), "not the password")
+    await house.sign_in(email)
+    form = hidden_fields((await house.http.get("/account")).text)
+    await house.http.post("/logout", data=form)
+    operator = await house.caller("clients:admin")
+
+    async def told() -> set[tuple[str, str, str, str]]:
+        entries = (await house.http.get("/v1/audit", headers=operator)).json()["entries"]
+        return {(one["actor_kind"], one["actor"], one["action"], one["origin"]) for one in entries}
+
+    expected = {
+        ("anonymous", "", "sign_in_failed", house.ip_address),
+        ("user", "erika", "signed_in", house.ip_address),
+        ("user", "erika", "signed_out", house.ip_address),
+    }
+    async with asyncio.timeout(20):
+        while not expected <= await told():
+            pass
+    assert len([one for one in await told() if one[2] == "sign_in_failed"]) == 1

@@ -55,6 +55,7 @@ from partner_onboarding.third_parties.pages import applying, handovers, operated
 from partner_onboarding.third_parties.pages import consents as consent_pages
 
 _TIDY_EVERY_SECONDS: Final = 600.0
+_AUDIT_EVERY_SECONDS: Final = 1.0
 _MINUTE_SECONDS = 60
 
 
@@ -122,10 +123,12 @@ def create_app(
             closing.push_async_callback(issuer.aclose)
             closing.push_async_callback(ledger.aclose)
             closing.push_async_callback(register.clients.write_last_uses)
+            closing.push_async_callback(register.failed_sign_ins.write_down)
             closing.push_async_callback(handshake.close)
             closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(
+                    Chore("audit-failed-sign-ins", register.failed_sign_ins.write_down, _AUDIT_EVERY_SECONDS),
                     Chore("write-last-uses", register.clients.write_last_uses, settings.last_used_every_seconds),
                     Chore("end-sessions", register.sessions.tidy_up, _TIDY_EVERY_SECONDS),
                     Chore("forget-answers", register.answers.forget_old, _TIDY_EVERY_SECONDS),

@@ -91,6 +91,7 @@ def build_handshake(
             register.passwords,
             register.sessions,
             register.sign_in,
+            register.throttle,
             handshakes,
             clock,
             versions=documents.versions,

@@ -17,6 +17,8 @@ from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.domain import SessionRules
 from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.sign_in.devices import Devices
+from partner_onboarding.register.sign_in.failures import FailedSignIns
 from partner_onboarding.register.sign_in.service import SignIn
 from partner_onboarding.register.sign_in.throttle import SignInThrottle
 from partner_onboarding.register.tables import idempotent_answers
@@ -46,6 +48,7 @@ class Register:
     sessions: Sessions
     sign_in: SignIn
     second_factors: SecondFactors
+    failed_sign_ins: FailedSignIns
     throttle: SignInThrottle
     audit: Audit
     passwords: PasswordHashing
@@ -92,6 +95,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         required=settings.second_factor_required,
         site=settings.product_name,
     )
+    failures = FailedSignIns(database)
     return Register(
         settings=settings,
         database=database,
@@ -104,7 +108,17 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         ),
         users=Users(database, profiles, passwords),
         sessions=sessions,
-        sign_in=SignIn(database, profiles, passwords, throttle, sessions, second_factors),
+        sign_in=SignIn(
+            database,
+            profiles,
+            passwords,
+            throttle,
+            sessions,
+            second_factors,
+            Devices(settings.key_for("known devices")),
+            failures,
+        ),
+        failed_sign_ins=failures,
         second_factors=second_factors,
         throttle=throttle,
         audit=Audit(database),

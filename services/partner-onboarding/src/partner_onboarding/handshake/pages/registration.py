@@ -119,7 +119,8 @@ class RegistrationPages:
             handshake = await self._find(request, None)
         except UsedCode:
             self._pages.form_tokens.check(request, fields)
-            known = await self._registrations.again(_code(request), applicant, former=former)
+            address = request.app.state.proxies.client_network(request.scope)
+            known = await self._registrations.again(_code(request), applicant, address=address, former=former)
             if known is None:
                 raise
             return await self._go_on(request, await self._find_for(request, known), known)

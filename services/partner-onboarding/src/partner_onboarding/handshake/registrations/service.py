@@ -23,7 +23,8 @@ from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
 from partner_onboarding.register.sessions.service import Sessions
-from partner_onboarding.register.sign_in.service import SignIn
+from partner_onboarding.register.sign_in.service import SignIn, attempt_at
+from partner_onboarding.register.sign_in.throttle import Attempt, SignInThrottle
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import MalformedUser, SealedUser, checked_profile, normalised_password
 from partner_onboarding.register.users.passwords import PasswordHashing
@@ -73,6 +74,7 @@ class Registrations:
         passwords: PasswordHashing,
         sessions: Sessions,
         sign_in: SignIn,
+        throttle: SignInThrottle,
         handshakes: Handshakes,
         clock: Clock,
         *,
@@ -85,6 +87,7 @@ class Registrations:
         self._passwords = passwords
         self._sessions = sessions
         self._sign_in = sign_in
+        self._throttle = throttle
         self._handshakes = handshakes
         self._clock = clock
         self._versions = versions
@@ -125,7 +128,7 @@ class Registrations:
             raise Mistakes(found)
         email_hash = self._profiles.email_hash(applicant.email)
         await self._per_email.count(handshake.tenant, hashlib.sha256(email_hash).hexdigest())
-        known, password_hash = await self._known(handshake.tenant, email_hash, applicant.password)
+        known, password_hash = await self._known(handshake.tenant, email_hash, applicant.password, address)
         if known is not None:
             return await self._recognise(known, former)
         # If the id is taken, another one is drawn; with 70 random bits that hardly happens.
@@ -136,8 +139,14 @@ class Registrations:
                 )
         raise Unavailable(log="no user id that is free")
 
-    async def again(self, register_code: str, applicant: Applicant, *, former: str | None) -> Registered | None:
-        """The person who used the code, if the same form comes a second time after a double click."""
+    async def again(
+        self, register_code: str, applicant: Applicant, *, address: str | None, former: str | None
+    ) -> Registered | None:
+        """The person who used the code, if the same form comes a second time after a double click.
+
+        Raises:
+            TooManyRequests: for this e-mail address, or too many wrong passwords for its account.
+        """
         handshake = await self._handshakes.peek(register_code)
         if handshake is None or handshake.user_id is None or not applicant.email or not applicant.password:
             return None
@@ -150,23 +159,42 @@ class Registrations:
             await self._per_email.count(handshake.tenant, hashlib.sha256(email_hash).hexdigest())
         except MalformedUser:
             return None
+        attempt = attempt_at(user, address)
         async with self._passwords.turn() as turn:
+            await self._throttle.check(attempt)
             fits = any(await turn.which_match(normalised_password(applicant.password), [user.password_hash]))
+            if not fits:
+                await self._throttle.count_wrong(attempt)
         return await self._recognise(user, former) if fits and email_hash == user.email_hash else None
 
-    async def _known(self, tenant: str, email_hash: bytes, given: str) -> tuple[SealedUser | None, str]:
-        """The account with this password, if there is one, and a hash of it, after the same work in either case."""
+    async def _known(
+        self, tenant: str, email_hash: bytes, given: str, address: str | None
+    ) -> tuple[SealedUser | None, str]:
+        """The account with this password, if there is one, and a hash of it, after the same work in either case.
+
+        A password that fits none counts as a guess at each account of the address, as at the sign-in, and at the
+        address itself if it has none.
+
+        Raises:
+            TooManyAttempts
+        """
         async with self._database.transaction() as connection:
             everywhere = await users_store.users_with_email(connection, email_hash)
         here = [user for user in everywhere if user.tenant == tenant]
         candidates = [
             (user, user.password_hash) for user in here if user.password_hash is not None and user.disabled_at is None
         ]
+        attempts = [attempt_at(user, address) for user in here] or [Attempt(email_hash.hex(), address)]
         password = normalised_password(given)
         async with self._passwords.turn() as turn:
+            for attempt in attempts:
+                await self._throttle.check(attempt)
             even_if_right = not all(user.owns_email for user in here)
             matches = await turn.which_match(password, [kept for _, kept in candidates], even_if_right=even_if_right)
             password_hash = await turn.hash(password)
+            if not any(matches):
+                for attempt in attempts:
+                    await self._throttle.count_wrong(attempt)
         return next((user for (user, _), fits in zip(candidates, matches, strict=True) if fits), None), password_hash
 
     async def _recognise(self, user: SealedUser, former: str | None) -> Registered:

@@ -21,6 +21,9 @@ async def add(
     action: Action,
     subject: str,
     details: Mapping[str, Any] | None = None,
+    *,
+    origin: str | None = None,
+    request_id: str | None = None,
 ) -> None:
     """Writes an entry in the transaction of the act, so that neither exists without the other.
 
@@ -28,6 +31,7 @@ async def add(
 
     Args:
         details: what changed, before and after; never a secret, a name or an address.
+        origin, request_id: of an act that is written down later; else those of the request under way.
     """
     request = current_request.get()
     await connection.execute(
@@ -38,8 +42,8 @@ async def add(
             action=action,
             subject=subject,
             details=dict(details or {}),
-            origin=current_origin.get(),
-            request_id=None if request is None else request.request_id,
+            origin=origin or current_origin.get(),
+            request_id=request_id or (None if request is None else request.request_id),
         )
     )
     told = event_of(action, subject, details or {})

@@ -16,6 +16,7 @@ from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.domain import WrongPassword
+from partner_onboarding.register.sign_in.service import attempt_at
 from partner_onboarding.register.sign_in.throttle import SignInThrottle
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import SealedUser, UserNotFound, normalised_password
@@ -140,14 +141,16 @@ class OwnAccount:
         return found
 
     async def _check(self, user: SealedUser, given: str, address: str | None) -> None:
-        await self._throttle.check(user.email_hash, address)
+        # Counted apart from the sign-in: whoever guesses in a session that was left open locks out nobody else.
+        attempt = attempt_at(user, address, device="signed-in")
+        await self._throttle.check(attempt)
         kept = [user.password_hash] if user.password_hash is not None else []
         async with self._passwords.turn() as turn:
-            await self._throttle.check(user.email_hash, address)
+            await self._throttle.check(attempt)
             if not any(await turn.which_match(normalised_password(given), kept)):
-                await self._throttle.count_wrong(user.email_hash, address)
+                await self._throttle.count_wrong(attempt)
                 raise WrongPassword("This is not the password.")
-        await self._throttle.forgive(user.email_hash)
+        await self._throttle.forgive(attempt)
 
 
 def _actor(who: SignedIn) -> Actor:

@@ -17,6 +17,7 @@ from partner_onboarding.register.pages.session import check_session, session_coo
 from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.domain import NoSession
 from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.register.sign_in.devices import DEVICE_COOKIE, DEVICE_SECONDS
 from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
 from partner_onboarding.register.sign_in.service import SeveralAccounts, SignIn
 from partner_onboarding.register.users.domain import MalformedUser
@@ -64,6 +65,7 @@ async def take_form(
             tenant=fields.get("tenant"),
             address=request.app.state.proxies.client_network(request.scope),
             former=pages.cookies.read(request, SESSION),
+            device=pages.cookies.read(request, DEVICE_COOKIE),
         )
     except FormExpired as refusal:
         return _login_page(pages, request, fields, 403, {"form": say(f"error.{refusal.stable_code}")})
@@ -89,6 +91,8 @@ async def take_form(
         goal = f"{_NEXT_STEP[outcome.awaits]}?{urlencode({'next': goal})}"
     response = pages.redirect(goal)
     pages.cookies.set(request, response, SESSION, outcome.cookie)
+    if outcome.device is not None:
+        pages.cookies.set(request, response, DEVICE_COOKIE, outcome.device, max_age=DEVICE_SECONDS)
     return response
 
 

@@ -6,6 +6,8 @@ from typing import Final
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding.register.audit import store as audit_store
+from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.second_factors.domain import Awaits
 from partner_onboarding.register.sessions import store
 from partner_onboarding.register.sessions.domain import (
@@ -85,7 +87,10 @@ class Sessions:
         key = key_of(cookie)
         if key is not None:
             async with self._database.transaction() as connection:
-                await store.end_session(connection, key)
+                user_id = await store.end_session(connection, key)
+                if user_id is not None:
+                    actor = Actor("user", user_id)
+                    await audit_store.add(connection, key.tenant, actor, "signed_out", user_id)
 
     async def tidy_up(self) -> int:
         """Deletes ended sessions; returns their number."""

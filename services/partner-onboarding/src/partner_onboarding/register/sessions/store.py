@@ -70,8 +70,11 @@ async def find_half(connection: AsyncConnection, key: SessionKey) -> HalfSignedI
     return None if row is None else HalfSignedIn(row.tenant, row.user_id, tuple(row.roles), row.awaits)
 
 
-async def end_session(connection: AsyncConnection, key: SessionKey) -> None:
-    await connection.execute(delete(sessions).where(*_is(key)))
+async def end_session(connection: AsyncConnection, key: SessionKey) -> str | None:
+    """Ends a session; returns whose it was, if there was one."""
+    statement = delete(sessions).where(*_is(key)).returning(sessions.c.user_id)
+    user_id: str | None = (await connection.execute(statement)).scalar_one_or_none()
+    return user_id
 
 
 async def end_sessions_of(connection: AsyncConnection, tenant: str, user_id: str) -> int:
