@@ -144,7 +144,7 @@ async def _run(ports: Ports, state: StateDirectory, terminal: Terminal) -> None:
 
 
 def _end_with_make() -> None:
-    """Under make, a make that is killed takes us along in good order, instead of leaving us behind unseen."""
+    """If make started this process and is killed, this process stops in good order too."""
     if "MAKELEVEL" in os.environ:
         end_with_present_parent(signal.SIGTERM)
 

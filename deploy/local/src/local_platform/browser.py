@@ -15,7 +15,7 @@ class NoBrowser(Exception):
 
 
 def find_browser() -> Path | None:
-    """One that is there already: named by CHROMIUM, on the PATH, or playwright's own."""
+    """An installed Chromium: named by CHROMIUM, on the PATH, or playwright's own."""
     named = os.environ.get("CHROMIUM")
     if named:
         return Path(named)
@@ -27,7 +27,7 @@ def find_browser() -> Path | None:
 
 
 def find_or_install_browser() -> Path:
-    """The browser that is there; else Debian's (as root, by apt-get); else playwright's.
+    """An installed browser; else Debian's (as root, by apt-get); else playwright's.
 
     Raises:
         NoBrowser: neither way worked.

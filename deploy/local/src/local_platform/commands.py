@@ -1,4 +1,4 @@
-"""The services' command lines, one after another in one process beside ours."""
+"""Runs the services' command lines, one after another, in one child process."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ IN_ONE = (sys.executable, "-m", "local_platform.in_one")
 
 
 class CommandFailed(Exception):
-    """A command ended with another code than 0; the message says which, and what it said."""
+    """A command failed; the message has its name and its last words."""
 
 
 class Commands:

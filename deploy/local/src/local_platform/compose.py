@@ -1,4 +1,4 @@
-"""Docker and its Compose, whichever of its two kinds is there."""
+"""Docker and its Compose, in either of its two kinds."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ class NoDocker(Exception):
 
 
 class ComposeFailed(Exception):
-    """Compose ended with another code than 0; the message says what it said last."""
+    """Compose failed; the message has its last words."""
 
 
 class Compose:

@@ -1,4 +1,4 @@
-"""What the person at the terminal sees: one line for each thing as it happens, and the journey step by step."""
+"""The output for the person at the terminal: a line for each event, and the journey step by step."""
 
 import json
 import time
@@ -13,7 +13,7 @@ LONGEST_VALUE = 60
 
 
 class Terminal:
-    """Plain lines when nobody looks (a pipe, a log); colours only on a real terminal."""
+    """Plain lines in a pipe or a log; colours on a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
@@ -58,7 +58,7 @@ def _compact(value: Any) -> str:
 
 
 def _shortened(value: Any) -> Any:
-    """Tokens are secrets, and long; what is shown of them is enough to recognise one."""
+    """Shortens tokens: they are secret and long, and their beginnings are enough to recognise one."""
     if isinstance(value, dict):
         return {name: _shortened(member) for name, member in value.items()}
     if isinstance(value, list):

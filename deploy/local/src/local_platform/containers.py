@@ -26,7 +26,7 @@ from local_platform.seeding import Seeding
 from local_platform.services import SERVICES, SHOP
 from local_platform.state_directory import StateDirectory, write_private
 
-#: Who the containers run as when root starts them: never root.
+#: The user of the containers if root starts them: never root.
 UNPRIVILEGED = 10001
 #: All profiles of `docker-compose.yml`.
 PROFILES = ("demo", "monitoring")
@@ -35,7 +35,7 @@ POLL_SECONDS = 0.2
 
 
 class GatewayDoesNotAnswer(Exception):
-    """Everything has started, and yet https gives no answer; the message says what came instead."""
+    """Everything has started, but https does not answer; the message says what came instead."""
 
 
 def state_of_containers(state_directory: Path) -> StateDirectory:

@@ -1,4 +1,4 @@
-"""Who takes part in the demonstration: two tenants, their clients and users, with secrets made once.
+"""The participants of the demonstration: two tenants, their clients and users, with secrets made once.
 
 `demo.json` is this, as text. The secrets outlive a restart in STATE_DIR/secrets; `demo.json` itself lies there
 only while the platform is ready.
@@ -78,7 +78,7 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """All who take part. `demo` is the tenant that the shop works for; `other` is there to try the wall."""
+    """All participants. The shop belongs to the tenant `demo`; `other` is for trying the wall between tenants."""
 
     demo: Tenant
     other: Tenant
@@ -87,7 +87,7 @@ class Demonstration:
 
 
 def make_demonstration(ports: Ports, state: StateDirectory) -> Demonstration:
-    """The same each time for one state directory; addresses follow the ports."""
+    """The same for each start with one state directory; addresses follow the ports."""
     kept = _Secrets(state.secrets / "demonstration")
     stand_in = f"http://localhost:{ports.stand_in}"
     special = {

@@ -110,7 +110,7 @@ class EmbeddedPostgres:
             self.process = None
 
     def prepare(self) -> None:
-        """All that comes before the launch: initdb the first time, nobody else on the same files."""
+        """Prepares the launch: runs initdb the first time, and checks that no other server uses the files."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch(mode=0o600)
@@ -138,7 +138,7 @@ class EmbeddedPostgres:
         return self.process
 
     def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
-        """Whether this very process accepts connections: what `pg_ctl --wait` looks at."""
+        """Whether this process accepts connections, by the file that `pg_ctl --wait` reads."""
         lines = self._pid_file_lines()
         return len(lines) >= 8 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
 
@@ -152,7 +152,7 @@ class EmbeddedPostgres:
         in_own_loop(self._create_role_and_database(name, password))
 
     def last_log_line(self) -> str:
-        """Why the server ended, as its log tells: the last line, without time stamp, that names a cause."""
+        """The cause of the server's end: the last line of its log that names one, without time stamp."""
         lines = self.log.read_bytes()[self._log_seen :].decode(errors="replace").splitlines()
         causes = [line for line in lines if "could not bind" in line] or [line for line in lines if "FATAL:" in line]
         line = (causes or lines or ["nothing in its log"])[-1]
@@ -248,7 +248,7 @@ class EmbeddedPostgres:
 
 
 def end_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
-    """A `preexec_fn` by which a child gets this signal when the thread that started it ends (Linux only).
+    """A `preexec_fn` that sends a child this signal when the thread that started it ends (Linux only).
 
     The only way that also holds when the parent is killed with -9.
     """

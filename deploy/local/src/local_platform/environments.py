@@ -1,8 +1,8 @@
 """The environment of every process of the platform, built in one place.
 
 Secrets are not part of it: each process finds them as files in a directory of its own, as containers do.
-Whatever the caller's own environment says goes before what is written here, so that
-`LEDGER_LOG_LEVEL=DEBUG make run` works, and `LEDGER_DATABASE_URL=postgresql://… make run` uses that database.
+The caller's own environment takes precedence, so that `LEDGER_LOG_LEVEL=DEBUG make run` works, and
+`LEDGER_DATABASE_URL=postgresql://… make run` uses that database.
 """
 
 import base64
@@ -22,7 +22,7 @@ DEMO_TENANT = "demo"
 
 
 class Environments:
-    """Makes the secrets of the platform once, then tells each process what it must know."""
+    """Makes the secrets of the platform once, and the environment of each process."""
 
     def __init__(self, ports: Ports, state: StateDirectory) -> None:
         self._ports = ports
@@ -52,14 +52,14 @@ class Environments:
         }
         if service is ONBOARDING:
             own["MAIL_DIRECTORY"] = str(self._state.mail.absolute())
-            # Everybody here comes from one address, and the demonstration is played as often as one likes.
+            # Everybody here comes from one address, and the demonstration may be repeated at will.
             own["INTEGRATION_REQUESTS_PER_ADDRESS"] = own["REGISTRATIONS_PER_ADDRESS"] = "10000"
             # The people of demo.json sign in with their passwords alone.
             own["SECOND_FACTOR_REQUIRED"] = "false"
         return _with_callers_own({f"{service.prefix}{name}": value for name, value in own.items()})
 
     def of_shop(self, client_id: str, client_secret: str, vendor_id: str) -> dict[str, str]:
-        """The shop is a stranger: all it knows is the gateway and its own credentials."""
+        """The environment of the shop, a stranger that knows the gateway and its own credentials only."""
         self.write_shop_secrets(client_secret)
         own = {
             "HOST": "127.0.0.1",
@@ -78,7 +78,7 @@ class Environments:
         write_private(self._secret(SHOP, "shop_client_secret"), client_secret)
 
     def write_secrets(self, service: Service, database_url: str | None) -> None:
-        """Everything secret that a service reads, each in a file named as its setting is."""
+        """Writes each secret of a service into a file named like its setting."""
         prefix = service.prefix.lower()
         write_private(self._secret(service.name, f"{prefix}service_key"), self._private_key(service))
         if database_url is not None:
@@ -110,7 +110,7 @@ def _with_callers_own(ours: Mapping[str, str]) -> dict[str, str]:
     return {name: os.environ.get(name, value) for name, value in ours.items()}
 
 
-# Every secret made here begins with `demo`, by which a service in production mode knows it and refuses to start.
+# Every secret made here begins with `demo`, and a service in production mode refuses to start with it.
 
 
 def _password() -> str:

@@ -64,7 +64,7 @@ def _and_below(path: str) -> str:
 
 
 def gateway_environment(ports: Ports, storage: Path, developers: Path) -> dict[str, str]:
-    """What the Caddyfile asks the environment for.
+    """The variables that the Caddyfile reads.
 
     Args:
         storage: where its certificate authority lives.
@@ -87,7 +87,7 @@ def certificate_authority(storage: Path) -> Path:
 
 
 def transport_to(description: Mapping[str, Any]) -> httpx.AsyncHTTPTransport | None:
-    """How to reach the gateway of which `description` (`demo.json`) tells; None where nothing special is needed."""
+    """The transport to the gateway that `description` (`demo.json`) names; None for the usual one."""
     if not description["gateway"].startswith("https://"):
         return None
     return httpx.AsyncHTTPTransport(verify=ssl.create_default_context(cafile=description["gateway_ca"]))

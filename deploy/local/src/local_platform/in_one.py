@@ -15,7 +15,7 @@ from typing import Any
 
 
 def run(module: str, arguments: list[str], given: str) -> dict[str, Any]:
-    """What `python -m module arguments` would answer to `given` on its standard input."""
+    """The result of `python -m module arguments` with `given` on its standard input."""
     output, errors = _Written(), _Written()
     sys.argv = [module, *arguments]
     sys.stdin = _stream(io.BytesIO(given.encode()))

@@ -1,7 +1,7 @@
 """The journey of points, through the real interfaces: earned, carried to the shop, spent; and given back.
 
-Every step says what has to come out, and the journey fails at the first thing that differs. It takes the balance
-it finds as its starting point, so it can be made any number of times.
+Every step states its expected result, and the journey fails at the first difference. It starts from the present
+balance, so it can be repeated.
 """
 
 import base64
@@ -20,7 +20,7 @@ SPENT = 300
 
 
 class JourneyFailed(Exception):
-    """Something came out differently from what it must; the message says which."""
+    """A result differs from the expected one; the message says which."""
 
 
 @dataclass(frozen=True)

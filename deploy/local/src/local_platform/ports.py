@@ -1,4 +1,4 @@
-"""Which port is whose, and who sits on one that we need."""
+"""The ports of the platform, and the processes that hold them."""
 
 import errno
 import socket
@@ -71,7 +71,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class BusyPort:
-    """A port that somebody else listens on, and who, as far as this user may know."""
+    """A port that another process listens on, with its holder as far as this user may know."""
 
     port: int
     holder: str
@@ -81,7 +81,7 @@ class BusyPort:
 
 
 def busy_ports(ports: Iterable[int]) -> list[BusyPort]:
-    """Those of `ports` at 127.0.0.1 that cannot be listened on."""
+    """The ports among these that are taken at 127.0.0.1."""
     taken = [port for port in ports if _is_taken(port)]
     holders = _listeners() if taken else {}
     return [BusyPort(port, holders.get(port, "another process")) for port in taken]

@@ -1,4 +1,4 @@
-"""Programs that run under us: started in order, watched, started again when they die, stopped in reverse order."""
+"""Supervises programs: starts them in order, restarts those that die, and stops them in reverse order."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ LONGEST_LINE = 180
 
 
 class ProgramFailed(Exception):
-    """A program ended, or did not become ready, when it had to run; the message says all that is known."""
+    """A program ended or did not become ready during the start; the message has its exit code and last words."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Supervisor:
         name = running.program.name
         try:
             again = self._launch(running.program)
-        except Exception as error:  # whatever hinders it now may be gone at the next attempt; it is said
+        except Exception as error:  # the obstacle may be gone at the next attempt; report it
             self._say(f"{name} cannot be started: {error}")
             return
         running.process, running.ended, running.since = again.process, again.ended, again.since

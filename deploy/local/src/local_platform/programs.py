@@ -1,4 +1,4 @@
-"""How each program of the platform is started, and how one sees that it is ready."""
+"""The programs of the platform: how to start each, and how to see that it is ready."""
 
 import signal
 import subprocess

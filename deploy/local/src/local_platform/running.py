@@ -25,7 +25,7 @@ POLL_SECONDS = 0.2
 
 
 class CannotRun(Exception):
-    """Something on this machine stands in the way; the message says what, and what to do."""
+    """Something on this machine prevents the start; the message says what, and what to do."""
 
 
 class Platform:
@@ -103,7 +103,7 @@ class Platform:
             await self._demonstrate(running_commands)
 
     async def _demonstrate(self, running_commands: Commands) -> None:
-        """Seeds, travels once, and only then says by `demo.json` that all is ready, with the points as they are."""
+        """Seeds, plays the journey once, and then writes `demo.json` with the present points."""
         seeding = Seeding(self._demonstration, self._ports, running_commands)
         with self._terminal.doing("Demonstration: tenants, clients, users, points"):
             await seeding.register()

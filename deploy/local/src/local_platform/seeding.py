@@ -17,7 +17,7 @@ from local_platform.ports import Ports
 
 
 class SeedingFailed(Exception):
-    """The platform did not take what the demonstration needs; the message says what it answered."""
+    """The platform refused something that the demonstration needs; the message has its answer."""
 
 
 class Seeding:

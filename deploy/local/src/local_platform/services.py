@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Service:
-    """One of the services: what it is called, where it listens, and what of it the public reaches.
+    """One of the services: its name, its port, and its public paths.
 
     Args:
         prefix: of its settings, as in `LEDGER_PORT`.
@@ -18,7 +18,7 @@ class Service:
         asks: the services that it calls, by name; their addresses are settings such as `LEDGER_ONBOARDING_URL`.
         apis: public paths for programs. Each stands for itself and all below it; `*` is any one segment.
         pages: the same for paths where a browser's cookies mean something. All others get no cookies.
-        streams: public paths whose bodies have no end that one could name beforehand.
+        streams: public paths whose bodies have no known length.
         secrets: settings with a random key each that is made once for an installation.
     """
 
@@ -47,12 +47,12 @@ class Service:
 
     @property
     def address_variable(self) -> str:
-        """Under which name, after their own prefix, the others are told where it is: `ONBOARDING_URL`."""
+        """The setting of other services, after their prefix, that holds its address: `ONBOARDING_URL`."""
         return f"{self.prefix}URL"
 
     @property
     def gateway_variable(self) -> str:
-        """Under which name the gateway is told where it is."""
+        """The variable of the gateway that holds its address."""
         return f"GATEWAY_{self.package.upper()}"
 
     @property
@@ -154,7 +154,7 @@ def asked_by(service: Service) -> Iterator[Service]:
 
 
 def owners_of(path: str, services: Iterable[Service] = SERVICES) -> tuple[Service, ...]:
-    """To which services a path leads, the closest first; nobody's is an empty tuple."""
+    """The services that a path leads to, the closest first; an empty tuple if none."""
     found = [(len(own), service) for service in services for own in service.public_paths if _covers(own, path)]
     return tuple(service for _, service in sorted(found, key=lambda pair: -pair[0]))
 
