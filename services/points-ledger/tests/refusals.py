@@ -79,7 +79,10 @@ def raw_body(fields: dict[str, bytes]) -> bytes:
 
 @asynccontextmanager
 async def no_trace(rows: asyncpg.Connection) -> AsyncIterator[None]:
-    """Every row of every table is after the block what it was before."""
+    """Every row of every table is after the block what it was before.
+
+    (But for those of events, which a chore moves on when it likes to. An event comes with a change of another table.)
+    """
 
     async def all_rows() -> dict[str, tuple[int, int]]:
         return {
@@ -87,6 +90,7 @@ async def no_trace(rows: asyncpg.Connection) -> AsyncIterator[None]:
                 await rows.fetchrow(f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {table.fullname} t")  # noqa: S608
             )
             for table in metadata.sorted_tables
+            if not table.name.startswith("event")
         }
 
     before = await all_rows()

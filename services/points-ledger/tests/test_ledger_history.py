@@ -6,7 +6,6 @@ import asyncpg
 import httpx
 import orjson
 import pytest
-from platform_testing.databases import MigratedDatabase
 from points_ledger.store import DATED
 from points_ledger.verifying import verify
 
@@ -167,24 +166,67 @@ async def test_a_strangers_long_transaction_hides_nothing(
     assert [transaction["transactionid"] for transaction in page["transactions"]] == ["late"]
 
 
-async def test_verify_agrees_while_all_is_well_and_names_the_first_account_that_differs(
-    platform: Platform, shop: Vendor, rows: asyncpg.Connection, migrated_database: MigratedDatabase, tenant: str
+async def test_verify_agrees_while_all_is_well_and_names_all_accounts_that_differ(
+    platform: Platform, shop: Vendor, rows: asyncpg.Connection, ledger_url: str, tenant: str
 ) -> None:
-    user = await platform.user_with(100)
-    await shop.commit(user, "t-1", 40)
-    await shop.confirm(user, "t-1")
-    url = migrated_database("points_ledger")
-    assert (await verify(url)).difference is None
+    users = [await platform.user_with(100) for _ in range(3)]
+    for user in users:
+        await shop.commit(user, user, 40)
+        await shop.confirm(user, user)
+    assert (await verify(ledger_url)).differences == []
 
     change = "UPDATE points_ledger.accounts SET available = available + $3 WHERE tenant = $1 AND user_id = $2"
-    await rows.execute(change, tenant, user, 1)
+    for user in users:
+        await rows.execute(change, tenant, user, 1)
     try:
-        difference = (await verify(url)).difference
+        differences = (await verify(ledger_url)).differences
+        first = (await verify(ledger_url, at_most=1)).differences
     finally:
-        await rows.execute(change, tenant, user, -1)
-    assert difference is not None
-    assert user in difference
-    assert "its total is 61, but its entries add up to 60" in difference
+        for user in users:
+            await rows.execute(change, tenant, user, -1)
+    assert len(differences) == 3
+    for user, difference in zip(sorted(users), differences, strict=True):
+        assert f"account {user} of tenant {tenant}: its total is 61, but its entries add up to 60" in difference
+    assert first == differences[:1]
+
+
+async def test_verify_compares_each_transaction_with_its_entries(
+    platform: Platform, shop: Vendor, rows: asyncpg.Connection, ledger_url: str, tenant: str
+) -> None:
+    """Also where two of them make up for each other, and where nothing but a word or a time is another."""
+    user = await platform.user_with(100)
+    for name in ("a", "b"):
+        await shop.commit(user, name, 20)
+        await shop.confirm(user, name)
+    await shop.refund(user, "a", "r", 3)
+
+    async def told(change: str) -> list[str]:
+        await rows.execute(
+            "CREATE TEMP TABLE kept AS SELECT * FROM points_ledger.transactions WHERE tenant = $1", tenant
+        )
+        await rows.execute(f"UPDATE points_ledger.transactions SET {change} WHERE tenant = $1", tenant)  # noqa: S608
+        try:
+            return (await verify(ledger_url)).differences
+        finally:
+            await rows.execute(
+                "UPDATE points_ledger.transactions t SET deducted = k.deducted, refunded = k.refunded,"
+                " description = k.description, ended_at = k.ended_at FROM kept k"
+                " WHERE t.tenant = k.tenant AND t.vendor_id = k.vendor_id AND t.transaction_id = k.transaction_id"
+            )
+            await rows.execute("DROP TABLE kept")
+
+    swapped = await told("deducted = CASE transaction_id WHEN 'a' THEN 19 ELSE 20 END")
+    assert any(
+        "transaction a of vendor shop" in line and "it deducted 19, but its entries say 20" in line for line in swapped
+    )
+    moved = await told("refunded = CASE transaction_id WHEN 'a' THEN 0 ELSE 3 END")
+    assert [line.split(":")[1] for line in moved] == [
+        " it gave back 0, but its entries say 3",
+        " it gave back 3, but its entries say 0",
+    ]
+    assert all("another reason" in line for line in await told("description = 'a cup'"))
+    assert all("another time" in line for line in await told("ended_at = ended_at + interval '1 ms'"))
+    assert (await verify(ledger_url)).differences == []
 
 
 async def test_of_equal_lines_the_first_is_booked_however_many_stand_between(

@@ -1,6 +1,7 @@
 """`python -m points_ledger serve | migrate | verify`."""
 
 import asyncio
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,14 +30,18 @@ def migrate() -> None:
 
 
 @cli.command()
-def verify() -> None:
-    """Recompute every balance from the entries, while the service runs; status 1 names the first that differs."""
+def verify(
+    at_most: Annotated[int, typer.Option(min=1, help="So many accounts, and so many transactions, are named.")] = 100,
+) -> None:
+    """Recompute everything from the entries, while the service runs; status 1 names what differs."""
     console = Console(stderr=True)
+    url = load_database_settings(Settings).database_url.get_secret_value()
     with console.status("adding up all entries and holds"):
-        verified = asyncio.run(verifying.verify(load_database_settings(Settings).database_url.get_secret_value()))
+        verified = asyncio.run(verifying.verify(url, at_most=at_most))
     console.print(f"looked at {verified.accounts:,} accounts and {verified.entries:,} entries")
-    if verified.difference is not None:
-        typer.echo(verified.difference)
+    for difference in verified.differences:
+        typer.echo(difference)
+    if verified.differences:
         raise typer.Exit(1)
     typer.echo("every account agrees with its entries and holds")
 

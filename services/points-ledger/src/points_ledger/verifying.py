@@ -50,32 +50,94 @@ _DIFFERENCES = sa.text(
         OR coalesce(spent.redeemed, 0) <> coalesce(redeemed.redeemed, 0)
         OR NOT (coalesce(summed.runs, true) AND coalesce(summed.newest = summed.entries, true))
      ORDER BY tenant, user_id
-     LIMIT 1
+     LIMIT :at_most
+    """
+)
+
+
+# One by one: two wrong ones in an account may make up for each other.
+_TRANSACTIONS = sa.text(
+    """
+    WITH ended AS (
+      SELECT tenant, user_id, vendor_id, transaction_id, deducted, refunded, description, ended_at
+        FROM points_ledger.transactions
+       WHERE state = 'confirmed'
+    ), redeemed AS (
+      SELECT tenant, user_id, source AS vendor_id, reference AS transaction_id, -points AS points, reason, created_at
+        FROM points_ledger.entries
+       WHERE kind = 'redemption'
+    ), given_back AS (
+      SELECT tenant, user_id, source AS vendor_id, split_part(reference, E'\\x1f', 1) AS transaction_id,
+             sum(points) AS points
+        FROM points_ledger.entries
+       WHERE kind = 'refund'
+       GROUP BY 1, 2, 3, 4
+    )
+    SELECT tenant, user_id, vendor_id, transaction_id,
+           coalesce(ended.deducted, 0) AS deducted, coalesce(redeemed.points, 0) AS redeemed,
+           coalesce(ended.refunded, 0) AS refunded, coalesce(given_back.points, 0) AS given_back,
+           ended.description IS DISTINCT FROM redeemed.reason AS other_words,
+           ended.ended_at IS DISTINCT FROM redeemed.created_at AS other_time
+      FROM ended
+      FULL JOIN redeemed USING (tenant, user_id, vendor_id, transaction_id)
+      FULL JOIN given_back USING (tenant, user_id, vendor_id, transaction_id)
+     WHERE coalesce(ended.deducted, 0) <> coalesce(redeemed.points, 0)
+        OR coalesce(ended.refunded, 0) <> coalesce(given_back.points, 0)
+        OR ended.description IS DISTINCT FROM redeemed.reason
+        OR ended.ended_at IS DISTINCT FROM redeemed.created_at
+     ORDER BY tenant, user_id, vendor_id, transaction_id
+     LIMIT :at_most
     """
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How many rows were checked, and a description of the first account that differs."""
+    """How many rows were checked, and a sentence for each account and each transaction that differs, up to a bound."""
 
     accounts: int
     entries: int
-    difference: str | None
+    differences: list[str]
 
 
-async def verify(database_url: str) -> Verified:
-    """Reads everything once and locks nothing."""
+async def verify(database_url: str, *, at_most: int = 100) -> Verified:
+    """Reads everything once and locks nothing.
+
+    Args:
+        at_most: so many accounts, and so many transactions, are named.
+    """
     engine = DatabaseUrl(database_url).engine()
+    bound = {"at_most": at_most}
     try:
         async with engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            row = (await connection.execute(_DIFFERENCES)).first()
+            differences = [_say(row) for row in await connection.execute(_DIFFERENCES, bound)]
+            differences += [_say_of_transaction(row) for row in await connection.execute(_TRANSACTIONS, bound)]
             accounts = (await connection.execute(sa.text("SELECT count(*) FROM points_ledger.accounts"))).scalar_one()
             entries = (await connection.execute(sa.text("SELECT count(*) FROM points_ledger.entries"))).scalar_one()
     finally:
         await engine.dispose()
-    return Verified(accounts, entries, None if row is None else _say(row))
+    return Verified(accounts, entries, differences)
+
+
+def _say_of_transaction(row: sa.Row[tuple[object, ...]]) -> str:
+    found = row._mapping
+    differences = [
+        f"{what} {found[kept]}, but its entries say {found[entered]}"
+        for what, kept, entered in (
+            ("it deducted", "deducted", "redeemed"),
+            ("it gave back", "refunded", "given_back"),
+        )
+        if found[kept] != found[entered]
+    ]
+    if not differences and found["other_words"]:
+        differences.append("its entry has another reason")
+    if not differences and found["other_time"]:
+        differences.append("its entry has another time")
+    return (
+        f"transaction {found['transaction_id']} of vendor {found['vendor_id']}, account {found['user_id']}"
+        f" of tenant {found['tenant']}: " + "; ".join(differences)
+    )
 
 
 def _say(row: sa.Row[tuple[object, ...]]) -> str:
