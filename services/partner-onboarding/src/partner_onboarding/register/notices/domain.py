@@ -8,7 +8,6 @@ Kind = Literal[
     "password_changed",
     "email_changed",
     "role_changed",
-    "reset_password",
     "second_factor_added",
     "second_factor_removed",
 ]
