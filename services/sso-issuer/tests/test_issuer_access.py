@@ -50,6 +50,9 @@ TABLE: dict[tuple[str, str], Access] = {
     # Answers 401 as JSON, and a page that leads to the sign-in page for a browser.
     ("POST", "/sso/v1/redeem/{vendor_id}"): person(),
     ("GET", "/sso/v1/redeem/{vendor_id}"): person(),
+    # Asks for a client id and secret in the form itself.
+    ("GET", "/developers/inspect"): PUBLIC,
+    ("POST", "/developers/inspect"): PUBLIC,
     ("GET", "/internal/tenants/{tenant}/vendors/{vendor_id}"): service("points-ledger"),
     ("GET", "/internal/tenants/{tenant}/vendors"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/keys"): service("points-ledger", "partner-onboarding", "token-service"),

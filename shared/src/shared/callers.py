@@ -6,6 +6,7 @@ the register stops no known caller. A Bearer token is checked offline.
 """
 
 import asyncio
+import base64
 import functools
 import hashlib
 import os
@@ -248,6 +249,15 @@ class Callers:
         scope["state"]["caller"] = caller
         self._limit.count(caller.tenant, caller.client_id)
         return caller
+
+    async def authenticate_client(self, client_id: str, client_secret: str, scope: Scope) -> Caller:
+        """The caller of a form, which has the credentials in its fields.
+
+        Raises:
+            Unauthenticated, IpNotAllowed, Unavailable: as `authenticate` does.
+        """
+        credentials = base64.b64encode(f"{client_id}:{client_secret}".encode())
+        return await self._basic(b"Basic " + credentials, credentials, scope)
 
     async def _basic(self, header: bytes, credentials: bytes, scope: Scope) -> Caller:
         digest = hashlib.blake2b(header, key=self._digest_key, digest_size=32).digest()

@@ -85,7 +85,7 @@ ISSUER = Service(
     offset=2,
     asks=("partner-onboarding", "points-ledger"),
     apis=("/sso", "/.well-known", "/tenants", "/events/v1/redirects"),
-    pages=("/sso/v1/redeem",),
+    pages=("/sso/v1/redeem", "/developers/inspect"),
     seals=True,
 )
 ONBOARDING = Service(

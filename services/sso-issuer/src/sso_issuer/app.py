@@ -12,7 +12,7 @@ from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.client_limits import ClientLimit
 from shared.db import Database
-from shared.dependencies import provide
+from shared.dependencies import provide, provided
 from shared.errors import Refusal
 from shared.events.build import Events
 from shared.idempotency import Answers
@@ -26,6 +26,7 @@ from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 from shared.web.form_answers import FormAnswers
 from shared.web.pages import Pages
+from shared.web.refusals import page_or_problem
 
 from sso_issuer.authority.attempt_limits import AttemptLimits
 from sso_issuer.authority.audit import Audit
@@ -37,6 +38,8 @@ from sso_issuer.authority.errors import is_authority_path, oauth_refusal
 from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
 from sso_issuer.events import TOPIC
+from sso_issuer.inspections.browser import PATH as INSPECTOR
+from sso_issuer.inspections.browser import router as inspector_router
 from sso_issuer.inspections.routes import router as inspections_router
 from sso_issuer.inspections.service import Inspections
 from sso_issuer.keys.domain import Schedule
@@ -180,8 +183,8 @@ def create_app(
         readiness={"database": lambda: check_database(database, PACKAGE), "keys": keys.check_can_sign},
         chores=chores,
         render=_render,
-        # OAuth's endpoints (RFC 6749, 3.1) and what is published beside them, and a page.
-        takes_any_query=("/tenants/", "/.well-known/", "/sso/v1/redeem/"),
+        # OAuth's endpoints (RFC 6749, 3.1) and what is published beside them, and pages.
+        takes_any_query=("/tenants/", "/.well-known/", "/sso/v1/redeem/", INSPECTOR),
     )
     proxies: ProxyTrust = app.state.proxies
     register = register or HttpRegister(to_onboarding)
@@ -235,6 +238,7 @@ def create_app(
         browser_router,
         redemptions_router,
         inspections_router,
+        inspector_router,
         authority_router,
     ):
         app.include_router(router)
@@ -246,6 +250,8 @@ def _render(refusal: Refusal, request: Request) -> Response:
     """Renders a refusal in the form that callers of this path expect."""
     if is_authority_path(request.scope["path"]):
         return oauth_refusal(refusal, request)
+    if request.scope["path"] == INSPECTOR:
+        return page_or_problem(provided(request.app, Pages), refusal, request, by_default=True)
     return render_refusal(refusal, request)
 
 

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from sso_issuer.redirects.domain import Redirect
 
-#: Has the templates, texts and the one script of these pages.
-PACKAGE: Final = "sso_issuer.redirects"
+#: Has the templates, texts and the one script of the pages.
+PACKAGE: Final = "sso_issuer"
 STATIC_PATH: Final = "/sso/static"
 
 
