@@ -226,6 +226,13 @@ class House:
         """The headers with which another of the platform's services calls."""
         return self.keys.headers(name, audience)
 
+    async def profile(self, user_id: str) -> dict[str, Any] | None:
+        """What the issuer is told of a user; None for nobody."""
+        path, body = f"/internal/tenants/{self.tenant}/profiles", {"user_ids": [user_id]}
+        told = (await self.http.post(path, json=body, headers=self.service("sso-issuer"))).json()
+        assert (told["absent"] == [user_id]) is (told["profiles"] == [])
+        return next(iter(told["profiles"]), None)
+
     async def login_form(self, **params: str) -> dict[str, str]:
         """The hidden fields of a fresh sign-in form."""
         return hidden_fields((await self.http.get("/login", params=params)).text)

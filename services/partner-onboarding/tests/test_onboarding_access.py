@@ -88,7 +88,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/internal/clients/{client_id}"): service("sso-issuer"),
     ("POST", "/internal/sessions/check"): service("sso-issuer", "token-service"),
     ("GET", "/internal/tenants/{tenant}"): service("sso-issuer"),
-    ("GET", "/internal/tenants/{tenant}/users/{user_id}"): service("sso-issuer"),
+    ("POST", "/internal/tenants/{tenant}/profiles"): service("sso-issuer"),
     ("GET", "/internal/tenants/{tenant}/consents/{client_id}"): service("sso-issuer"),
     ("GET", "/internal/origins"): service("sso-issuer"),
     ("POST", "/internal/authorization-codes/redeem"): service("sso-issuer"),

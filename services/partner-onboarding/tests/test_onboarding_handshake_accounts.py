@@ -54,9 +54,9 @@ async def test_the_mailed_link_confirms_by_a_button_and_not_by_being_looked_at(p
 
 async def is_confirmed(post: Post, user_id: str) -> bool:
     """What the issuer is told of a user's address."""
-    path = f"/internal/tenants/{post.house.tenant}/users/{user_id}"
-    answer = await post.house.http.get(path, headers=post.house.service("sso-issuer"))
-    confirmed: bool = answer.json()["email_verified"]
+    profile = await post.house.profile(user_id)
+    assert profile is not None
+    confirmed: bool = profile["email_verified"]
     return confirmed
 
 

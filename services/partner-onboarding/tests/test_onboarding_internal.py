@@ -3,6 +3,7 @@
 import asyncio
 import time
 
+import httpx
 import pytest
 from shared.service_tokens import TYP
 from sqlalchemy import text
@@ -12,7 +13,7 @@ from .onboarding_house import House
 PATHS = [
     ("POST", "/internal/clients/check", {"client_id": "a", "client_secret": "b"}, "points-ledger"),
     ("POST", "/internal/sessions/check", {"session": "a.b"}, "sso-issuer"),
-    ("GET", "/internal/tenants/demo/users/erika", None, "sso-issuer"),
+    ("POST", "/internal/tenants/demo/profiles", {"user_ids": ["erika"]}, "sso-issuer"),
     ("GET", "/internal/origins?origin=https://front.example", None, "sso-issuer"),
 ]
 
@@ -49,8 +50,8 @@ async def test_internal_paths_take_only_good_service_tokens(
     ("method", "path", "body", "foreign"),
     [
         ("POST", "/internal/sessions/check", {"session": "a.b"}, "points-ledger"),
-        ("GET", "/internal/tenants/demo/users/erika", None, "token-service"),
-        ("GET", "/internal/tenants/demo/users/erika", None, "points-ledger"),
+        ("POST", "/internal/tenants/demo/profiles", {"user_ids": ["erika"]}, "token-service"),
+        ("POST", "/internal/tenants/demo/profiles", {"user_ids": ["erika"]}, "points-ledger"),
         ("GET", "/internal/origins?origin=https://front.example", None, "points-ledger"),
     ],
 )
@@ -140,21 +141,24 @@ async def test_a_session_ends_when_idle_and_in_any_case_after_its_lifetime(house
     assert (await house.http.post("/internal/sessions/check", json=body, headers=headers)).status_code == 404
 
 
-async def test_the_issuer_reads_a_profile_of_the_tenant_it_names(house: House) -> None:
+async def test_the_issuer_reads_profiles_of_the_tenant_it_names(house: House) -> None:
     email = await house.user("jörg", firstname="Jörg", lastname="Groß")
+    second = await house.user("a/b")
     other = await house.another_tenant()
-    headers = house.service("sso-issuer")
-    found = await house.http.get(f"/internal/tenants/{house.tenant}/users/jörg", headers=headers)
-    assert found.json() == {
-        "user_id": "jörg",
-        "firstname": "Jörg",
-        "lastname": "Groß",
-        "email": email,
-        "email_verified": True,
-    }
-    for path in (f"{other}/users/jörg", f"{house.tenant}/users/nobody"):
-        missing = await house.http.get(f"/internal/tenants/{path}", headers=headers)
-        assert (missing.status_code, missing.json()["code"]) == (404, "user_not_found")
+
+    async def ask(tenant: str, *user_ids: str) -> httpx.Response:
+        body = {"user_ids": list(user_ids)}
+        headers = house.service("sso-issuer")
+        return await house.http.post(f"/internal/tenants/{tenant}/profiles", json=body, headers=headers)
+
+    profile = {"user_id": "jörg", "firstname": "Jörg", "lastname": "Groß", "email": email, "email_verified": True}
+    assert (await ask(house.tenant, "jörg")).json() == {"profiles": [profile], "absent": []}
+    many = (await ask(house.tenant, "nobody", "a/b", "jörg", "jörg", "nobody")).json()
+    assert {one["email"] for one in many["profiles"]} == {email, second}
+    assert many["absent"] == ["nobody"]
+    assert (await ask(other, "jörg")).json() == {"profiles": [], "absent": ["jörg"]}
+    for wrong in ([], ["u"] * 257, [""]):
+        assert (await ask(house.tenant, *wrong)).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,10 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/v1/accounts/{user_id}/debits"): scope("points:admin"),
     ("POST", "/v1/credits/import"): scope("points:admin"),
     ("PUT", "/v1/vendors/{vendor_id}"): scope("points:admin"),
-    ("GET", "/internal/tenants/{tenant}/accounts/{user_id}"): service("sso-issuer", "partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/accounts/{user_id}/entries"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/accounts/{user_id}/holds"): service("partner-onboarding"),
+    ("GET", "/internal/tenants/{tenant}/accounts/{user_id}"): service("partner-onboarding"),
+    ("POST", "/internal/tenants/{tenant}/balances"): service("sso-issuer"),
 }
 
 

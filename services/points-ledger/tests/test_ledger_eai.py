@@ -419,11 +419,14 @@ async def test_another_tenants_data_look_like_what_does_not_exist(
             await post(f"/v1/accounts/{user}/{path}", json=body, headers=foreign_admin),
             await post(f"/v1/accounts/nobody/{path}", json=body, headers=foreign_admin),
         )
-    headers = service_keys.headers("sso-issuer", "points-ledger")
+    headers = service_keys.headers("partner-onboarding", "points-ledger")
     await same(
         await get(f"/internal/tenants/other/accounts/{user}", headers=headers),
         await get("/internal/tenants/other/accounts/nobody", headers=headers),
     )
+    headers = service_keys.headers("sso-issuer", "points-ledger")
+    asked = await post("/internal/tenants/other/balances", json={"user_ids": [user, "nobody"]}, headers=headers)
+    assert asked.json() == {"balances": [], "absent": [user, "nobody"]}
     assert (await foreign_shop.client.get(EAI, headers=foreign_shop.headers)).json()["transactions"] == []
     assert (await foreign_shop.rollback(user, "t")).status_code == 404, "a tombstone of its own"
     assert (await shop.confirm(user, "t")).status_code == 200

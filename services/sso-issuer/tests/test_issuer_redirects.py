@@ -275,3 +275,32 @@ async def test_in_the_browser_a_page_offers_to_send_the_mail_again(world: World,
     assert page.headers["cache-control"] == "no-store"
     told = await world.client.post("/sso/v1/redeem/shop", headers=session | {"Accept": "application/json"})
     assert (told.status_code, told.json()["code"]) == (409, "email_unconfirmed")
+
+
+async def test_redirects_that_wait_together_ask_the_neighbours_together(world: World) -> None:
+    await world.put_vendor()
+    await world.put_vendor("hmac", algorithm="HS256")
+    await world.add_secret("hmac")
+    for n in range(40):
+        world.add_user(f"u{n}", points=n)
+    world.ledger.asked = 0
+    wishes = [(("shop", "hmac", "nowhere")[n % 3], f"u{n}" if n % 5 else "nobody") for n in range(60)]
+    answers = await asyncio.gather(*(world.ask_redirect(vendor_id, user_id) for vendor_id, user_id in wishes))
+    assert world.ledger.asked < 20
+    for (vendor_id, user_id), answer in zip(wishes, answers, strict=True):
+        if vendor_id == "nowhere":
+            assert (answer.status_code, answer.json()["code"]) == (404, "vendor_not_found")
+        elif user_id == "nobody" or int(user_id[1:]) >= 40:
+            assert (answer.status_code, answer.json()["code"]) == (404, "user_not_found")
+        else:
+            claims = claims_of(answer.json()["token"])
+            assert (claims["userid"], claims["points"], claims["aud"]) == (user_id, int(user_id[1:]), vendor_id)
+
+
+async def test_a_neighbour_that_names_nobody_is_not_believed(world: World) -> None:
+    await world.put_vendor()
+    world.ledger.answer = lambda: JSONResponse({"balances": [], "absent": []})
+    assert (await world.ask_redirect()).status_code == 503
+    world.ledger.answer = None
+    world.onboarding.answer = lambda: JSONResponse({"profiles": [], "absent": []})
+    assert (await world.ask_redirect()).status_code == 503

@@ -157,10 +157,10 @@ class TenantKeys:
         """
         if not _TENANT.fullmatch(tenant):
             raise _no_authority()
+        self._refuse_revoked(tenant, kid)
         keys = await self._find(tenant, kid)
-        # Checked after the wait: the key may have been revoked meanwhile.
-        if (tenant, kid) in self._revoked:
-            raise Rejected("unknown_key", "The token names a key that was revoked.")
+        # Again: the key may have been revoked while the set was fetched.
+        self._refuse_revoked(tenant, kid)
         return keys
 
     async def look_for_revoked(self) -> None:
@@ -182,6 +182,10 @@ class TenantKeys:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._source.aclose()
+
+    def _refuse_revoked(self, tenant: str, kid: str) -> None:
+        if (tenant, kid) in self._revoked:
+            raise Rejected("unknown_key", "The token names a key that was revoked.")
 
     async def _find(self, tenant: str, kid: str) -> KeySet:
         now = self._clock()

@@ -38,19 +38,25 @@ class FakeLedger:
         self.points: dict[tuple[str, str], int] = {}
         self.answer: Callable[[], Response] | None = None
         self.asked = 0
-        self.app = Starlette(routes=[Route("/internal/tenants/{tenant}/accounts/{user_id}", self._account)])
+        self.app = Starlette(routes=[Route("/internal/tenants/{tenant}/balances", self._balances, methods=["POST"])])
 
-    async def _account(self, request: Request) -> Response:
+    async def _balances(self, request: Request) -> Response:
         self.asked += 1
         if not request.headers["authorization"].startswith("Bearer ey"):
             return _problem(401, "invalid_credentials")
         if self.answer is not None:
             return self.answer()
-        place = (request.path_params["tenant"], request.path_params["user_id"])
-        if place not in self.points:
-            return _problem(404, "account_not_found")
-        points = self.points[place]
-        return JSONResponse({"user_id": place[1], "available": points, "held": 0, "total": points})
+        tenant, asked = request.path_params["tenant"], (await request.json())["user_ids"]
+        found = {user_id: self.points[tenant, user_id] for user_id in asked if (tenant, user_id) in self.points}
+        return JSONResponse(
+            {
+                "balances": [
+                    {"user_id": user_id, "available": points, "held": 0, "total": points}
+                    for user_id, points in found.items()
+                ],
+                "absent": [user_id for user_id in asked if user_id not in found],
+            }
+        )
 
 
 class FakeOnboarding:
@@ -67,7 +73,7 @@ class FakeOnboarding:
         self.answer: Callable[[], Response] | None = None
         self.app = Starlette(
             routes=[
-                Route("/internal/tenants/{tenant}/users/{user_id}", self._user),
+                Route("/internal/tenants/{tenant}/profiles", self._profiles, methods=["POST"]),
                 Route("/internal/sessions/check", self._session, methods=["POST"]),
                 Route("/internal/origins", self._origin),
                 Route("/internal/tenants/{tenant}", self._tenant),
@@ -77,11 +83,14 @@ class FakeOnboarding:
             ]
         )
 
-    async def _user(self, request: Request) -> Response:
+    async def _profiles(self, request: Request) -> Response:
         if self.answer is not None:
             return self.answer()
-        user = self.users.get((request.path_params["tenant"], request.path_params["user_id"]))
-        return _problem(404, "user_not_found") if user is None else JSONResponse(user)
+        tenant, asked = request.path_params["tenant"], (await request.json())["user_ids"]
+        found = {user_id: self.users[tenant, user_id] for user_id in asked if (tenant, user_id) in self.users}
+        return JSONResponse(
+            {"profiles": list(found.values()), "absent": [user_id for user_id in asked if user_id not in found]}
+        )
 
     async def _session(self, request: Request) -> Response:
         if self.answer is not None:

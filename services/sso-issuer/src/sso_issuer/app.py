@@ -160,6 +160,7 @@ def create_app(
             # Write all accepted rows before the connections close.
             closing.push_async_callback(audit.close)
             closing.push_async_callback(redirects.close)
+            closing.push_async_callback(terms.close)
             closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(

@@ -1,16 +1,27 @@
-"""The questions to points-ledger: how many points a user can spend now."""
+"""The questions to points-ledger: how many points users can spend now."""
+
+from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
-from shared.calling import ServiceClient, named
+from shared.calling import ServiceClient
+
+from sso_issuer.questions import Questions
 
 
-class _Account(BaseModel):
+class _Balance(BaseModel):
+    user_id: str
     available: int = Field(strict=True, ge=0)
+
+
+class _Balances(BaseModel):
+    balances: list[_Balance]
+    absent: list[str]
 
 
 class LedgerClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
+        self._questions = Questions(self._available, name="balances")
 
     async def available_points(self, tenant: str, user_id: str) -> int:
         """The user's available points; 0 for a user who has no account yet.
@@ -18,9 +29,13 @@ class LedgerClient:
         Raises:
             Unavailable: the ledger does not answer, or not with a number. Points are never guessed.
         """
-        path = f"/internal/tenants/{tenant}/accounts/{named(user_id)}"
-        account = await self._service.find(_Account, path, absent="account_not_found")
-        return 0 if account is None else account.available
+        return await self._questions.ask(tenant, user_id)
 
     async def aclose(self) -> None:
+        await self._questions.close()
         await self._service.aclose()
+
+    async def _available(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
+        answer = await self._service.ask(f"/internal/tenants/{tenant}/balances", {"user_ids": user_ids})
+        found = self._service.understand(_Balances, answer)
+        return dict.fromkeys(found.absent, 0) | {balance.user_id: balance.available for balance in found.balances}

@@ -1,10 +1,12 @@
 """The questions to partner-onboarding: sessions, profiles, and origins of tenants' front ends."""
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel
-from shared.calling import ServiceClient, named
-from shared.errors import Unavailable
+from shared.calling import ServiceClient
 from shared.identifiers import Tenant
 
+from sso_issuer.questions import Questions
 from sso_issuer.redirects.domain import EmailUnconfirmed, Profile, UserNotFound
 
 
@@ -26,6 +28,11 @@ class _Profile(BaseModel):
     email_verified: bool
 
 
+class _Profiles(BaseModel):
+    profiles: list[_Profile]
+    absent: list[str]
+
+
 class _OriginAnswer(BaseModel):
     allowed: bool
 
@@ -33,6 +40,7 @@ class _OriginAnswer(BaseModel):
 class OnboardingClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
+        self._questions = Questions(self._profiles, name="profiles")
 
     async def find_session(self, session: str) -> Session | None:
         """The user of a browser session; None if the session is unknown or has ended.
@@ -52,15 +60,9 @@ class OnboardingClient:
             EmailUnconfirmed: nobody has shown that the address is the user's.
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        if "/" in user_id or user_id in {".", ".."}:
-            # Such an id fits into no path, so there is no such user.
-            raise UserNotFound
-        path = f"/internal/tenants/{tenant}/users/{named(user_id)}"
-        found = await self._service.find(_Profile, path, absent="user_not_found")
+        found = await self._questions.ask(tenant, user_id)
         if found is None:
             raise UserNotFound
-        if found.user_id != user_id:
-            raise Unavailable(log="partner-onboarding: answered for another user")
         if not found.email_verified:
             raise EmailUnconfirmed
         return Profile(user_id=user_id, firstname=found.firstname, lastname=found.lastname, email=found.email)
@@ -74,4 +76,11 @@ class OnboardingClient:
         return (await self._service.read(_OriginAnswer, "/internal/origins", {"origin": origin})).allowed
 
     async def aclose(self) -> None:
+        await self._questions.close()
         await self._service.aclose()
+
+    async def _profiles(self, tenant: str, user_ids: Sequence[str]) -> dict[str, _Profile | None]:
+        answer = await self._service.ask(f"/internal/tenants/{tenant}/profiles", {"user_ids": user_ids})
+        found = self._service.understand(_Profiles, answer)
+        absent: dict[str, _Profile | None] = dict.fromkeys(found.absent)
+        return absent | {profile.user_id: profile for profile in found.profiles}

@@ -12,6 +12,7 @@ from partner_onboarding.register.clients.domain import Kind
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.tenants.service import Tenants
+from partner_onboarding.register.users.domain import User
 from partner_onboarding.register.users.service import Users
 
 _Secret = Annotated[str, Field(strict=True, max_length=4096)]
@@ -64,6 +65,27 @@ class ProfileBody(BaseModel):
     lastname: str
     email: str
     email_verified: bool
+
+    @classmethod
+    def of(cls, user: User) -> "ProfileBody":
+        return cls(
+            user_id=user.user_id,
+            firstname=user.profile.firstname,
+            lastname=user.profile.lastname,
+            email=user.profile.email,
+            email_verified=user.owns_email,
+        )
+
+
+class UsersBody(BaseModel):
+    """The users whose profiles another service asks for."""
+
+    user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=256)]
+
+
+class ProfilesBody(BaseModel):
+    profiles: list[ProfileBody]
+    absent: list[str]
 
 
 class TenantBody(BaseModel):
@@ -125,18 +147,13 @@ async def check_session(sessions: SessionService, body: SessionBody) -> CheckedS
     )
 
 
-@router.get("/tenants/{tenant}/users/{user_id}", dependencies=[_Issuer])
-async def user_profile(
-    users: UserService, tenant: Annotated[Tenant, Path()], user_id: Annotated[Identifier, Path()]
-) -> ProfileBody:
-    user = await users.get_enabled(tenant, user_id)
-    profile = user.profile
-    return ProfileBody(
-        user_id=user_id,
-        firstname=profile.firstname,
-        lastname=profile.lastname,
-        email=profile.email,
-        email_verified=user.owns_email,
+@router.post("/tenants/{tenant}/profiles", dependencies=[_Issuer])
+async def user_profiles(users: UserService, tenant: Annotated[Tenant, Path()], body: UsersBody) -> ProfilesBody:
+    """The profiles of many users, and the ids that are nobody's."""
+    found = {user.user_id: user for user in await users.get_enabled(tenant, body.user_ids)}
+    return ProfilesBody(
+        profiles=[ProfileBody.of(user) for user in found.values()],
+        absent=[user_id for user_id in dict.fromkeys(body.user_ids) if user_id not in found],
     )
 
 

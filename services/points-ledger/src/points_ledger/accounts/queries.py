@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from shared.paging import Listing, Number
@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.domain.accounts import Account, Entry, Kind
 from points_ledger.tables import HELD, accounts, entries, transactions
+
+_TEXTS: Final = sa.ARRAY(sa.Text)
 
 
 class EntryPlace(NamedTuple):
@@ -100,7 +102,12 @@ async def read_credits(
 
 
 async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:
-    """One statement, and so one snapshot of the account and its expired holds."""
+    return (await read_balances(connection, tenant, [user_id])).get(user_id)
+
+
+async def read_balances(connection: AsyncConnection, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
+    """The balances by user; those without an account are left out. One statement, and so one snapshot of the accounts
+    and their expired holds."""
     moment = sa.select(sa.func.clock_timestamp().label("now")).cte("moment")
     expired = (
         sa.select(sa.func.coalesce(sa.func.sum(transactions.c.points), 0))
@@ -114,6 +121,7 @@ async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -
     )
     statement = (
         sa.select(
+            accounts.c.user_id,
             accounts.c.available,
             accounts.c.held,
             accounts.c.entries,
@@ -122,12 +130,13 @@ async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -
             moment.c.now,
         )
         .select_from(accounts.join(moment, sa.true()))
-        .where(accounts.c.tenant == tenant, accounts.c.user_id == user_id)
+        .where(accounts.c.tenant == tenant, accounts.c.user_id == sa.any_(sa.literal(list(user_ids), _TEXTS)))
     )
-    row = (await connection.execute(statement)).first()
-    if row is None:
-        return None
-    account = Account(tenant, user_id, row.available, row.held, row.entries, row.closed_at)
+    return {row.user_id: _balance(tenant, row) for row in await connection.execute(statement)}
+
+
+def _balance(tenant: str, row: Any) -> Balance:
+    account = Account(tenant, row.user_id, row.available, row.held, row.entries, row.closed_at)
     # What comes back to a closed account lapses.
     back = 0 if account.closed_at is not None else int(row.expired)
     return Balance(account.with_more(available=back, held=-int(row.expired)), row.now)

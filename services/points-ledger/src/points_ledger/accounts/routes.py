@@ -194,9 +194,24 @@ async def internal_balance(
     service: _Service,
     tenant: Tenant,
     user_id: _UserId,
-    _service_name: Annotated[str, require_service("sso-issuer", "partner-onboarding")],
+    _service_name: Annotated[str, require_service("partner-onboarding")],
 ) -> schemas.BalanceBody:
     return schemas.BalanceBody.of(await service.balance_of(tenant, user_id))
+
+
+@internal.post("/tenants/{tenant}/balances")
+async def internal_balances(
+    service: _Service,
+    tenant: Tenant,
+    body: schemas.UsersBody,
+    _service_name: Annotated[str, require_service("sso-issuer")],
+) -> schemas.BalancesBody:
+    """The balances of many users, and those who have no account."""
+    found = await service.balances_of(tenant, body.user_ids)
+    return schemas.BalancesBody(
+        balances=[schemas.BalanceBody.of(balance) for balance in found.values()],
+        absent=[user_id for user_id in dict.fromkeys(body.user_ids) if user_id not in found],
+    )
 
 
 async def _post(

@@ -45,6 +45,19 @@ class BalanceBody(BaseModel):
         )
 
 
+class UsersBody(BaseModel):
+    """The users whose balances another service asks for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=256)]
+
+
+class BalancesBody(BaseModel):
+    balances: list[BalanceBody]
+    absent: list[str]
+
+
 class EntryBody(BaseModel):
     """A line of a statement; `points` are signed, `balance` is the total after it."""
 

@@ -1,12 +1,12 @@
 """Issuances in the database: appended, read, never changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
-from shared.db import driver_of
 from shared.events.outbox import columns_of, record
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,8 +15,8 @@ from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.store import SealedKey
 from sso_issuer.redirects.domain import Issuance, IssuancePlace, ListedIssuance
 from sso_issuer.tables import events, issuances, redemptions
-from sso_issuer.vendors.domain import Delivery, Vendor, VendorNotFound
-from sso_issuer.vendors.store import vendor_of
+from sso_issuer.vendors.domain import Delivery, Secret, Vendor
+from sso_issuer.vendors.store import secret_of, vendor_of
 
 _COLUMNS: Final = (
     ("tenant", "text"),
@@ -44,29 +44,56 @@ _APPEND: Final = (
 )
 _TERMS: Final = """
     SELECT vendors.*, keys.kid, keys.private_key, clock_timestamp() AS now
-    FROM sso_issuer.vendors LEFT JOIN sso_issuer.keys
-      ON keys.tenant = vendors.tenant AND keys.algorithm = vendors.algorithm AND keys.state = 'active'
-    WHERE vendors.tenant = $1 AND vendors.vendor_id = $2
+    FROM unnest($1::text[], $2::text[]) AS asked (tenant, vendor_id)
+      JOIN sso_issuer.vendors ON vendors.tenant = asked.tenant AND vendors.vendor_id = asked.vendor_id
+      LEFT JOIN sso_issuer.keys
+        ON keys.tenant = vendors.tenant AND keys.algorithm = vendors.algorithm AND keys.state = 'active'
+"""
+_SECRETS: Final = """
+    SELECT secrets.* FROM unnest($1::text[], $2::text[]) AS asked (tenant, vendor_id)
+      JOIN sso_issuer.vendor_secrets AS secrets
+        ON secrets.tenant = asked.tenant AND secrets.vendor_id = asked.vendor_id
+    ORDER BY secrets.n
 """
 
 
-async def read_terms(
-    connection: AsyncConnection, tenant: str, vendor_id: str
-) -> tuple[Vendor, SealedKey | None, datetime]:
-    """The vendor, its signing key pair if there is one, and the database's clock, in one statement.
+@dataclass(frozen=True, kw_only=True)
+class VendorTerms:
+    """A vendor, its signing key pair if there is one, and the database's clock, of one statement."""
 
-    Raises:
-        VendorNotFound: as it says.
-    """
-    # Without SQLAlchemy: every redirect runs this, and a single read needs no BEGIN and COMMIT.
-    row = await (await driver_of(connection)).fetchrow(_TERMS, tenant, vendor_id)
-    if row is None:
-        raise VendorNotFound
+    vendor: Vendor
+    key: SealedKey | None
+    read_at: datetime
+
+
+async def read_terms(
+    connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], VendorTerms]:
+    """The terms by tenant and vendor id; vendors that do not exist are left out."""
+    rows = await connection.fetch(_TERMS, *_columns(asked))
+    return {(row["tenant"], row["vendor_id"]): _terms(row) for row in rows}
+
+
+async def read_secrets(
+    connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], list[Secret]]:
+    """The vendors' secrets by tenant and vendor id, also those that have ended lately, oldest first."""
+    found: dict[tuple[str, str], list[Secret]] = {place: [] for place in asked}
+    for row in await connection.fetch(_SECRETS, *_columns(asked)):
+        found[row["tenant"], row["vendor_id"]].append(secret_of(row))
+    return found
+
+
+def _columns(asked: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    return [tenant for tenant, _ in asked], [vendor_id for _, vendor_id in asked]
+
+
+def _terms(row: Mapping[str, Any]) -> VendorTerms:
     key = None
     if row["kid"] is not None:
         algorithm = Algorithm(row["algorithm"])
-        key = SealedKey(tenant=tenant, kid=row["kid"], algorithm=algorithm, sealed=row["private_key"])
-    return vendor_of(row), key, row["now"]
+        key = SealedKey(tenant=row["tenant"], kid=row["kid"], algorithm=algorithm, sealed=row["private_key"])
+    return VendorTerms(vendor=vendor_of(row), key=key, read_at=row["now"])
 
 
 async def append_all(connection: asyncpg.Connection, rows: Sequence[Issuance]) -> None:

@@ -73,7 +73,7 @@ async def list_vendors(
 async def read_secrets(connection: AsyncConnection, tenant: str, vendor_id: str) -> list[Secret]:
     """The vendor's secrets, oldest first, with recently ended ones."""
     query = sa.select(vendor_secrets).filter_by(tenant=tenant, vendor_id=vendor_id).order_by(vendor_secrets.c.n)
-    return [_secret(row) for row in await connection.execute(query)]
+    return [secret_of(row._mapping) for row in await connection.execute(query)]
 
 
 async def add_secret(
@@ -119,12 +119,13 @@ def vendor_of(row: Mapping[Any, Any]) -> Vendor:
     )
 
 
-def _secret(row: Any) -> Secret:
+def secret_of(row: Mapping[Any, Any]) -> Secret:
+    """The secret in a row that has its columns."""
     return Secret(
-        n=row.n,
-        kid=row.kid,
-        sealed=row.secret,
-        created_at=row.created_at,
-        signs_from=row.signs_from,
-        expires_at=row.expires_at,
+        n=row["n"],
+        kid=row["kid"],
+        sealed=row["secret"],
+        created_at=row["created_at"],
+        signs_from=row["signs_from"],
+        expires_at=row["expires_at"],
     )

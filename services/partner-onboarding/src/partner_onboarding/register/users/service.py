@@ -1,7 +1,7 @@
 """The use cases of users."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +53,11 @@ class Users:
         async with self._database.transaction() as connection:
             return self._profiles.open(await _found(connection, tenant, user_id))
 
-    async def get_enabled(self, tenant: str, user_id: str) -> User:
-        """A user for whom the platform vouches to others. Raises UserNotFound, also for a disabled one."""
-        user = await self.get(tenant, user_id)
-        if user.disabled_at is not None:
-            raise UserNotFound("There is no such user.")
-        return user
+    async def get_enabled(self, tenant: str, user_ids: Sequence[str]) -> list[User]:
+        """Those of the users for whom the platform vouches to others: the tenant's own that are not disabled."""
+        async with self._database.transaction() as connection:
+            found = await store.find_users(connection, tenant, user_ids)
+        return [self._profiles.open(user) for user in found if user.disabled_at is None]
 
     async def list_users(
         self, tenant: str | None, role: str | None, *, after: tuple[str, str] = ("", ""), limit: int = 100

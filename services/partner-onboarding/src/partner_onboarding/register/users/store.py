@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Row, delete, func, select, tuple_, update
+from sqlalchemy import Row, Text, any_, delete, func, literal, select, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +20,13 @@ async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, l
     query = select(users).where(users.c.tenant == tenant, users.c.user_id == user_id)
     row = (await connection.execute(query.with_for_update() if lock else query)).one_or_none()
     return _user(row) if row is not None else None
+
+
+async def find_users(connection: AsyncConnection, tenant: str, user_ids: Sequence[str]) -> list[SealedUser]:
+    """Those of the users that the tenant has."""
+    named = any_(literal(list(user_ids), ARRAY(Text)))
+    rows = await connection.execute(select(users).where(users.c.tenant == tenant, users.c.user_id == named))
+    return [_user(row) for row in rows]
 
 
 async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> list[SealedUser]:
