@@ -123,6 +123,8 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/account/confirmation"): person(),
     ("POST", "/account/confirmation"): form(),
     ("GET", "/account/statement"): person(),
+    ("GET", "/account/sessions"): person(),
+    ("POST", "/account/sessions/end-others"): form(),
     ("GET", "/account/unlink"): person(),
     ("POST", "/account/unlink"): form(),
     ("GET", "/account/password"): person(),

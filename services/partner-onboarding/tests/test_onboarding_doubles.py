@@ -211,6 +211,15 @@ async def enrol_at_sign_in(house: House) -> Filled:
     return "/login/second-factor", hidden_fields(page.text) | {"code": code_of(page)}
 
 
+async def end_other_sessions(house: House) -> Filled:
+    email = await house.user()
+    async with browser(house) as other:
+        form = hidden_fields((await other.get("/login")).text)
+        await other.post("/login", data=form | {"email": email, "password": PASSWORD})
+    await house.sign_in(email)
+    return "/account/sessions/end-others", await _fields(house, "/account/sessions")
+
+
 async def mail_again(house: House) -> Filled:
     await house.sign_in(await house.user())
     return "/account/confirmation", await _fields(house, "/account/password")
@@ -224,6 +233,7 @@ FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/account/delete": delete_account,
     "/account/unlink": unlink,
     "/account/confirmation": mail_again,
+    "/account/sessions/end-others": end_other_sessions,
     "/account/second-factor": confirm_second_factor,
     "/account/second-factor/begin": begin_second_factor,
     "/account/second-factor/codes": renew_codes,
@@ -263,6 +273,7 @@ CHANGES = {
     "/login": (1, 0),
     "/login/code": (1, 0),
     "/logout": (1, 0),
+    "/account/sessions/end-others": (1, 0),
     "/account/password": (1, 0),
     "/account/delete": (1, 0),
     "/registrieren/": (2, 0),

@@ -383,3 +383,22 @@ async def test_sign_ins_stand_in_the_audit_good_and_bad(house: House) -> None:
         while not expected <= await told():
             pass
     assert len([one for one in await told() if one[2] == "sign_in_failed"]) == 1
+
+
+async def test_a_person_sees_where_they_are_signed_in_and_ends_it_everywhere_else(house: House) -> None:
+    email = await house.user()
+    other = house.browser()
+    form = hidden_fields((await other.get("/login")).text)
+    await other.post("/login", data=form | {"email": email, "password": PASSWORD})
+    stranger = house.browser()
+    strangers = hidden_fields((await stranger.get("/login")).text)
+    await stranger.post("/login", data=strangers | {"email": await house.user("fritz"), "password": PASSWORD})
+    await house.sign_in(email)
+    page = (await house.http.get("/account/sessions")).text
+    assert (page.count("This browser"), page.count("Another browser")) == (1, 1)
+    ended = await house.http.post("/account/sessions/end-others", data=hidden_fields(page))
+    assert ended.headers["location"] == "/account/sessions?ended=1"
+    assert (await other.get("/account")).headers["location"].startswith("/login")
+    assert (await house.http.get("/account")).status_code == 200
+    assert (await stranger.get("/account")).status_code == 200
+    assert "You are signed in nowhere else." in (await house.http.get("/account/sessions")).text

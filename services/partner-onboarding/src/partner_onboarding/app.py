@@ -41,7 +41,7 @@ from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
 from partner_onboarding.register.own_account.service import OwnAccount
-from partner_onboarding.register.pages import own_account, second_factor, sign_in
+from partner_onboarding.register.pages import own_account, own_sessions, second_factor, sign_in
 from partner_onboarding.register.tables import events as event_tables
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
@@ -172,6 +172,7 @@ def create_app(
         registration,
         unlinking,
         own_account,
+        own_sessions,
         sign_in,
         second_factor,
         account,

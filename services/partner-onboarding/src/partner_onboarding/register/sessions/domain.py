@@ -4,7 +4,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared.errors import Forbidden, NotFound
 
@@ -60,6 +60,15 @@ class SignedIn:
     roles: tuple[str, ...]
     allowed_origins: tuple[str, ...]
     tenant_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSession:
+    """One of a person's browsers; `is_this` for the one that asks."""
+
+    begun_at: datetime
+    seen_at: datetime
+    is_this: bool
 
 
 def new_cookie(tenant: str) -> tuple[str, SessionKey]:

@@ -13,6 +13,7 @@ from partner_onboarding.register.sessions import store
 from partner_onboarding.register.sessions.domain import (
     HalfSignedIn,
     NoSession,
+    OwnSession,
     SessionRules,
     SignedIn,
     key_of,
@@ -91,6 +92,26 @@ class Sessions:
                 if user_id is not None:
                     actor = Actor("user", user_id)
                     await audit_store.add(connection, key.tenant, actor, "signed_out", user_id)
+
+    async def own(self, who: SignedIn, cookie: str) -> list[OwnSession]:
+        """Where the person is signed in, the latest seen first."""
+        key = key_of(cookie)
+        if key is None:
+            return []
+        async with self._database.transaction() as connection:
+            return await store.running_sessions(connection, key, who.user_id, self._rules)
+
+    async def end_others(self, who: SignedIn, cookie: str) -> int:
+        """Signs the person out everywhere but in this browser; returns how many sessions ended."""
+        key = key_of(cookie)
+        if key is None:
+            return 0
+        async with self._database.transaction() as connection:
+            ended = await store.end_other_sessions(connection, key, who.user_id)
+            await audit_store.add(
+                connection, who.tenant, Actor("user", who.user_id), "sessions_ended", who.user_id, {"number": ended}
+            )
+            return ended
 
     async def tidy_up(self) -> int:
         """Deletes ended sessions; returns their number."""

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.second_factors.domain import Awaits
-from partner_onboarding.register.sessions.domain import HalfSignedIn, SessionKey, SessionRules, SignedIn
+from partner_onboarding.register.sessions.domain import HalfSignedIn, OwnSession, SessionKey, SessionRules, SignedIn
 from partner_onboarding.register.tables import sessions, tenants, users
 
 #: The shortest time between two writes of a session's last use, so that reading pages does not write.
@@ -93,6 +93,36 @@ async def sessions_of(connection: AsyncConnection, tenant: str, user_id: str) ->
         .order_by(sessions.c.created_at)
     )
     return [(row.created_at, row.seen_at) for row in rows]
+
+
+async def running_sessions(
+    connection: AsyncConnection, key: SessionKey, user_id: str, rules: SessionRules
+) -> list[OwnSession]:
+    """A person's sessions that have not ended, the latest seen first; `key` is the one that asks."""
+    rows = await connection.execute(
+        select(sessions.c.created_at, sessions.c.seen_at, sessions.c.session_hash)
+        .where(
+            sessions.c.tenant == key.tenant,
+            sessions.c.user_id == user_id,
+            sessions.c.awaits.is_(None),
+            sessions.c.expires_at > func.now(),
+            sessions.c.seen_at > func.now() - rules.idle,
+        )
+        .order_by(sessions.c.seen_at.desc())
+    )
+    return [OwnSession(row.created_at, row.seen_at, row.session_hash == key.session_hash) for row in rows]
+
+
+async def end_other_sessions(connection: AsyncConnection, key: SessionKey, user_id: str) -> int:
+    """Ends a person's sessions but for this one; returns their number."""
+    result = await connection.execute(
+        delete(sessions).where(
+            sessions.c.tenant == key.tenant,
+            sessions.c.user_id == user_id,
+            sessions.c.session_hash != key.session_hash,
+        )
+    )
+    return result.rowcount
 
 
 async def delete_ended(connection: AsyncConnection, rules: SessionRules) -> int:
