@@ -3,16 +3,20 @@
 The notes lie in the service's table of answers, under a kind with a colon, which no client's id has.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import Database
 from shared.sealing import Sealer
 
 #: After this time (seconds) a note that was begun and not written counts as abandoned.
+_WITHOUT_THE_DISK: Final = sa.text("SET LOCAL synchronous_commit = off")
 _ABANDONED: Final = timedelta(seconds=30)
 
 
@@ -45,13 +49,13 @@ class BriefNotes:
                 (table.c.answer == b"") & (table.c.created_at < sa.func.now() - _ABANDONED),
             ),
         )
-        async with self._database.transaction() as connection:
+        async with self._transaction() as connection:
             return (await connection.execute(statement.returning(table.c.key))).first() is not None
 
     async def write(self, tenant: str, key: str, note: bytes) -> None:
         """Writes a note that was begun."""
         sealed = self._sealer.seal(note, self._context(tenant, key))
-        async with self._database.transaction() as connection:
+        async with self._transaction() as connection:
             await connection.execute(sa.update(self._table).where(*self._is(tenant, key)).values(answer=sealed))
 
     async def read(self, tenant: str, key: str) -> bytes | None:
@@ -65,7 +69,7 @@ class BriefNotes:
 
     async def remove(self, tenant: str, key: str) -> None:
         """Removes a note; a missing one is fine."""
-        async with self._database.transaction() as connection:
+        async with self._transaction() as connection:
             await connection.execute(sa.delete(self._table).where(*self._is(tenant, key)))
 
     async def forget_old(self) -> int:
@@ -78,6 +82,13 @@ class BriefNotes:
                 )
             )
             return result.rowcount
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Does not wait for the disk: a note that a crash of the database loses is one that nobody reads again."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_WITHOUT_THE_DISK)
+            yield connection
 
     def _is(self, tenant: str, key: str) -> tuple[sa.ColumnElement[bool], ...]:
         columns = self._table.c
