@@ -50,11 +50,15 @@ def test_a_service_is_told_what_it_must_know_and_nothing_that_it_does_not_read(
     prefix, fields = PREFIXES[service], settings_of(service)
     known = {prefix + name.upper() for name in fields}
     required = {prefix + name.upper() for name, field in fields.items() if field.is_required()}
-    for name in (service, f"{service}-migrate"):
-        container = compose["services"][name]
-        told = set(container["environment"]) | {secret.upper() for secret in secrets_of(container)}
-        assert told - known == {f"{prefix}SECRETS_DIR"}
-        assert required - told == set()
+    owners = f"{prefix}MIGRATION_DATABASE_URL"
+    container = compose["services"][service]
+    told = set(container["environment"]) | {secret.upper() for secret in secrets_of(container)}
+    assert told - known == {f"{prefix}SECRETS_DIR"}
+    assert required - told == set()
+    # What serves must not be able to change the tables, and what migrates knows no other secret of the service.
+    assert owners not in told
+    job = compose["services"][f"{service}-migrate"]
+    assert {secret.upper() for secret in secrets_of(job)} == {f"{prefix}DATABASE_URL", owners}
 
 
 def test_each_service_finds_the_others_where_the_list_says(compose: dict[str, Any]) -> None:

@@ -13,6 +13,15 @@ from token_service.tokens.verifying import Verifying
 from .campaign_house import House
 from .conftest import MakeSettings
 
+_OWN = {
+    "write counts",
+    "read keys",
+    "tell ages of keys",
+    "forget kept answers",
+    "purge tokens",
+    "relieve and retire keys",
+}
+
 
 @pytest.mark.parametrize("error", [RuntimeError("a mistake"), OSError("the network")], ids=repr)
 async def test_every_chore_goes_on_after_any_error(
@@ -20,24 +29,18 @@ async def test_every_chore_goes_on_after_any_error(
 ) -> None:
     with failing_chores(error) as chores:
         async with running(create_app(make_settings(), register=register)) as client:
-            await chores.until_each_has_failed(2)
+            await chores.until_each_has_failed(3)
             answer = await client.get("/readyz")
             # It serves as well as before, and says what does not go on.
-            assert answer.status_code == 200
+            assert answer.status_code == 200, answer.text
             told = answer.json()["chores"]
-            assert set(told) == {
-                "write counts",
-                "read keys",
-                "tell ages of keys",
-                "forget kept answers",
-                "purge tokens",
-                "relieve and retire keys",
-            }
+            assert set(told) >= _OWN
             assert all(each["failures_since"] >= 2 for each in told.values())
             chores.stop_failing()
             await chores.until_each_has_succeeded(2)
             told = (await client.get("/readyz")).json()["chores"]
-            assert all(each["failures_since"] == 0 for each in told.values())
+            # That for keys goes on failing: here is no issuer.
+            assert all(told[name]["failures_since"] == 0 for name in _OWN)
 
 
 async def test_the_end_writes_every_count_whatever_happened_before(

@@ -9,7 +9,7 @@ libpq has and asyncpg lacks, `connect_timeout` and TCP keep-alive, is added here
 
 import socket
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
@@ -38,7 +38,7 @@ _KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interva
 
 
 class DatabaseUrl:
-    """A URL that was read.
+    """A URL that was read; `role` is that which it signs in.
 
     Raises:
         ValueError: it is none; the message names the fault and no password.
@@ -62,6 +62,7 @@ class DatabaseUrl:
         self._keepalive = _KEEPALIVE | numbers
         self._has_name = "application_name" in given
         left = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in _WHOLE_NUMBERS]
+        self.role = given.get("user") or unquote(parts.username or "")
         self._dsn = urlunsplit(parts._replace(query="&".join(left)))
 
     async def connect(self, *, statement_cache: int = 0, command_seconds: float | None = None) -> asyncpg.Connection:

@@ -5,6 +5,7 @@ take turns (a lock that ends with the transaction), and no migration waits long 
 """
 
 import asyncio
+from typing import Final
 
 import sqlalchemy as sa
 from alembic import command, context
@@ -15,13 +16,33 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.pool import NullPool
 
 from shared.database_url import DatabaseUrl
+from shared.settings import DatabaseSettings
+from shared.tables import is_append_only
 
-_LOCK_TIMEOUT = "5s"
+_LOCK_TIMEOUT: Final = "5s"
 
 
-def upgrade(database_url: str, package: str, revision: str = "head") -> None:
-    """Brings the schema of `package` to `revision`. Do not call it from a running event loop."""
-    command.upgrade(_config(package, database_url), revision)
+def migrate(settings: DatabaseSettings, package: str) -> None:
+    """Brings the service's schema to the newest revision: its command `migrate`.
+
+    If the settings name a role for migrations, it owns the schema and its tables, and the role that serves is granted
+    what it must do: it reads, inserts, changes and deletes, but in tables that are append-only it reads and inserts.
+    """
+    serving = settings.database_url.get_secret_value()
+    if settings.migration_database_url is None:
+        upgrade(serving, package)
+        return
+    migrating = settings.migration_database_url.get_secret_value()
+    upgrade(migrating, package, serving_role=DatabaseUrl(serving).role)
+
+
+def upgrade(database_url: str, package: str, revision: str = "head", *, serving_role: str | None = None) -> None:
+    """Brings the schema of `package` to `revision`. Do not call it from a running event loop.
+
+    Args:
+        serving_role: the role that serves, if another one migrates.
+    """
+    command.upgrade(_config(package, database_url, serving_role), revision)
 
 
 def downgrade(database_url: str, package: str, revision: str) -> None:
@@ -75,6 +96,34 @@ def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+    serving_role = context.config.get_main_option("serving_role")
+    if serving_role:
+        _grant(connection, metadata, schema, serving_role)
+
+
+def _grant(connection: sa.Connection, metadata: sa.MetaData, schema: str, role: str) -> None:
+    """Gives `role` what it must do in the schema, and takes away everything else.
+
+    In a table that is `shared.tables.APPEND_ONLY` it may change nothing.
+    """
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    name, within = quote(role), quote(schema)
+    present = set(sa.inspect(connection).get_table_names(schema))
+    statements = [
+        f"REVOKE ALL ON SCHEMA {within} FROM {name}",
+        f"REVOKE ALL ON ALL TABLES IN SCHEMA {within} FROM {name}",
+        f"GRANT USAGE ON SCHEMA {within} TO {name}",
+        f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {within} TO {name}",
+        # Whether the schema is up to date, for /readyz.
+        f"GRANT SELECT ON {within}.alembic_version TO {name}",
+    ]
+    for table in metadata.sorted_tables:
+        if table.name in present:
+            privileges = "SELECT, INSERT" if is_append_only(table.info) else "SELECT, INSERT, UPDATE, DELETE"
+            statements.append(f"GRANT {privileges} ON {within}.{quote(table.name)} TO {name}")
+    for statement in statements:
+        # Names are quoted; statements like these take no parameters.
+        connection.exec_driver_sql(statement)
 
 
 def differences(connection: sa.Connection, metadata: sa.MetaData) -> list[object]:
@@ -94,10 +143,12 @@ def differences(connection: sa.Connection, metadata: sa.MetaData) -> list[object
     return list(compare_metadata(migration_context, metadata))
 
 
-def _config(package: str, database_url: str | None = None) -> Config:
+def _config(package: str, database_url: str | None = None, serving_role: str | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", f"{package}:migrations")
     config.set_main_option("path_separator", "os")
     if database_url is not None:
         config.set_main_option("sqlalchemy.url", database_url.replace("%", "%%"))
+    if serving_role is not None:
+        config.set_main_option("serving_role", serving_role.replace("%", "%%"))
     return config

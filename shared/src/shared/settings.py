@@ -82,6 +82,11 @@ class DatabaseSettings(BaseSettings):
         " libpq's parameters are understood, such as `?sslmode=verify-full&sslrootcert=/run/ca.pem"
         "&target_session_attrs=read-write&connect_timeout=3`.",
     )
+    migration_database_url: SecretStr | None = Field(
+        None,
+        description="The same database by the role that owns its tables. `migrate` uses it, and grants the role of"
+        " `DATABASE_URL` what it must do; no other process needs it. Without it that role owns the tables.",
+    )
     database_pool_size: int = Field(
         10, ge=2, le=200, description="Connections of the pool; the lines of group commit have their own beside it."
     )
@@ -94,10 +99,11 @@ class DatabaseSettings(BaseSettings):
         description="Prepared statements that one connection keeps; 0 behind PgBouncer in transaction mode.",
     )
 
-    @field_validator("database_url")
+    @field_validator("database_url", "migration_database_url")
     @classmethod
-    def _of_postgresql(cls, value: SecretStr) -> SecretStr:
-        checked_database_url(value.get_secret_value())
+    def _of_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            checked_database_url(value.get_secret_value())
         return value
 
 

@@ -8,7 +8,7 @@ from unittest import mock
 
 from shared.chores import Chore, Chores
 
-_SOON_SECONDS = 0.01
+_SOON_SECONDS = 0.05
 
 
 class FailingChores:
@@ -41,7 +41,8 @@ class FailingChores:
             counts = self.failures if self._error is not None else self.successes
             try:
                 if self._error is not None:
-                    raise self._error
+                    # A new one each time: the same one would carry the tracebacks of all the times before.
+                    raise type(self._error)(*self._error.args)
                 return await chore.do()
             finally:
                 counts[chore.name] += 1

@@ -7,20 +7,28 @@ from collections.abc import Callable
 from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.migrating import upgrade
 
+_OWNER_PASSWORD = secrets.token_urlsafe(16)
+
 #: package → URL of its database
 MigratedDatabase = Callable[[str], str]
 
 
 def new_database(server: EmbeddedPostgres, package: str, name: str | None = None) -> str:
-    """The URL of a database that the real migrations of `package` have just built, under a role of its own.
+    """The URL of a database that the real migrations of `package` have just built.
+
+    It is that of the role that serves, which owns nothing; `owner_url` gives that of the role that migrates.
 
     Args:
         name: of database and role; the package's if None.
     """
     password = secrets.token_urlsafe(16)
     name = name or package
-    server.create_role_and_database(name, password)
-    url = server.url(name, name, password)
+    server.create_role_and_database(name, password, owner_password=_OWNER_PASSWORD)
     # In a thread of its own: the migrations make an event loop, and the test may run in one already.
-    in_own_loop(asyncio.to_thread(upgrade, url, package))
-    return url
+    in_own_loop(asyncio.to_thread(upgrade, owner_url(server, name), package, serving_role=name))
+    return server.url(name, name, password)
+
+
+def owner_url(server: EmbeddedPostgres, name: str) -> str:
+    """The URL by which the role connects that owns the tables of a database that `new_database` made."""
+    return server.url(name, f"{name}_owner", _OWNER_PASSWORD)

@@ -18,7 +18,7 @@ from local_platform.compose import Compose, in_container
 from local_platform.console import Terminal
 from local_platform.demonstration import Demonstration, describe, make_demonstration, write_demo_json
 from local_platform.developers import build_pages
-from local_platform.environments import Environments
+from local_platform.environments import OWNERS, Environments
 from local_platform.gateway import certificate_authority, transport_to
 from local_platform.journey import Journey
 from local_platform.ports import Ports
@@ -106,6 +106,9 @@ class Containers:
             password = self._environments.database_password(service)
             name = service.database
             self._environments.write_secrets(service, f"postgresql://{name}:{password}@postgres:5432/{name}")
+            owner_password = self._environments.owner_password(service)
+            owner_url = f"postgresql://{name}_owner:{owner_password}@postgres:5432/{name}"
+            self._environments.write_migration_url(service, owner_url)
         self._environments.write_shop_secrets(self._demonstration.demo.client("vendor").client_secret)
         self._environments.password("postgres", "postgres_password")
         self._environments.password("grafana", "grafana_password")
@@ -119,7 +122,7 @@ class Containers:
         for directory in (*kept, self._state.gateway, self._state.shop, self._state.mail):
             directory.mkdir(exist_ok=True, mode=0o700)
             os.chown(directory, *_user())
-        read = [service.name for service in SERVICES] + [SHOP, "postgres", "grafana"]
+        read = [service.name for service in SERVICES] + [SHOP, OWNERS, "postgres", "grafana"]
         files = [file for name in read for file in (self._state.secrets / name).iterdir()]
         for file in (*files, self._state.secrets / "service_peers"):
             os.chown(file, *_user())

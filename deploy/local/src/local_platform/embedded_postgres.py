@@ -147,9 +147,14 @@ class EmbeddedPostgres:
         password = password if password is not None else self._superuser_password()
         return f"postgresql://{quote(user)}:{quote(password, safe='')}@127.0.0.1:{self.port}/{quote(database)}"
 
-    def create_role_and_database(self, name: str, password: str) -> None:
-        """A login role and the database of the same name that it owns. Again: only the password is set."""
-        in_own_loop(self._create_role_and_database(name, password))
+    def create_role_and_database(self, name: str, password: str, *, owner_password: str | None = None) -> None:
+        """A login role and the database of the same name, which it owns. Again: only the password is set.
+
+        Args:
+            owner_password: of the role `<name>_owner`, which owns the database and all in it instead. What the first
+                role owned before is handed over.
+        """
+        in_own_loop(self._create_role_and_database(name, password, owner_password))
 
     def last_log_line(self) -> str:
         """The cause of the server's end: the last line of its log that names one, without time stamp."""
@@ -229,22 +234,41 @@ class EmbeddedPostgres:
     def _superuser_password(self) -> str:
         return self._password_file.read_text()
 
-    async def _create_role_and_database(self, name: str, password: str) -> None:
+    async def _create_role_and_database(self, name: str, password: str, owner_password: str | None) -> None:
         connection = await asyncpg.connect(self.url())
 
         async def run(template: str, *values: str) -> None:
-            # Statements like these take no parameters; the server itself does the quoting.
-            places = "".join(f", ${number}::text" for number in range(2, len(values) + 2))
-            await connection.execute(await connection.fetchval(f"SELECT format($1{places})", template, *values))
+            await _run(connection, template, *values)
 
+        async def put_role(role: str, its_password: str) -> None:
+            known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
+            await run(f"{'ALTER' if known else 'CREATE'} ROLE %I LOGIN PASSWORD %L", role, its_password)
+
+        owner = name if owner_password is None else f"{name}_owner"
         try:
-            known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", name)
-            await run(f"{'ALTER' if known else 'CREATE'} ROLE %I LOGIN PASSWORD %L", name, password)
+            await put_role(name, password)
+            if owner_password is not None:
+                await put_role(owner, owner_password)
             if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-                await run("CREATE DATABASE %I OWNER %I", name, name)
+                await run("CREATE DATABASE %I OWNER %I", name, owner)
             await run("REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
+            if owner != name:
+                await run("ALTER DATABASE %I OWNER TO %I", name, owner)
+                await run("GRANT CONNECT ON DATABASE %I TO %I", name, name)
         finally:
             await connection.close()
+        if owner != name:
+            within = await asyncpg.connect(self.url(name))
+            try:
+                await _run(within, "REASSIGN OWNED BY %I TO %I", name, owner)
+            finally:
+                await within.close()
+
+
+async def _run(connection: asyncpg.Connection, template: str, *values: str) -> None:
+    # Statements like these take no parameters; the server itself does the quoting.
+    places = "".join(f", ${number}::text" for number in range(2, len(values) + 2))
+    await connection.execute(await connection.fetchval(f"SELECT format($1{places})", template, *values))
 
 
 def end_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:

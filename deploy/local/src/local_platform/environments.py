@@ -19,6 +19,8 @@ from local_platform.services import ONBOARDING, SERVICES, SHOP, Service, asked_b
 from local_platform.state_directory import StateDirectory, secret_once, write_private
 
 DEMO_TENANT = "demo"
+#: The directory of the secrets of those who own the tables.
+OWNERS = "owners"
 
 
 class Environments:
@@ -30,6 +32,14 @@ class Environments:
 
     def database_password(self, service: Service) -> str:
         return secret_once(self._secret(service.name, "database_password"), _password)
+
+    def owner_password(self, service: Service) -> str:
+        """Of the role that owns the service's tables and migrates them; the service itself does not know it."""
+        return secret_once(self._secret(OWNERS, f"{service.database}_owner_password"), _password)
+
+    def write_migration_url(self, service: Service, database_url: str) -> None:
+        """For the job that migrates, beside the service's own secrets."""
+        write_private(self._secret(OWNERS, f"{service.prefix.lower()}migration_database_url"), database_url)
 
     def needs_embedded_database(self, service: Service) -> bool:
         return service.database_url_variable not in os.environ

@@ -41,6 +41,8 @@ class Platform:
         self._supervisor = Supervisor(terminal.complain)
         self._postgres = EmbeddedPostgres(state.postgres, ports.postgres, log=state.log("postgresql"))
         self._environment_of: dict[Service, dict[str, str]] = {}
+        # For the command `migrate` alone: what serves is not to be able to change the tables.
+        self._for_migrations: dict[str, str] = {}
 
     async def run(self) -> None:
         """Returns after SIGINT or SIGTERM, when everything has been stopped.
@@ -86,10 +88,11 @@ class Platform:
 
     async def _start_services(self, building: "asyncio.Task[None]") -> None:
         every = {name: value for each in self._environment_of.values() for name, value in each.items()}
-        async with commands(every) as running_commands:
-            with self._terminal.doing("Migrations"):
+        with self._terminal.doing("Migrations"):
+            async with commands(every | self._for_migrations) as migrations:
                 for service in SERVICES:
-                    await running_commands.run(service.package, "migrate")
+                    await migrations.run(service.package, "migrate")
+        async with commands(every) as running_commands:
             with self._terminal.doing("Services: " + ", ".join(service.name for service in SERVICES)):
                 await asyncio.gather(*(self._start_service(service) for service in SERVICES))
             with self._terminal.doing("Gateway and rewards shop"):
@@ -136,8 +139,11 @@ class Platform:
             url = None
             if service in embedded:
                 password = self._environments.database_password(service)
-                self._postgres.create_role_and_database(service.database, password)
+                owner_password = self._environments.owner_password(service)
+                self._postgres.create_role_and_database(service.database, password, owner_password=owner_password)
                 url = self._postgres.url(service.database, service.database, password)
+                owner_url = self._postgres.url(service.database, f"{service.database}_owner", owner_password)
+                self._for_migrations[f"{service.prefix}MIGRATION_DATABASE_URL"] = owner_url
             self._environment_of[service] = self._environments.of_service(service, url)
 
     async def _start_service(self, service: Service) -> None:

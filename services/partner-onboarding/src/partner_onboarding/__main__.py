@@ -31,9 +31,9 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest revision."""
-    from shared.migrating import upgrade  # noqa: PLC0415 — see above
+    from shared.migrating import migrate as migrate_schema  # noqa: PLC0415 — see above
 
-    upgrade(load_database_settings(Settings).database_url.get_secret_value(), "partner_onboarding")
+    migrate_schema(load_database_settings(Settings), "partner_onboarding")
 
 
 if __name__ == "__main__":

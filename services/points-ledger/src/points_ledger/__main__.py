@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from shared.migrating import upgrade
+from shared.migrating import migrate as migrate_schema
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 
@@ -26,7 +26,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest revision."""
-    upgrade(load_database_settings(Settings).database_url.get_secret_value(), "points_ledger")
+    migrate_schema(load_database_settings(Settings), "points_ledger")
 
 
 @cli.command()

@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import typer
 from shared.db import Database
-from shared.migrating import upgrade
+from shared.migrating import migrate as migrate_schema
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 from shared.times import iso
@@ -31,7 +31,7 @@ def serve() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database to the newest revision."""
-    upgrade(load_database_settings(Settings).database_url.get_secret_value(), PACKAGE)
+    migrate_schema(load_database_settings(Settings), PACKAGE)
 
 
 @cli.command()

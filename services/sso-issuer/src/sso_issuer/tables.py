@@ -5,6 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
+from shared.tables import APPEND_ONLY
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = sa.MetaData(
@@ -138,6 +139,7 @@ issuances = sa.Table(
     sa.Index("issuances_newest", "tenant", "issued_at", "jti"),
     sa.Index("issuances_of_user", "tenant", "user_id", "issued_at", "jti"),
     sa.Index("issuances_of_vendor", "tenant", "vendor_id", "issued_at", "jti"),
+    info=APPEND_ONLY,
 )
 
 #: A separate table, so that issuances never change; the primary key makes a redemption happen once.
@@ -184,6 +186,7 @@ authority_events = sa.Table(
     ),
     sa.Index("authority_events_newest", "tenant", "happened_at", "event_id"),
     sa.Index("authority_events_issued", "tenant", "jti", unique=True, postgresql_where=sa.text("event = 'issued'")),
+    info=APPEND_ONLY,
 )
 
 #: Kept until the token would have expired by itself.

@@ -7,6 +7,7 @@ since it is all that a caller sends and determines the tenant.
 
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
+from shared.tables import APPEND_ONLY
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -206,6 +207,7 @@ audit_entries = Table(
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
     CheckConstraint(_AUDITED_ACTORS, name="actor_kind"),
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
+    info=APPEND_ONLY,
 )
 
 second_factors = Table(
