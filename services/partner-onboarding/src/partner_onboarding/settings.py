@@ -42,7 +42,9 @@ class Settings(PageSettings):
     session_idle_seconds: int = Field(3600, ge=300, description="A session ends when nobody has used it for so long.")
     session_lifetime_seconds: int = Field(43_200, ge=600, description="A session ends after so long in any case.")
     wrong_passwords_per_account: int = Field(
-        10, ge=1, description="How many wrong passwords one account may get within the window before 429."
+        10,
+        ge=1,
+        description="Wrong passwords for one account within the window, from one network or known device, before 429.",
     )
     wrong_passwords_per_address: int = Field(
         50, ge=1, description="How many wrong passwords one network may send within the window before 429."
