@@ -145,7 +145,6 @@ def _wait_for(gateway: Gateway, path: str, process: subprocess.Popen[bytes]) -> 
         ("points-ledger", "/v1/vendors/a-shop"),
         ("points-ledger", "/v1/holds?user_id=x"),
         ("points-ledger", "/events/v1/points"),
-        ("points-ledger", "/tenants/demo/receipts/jwks.json"),
         ("sso-issuer", "/events/v1/redirects/endpoints"),
         ("sso-issuer", "/sso/v1/redirects"),
         ("sso-issuer", "/.well-known/jwks.json"),

@@ -73,8 +73,6 @@ LEDGER = Service(
         "/v1/holds",
         "/v1/ledger",
         "/events/v1/points",
-        # Receipts are signed with the ledger's own keys, below the address of the tenant's authority.
-        "/tenants/*/receipts",
     ),
     streams=("/v1/credits/import", "/eai/v1/reconciliations"),
     seals=True,
