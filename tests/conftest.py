@@ -1,5 +1,6 @@
 """One real platform for all of these tests, a browser, and a connection to the gateway."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -23,15 +24,20 @@ SWITCHES = (
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    """Ready, with the demonstration's people in it."""
-    platform = RunningPlatform(tmp_path_factory.mktemp("platform") / "state", free_ports())
-    try:
-        platform.start()
-        yield platform
-    finally:
-        if platform.is_running:
-            platform.stop()
+def platform() -> Iterator[RunningPlatform]:
+    """Ready, with the demonstration's people in it.
+
+    Not below pytest's own directory: another session of pytest that begins meanwhile closes that to everybody but its
+    owner, and PostgreSQL, which is not root, opens files by their whole path now and then.
+    """
+    with tempfile.TemporaryDirectory(prefix="points-platform-") as directory:
+        platform = RunningPlatform(Path(directory) / "state", free_ports())
+        try:
+            platform.start()
+            yield platform
+        finally:
+            if platform.is_running:
+                platform.stop()
 
 
 @pytest.fixture(scope="session")

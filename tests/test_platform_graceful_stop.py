@@ -45,7 +45,9 @@ async def test_the_tokens_asked_to_end_amid_verifications_have_counted_each_that
     """Plain counts are written a moment later: when a process ends in good order, none is forgotten."""
     campaign = platform.auth("campaign")
     order = {"base_url": "https://campaign.example", "customer_id": "c", "campaign_id": "stop", "duration": 3600}
-    token = (await http.post("/v1/tokens", auth=campaign, json=order)).json()["token"]
+    made = await http.post("/v1/tokens", auth=campaign, json=order)
+    assert made.status_code == 201, made.text
+    token = made.json()["token"]
 
     async def verify(client: httpx.AsyncClient, _name: str) -> httpx.Response:
         return await client.post(f"/v1/tokens/{token}/verify", auth=campaign)
