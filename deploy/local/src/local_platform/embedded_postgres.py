@@ -254,7 +254,8 @@ class EmbeddedPostgres:
             await run("REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
             if owner != name:
                 await run("ALTER DATABASE %I OWNER TO %I", name, owner)
-                await run("GRANT CONNECT ON DATABASE %I TO %I", name, name)
+                # Temporary tables are its own, and leave nothing behind.
+                await run("GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I", name, name)
         finally:
             await connection.close()
         if owner != name:
