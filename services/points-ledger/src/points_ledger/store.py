@@ -147,8 +147,8 @@ SELECT owner.tenant, owner.user_id, owner.vendor_id, opened.holds
                          LIMIT $3) AS looked_at) AS opened
 """  # noqa: S608 — the mark is a constant
 
-# A slice of what is due in accounts that are locked. All of it happens in the database: nothing of it passes through
-# this process, which has requests to answer.
+# A slice of what is due in accounts that are locked. The database does all of it; the released holds come back as they
+# were, so that their events are told.
 _RELEASE_DUE = f"""{DATED}
 WITH due AS MATERIALIZED (
   SELECT found.*
