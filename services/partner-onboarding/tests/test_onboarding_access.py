@@ -95,6 +95,10 @@ TABLE: dict[tuple[str, str], Access] = {
     # Pages for everybody.
     ("GET", "/login"): PUBLIC,
     ("POST", "/login"): PUBLIC_FORM,
+    ("GET", "/password/forgotten"): PUBLIC,
+    ("POST", "/password/forgotten"): PUBLIC_FORM,
+    ("GET", "/password/reset"): PUBLIC,
+    ("POST", "/password/reset"): PUBLIC_FORM,
     ("GET", "/login/code"): BETWEEN,
     ("POST", "/login/code"): BETWEEN_FORM,
     ("GET", "/login/second-factor"): BETWEEN,

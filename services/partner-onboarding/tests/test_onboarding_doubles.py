@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
-from partner_onboarding.register.tables import audit_entries
+from partner_onboarding.register.password_resets.domain import new_token
+from partner_onboarding.register.tables import audit_entries, mails, users
 from partner_onboarding.third_parties.tables import integration_requests
 from shared.web.form_answers import FormAnswers, FormRoute
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from .handshake_partner import Partner
 from .handshake_people import FORM, GOOD_PASSWORD, browser
@@ -225,11 +226,29 @@ async def mail_again(house: House) -> Filled:
     return "/account/confirmation", await _fields(house, "/account/password")
 
 
+async def forget_password(house: House) -> Filled:
+    return "/password/forgotten", await _fields(house, "/password/forgotten") | {"email": await house.user()}
+
+
+async def reset_password(house: House) -> Filled:
+    await house.user()
+    token, digest = new_token(house.tenant)
+    async with house.register.database.transaction() as connection:
+        user_id = await connection.scalar(select(users.c.user_id).where(users.c.tenant == house.tenant))
+        values = {"tenant": house.tenant, "mail_id": "m", "user_id": user_id, "kind": "password_forgotten"}
+        values |= {"language": "en", "token_hash": digest, "next_attempt_at": None}
+        await connection.execute(insert(mails).values(values))
+    page = await house.http.get(f"/password/reset?token={token}", headers=HTML)
+    return "/password/reset", hidden_fields(page.text) | {"password": GOOD_PASSWORD}
+
+
 #: Every address that takes a form, and how a person comes to its button.
 FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/login": sign_in,
     "/logout": sign_out,
     "/account/password": change_password,
+    "/password/forgotten": forget_password,
+    "/password/reset": reset_password,
     "/account/delete": delete_account,
     "/account/unlink": unlink,
     "/account/confirmation": mail_again,
@@ -275,6 +294,7 @@ CHANGES = {
     "/logout": (1, 0),
     "/account/sessions/end-others": (1, 0),
     "/account/password": (1, 0),
+    "/password/reset": (1, 0),
     "/account/delete": (1, 0),
     "/registrieren/": (2, 0),
     "/registrieren": (2, 0),

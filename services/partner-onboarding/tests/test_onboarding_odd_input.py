@@ -46,6 +46,8 @@ async def test_fields_of_forms(house: House) -> None:
         f"/consents/{client_id}/designated-user": {"designated_user": "\x00"},
         "/account/password": {"present_password": "\x00", "password": "\x00"},
         "/account/delete": {"present_password": "\x00"},
+        "/password/forgotten": {"email": "\x00"},
+        "/password/reset": {"token": "\x00", "password": "\x00"},
         "/operations/requests/0123456789abcdef/decline": {"reason": "\x00"},
         f"/operations/clients/{client_id}/secrets": {"overlap_seconds": "\x00"},
     }

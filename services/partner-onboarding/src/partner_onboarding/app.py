@@ -41,7 +41,7 @@ from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
 from partner_onboarding.register.own_account.service import OwnAccount
-from partner_onboarding.register.pages import own_account, own_sessions, second_factor, sign_in
+from partner_onboarding.register.pages import own_account, own_sessions, password_reset, second_factor, sign_in
 from partner_onboarding.register.tables import events as event_tables
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
@@ -124,11 +124,13 @@ def create_app(
             closing.push_async_callback(ledger.aclose)
             closing.push_async_callback(register.clients.write_last_uses)
             closing.push_async_callback(register.failed_sign_ins.write_down)
+            closing.push_async_callback(register.password_resets.mail_links)
             closing.push_async_callback(handshake.close)
             closing.push_async_callback(events.close)
             await closing.enter_async_context(
                 chores.running(
                     Chore("audit-failed-sign-ins", register.failed_sign_ins.write_down, _AUDIT_EVERY_SECONDS),
+                    Chore("mail-password-links", register.password_resets.mail_links, _AUDIT_EVERY_SECONDS),
                     Chore("write-last-uses", register.clients.write_last_uses, settings.last_used_every_seconds),
                     Chore("end-sessions", register.sessions.tidy_up, _TIDY_EVERY_SECONDS),
                     Chore("forget-answers", register.answers.forget_old, _TIDY_EVERY_SECONDS),
@@ -173,6 +175,7 @@ def create_app(
         unlinking,
         own_account,
         own_sessions,
+        password_reset,
         sign_in,
         second_factor,
         account,
@@ -198,6 +201,7 @@ def _provide_houses(
         register.audit,
         register.clients,
         register.sessions,
+        register.password_resets,
         register.second_factors,
         register.sign_in,
         register.tenants,

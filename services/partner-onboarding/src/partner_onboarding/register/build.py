@@ -14,6 +14,7 @@ from shared.settings import Mode
 from partner_onboarding.register.audit.service import Audit
 from partner_onboarding.register.clients.secret_hashing import SecretHashing
 from partner_onboarding.register.clients.service import Clients
+from partner_onboarding.register.password_resets.service import PasswordResets
 from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.domain import SessionRules
 from partner_onboarding.register.sessions.service import Sessions
@@ -31,6 +32,7 @@ from partner_onboarding.settings import Settings
 #: How long the double of a form gets the first one's answer.
 FORM_ANSWERS_KEPT_FOR = timedelta(minutes=10)
 _WRONG_CODES_SECONDS: Final = 900
+_HOUR_SECONDS: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class Register:
     second_factors: SecondFactors
     failed_sign_ins: FailedSignIns
     throttle: SignInThrottle
+    password_resets: PasswordResets
     audit: Audit
     passwords: PasswordHashing
     profiles: Profiles
@@ -121,6 +124,13 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         failed_sign_ins=failures,
         second_factors=second_factors,
         throttle=throttle,
+        password_resets=PasswordResets(
+            database,
+            profiles,
+            passwords,
+            throttle,
+            RateLimit(counts, settings.registrations_per_address, _HOUR_SECONDS, "password-forgotten"),
+        ),
         audit=Audit(database),
         passwords=passwords,
         profiles=profiles,

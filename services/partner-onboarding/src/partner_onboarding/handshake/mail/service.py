@@ -22,6 +22,8 @@ from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
+from partner_onboarding.register.password_resets.domain import PATH as RESET_PATH
+from partner_onboarding.register.password_resets.domain import new_token
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TENANT
 from partner_onboarding.register.users import store as users_store
@@ -171,6 +173,14 @@ class Mails:
             async with self._database.transaction() as connection:
                 await store.set_token(connection, mail, _hash(mailed.token))
             link = mailed.url
+        if mail.kind == "password_forgotten":
+            if sealed.disabled_at is not None:
+                return None
+            # Made now, so that it is kept nowhere but in the mail.
+            token, digest = new_token(mail.tenant)
+            async with self._database.transaction() as connection:
+                await store.set_token(connection, mail, digest)
+            link = f"{self._public_url}{RESET_PATH}?token={token}"
         profile = self._profiles.open(sealed).profile
         if mail.recipient is not None:
             profile = replace(profile, email=self._profiles.open_address(mail.tenant, mail.user_id, mail.recipient))

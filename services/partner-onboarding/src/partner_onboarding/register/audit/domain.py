@@ -35,6 +35,7 @@ Action = Literal[
     "sessions_ended",
     "email_confirmed",
     "password_changed",
+    "password_reset",
     "signed_in",
     "sign_in_failed",
     "signed_out",

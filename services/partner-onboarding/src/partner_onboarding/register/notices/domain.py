@@ -6,6 +6,7 @@ Kind = Literal[
     "confirm_address",
     "address_known",
     "password_changed",
+    "password_forgotten",
     "email_changed",
     "role_changed",
     "second_factor_added",

@@ -127,6 +127,7 @@ def _login_page(
         is_sent_here=goal != _AFTERWARDS,
         has_signed_out="signed_out" in request.query_params,
         is_deleted="deleted" in request.query_params,
+        has_reset_password="password_reset" in request.query_params,
         shows_password="show_password" in request.query_params,
         errors=errors or {},
         **{"tenants": ()} | context,
