@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from local_platform.embedded_postgres import EmbeddedPostgres
 from partner_onboarding.__main__ import cli
 from partner_onboarding.app import create_app
 from partner_onboarding.handshake.mail.delivery import FileDelivery
@@ -17,10 +18,13 @@ from partner_onboarding.handshake.mail.token_client import TokenClient
 from partner_onboarding.register.build import build_register
 from partner_onboarding.settings import Settings
 from platform_testing.callers import ServiceKeys
-from platform_testing.databases import MigratedDatabase
+from platform_testing.databases import MigratedDatabase, owner_url
 from platform_testing.serving import PUBLIC_URL, running
 from playwright.async_api import Browser
 from pydantic import SecretStr
+from shared.database_url import DatabaseUrl
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import NullPool
 from typer.testing import CliRunner
 
 from .chromium import chromium
@@ -124,3 +128,12 @@ def shell(service_environment: None) -> Shell:
         return Told(result.exit_code, json.loads(result.stdout or "null"), result.stderr)
 
     return run
+
+
+@pytest.fixture
+async def owner(postgres: EmbeddedPostgres, migrated_database: MigratedDatabase) -> AsyncIterator[AsyncEngine]:
+    """Connections of the role that owns the tables, and may change what the service must not."""
+    migrated_database("partner_onboarding")
+    engine = DatabaseUrl(owner_url(postgres, "partner_onboarding")).engine(poolclass=NullPool)
+    yield engine
+    await engine.dispose()

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator, Callable
 import httpx
 import pytest
 from fastapi import FastAPI
+from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import FakeRegister, ServiceKeys
-from platform_testing.databases import MigratedDatabase
+from platform_testing.databases import MigratedDatabase, owner_url
 from platform_testing.issuer_world import FakeLedger, FakeOnboarding, World
 from platform_testing.serving import PUBLIC_URL, running
 from shared.callers import Client
+from shared.database_url import DatabaseUrl
 from shared.settings import Mode
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 from sso_issuer.app import create_app
 from sso_issuer.settings import Settings
 from starlette.types import Receive, Scope, Send
@@ -101,3 +104,12 @@ async def world(
         world.add_user(world.user_id)
         onboarding.tenants.add(tenant)
         yield world
+
+
+@pytest.fixture
+async def owner(postgres: EmbeddedPostgres, migrated_database: MigratedDatabase) -> AsyncIterator[AsyncEngine]:
+    """Connections of the role that owns the tables, and may change what the service must not."""
+    migrated_database("sso_issuer")
+    engine = DatabaseUrl(owner_url(postgres, "sso_issuer")).engine(poolclass=NullPool)
+    yield engine
+    await engine.dispose()

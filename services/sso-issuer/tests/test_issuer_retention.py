@@ -5,6 +5,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from platform_testing.issuer_world import World
 from shared.db import Database
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sso_issuer.retention import retention
 from sso_issuer.tables import authority_events, issuances, redemptions
 
@@ -12,13 +13,13 @@ from .conftest import MakeSettings
 
 
 async def test_old_issuances_go_with_their_redemptions_and_young_ones_stay(
-    world: World, make_settings: MakeSettings
+    world: World, owner: AsyncEngine, make_settings: MakeSettings
 ) -> None:
     await world.put_vendor()
     old, young = [await world.redirect() for _ in range(2)]
     for issued in (old, young):
         assert (await world.redeem(issued["token"])).status_code == 200
-    await _age(world, old["jti"], timedelta(days=31))
+    await _age(owner, world, old["jti"], timedelta(days=31))
     await _forget(make_settings(issuances_kept=timedelta(days=30)))
     async with world.database.connect() as connection:
         for table in (issuances, redemptions):
@@ -26,11 +27,11 @@ async def test_old_issuances_go_with_their_redemptions_and_young_ones_stay(
             assert kept.scalars().all() == [young["jti"]]
 
 
-async def test_old_events_of_the_authority_go(world: World, make_settings: MakeSettings) -> None:
+async def test_old_events_of_the_authority_go(world: World, owner: AsyncEngine, make_settings: MakeSettings) -> None:
     await world.put_vendor()
     assert (await world.oauth("token", grant_type="client_credentials")).status_code == 401
     columns = authority_events.c
-    async with world.database.begin() as connection:
+    async with owner.begin() as connection:
         await connection.execute(
             sa.update(authority_events)
             .where(columns.tenant == world.tenant)
@@ -42,8 +43,8 @@ async def test_old_events_of_the_authority_go(world: World, make_settings: MakeS
         assert left.scalars().all() == []
 
 
-async def _age(world: World, jti: str, by: timedelta) -> None:
-    async with world.database.begin() as connection:
+async def _age(owner: AsyncEngine, world: World, jti: str, by: timedelta) -> None:
+    async with owner.begin() as connection:
         for table, names in ((issuances, ("issued_at", "expires_at")), (redemptions, ("redeemed_at",))):
             await connection.execute(
                 sa.update(table)

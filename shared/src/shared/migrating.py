@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 
 from shared.database_url import DatabaseUrl
 from shared.settings import DatabaseSettings
-from shared.tables import is_append_only
+from shared.tables import forgetting_function, forgotten_of, is_append_only
 
 _LOCK_TIMEOUT: Final = "5s"
 
@@ -96,15 +96,48 @@ def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
     )
     with context.begin_transaction():
         context.run_migrations()
+    _make_forgetting(connection, metadata, schema)
     serving_role = context.config.get_main_option("serving_role")
     if serving_role:
         _grant(connection, metadata, schema, serving_role)
 
 
+def _make_forgetting(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
+    """The functions with which the role that serves deletes old rows of append-only tables; see `shared.retention`.
+
+    They run as the tables' owner, and leave what is younger than a day in any case.
+    """
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    present = set(sa.inspect(connection).get_table_names(schema))
+    for table in metadata.sorted_tables:
+        forgotten = forgotten_of(table.info)
+        if forgotten is None or table.name not in present:
+            continue
+        place = f"{quote(schema)}.{quote(table.name)}"
+        function = f"{quote(schema)}.{quote(forgetting_function(table.name))}"
+        key = ", ".join(quote(column.name) for column in table.primary_key.columns)
+        statements = [
+            # All names and conditions are our own.
+            f"""CREATE OR REPLACE FUNCTION {function}(kept interval, at_most integer) RETURNS bigint
+                LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
+                WITH gone AS (
+                    DELETE FROM {place} WHERE ({key}) IN (
+                        SELECT {key} FROM {place} AS t
+                        WHERE t.{quote(forgotten.by)} < now() - greatest(kept, interval '1 day')
+                          AND NOT ({forgotten.unless})
+                        LIMIT at_most
+                    ) RETURNING 1
+                ) SELECT count(*) FROM gone $body$""",  # noqa: S608
+            f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC",
+        ]
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
 def _grant(connection: sa.Connection, metadata: sa.MetaData, schema: str, role: str) -> None:
     """Gives `role` what it must do in the schema, and takes away everything else.
 
-    In a table that is `shared.tables.APPEND_ONLY` it may change nothing.
+    In a table that is `shared.tables.append_only` it may change nothing, and delete old rows by their function alone.
     """
     quote = connection.dialect.identifier_preparer.quote_identifier
     name, within = quote(role), quote(schema)
@@ -121,6 +154,9 @@ def _grant(connection: sa.Connection, metadata: sa.MetaData, schema: str, role: 
         if table.name in present:
             privileges = "SELECT, INSERT" if is_append_only(table.info) else "SELECT, INSERT, UPDATE, DELETE"
             statements.append(f"GRANT {privileges} ON {within}.{quote(table.name)} TO {name}")
+            if forgotten_of(table.info) is not None:
+                function = f"{within}.{quote(forgetting_function(table.name))}(interval, integer)"
+                statements.append(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
     for statement in statements:
         # Names are quoted; statements like these take no parameters.
         connection.exec_driver_sql(statement)

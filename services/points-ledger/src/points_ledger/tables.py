@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import APPEND_ONLY
+from shared.tables import append_only
 
 from points_ledger.domain.accounts import MAX_POINTS
 
@@ -157,7 +157,7 @@ entries = sa.Table(
     sa.CheckConstraint("CASE WHEN kind IN ('credit', 'refund') THEN points > 0 ELSE points < 0 END", name="points"),
     sa.CheckConstraint(f"balance BETWEEN 0 AND {MAX_POINTS}", name="balance"),
     sa.CheckConstraint("number > 0", name="number"),
-    info=APPEND_ONLY,
+    info=append_only(),
 )
 
 vendors = sa.Table(

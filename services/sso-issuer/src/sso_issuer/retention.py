@@ -1,6 +1,5 @@
 """How long the audits of this service are kept."""
 
-import sqlalchemy as sa
 from shared.chores import Chore
 from shared.db import Database
 from shared.retention import forgetting
@@ -11,10 +10,8 @@ from sso_issuer.tables import authority_events, issuances, redemptions
 
 def retention(database: Database, settings: Settings) -> tuple[Chore, ...]:
     """The chores that delete what is older than the settings say."""
-    redeemed = sa.exists().where(redemptions.c.tenant == issuances.c.tenant, redemptions.c.jti == issuances.c.jti)
     return (
         forgetting(database, redemptions, redemptions.c.redeemed_at, settings.issuances_kept),
-        # An issuance goes after its redemption, which refers to it.
-        forgetting(database, issuances, issuances.c.issued_at, settings.issuances_kept, ~redeemed),
+        forgetting(database, issuances, issuances.c.issued_at, settings.issuances_kept),
         forgetting(database, authority_events, authority_events.c.happened_at, settings.authority_events_kept),
     )

@@ -5,7 +5,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import APPEND_ONLY
+from shared.tables import Forgotten, append_only
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = sa.MetaData(
@@ -139,7 +139,13 @@ issuances = sa.Table(
     sa.Index("issuances_newest", "tenant", "issued_at", "jti"),
     sa.Index("issuances_of_user", "tenant", "user_id", "issued_at", "jti"),
     sa.Index("issuances_of_vendor", "tenant", "vendor_id", "issued_at", "jti"),
-    info=APPEND_ONLY,
+    # An issuance goes after its redemption, which refers to it.
+    info=append_only(
+        Forgotten(
+            by="issued_at",
+            unless="EXISTS (SELECT FROM sso_issuer.redemptions AS r WHERE r.tenant = t.tenant AND r.jti = t.jti)",
+        )
+    ),
 )
 
 #: A separate table, so that issuances never change; the primary key makes a redemption happen once.
@@ -186,7 +192,7 @@ authority_events = sa.Table(
     ),
     sa.Index("authority_events_newest", "tenant", "happened_at", "event_id"),
     sa.Index("authority_events_issued", "tenant", "jti", unique=True, postgresql_where=sa.text("event = 'issued'")),
-    info=APPEND_ONLY,
+    info=append_only(Forgotten(by="happened_at")),
 )
 
 #: Kept until the token would have expired by itself.

@@ -7,7 +7,7 @@ since it is all that a caller sends and determines the tenant.
 
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import APPEND_ONLY
+from shared.tables import Forgotten, append_only
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -207,7 +207,7 @@ audit_entries = Table(
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
     CheckConstraint(_AUDITED_ACTORS, name="actor_kind"),
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
-    info=APPEND_ONLY,
+    info=append_only(Forgotten(by="recorded_at")),
 )
 
 second_factors = Table(
