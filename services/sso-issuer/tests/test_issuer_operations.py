@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.databases import owner_url
 from platform_testing.issuer_world import World
 from platform_testing.serving import PUBLIC_URL
 from pydantic import ValidationError
@@ -79,9 +81,12 @@ def test_development_may_use_plain_http(make_settings: Any) -> None:
     assert settings.public_url == "http://localhost:8660"
 
 
-async def test_keys_are_rotated_and_listed_from_the_command_line(world: World, make_settings: Any) -> None:
+async def test_keys_are_rotated_and_listed_from_the_command_line(
+    world: World, make_settings: Any, postgres: EmbeddedPostgres
+) -> None:
     await world.put_vendor()
     environment = _environment(make_settings())
+    environment["ISSUER_MIGRATION_DATABASE_URL"] = owner_url(postgres, "sso_issuer")
 
     async def run(*arguments: str) -> Result:
         # In a thread, since a command runs a loop of its own.

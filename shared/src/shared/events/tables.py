@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.schema import conv
 
 _WHEN = sa.DateTime(timezone=True)
 
@@ -73,7 +74,7 @@ def define_event_tables(metadata: sa.MetaData) -> EventTables:
         sa.Column("failing_since", _WHEN, comment="Since when every attempt has failed."),
         sa.Column("created_at", _WHEN, nullable=False, server_default=sa.func.now()),
         sa.PrimaryKeyConstraint("tenant", "endpoint_id", name="event_endpoints_pkey"),
-        sa.CheckConstraint("enabled = (disabled_because IS NULL)", name="event_endpoints_disabled_because"),
+        sa.CheckConstraint("enabled = (disabled_because IS NULL)", name=conv("event_endpoints_disabled_because_check")),
         sa.Index("event_endpoints_by_client", "tenant", "client_id", "created_at"),
     )
     deliveries = sa.Table(
@@ -97,9 +98,9 @@ def define_event_tables(metadata: sa.MetaData) -> EventTables:
             ondelete="CASCADE",
             name="event_deliveries_endpoint_fkey",
         ),
-        sa.CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="event_deliveries_state"),
+        sa.CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name=conv("event_deliveries_state_check")),
         sa.CheckConstraint(
-            "(state = 'waiting') = (next_attempt_at IS NOT NULL)", name="event_deliveries_next_attempt_at"
+            "(state = 'waiting') = (next_attempt_at IS NOT NULL)", name=conv("event_deliveries_next_attempt_at_check")
         ),
         sa.Index("event_deliveries_due", "next_attempt_at", postgresql_where=sa.text("state = 'waiting'")),
     )
