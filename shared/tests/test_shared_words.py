@@ -118,7 +118,7 @@ def test_times_are_utc_with_milliseconds() -> None:
     assert iso(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01T00:00:00.000Z"
 
 
-@given(st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment.year >= 1000))
+@given(st.datetimes(timezones=st.just(UTC)))
 def test_a_written_time_is_the_same_to_the_millisecond(moment: datetime) -> None:
     back = datetime.fromisoformat(iso(moment))
     assert timedelta(0) <= moment - back < timedelta(milliseconds=1)

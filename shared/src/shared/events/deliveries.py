@@ -23,10 +23,10 @@ from shared.events.domain import (
     EndpointNotFound,
     Event,
     EventNotFound,
-    NewEvent,
     Outcome,
     Reader,
     Topic,
+    new_event_ids,
 )
 from shared.events.endpoints import Endpoints
 from shared.events.sending import Sender
@@ -83,10 +83,9 @@ class Deliveries:
         async with self._database.transaction() as connection:
             now = (await connection.execute(select(func.now()))).scalar_one()
             secrets = await self._endpoints.secrets_of(connection, endpoint, now)
-        new = NewEvent("endpoint.test", {"endpoint_id": endpoint_id}, endpoint.owner)
-        return await self._sender.send(
-            endpoint.url, secrets, Event(0, new.event_id, new.type, new.owner, now, new.data)
-        )
+        (event_id,) = new_event_ids(1)
+        test = Event(0, event_id, "endpoint.test", endpoint.owner, now, {"endpoint_id": endpoint_id})
+        return await self._sender.send(endpoint.url, secrets, test)
 
     async def page(
         self, reader: Reader, endpoint_id: str, *, state: DeliveryState | None, cursor: str | None, limit: int

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.events.domain import NewEvent
+from shared.events.domain import NewEvent, new_event_ids
 from shared.events.tables import EventTables
 from shared.times import iso
 
@@ -28,13 +28,13 @@ def rows_of(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
     now = datetime.now(UTC)
     return [
         {
-            "id": event.event_id,
+            "id": event_id,
             "type": event.type,
             "owner": event.owner,
             "at": iso(event.happened_at or now),
-            "data": dict(event.data),
+            "data": event.data,
         }
-        for event in events
+        for event_id, event in zip(new_event_ids(len(events)), events, strict=True)
     ]
 
 

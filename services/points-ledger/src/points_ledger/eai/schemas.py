@@ -4,7 +4,7 @@ The document spells fields in lower case. The ledger accepts camel case too, sin
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from shared.errors import Refusal
@@ -16,6 +16,15 @@ from shared.times import Instant, Timestamp, iso
 from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import MAX_POINTS, Account, Entry
 from points_ledger.domain.transactions import State, Transaction
+
+#: State → the name of the time at which a transaction came to it.
+_ENDED: Final = {
+    State.CONFIRMED: "confirmedat",
+    State.ROLLED_BACK: "rolledbackat",
+    State.EXPIRED: "expiredat",
+    State.REJECTED: "rejectedat",
+    State.CANCELLED: "cancelledat",
+}
 
 Points = Annotated[int, Field(strict=True, gt=0, le=MAX_POINTS)]
 
@@ -210,8 +219,7 @@ def balance_body(balance: Balance) -> dict[str, Any]:
 def transaction_body(transaction: Transaction) -> dict[str, Any]:
     """As `TransactionBody`."""
     state = transaction.state
-    # A rejected or cancelled transaction never held points.
-    was_held = state not in {State.REJECTED, State.CANCELLED}
+    created_at = iso(transaction.created_at)
     body: dict[str, Any] = {
         "transactionid": transaction.transaction_id,
         "userid": transaction.user_id,
@@ -222,18 +230,12 @@ def transaction_body(transaction: Transaction) -> dict[str, Any]:
         "pointsdeducted": transaction.deducted,
         "pointsrefunded": transaction.refunded,
         "description": transaction.description,
-        "createdat": iso(transaction.created_at),
+        "createdat": created_at,
     }
-    if was_held and transaction.expires_at is not None:
-        body["heldat"] = iso(transaction.created_at)
+    # A rejected or cancelled transaction never held points.
+    if transaction.expires_at is not None and state is not State.REJECTED and state is not State.CANCELLED:
+        body["heldat"] = created_at
         body["expiresat"] = iso(transaction.expires_at)
-    ended_name = {
-        State.CONFIRMED: "confirmedat",
-        State.ROLLED_BACK: "rolledbackat",
-        State.EXPIRED: "expiredat",
-        State.REJECTED: "rejectedat",
-        State.CANCELLED: "cancelledat",
-    }.get(state)
-    if ended_name is not None and transaction.ended_at is not None:
-        body[ended_name] = iso(transaction.ended_at)
+    if transaction.ended_at is not None and state in _ENDED:
+        body[_ENDED[state]] = iso(transaction.ended_at)
     return body
