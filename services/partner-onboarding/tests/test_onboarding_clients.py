@@ -306,7 +306,7 @@ async def test_what_a_third_party_may_never_have_neither_code_nor_database_gives
     refused = await house.http.post("/v1/clients", json=body, headers=operator)
     assert (refused.status_code, refused.json()["code"]) == (400, "scope_not_allowed")
     client_id, _ = await house.client("points:read", kind="third_party", redirect_uris=("https://third.example/",))
-    with pytest.raises(IntegrityError, match="ck_clients_scopes_of_third_party"):
+    with pytest.raises(IntegrityError, match="clients_scopes_of_third_party_check"):
         async with house.register.database.transaction() as connection:
             await connection.execute(
                 text("UPDATE partner_onboarding.clients SET scopes = scopes || :scope WHERE client_id = :client_id"),

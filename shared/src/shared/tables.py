@@ -3,6 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+#: `sa.MetaData(schema=…, naming_convention=NAMES)`: constraints are called as PostgreSQL would call them.
+NAMES: Final = {
+    "pk": "%(table_name)s_pkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+}
 _APPEND_ONLY: Final = "append_only"
 _FORGOTTEN: Final = "forgotten"
 

@@ -1,5 +1,6 @@
 """The schema of this service's tables, and columns that many of them share."""
 
+from shared.tables import NAMES
 from sqlalchemy import Column, DateTime, MetaData, Text, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
@@ -7,13 +8,7 @@ SCHEMA = "partner_onboarding"
 
 metadata = MetaData(
     schema=SCHEMA,
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(referred_table_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    },
+    naming_convention=NAMES,
 )
 
 WHEN = DateTime(timezone=True)

@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import append_only
+from shared.tables import NAMES, append_only
 
 from points_ledger.domain.accounts import MAX_POINTS
 
@@ -14,13 +14,7 @@ SCHEMA = "points_ledger"
 
 metadata = sa.MetaData(
     schema=SCHEMA,
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-    },
+    naming_convention=NAMES,
 )
 
 

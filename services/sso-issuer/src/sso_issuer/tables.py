@@ -5,16 +5,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import Forgotten, append_only
+from shared.tables import NAMES, Forgotten, append_only
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = sa.MetaData(
     schema="sso_issuer",
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(referred_table_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    },
+    naming_convention=NAMES,
 )
 
 

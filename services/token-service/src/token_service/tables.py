@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
+from shared.tables import NAMES
 from sqlalchemy.dialects import postgresql
 
 from token_service.tokens.format import MAX_SEQUENCE
@@ -19,13 +20,7 @@ SCHEMA = "token_service"
 
 metadata = sa.MetaData(
     schema=SCHEMA,
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-    },
+    naming_convention=NAMES,
 )
 
 
