@@ -171,14 +171,14 @@ class _Batch:
         """
         released: Counter[AccountKey] = Counter()
         for key, transaction in self.transactions.items():
+            seen = transaction.as_of(self.now)
+            if seen is transaction:
+                continue
+            self.transactions[key] = seen
             owner = AccountKey(transaction.tenant, transaction.user_id)
             account = self.accounts.get(owner)
-            if account is None:
-                self.transactions[key] = transaction.as_of(self.now)
-                continue
-            account, seen = release_expired(account, transaction, self.now)
-            if seen is not transaction:
-                self.accounts[owner], self.transactions[key] = account, seen
+            if account is not None:
+                self.accounts[owner], _ = release_expired(account, transaction, self.now)
                 self.changed_accounts.add(owner)
                 self.changed_transactions.add(key)
                 released[owner] += transaction.points
@@ -208,7 +208,7 @@ class _Batch:
         left = self.left.get(rows.account, 0)
         if left is None:
             return NotSettled(log="many expired holds")
-        holds = _holds_of(order)
+        holds = _holds_of(order) if self.open_holds else None
         found = Found(
             self.accounts.get(rows.account),
             None if rows.transaction is None else self.transactions.get(rows.transaction),
@@ -298,7 +298,7 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[Order], named
     now, transactions, due = await store.read_transactions(
         connection, {rows.transaction for rows in named if rows.transaction is not None}, owners, at_most
     )
-    if any(
+    if len(accounts) < len(users) and any(
         t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts
         for t in transactions.values()
     ):
@@ -313,7 +313,7 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[Order], named
         await store.read_entries(connection, entry_keys) if entry_keys else {},
         await store.read_answers(connection, answer_keys) if answer_keys else {},
         left={},
-        open_holds=await _count_open_holds(connection, orders, accounts, now),
+        open_holds=await _count_open_holds(connection, orders, named, accounts, now),
     )
     released = batch.release_expired()
     full = [owner for owner, count in due.items() if count >= at_most]
@@ -324,14 +324,18 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[Order], named
 
 
 async def _count_open_holds(
-    connection: asyncpg.Connection, orders: Sequence[Order], accounts: Mapping[AccountKey, Account], now: datetime
+    connection: asyncpg.Connection,
+    orders: Sequence[Order],
+    named: Sequence[_Rows],
+    accounts: Mapping[AccountKey, Account],
+    now: datetime,
 ) -> dict[HoldsKey, int]:
     """Counted only where there may be too many: each hold has a point at least."""
     near: dict[HoldsKey, int] = {}
-    for order in orders:
+    for order, rows in zip(orders, named, strict=True):
         command = order.command
         if isinstance(command, Commit):
-            account = accounts.get(AccountKey(command.tenant, command.user_id))
+            account = accounts.get(rows.account)
             if account is not None and account.held >= command.max_open_holds:
                 near[HoldsKey(command.tenant, command.user_id, command.vendor_id)] = command.max_open_holds
     return await store.count_open(connection, near, now, max(1, *near.values())) if near else {}
