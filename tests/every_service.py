@@ -31,6 +31,8 @@ class PublicRoute:
     methods: frozenset[str]
     #: Those that stand in OpenAPI, with what it says of them.
     documented: Mapping[str, Mapping[str, Any]]
+    #: Whether its last parameter may have slashes.
+    takes_slashes: bool
 
     @property
     def example(self) -> str:
@@ -43,7 +45,8 @@ class PublicRoute:
 
     def matches(self, path: str) -> bool:
         """Whether an address is one of this path."""
-        return re.fullmatch(re.sub(r"{[^}]*}", "[^/]+", self.path), path) is not None
+        anything = ".+" if self.takes_slashes else "[^/]+"
+        return re.fullmatch(re.sub(r"{[^}]*}", anything, self.path), path) is not None
 
     def __str__(self) -> str:
         return f"{self.service.name} {self.path}"
@@ -78,15 +81,19 @@ def _build(service: Service, environments: Environments, changed: dict[str, str]
 def public_routes(service: Service, app: FastAPI) -> list[PublicRoute]:
     """Every path that the service answers, but for what it keeps for the others and for its operators."""
     found: defaultdict[str, set[str]] = defaultdict(set)
+    with_slashes: set[str] = set()
     for route in iter_route_contexts(app.routes):
         assert route.path is not None, f"{route!r} is of a kind that these tests cannot look into"
-        found[re.sub(r":path}", "}", route.path)] |= route.methods or set()
+        path = re.sub(r":path}", "}", route.path)
+        found[path] |= route.methods or set()
+        if path != route.path:
+            with_slashes.add(path)
     documented = {
         path: {method.upper(): said for method, said in operations.items() if method.upper() in METHODS}
         for path, operations in app.openapi()["paths"].items()
     }
     return [
-        PublicRoute(service, path, frozenset(methods), documented.get(path, {}))
+        PublicRoute(service, path, frozenset(methods), documented.get(path, {}), path in with_slashes)
         for path, methods in found.items()
         if not path.startswith("/internal") and path not in OPERATIONS
     ]

@@ -155,6 +155,7 @@ async def test_the_journey_in_the_words_of_the_contract(platform: RunningPlatfor
         "transactionid": first,
         "state": "held",
         "points": 400,
+        "available": 600,
     }
     assert await platform.balance(http, user_id) == (600, 400)
     confirmed = await eai("confirm", transactionid=first)
@@ -229,6 +230,7 @@ async def test_the_token_says_to_the_letter_who_comes_and_opens_the_shop_once(
         "lastname": "Muster",
         "points": 1250,
         "email": customer.email,
+        "email_verified": True,
         "userid": customer.user_id,
         "iss": f"{platform.gateway}/tenants/demo",
         "aud": "rewards-shop",

@@ -9,11 +9,12 @@ import httpx
 import pytest
 from platform_testing.callers import FakeRegister, ServiceKeys, basic
 from platform_testing.serving import PUBLIC_URL
-from shared.callers import FRESH_SECONDS, STALE_SECONDS, Caller, Callers, Client, HttpRegister, InsufficientScope
+from shared.callers import FRESH_SECONDS, STALE_SECONDS, Caller, Callers, InsufficientScope
 from shared.calling import ServiceClient
 from shared.errors import Unauthenticated, Unavailable
 from shared.problems import headers_of
 from shared.proxies import ProxyTrust
+from shared.register import Client, HttpRegister
 
 from shared import callers as module
 

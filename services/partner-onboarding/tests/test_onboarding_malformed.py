@@ -184,7 +184,8 @@ async def test_credentials(house: House, authorization: str) -> None:
 
 async def test_openapi_promises_no_422_and_hides_what_is_internal(house: House) -> None:
     schema = (await house.http.get("/openapi.json")).json()
-    assert set(schema["paths"]) == {
+    # Those of events are the same in all services.
+    assert {path for path in schema["paths"] if not path.startswith("/events/")} == {
         *("/v1/users/{user_id}", "/v1/clients", "/v1/clients/{client_id}", "/v1/clients/{client_id}/secrets"),
         *("/v1/clients/{client_id}/secrets/{n}", "/healthz", "/readyz"),
         *("/v1/clients/self", "/v1/clients/self/secrets", "/v1/users/{user_id}/entitlements"),

@@ -98,7 +98,7 @@ def holding_for_ever(command: Command, found: Found, now: datetime) -> Decision:
 )
 def test_the_model_finds_each_wrong_rule(wrong: Decide) -> None:
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(machine_of(wrong), settings=PLAY)
+        run_state_machine_as_test(machine_of(wrong), settings=settings(PLAY, max_examples=3000))
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.databases import MigratedDatabase, owner_url
 from platform_testing.issuer_world import FakeLedger, FakeOnboarding, World
 from platform_testing.serving import PUBLIC_URL, running
-from shared.callers import Client
 from shared.database_url import DatabaseUrl
+from shared.register import Client
 from shared.settings import Mode
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool

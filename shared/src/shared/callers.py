@@ -13,19 +13,17 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.openapi.models import HTTPBase
 from fastapi.security.base import SecurityBase
-from pydantic import AfterValidator, BaseModel, ConfigDict
 from starlette.types import Scope
 
 from shared import jwt
 from shared.basic_credentials import split_basic
 from shared.bodies import before_body
 from shared.bounded import Bounded
-from shared.calling import ServiceClient
 from shared.client_limits import ClientLimit
 from shared.dependencies import provided
 from shared.errors import (
@@ -38,6 +36,7 @@ from shared.errors import (
 )
 from shared.jwks import TenantKeys
 from shared.proxies import ProxyTrust, is_within, parse_networks
+from shared.register import Client, Register
 from shared.service_tokens import ServiceTokens
 
 #: No authority gives out an access token that lives longer.
@@ -90,18 +89,6 @@ class IpNotAllowed(Forbidden):
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """A client whose secret is right, as the register describes it."""
-
-    client_id: str
-    tenant: str
-    scopes: frozenset[str]
-    kind: str = "first_party"
-    vendor_id: str | None = None
-    ip_allow_list: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Caller:
     """An authenticated caller and its scopes. `subject` is the designated user of an access token, else None."""
 
@@ -127,54 +114,6 @@ class Caller:
                     "Its client secret is for the authority only."
                 )
             raise InsufficientScope(message, any_of[0])
-
-
-class Register(Protocol):
-    """The register of clients."""
-
-    async def check(self, client_id: str, client_secret: str) -> Client | None:
-        """The client, or None if id and secret do not match.
-
-        Raises:
-            Unavailable: the register cannot be asked.
-        """
-
-
-def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
-    parse_networks(networks)
-    return networks
-
-
-class _RegisteredClient(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    client_id: str
-    tenant: str
-    scopes: frozenset[str]
-    kind: str
-    vendor_id: str | None
-    ip_allow_list: Annotated[tuple[str, ...], AfterValidator(_check_networks)]
-
-
-class HttpRegister:
-    """The register over HTTP: the internal interface of partner-onboarding."""
-
-    def __init__(self, partner_onboarding: ServiceClient) -> None:
-        self._service = partner_onboarding
-
-    async def check(self, client_id: str, client_secret: str) -> Client | None:
-        asked = {"client_id": client_id, "client_secret": client_secret}
-        found = await self._service.find_by(
-            # The register calls an id or secret malformed if it is longer than any that it gives out.
-            _RegisteredClient,
-            "/internal/clients/check",
-            asked,
-            absent="invalid_client",
-            malformed_is_absent=True,
-        )
-        if found is None:
-            return None
-        return Client(found.client_id, found.tenant, found.scopes, found.kind, found.vendor_id, found.ip_allow_list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,7 +368,7 @@ def require_any() -> Any:
     async def caller(request: Request) -> Caller:
         return await provided(request.app, Callers).authenticate(request.scope)
 
-    return Depends(caller)
+    return Depends(before_body(caller))
 
 
 def document_credentials() -> list[Any]:

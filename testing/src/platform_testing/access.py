@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import httpx
 from fastapi import FastAPI
-from shared.callers import Client
 from shared.jwt import SigningKey
+from shared.register import Client
 from starlette.routing import BaseRoute
 
 from platform_testing.callers import FakeRegister, ServiceKeys, basic, private_jwk

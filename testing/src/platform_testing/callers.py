@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from cryptography.hazmat.primitives.asymmetric import ec
 from local_platform.services import SERVICES
 from pydantic import SecretStr
-from shared.callers import Client
 from shared.errors import Unavailable
+from shared.register import Client
 from shared.service_tokens import ServiceTokens
 
 

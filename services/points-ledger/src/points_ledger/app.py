@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 from fastapi import FastAPI, Request
-from shared.callers import Callers, HttpRegister, Register
+from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.client_limits import ClientLimit
@@ -17,6 +17,7 @@ from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.problems import problem_response, request_id_of
 from shared.readiness import check_database
+from shared.register import HttpRegister, Register
 from shared.reports import Reports
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app

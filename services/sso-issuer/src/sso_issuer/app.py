@@ -7,7 +7,7 @@ from datetime import timedelta
 import httpx
 from fastapi import FastAPI, Request, Response
 from shared.brief_notes import BriefNotes
-from shared.callers import Callers, HttpRegister, Register
+from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.client_limits import ClientLimit
@@ -20,6 +20,7 @@ from shared.jwks import TenantKeys
 from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
 from shared.readiness import check_database
+from shared.register import HttpRegister, Register
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens

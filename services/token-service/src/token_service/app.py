@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI, Request
-from shared.callers import Callers, HttpRegister, Register
+from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.client_limits import ClientLimit
@@ -18,6 +18,7 @@ from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.rate_limits import Counts
 from shared.readiness import check_database
+from shared.register import HttpRegister, Register
 from shared.reports import Reports
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app

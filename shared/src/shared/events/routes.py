@@ -6,8 +6,9 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from shared.callers import Callers, document_credentials
-from shared.dependencies import needs
+from shared.bodies import before_body
+from shared.callers import Caller, Callers, document_credentials
+from shared.dependencies import needs, provided
 from shared.events import schemas
 from shared.events.deliveries import Deliveries
 from shared.events.domain import Delivery, Reader, Topic
@@ -19,12 +20,14 @@ from shared.idempotency import IdempotencyKey
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
+async def _authenticate(request: Request) -> Caller:
+    return await provided(request.app, Callers).authenticate(request.scope)
+
+
 async def _reader(
-    request: Request,
-    callers: Annotated[Callers, needs(Callers)],
-    topic: Annotated[Topic, needs(Topic)],
+    caller: Annotated[Caller, Depends(before_body(_authenticate))], topic: Annotated[Topic, needs(Topic)]
 ) -> Reader:
-    return topic.reader(await callers.authenticate(request.scope))
+    return topic.reader(caller)
 
 
 Asking = Annotated[Reader, Depends(_reader)]

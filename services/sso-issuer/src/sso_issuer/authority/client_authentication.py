@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_plus
 
-from shared.callers import Register
 from shared.db import Database
 from shared.identifiers import is_identifier
 from shared.proxies import ProxyTrust, is_within, parse_networks
+from shared.register import Register
 from starlette.requests import Request
 
 from sso_issuer.authority import assertions, store

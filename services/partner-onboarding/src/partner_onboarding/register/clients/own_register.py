@@ -3,26 +3,27 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from shared.callers import Caller
 from shared.errors import Unauthenticated
 
 from partner_onboarding.register.clients.domain import ClientNotFound, InvalidClient
 from partner_onboarding.register.clients.service import Clients
-from shared import callers
+from shared import register
 
 
 class OwnRegister:
-    """`shared.callers.Register` over this service's own tables."""
+    """`shared.register.Register` over this service's own tables."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def check(self, client_id: str, client_secret: str) -> callers.Client | None:
+    async def check(self, client_id: str, client_secret: str) -> register.Client | None:
         try:
             client = await self._clients.check(client_id, client_secret)
         except InvalidClient:
             return None
         registration = client.registration
-        return callers.Client(
+        return register.Client(
             client_id=client.client_id,
             tenant=client.tenant,
             scopes=frozenset(registration.scopes),
@@ -48,7 +49,7 @@ class LiveTokens:
         self._clients = clients
         self._consented = consented
 
-    async def confirm(self, caller: callers.Caller) -> callers.Caller:
+    async def confirm(self, caller: Caller) -> Caller:
         """The caller of a token as the register knows it now. `clients:admin` is never among its scopes: operators
         show their secret.
 
