@@ -57,6 +57,7 @@ class FakeNeighbours:
     entries: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     holds: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     ledger_is_down: bool = False
+    closed: list[tuple[str, str]] = field(default_factory=list)
     issuer_is_down: bool = False
     authorizations: list[str] = field(default_factory=list)
     #: Of each tenant's authority: the key that signs access tokens.
@@ -141,6 +142,15 @@ class FakeNeighbours:
             if self.ledger_is_down:
                 return Response(status_code=503)
             return JSONResponse({"holds": self.holds.get((tenant, user_id), []), "next_cursor": None})
+
+        @app.post("/internal/tenants/{tenant}/accounts/{user_id}/close")
+        async def close(request: Request, tenant: str, user_id: str) -> Response:
+            if self.ledger_is_down:
+                return Response(status_code=503)
+            if (tenant, user_id) not in self.balances:
+                return problem_response(NotFound("There is no such account.", code="account_not_found"), request)
+            self.closed.append((tenant, user_id))
+            return JSONResponse({"user_id": user_id, "state": "closed", "lapsed": self.balances[tenant, user_id][0]})
 
         @app.get("/internal/tenants/{tenant}/vendors")
         async def vendors(request: Request, tenant: str) -> Response:

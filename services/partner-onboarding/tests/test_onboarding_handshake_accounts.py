@@ -1,11 +1,14 @@
 """One's own account: mails that confirm, another password, a copy of the data, and leaving for good."""
 
+import asyncio
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from partner_onboarding.handshake.mail.service import RESEND_PATH, RESENT_PER_DAY
+from partner_onboarding.handshake.tables import erasures
 from partner_onboarding.register.tables import mails, users
 from sqlalchemy import func, select, text, update
 
@@ -252,6 +255,35 @@ async def test_a_deleted_account_is_gone_and_what_was_billed_stays(post: Post) -
     assert (await partner.remove("erika")).status_code == 404
     told = (await partner.events())["erika"]
     assert (len(told["assignments"]), len(told["removalDates"])) == (1, 1)
+
+
+async def test_the_ledger_closes_the_account_of_a_person_who_is_gone_also_if_it_was_down(post: Post) -> None:
+    house = post.house
+    await house.sign_in(await house.user("erika"))
+    person = (house.tenant, "erika")
+    house.neighbours.balances[person] = (1200, 0)
+    house.neighbours.ledger_is_down = True
+    of_person = (erasures.c.tenant == house.tenant, erasures.c.user_id == "erika")
+
+    async def journal() -> Any:
+        async with house.register.database.transaction() as connection:
+            return (await connection.execute(select(erasures).where(*of_person))).one()
+
+    try:
+        gone = await send_form(house, "/account/delete", present_password=PASSWORD)
+        assert (gone.status_code, gone.headers["location"]) == (303, "/login?deleted=1")
+        async with asyncio.timeout(20):
+            while not (await journal()).attempts:
+                pass
+    finally:
+        house.neighbours.ledger_is_down = False
+    assert (await journal()).account_closed_at is None
+    async with asyncio.timeout(20):
+        while (await journal()).account_closed_at is None:
+            async with house.register.database.transaction() as connection:
+                waits = (*of_person, erasures.c.account_closed_at.is_(None))
+                await connection.execute(update(erasures).where(*waits).values(next_attempt_at=func.now()))
+    assert set(house.neighbours.closed) == {person}
 
 
 async def test_whoever_has_duties_cannot_leave_alone(post: Post) -> None:

@@ -44,6 +44,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/internal/tenants/{tenant}/accounts/{user_id}/entries"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/accounts/{user_id}/holds"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/accounts/{user_id}"): service("partner-onboarding"),
+    ("POST", "/internal/tenants/{tenant}/accounts/{user_id}/close"): service("partner-onboarding"),
     ("POST", "/internal/tenants/{tenant}/balances"): service("sso-issuer"),
 }
 

@@ -94,7 +94,7 @@ def create_app(
         limit=ClientLimit(settings.requests_per_client),
         confirm=LiveTokens(register.clients, third_parties.consents.scopes_of).confirm,
     )
-    handshake = build_handshake(register, callers, clock, tokens_transport)
+    handshake = build_handshake(register, callers, clock, LedgerClient(ledger), tokens_transport)
     pages = Pages(
         "partner_onboarding",
         settings,

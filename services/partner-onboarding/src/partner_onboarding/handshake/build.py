@@ -9,6 +9,8 @@ from shared.rate_limits import RateLimit
 
 from partner_onboarding.clock import Clock
 from partner_onboarding.handshake.account.belongings import HandshakeBelongings
+from partner_onboarding.handshake.account.erasures import CLOSED_AT_ONCE, Erasures
+from partner_onboarding.handshake.account.ledger_client import LedgerClient
 from partner_onboarding.handshake.handshakes.codes import CodeKeeping
 from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.links.billing import Billing
@@ -24,6 +26,7 @@ from partner_onboarding.settings import Settings
 
 _HOUR_SECONDS = 3600
 _TIDY_EVERY_SECONDS = 600.0
+_CLOSE_EVERY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Handshake:
     mails: Mails
     registrations: Registrations
     belongings: HandshakeBelongings
+    erasures: Erasures
     tokens: TokenClient
     access: PartnerAccess
 
@@ -46,6 +50,7 @@ class Handshake:
         return (
             Chore("assign-months", self.billing.assign_due, self.settings.assignments_every_seconds),
             Chore("send-mails", self.mails.send_due, self.settings.mails_every_seconds, full_slice=MAILS_AT_ONCE),
+            Chore("close-accounts", self.erasures.close_due, _CLOSE_EVERY_SECONDS, full_slice=CLOSED_AT_ONCE),
             Chore("forget-handshakes", self.handshakes.tidy_up, _TIDY_EVERY_SECONDS),
         )
 
@@ -55,7 +60,11 @@ class Handshake:
 
 
 def build_handshake(
-    register: Register, callers: Callers, clock: Clock, tokens_transport: httpx.AsyncBaseTransport | None
+    register: Register,
+    callers: Callers,
+    clock: Clock,
+    ledger: LedgerClient,
+    tokens_transport: httpx.AsyncBaseTransport | None,
 ) -> Handshake:
     """Builds the parts on the register."""
     settings, counts, answers = register.settings, register.counts, register.answers
@@ -99,6 +108,7 @@ def build_handshake(
             per_email=RateLimit(counts, settings.registrations_per_email, _HOUR_SECONDS, "registered-email"),
         ),
         belongings=HandshakeBelongings(links),
+        erasures=Erasures(register.database, ledger),
         tokens=tokens,
         access=PartnerAccess(
             callers,

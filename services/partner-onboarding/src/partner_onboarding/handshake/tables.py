@@ -117,3 +117,18 @@ agreements = Table(
     CheckConstraint("document IN ('terms', 'privacy')", name="document"),
     CheckConstraint("char_length(version) BETWEEN 1 AND 64", name="version"),
 )
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("tenant", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("erased_at", WHEN, nullable=False, server_default=func.now()),
+    Column("account_closed_at", WHEN, comment="When the ledger had closed the account."),
+    Column("next_attempt_at", WHEN, server_default=func.now(), comment="None when the account is closed."),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Without a key to the user, who is gone; after a restore the journal is repeated.
+    PrimaryKeyConstraint("tenant", "user_id", "erased_at"),
+    CheckConstraint("(account_closed_at IS NULL) = (next_attempt_at IS NOT NULL)", name="next_attempt_at"),
+    Index("erasures_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
+)

@@ -17,7 +17,7 @@ from shared.problems import document_refusals
 from shared.reports import ReportRoute, TooManyReports
 
 from points_ledger.accounts import importing, schemas
-from points_ledger.accounts.service import AccountService, InstantInTheFuture
+from points_ledger.accounts.service import AccountService, ClosedAccount, InstantInTheFuture
 from points_ledger.domain.accounts import Entry, InvalidUser
 from points_ledger.ledger import Settled
 from points_ledger.paths import ACCOUNT, IDENTIFIER
@@ -114,9 +114,7 @@ async def close_account(
 
     Commits find no such user any more; opening, credits and debits are refused; reads go on.
     """
-    closed = await service.close_account(caller, user_id, query.reason)
-    state: Literal["closing", "closed"] = "closing" if closed.is_closing else "closed"
-    return schemas.ClosedAccountBody(user_id=user_id, state=state, lapsed=closed.lapsed)
+    return _closed(await service.close_account(caller, user_id, query.reason))
 
 
 @router.get(
@@ -199,6 +197,19 @@ async def internal_balance(
     return schemas.BalanceBody.of(await service.balance_of(tenant, user_id))
 
 
+@internal.post(f"/tenants/{{tenant}}/accounts/{{user_id:{IDENTIFIER}}}/close")
+async def close_internally(
+    service: _Service,
+    tenant: Tenant,
+    user_id: _UserId,
+    body: schemas.CloseQuery,
+    service_name: Annotated[str, require_service("partner-onboarding")],
+) -> schemas.ClosedAccountBody:
+    """For a person who has deleted the own account."""
+    closer = Caller(service_name, tenant, frozenset(), subject=user_id)
+    return _closed(await service.close_account(closer, user_id, body.reason))
+
+
 @internal.post("/tenants/{tenant}/balances")
 async def internal_balances(
     service: _Service,
@@ -212,6 +223,11 @@ async def internal_balances(
         balances=[schemas.BalanceBody.of(balance) for balance in found.values()],
         absent=[user_id for user_id in dict.fromkeys(body.user_ids) if user_id not in found],
     )
+
+
+def _closed(closed: ClosedAccount) -> schemas.ClosedAccountBody:
+    state: Literal["closing", "closed"] = "closing" if closed.is_closing else "closed"
+    return schemas.ClosedAccountBody(user_id=closed.user_id, state=state, lapsed=closed.lapsed)
 
 
 async def _post(

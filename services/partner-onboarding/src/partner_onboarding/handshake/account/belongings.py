@@ -5,6 +5,7 @@ from typing import Any
 from shared.times import iso
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding.handshake.account import erasures_store
 from partner_onboarding.handshake.links import assignments as assignments_store
 from partner_onboarding.handshake.links import store as links_store
 from partner_onboarding.handshake.links.service import Links
@@ -42,5 +43,9 @@ class HandshakeBelongings:
         }
 
     async def end(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
-        """Removes all links. Billed months stay, under an id that no longer leads to a person."""
+        """Removes all links, and has the ledger close the account.
+
+        Billed months stay, under an id that no longer leads to a person.
+        """
         await self._links.remove_all(connection, tenant, user_id)
+        await erasures_store.add(connection, tenant, user_id)

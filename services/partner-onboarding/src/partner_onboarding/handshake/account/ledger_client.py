@@ -45,6 +45,10 @@ class Hold(BaseModel):
     expires_at: datetime
 
 
+class _Closed(BaseModel):
+    state: str
+
+
 class Holds(BaseModel):
     holds: list[Hold]
 
@@ -77,6 +81,16 @@ class LedgerClient:
         if self._service.says(answer, httpx.codes.NOT_FOUND, "account_not_found"):
             return None
         return self._service.understand(Entries, answer)
+
+    async def close_account(self, tenant: str, user_id: str, reason: str) -> None:
+        """Closes the person's account for good; without an account there is nothing to do. A repeat is fine.
+
+        Raises:
+            Unavailable: the ledger does not answer, or not with sense.
+        """
+        answer = await self._service.post(f"{_account(tenant, user_id)}/close", {"reason": reason})
+        if not self._service.says(answer, httpx.codes.NOT_FOUND, "account_not_found"):
+            self._service.understand(_Closed, answer)
 
     async def holds(self, tenant: str, user_id: str) -> list[Hold]:
         """The person's running holds, the newest 100.

@@ -1,0 +1,55 @@
+"""Every statement about erasures."""
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from partner_onboarding.handshake.tables import erasures
+
+
+class Erasure(NamedTuple):
+    """A person who is gone, and whose account in the ledger is still to be closed."""
+
+    tenant: str
+    user_id: str
+    erased_at: datetime
+    attempts: int
+
+
+async def add(connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    await connection.execute(insert(erasures).values(tenant=tenant, user_id=user_id))
+
+
+async def take_due(connection: AsyncConnection, limit: int, turn: timedelta) -> list[Erasure]:
+    """Takes those that are due, oldest first; for the time of `turn` no other replica does."""
+    due = (
+        select(erasures)
+        .where(erasures.c.next_attempt_at <= func.now())
+        .order_by(erasures.c.next_attempt_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    found = [Erasure(row.tenant, row.user_id, row.erased_at, row.attempts) for row in await connection.execute(due)]
+    for erasure in found:
+        values = {"next_attempt_at": func.now() + turn, "attempts": erasure.attempts + 1}
+        await connection.execute(update(erasures).where(*_is(erasure)).values(values))
+    return found
+
+
+async def set_closed(connection: AsyncConnection, erasure: Erasure) -> None:
+    values = {"account_closed_at": func.now(), "next_attempt_at": None}
+    await connection.execute(update(erasures).where(*_is(erasure)).values(values))
+
+
+async def set_next_attempt(connection: AsyncConnection, erasure: Erasure, pause: timedelta) -> None:
+    await connection.execute(update(erasures).where(*_is(erasure)).values(next_attempt_at=func.now() + pause))
+
+
+def _is(erasure: Erasure) -> tuple[ColumnElement[bool], ...]:
+    return (
+        erasures.c.tenant == erasure.tenant,
+        erasures.c.user_id == erasure.user_id,
+        erasures.c.erased_at == erasure.erased_at,
+    )
