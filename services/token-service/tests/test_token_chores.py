@@ -19,7 +19,7 @@ _OWN = {
     "tell ages of keys",
     "forget kept answers",
     "purge tokens",
-    "relieve and retire keys",
+    "rotate and retire keys",
 }
 
 

@@ -1,4 +1,4 @@
-"""Keys: sealed, relieved without breaking live tokens, known everywhere before they sign."""
+"""Keys: sealed, rotated without breaking live tokens, known everywhere before they sign."""
 
 import asyncio
 import base64
@@ -137,7 +137,7 @@ async def test_a_key_without_numbers_left_refuses_instead_of_repeating(house: Ho
         await Sequences(house.database, provided(house.app, KeyRing)).take(tenant, 1)
 
 
-async def test_keys_are_relieved_when_their_time_has_come_and_retired_when_nothing_of_theirs_is_left(
+async def test_keys_are_rotated_when_their_time_has_come_and_retired_when_nothing_of_theirs_is_left(
     house: House, make_settings: MakeSettings, tenant: str
 ) -> None:
     token = await house.issue()

@@ -47,8 +47,8 @@ from token_service.settings import Settings
 from token_service.tables import events as event_tables
 from token_service.tables import idempotent_answers
 from token_service.tokens import routes as token_routes
+from token_service.tokens.idempotency import IdempotentTokens
 from token_service.tokens.issuing import Issuing
-from token_service.tokens.once import Once
 from token_service.tokens.service import TokenService
 from token_service.tokens.terms import Rules
 from token_service.tokens.verifying import Verifying
@@ -111,7 +111,7 @@ def create_app(
     sequences = Sequences(database, ring)
     issuing = Issuing(database, sequences, zones, lanes=settings.lanes, batch_size=settings.batch)
     verifying = Verifying(database, ring, tally, guesses, clock, lanes=settings.lanes, batch_size=settings.batch)
-    once = Once(answers, issuing, verifying)
+    idempotent = IdempotentTokens(answers, issuing, verifying)
     chores = Chores()
 
     @asynccontextmanager
@@ -159,9 +159,9 @@ def create_app(
     pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static")
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
     provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding))
-    provide(app, ring, tally, verifying, once, housekeeping, RowWriters(database, ring, sequences, zones))
+    provide(app, ring, tally, verifying, idempotent, housekeeping, RowWriters(database, ring, sequences, zones))
     provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, reports, tally))
-    provide(app, LandingService(database, verifying, once, tally, clock))
+    provide(app, LandingService(database, verifying, idempotent, tally, clock))
     _add_routes(app, pages)
     events.provide_to(app)
     return app

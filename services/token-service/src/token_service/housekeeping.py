@@ -49,7 +49,7 @@ class Housekeeping:
             Chore("tell ages of keys", self.tell_ages, every_seconds=pause_seconds),
             self._answers.forgetting(pause_seconds),
             Chore("purge tokens", self.purge, every_seconds=pause_seconds, full_slice=_PURGED_AT_ONCE),
-            Chore("relieve and retire keys", self.move_keys, every_seconds=pause_seconds),
+            Chore("rotate and retire keys", self.move_keys, every_seconds=pause_seconds),
         )
 
     async def keep_house(self) -> None:
@@ -92,7 +92,7 @@ class Housekeeping:
             if await self._ring.leave_if_foreign(row.tenant, row.number):
                 continue
             if now - row.signs_from > self._rotate_after or row.next_sequence > _TIRED:
-                await self._ring.relieve(row)
+                await self._ring.add_successor(row)
         for row in keys:
             successor = _successor(row, keys)
             if row.retired_at is None and successor is not None and now - successor.signs_from > _LATEST_SIGNATURE:

@@ -151,7 +151,7 @@ class KeyRing:
         self._keep(tenant, rows)
         return True
 
-    async def relieve(self, row: KeyRow) -> None:
+    async def add_successor(self, row: KeyRow) -> None:
         """Adds the successor of `row`, unless another process did."""
         async with self._database.transaction() as connection:
             await self._insert(connection, row.tenant, row.number + 1, self._ahead)

@@ -16,7 +16,7 @@ from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
 from token_service.landing.destinations import fill_in
 from token_service.tokens.domain import Token
-from token_service.tokens.once import Once
+from token_service.tokens.idempotency import IdempotentTokens
 from token_service.tokens.verifying import Verifying, Visit
 
 #: The longest time until this process sees another process's first landing page of a tenant.
@@ -36,7 +36,7 @@ class LandingService:
         self,
         database: Database,
         verifying: Verifying,
-        once: Once,
+        idempotent: IdempotentTokens,
         tally: Tally,
         clock: DatabaseClock,
         *,
@@ -44,7 +44,7 @@ class LandingService:
     ) -> None:
         self._database = database
         self._verifying = verifying
-        self._once = once
+        self._idempotent = idempotent
         self._tally = tally
         self._clock = clock
         self._seconds = seconds
@@ -87,7 +87,7 @@ class LandingService:
             return shape(await self._verifying.verify(tenant, text, visit))
         digest = hashlib.sha256(bytes.fromhex(text)).digest()
         key = RequestKey(f"{visit_id}.{digest.hex()[:32]}", digest)
-        return await self._once.verify(_OWNER, tenant, text, visit, key, shape)
+        return await self._idempotent.verify(_OWNER, tenant, text, visit, key, shape)
 
     async def _tenants_with_landing(self) -> list[str]:
         if self._seconds() - self._read_at > _REMEMBER_SECONDS:

@@ -28,8 +28,8 @@ from token_service.tokens.domain import (
     TokenRevoked,
     TokenUsedUp,
 )
+from token_service.tokens.idempotency import IdempotentTokens
 from token_service.tokens.issuing import Issued, NeverValid
-from token_service.tokens.once import Once
 from token_service.tokens.orders import url_link
 from token_service.tokens.qr import qr_png, qr_svg
 from token_service.tokens.service import TokenService
@@ -58,7 +58,7 @@ _NOT_GOOD: Final = (TokenExpired, TokenRevoked, TokenNotYetValid, TokenUsedUp)
 
 
 async def _issue(call: HotCall[schemas.OrderBody]) -> Answer:
-    return await call.part(Once).issue(
+    return await call.part(IdempotentTokens).issue(
         call.caller, call.key, call.body.order(), lambda issued: _created(schemas.issued_body(issued))
     )
 
@@ -67,7 +67,9 @@ async def _issue_all(call: HotCall[list[schemas.OrderBody]]) -> Answer:
     def shape(issued: list[Issued]) -> Answer:
         return _created([schemas.issued_body(each) for each in issued])
 
-    return await call.part(Once).issue_all(call.caller, call.key, [order.order() for order in call.body], shape)
+    return await call.part(IdempotentTokens).issue_all(
+        call.caller, call.key, [order.order() for order in call.body], shape
+    )
 
 
 async def _verify(call: HotCall[schemas.VisitBody | None]) -> Answer:
@@ -77,7 +79,7 @@ async def _verify(call: HotCall[schemas.VisitBody | None]) -> Answer:
     def shape(token: Token) -> Answer:
         return Answer.of(200, schemas.token_body(text, token), Cache_Control="no-store")
 
-    return await call.part(Once).verify(caller.client_id, caller.tenant, text, visit, call.key, shape)
+    return await call.part(IdempotentTokens).verify(caller.client_id, caller.tenant, text, visit, call.key, shape)
 
 
 def hot_routes(*, plain_http: bool, batch_max_bytes: int) -> list[HotRoute]:

@@ -1,18 +1,18 @@
 """The questions to sso-issuer: the vendors at which a tenant's users spend points."""
 
-from dataclasses import dataclass
-
-import httpx
+from pydantic import BaseModel
 from shared.calling import ServiceClient
-from shared.errors import Unavailable
 
 
-@dataclass(frozen=True, slots=True)
-class Vendor:
+class Vendor(BaseModel):
     """A shop that takes points."""
 
     vendor_id: str
     name: str
+
+
+class _Vendors(BaseModel):
+    vendors: list[Vendor]
 
 
 class IssuerClient:
@@ -27,11 +27,5 @@ class IssuerClient:
         Raises:
             Unavailable: the issuer cannot be asked.
         """
-        answer = await self._service.get(f"/internal/tenants/{tenant}/vendors")
-        if answer.status_code != httpx.codes.OK:
-            raise Unavailable(log=f"sso-issuer: status {answer.status_code}")
-        try:
-            found = [Vendor(str(one["vendor_id"]), str(one["name"])) for one in answer.json()["vendors"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise Unavailable(log=f"sso-issuer: cannot be understood: {error!r}") from error
-        return sorted(found, key=lambda vendor: (vendor.name.casefold(), vendor.vendor_id))
+        found = await self._service.read(_Vendors, f"/internal/tenants/{tenant}/vendors")
+        return sorted(found.vendors, key=lambda vendor: (vendor.name.casefold(), vendor.vendor_id))

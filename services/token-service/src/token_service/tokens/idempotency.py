@@ -22,8 +22,8 @@ class _NotFinal(Exception):
         self.refusal = refusal
 
 
-class Once:
-    """One a process."""
+class IdempotentTokens:
+    """The use cases of routes that take an Idempotency-Key. One a process."""
 
     def __init__(self, answers: Answers, issuing: Issuing, verifying: Verifying) -> None:
         self._answers = answers
