@@ -33,9 +33,10 @@ def _kinds(kind: type[errors.Refusal]) -> Iterator[type[errors.Refusal]]:
 
 
 def _codes_of_classes() -> set[str]:
-    for module in _modules():
+    modules = set(_modules())
+    for module in modules:
         importlib.import_module(module)
-    return {kind.code for kind in _kinds(errors.Refusal) if kind.__module__.partition(".")[0] in PACKAGES}
+    return {kind.code for kind in _kinds(errors.Refusal) if kind.__module__ in modules}
 
 
 def _codes_of_calls() -> set[str]:

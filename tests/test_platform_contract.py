@@ -166,6 +166,7 @@ async def test_the_journey_in_the_words_of_the_contract(platform: RunningPlatfor
         "transactionid": first,
         "state": "confirmed",
         "points": 400,
+        "available": 600,
     }
     again = await eai("confirm", transactionid=first)
     assert (again["http"], again["status"], again["code"], again["state"]) == (

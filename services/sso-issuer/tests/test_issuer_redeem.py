@@ -19,6 +19,7 @@ from platform_testing.issuer_world import (
     rsa_public_key,
 )
 from shared.dependencies import provided
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.service import Keys
 from sso_issuer.tables import issuances, redemptions
@@ -247,11 +248,11 @@ async def test_an_audience_that_another_vendor_takes_over_does_not_bring_its_tok
     assert (await world.redeem(token)).status_code == 200
 
 
-async def test_a_token_from_before_digests_were_kept_can_still_be_redeemed(world: World) -> None:
+async def test_a_token_from_before_digests_were_kept_can_still_be_redeemed(world: World, owner: AsyncEngine) -> None:
     await world.put_vendor()
     issued = await world.redirect()
     former = {"token_digest": None, "audience": None}
-    async with world.database.begin() as connection:
+    async with owner.begin() as connection:
         await connection.execute(sa.update(issuances).where(issuances.c.jti == issued["jti"]).values(former))
     assert (await world.redeem(issued["token"])).status_code == 200
 
@@ -365,9 +366,9 @@ async def test_what_is_no_token_is_said_to_be_none(world: World, token: str) -> 
     assert await _refusal(world, token) in {"malformed_token", "invalid_signature"}
 
 
-async def test_a_token_whose_audit_was_never_written_does_not_count(world: World) -> None:
+async def test_a_token_whose_audit_was_never_written_does_not_count(world: World, owner: AsyncEngine) -> None:
     await world.put_vendor()
     issued = await world.redirect()
-    async with world.database.begin() as connection:
+    async with owner.begin() as connection:
         await connection.execute(sa.delete(issuances).where(issuances.c.jti == issued["jti"]))
     assert await _refusal(world, issued["token"]) == "token_not_issued"
