@@ -18,7 +18,7 @@ from local_platform.services import SERVICES
 from drills.debian import program
 from tests.running_platform import RunningPlatform, environment_of, free_ports, run_command, until
 
-#: So few server connections that the platform's own pools would not fit: whoever kept one would stop the others.
+#: So few server connections that the platform's own pools would not fit: a caller that kept one would stop the others.
 POOL_SIZE = 4
 
 CONFIGURATION = """\

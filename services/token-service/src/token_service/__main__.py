@@ -118,7 +118,7 @@ def rotate_keys(
         typer.echo(_line(key))
     if leaked:
         typer.echo(
-            "Whoever has the former key can make up links that are live. Revoke what it made where that matters: "
+            "Anybody who has the former key can make up links that are live. Revoke what it made where that matters: "
             "DELETE /v1/campaigns/{id}/tokens.",
             err=True,
         )

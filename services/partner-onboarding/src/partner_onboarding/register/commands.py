@@ -162,7 +162,7 @@ def disable_client(client_id: _ClientId) -> None:
 def reset_second_factor(
     tenant: _Tenant, user_id: Annotated[str, typer.Argument(help="Whose telephone and recovery codes are lost.")]
 ) -> None:
-    """Remove a person's second factor. The person is told by mail."""
+    """Remove a person's second factor. The service mails the person."""
 
     async def use(register: Register) -> Mapping[str, Any]:
         removed = await register.second_factors.reset(tenant, user_id, actor=SHELL)

@@ -26,7 +26,7 @@ from token_service.tokens.format import Plain
 
 #: The longest time between the beginning of a transaction and its visibility.
 _OVERLAP_SECONDS: Final = 60.0
-#: A new key signs after this at the earliest, and whoever has not read the keys for so long asks the database.
+#: A new key signs after this at the earliest, and a process that has not read the keys for so long asks the database.
 NOTICE: Final = timedelta(seconds=5)
 _log = structlog.get_logger("keys")
 

@@ -141,7 +141,7 @@ class OwnAccount:
         return found
 
     async def _check(self, user: SealedUser, given: str, address: str | None) -> None:
-        # Counted apart from the sign-in: whoever guesses in a session that was left open locks out nobody else.
+        # Counted apart from the sign-in: guesses in a session that somebody left open lock out nobody else.
         attempt = attempt_at(user, address, device="signed-in")
         await self._throttle.check(attempt)
         kept = [user.password_hash] if user.password_hash is not None else []

@@ -1,6 +1,6 @@
 """Known devices: browsers that have signed in to an account before.
 
-Whoever guesses at an account from elsewhere must not keep its owner out: a known device is counted by itself. The
+Somebody who guesses at an account from elsewhere must not keep its owner out: a known device is counted by itself. The
 cookie is no session and opens nothing; another password makes all devices unknown.
 """
 

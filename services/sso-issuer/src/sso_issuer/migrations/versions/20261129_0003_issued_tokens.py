@@ -20,7 +20,7 @@ _FORMER_LIFETIME = "expires_at > issued_at AND expires_at <= issued_at + interva
 
 
 def upgrade() -> None:
-    # A lock that requests need is waited for briefly, whoever runs this and however.
+    # Requests need this lock, so every run of this migration waits for it only briefly.
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.add_column(
         "issuances",

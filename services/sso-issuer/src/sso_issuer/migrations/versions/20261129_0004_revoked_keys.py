@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # A lock that requests need is waited for briefly, whoever runs this and however.
+    # Requests need this lock, so every run of this migration waits for it only briefly.
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.create_index(
         "keys_by_retirement",
