@@ -44,8 +44,8 @@ class Gateway:
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Says which port was asked for which path, then gives every piece of the body back as it comes in.
 
-    `/v1/clients` reads all of it first, `/v1/users/refused` none of it, and refuses; `/v1/users/slow` gives up waiting for
-    it, as a service does; `/operations/hangs` never answers.
+    `/v1/clients` reads all of it first; `/v1/users/refused` none of it, and refuses; `/v1/users/slow` gives up waiting,
+    as a service does; `/operations/hangs` never answers.
     """
     if scope["path"] == "/operations/hangs":
         while (await receive())["type"] != "http.disconnect":
