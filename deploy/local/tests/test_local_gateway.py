@@ -44,18 +44,12 @@ class Gateway:
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Says which port was asked for which path, then gives every piece of the body back as it comes in.
 
-    `/v1/clients` reads all of it first; `/v1/users/refused` none of it, and refuses; `/v1/users/slow` gives up waiting,
-    as a service does; `/operations/hangs` never answers.
+    `/v1/clients` reads all of it first, `/v1/users/…` none of it, and refuses; `/operations/hangs` never answers.
     """
     if scope["path"] == "/operations/hangs":
         while (await receive())["type"] != "http.disconnect":
             pass
         return
-    if scope["path"] == "/v1/users/slow":
-        # Answered at once, the gateway would not even have begun to read, which no service that gave up can cause.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
-                await anext(pieces(receive))
     if status := {"/v1/users/refused": 401, "/v1/users/slow": 408}.get(scope["path"]):
         await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"{}"})
