@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from rewards_shop.app import create_app
 from rewards_shop.rehearsal.app import SECRET, create_rehearsal
-from rewards_shop.rehearsal.platform import VENDOR, RehearsalPlatform
+from rewards_shop.rehearsal.platform import VENDOR, WEBHOOK_SECRET, RehearsalPlatform
 from rewards_shop.rehearsal.wire import Wire
 from rewards_shop.settings import ShopSettings
 
@@ -79,6 +79,7 @@ def settings(tmp_path: Path) -> ShopSettings:
         client_id=VENDOR,
         client_secret=SECRET,
         vendor_id=VENDOR,
+        webhook_secret=WEBHOOK_SECRET,
         state_path=tmp_path / "shop.sqlite",
         session_secret="a secret of thirty-two characters",
     )

@@ -15,6 +15,7 @@ from local_platform.compose import ComposeFailed, NoDocker
 from local_platform.console import Terminal
 from local_platform.containers import Containers, GatewayDoesNotAnswer, state_of_containers
 from local_platform.embedded_postgres import PostgresStartError, end_with_present_parent
+from local_platform.event_journey import EventJourney
 from local_platform.gateway import CADDYFILE, transport_to, with_present_routes
 from local_platform.handshake_journey import HandshakeJourney
 from local_platform.integration_journey import IntegrationJourney
@@ -97,7 +98,7 @@ def down(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None
 
 @app.command()
 def demo(state_dir: StateDir = Path(".run")) -> None:
-    """Shows the journey of points, the handshake and an integration; fails if anything comes out differently."""
+    """Shows the journeys of points, an event, a person and an integration; fails if anything comes out differently."""
     terminal = Terminal()
     description = StateDirectory(state_dir).demo_json
     if not description.exists():
@@ -109,6 +110,8 @@ def demo(state_dir: StateDir = Path(".run")) -> None:
     try:
         told = json.loads(description.read_text())
         asyncio.run(Journey(told, terminal, transport_to(told)).make())
+        terminal.title("And the shop hears what happened without asking: an event, delivered.")
+        asyncio.run(EventJourney(told, terminal, transport_to(told)).make())
         terminal.title("And a new person comes, sent by a partner: the registration handshake.")
         asyncio.run(HandshakeJourney(told, terminal, transport_to(told)).make())
         terminal.title("And another company's program asks for data: request, approval, consent, withdrawal.")

@@ -83,6 +83,14 @@ class Environments:
         }
         return _with_callers_own({f"SHOP_{name}": value for name, value in own.items()})
 
+    @property
+    def keeps_shop_webhook_secret(self) -> bool:
+        return self._secret(SHOP, "shop_webhook_secret").exists()
+
+    def write_shop_webhook_secret(self, secret: str) -> None:
+        """The secret that signs events for the shop; the platform makes it."""
+        write_private(self._secret(SHOP, "shop_webhook_secret"), secret)
+
     def write_shop_secrets(self, client_secret: str) -> None:
         secret_once(self._secret(SHOP, "shop_session_secret"), _password)
         write_private(self._secret(SHOP, "shop_client_secret"), client_secret)

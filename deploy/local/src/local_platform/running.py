@@ -95,12 +95,9 @@ class Platform:
         async with commands(every) as running_commands:
             with self._terminal.doing("Services: " + ", ".join(service.name for service in SERVICES)):
                 await asyncio.gather(*(self._start_service(service) for service in SERVICES))
-            with self._terminal.doing("Gateway and rewards shop"):
+            with self._terminal.doing("Gateway"):
                 await self._supervisor.start(self._programs.gateway())
-                await asyncio.gather(
-                    self._supervisor.start(self._programs.shop(self._demonstration.demo.client("vendor"))),
-                    self._supervisor.start(self._programs.stand_in()),
-                )
+                await self._supervisor.start(self._programs.stand_in())
             with self._terminal.doing("Pages for developers"):
                 await building
             await self._demonstrate(running_commands)
@@ -111,6 +108,11 @@ class Platform:
         with self._terminal.doing("Demonstration: tenants, clients, users, points"):
             await seeding.register()
             points = await seeding.fill()
+            secret = await seeding.listen(keeps_secret=self._environments.keeps_shop_webhook_secret)
+            if secret is not None:
+                self._environments.write_shop_webhook_secret(secret)
+        with self._terminal.doing("Rewards shop"):
+            await self._supervisor.start(self._programs.shop(self._demonstration.demo.client("vendor")))
         description = describe(self._demonstration, points, self._ports, self._state)
         self._terminal.title("The journey of points, through the real interfaces")
         await Journey(description, self._terminal).make()

@@ -1,7 +1,7 @@
 """Fills the platform for the demonstration, through its real interfaces, and again without changing anything.
 
 Tenants, clients and the people of the operations come by partner-onboarding's command line, as in production;
-users, accounts, points and the shop's redirect settings by HTTP through the gateway.
+users, accounts, points, the shop's redirect settings and its endpoint for events by HTTP through the gateway.
 """
 
 import json
@@ -14,6 +14,10 @@ import httpx
 from local_platform.commands import Commands
 from local_platform.demonstration import VENDOR_ID, Client, Demonstration, Points, Tenant, User
 from local_platform.ports import Ports
+
+_ENDPOINTS = "/events/v1/points/endpoints"
+#: By its description the shop's endpoint is known again.
+_SHOP_LISTENS = "The rewards shop"
 
 
 class SeedingFailed(Exception):
@@ -49,6 +53,27 @@ class Seeding:
                     await self._fill_user(http, user)
         return await self.points()
 
+    async def listen(self, *, keeps_secret: bool) -> str | None:
+        """The shop's endpoint for events. Returns its secret if it is a new one.
+
+        The platform shows a secret once: an endpoint whose secret is not kept is made anew.
+        """
+        endpoint = {
+            "url": f"http://localhost:{self._ports.rewards_shop}/webhooks/points",
+            "types": ["points.expired", "points.rolled_back"],
+            "description": _SHOP_LISTENS,
+        }
+        demo = self._demonstration.demo
+        async with self._http(demo, "vendor") as http:
+            present = (await _get(http, _ENDPOINTS))["endpoints"]
+            ours = [one["endpoint_id"] for one in present if one["description"] == _SHOP_LISTENS]
+            if len(ours) == 1 and keeps_secret:
+                _accepted(await http.patch(f"{_ENDPOINTS}/{ours[0]}", json=endpoint | {"enabled": True}))
+                return None
+            for endpoint_id in ours:
+                _accepted(await http.delete(f"{_ENDPOINTS}/{endpoint_id}"))
+            return str((await _post(http, _ENDPOINTS, endpoint))["secret"])
+
     async def points(self) -> Points:
         """What is available to each user at this moment."""
         points: dict[tuple[str, str], int] = {}
@@ -63,8 +88,8 @@ class Seeding:
     def _tenants(self) -> tuple[Tenant, Tenant]:
         return self._demonstration.demo, self._demonstration.other
 
-    def _http(self, tenant: Tenant) -> httpx.AsyncClient:
-        auth = tenant.client("platform").auth
+    def _http(self, tenant: Tenant, role: str = "platform") -> httpx.AsyncClient:
+        auth = tenant.client(role).auth
         return httpx.AsyncClient(
             base_url=self._ports.public_url, auth=auth, timeout=30.0, trust_env=False, verify=self._verify
         )

@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from rewards_shop.catalogue import warehouse_has
 from rewards_shop.checkout import Checkout, Warehouse
 from rewards_shop.eai import Eai
+from rewards_shop.events import Inbox
 from rewards_shop.keys import IssuerKeys
 from rewards_shop.pages import Pages
 from rewards_shop.platform_client import Clock, PlatformClient, Sleep
@@ -52,6 +53,8 @@ def create_app(
             platform = PlatformClient(http, sleep=sleep, clock=clock)
             keys = IssuerKeys(http, settings.jwks_url, clock=clock)
             checkout = Checkout(store, Eai(platform), warehouse, clock=clock)
+            secret = settings.webhook_secret
+            inbox = Inbox(store, secret.get_secret_value(), clock=clock) if secret else None
             app.state.shop = Shop(
                 settings=settings,
                 clock=clock,
@@ -65,9 +68,10 @@ def create_app(
                     clock=clock,
                 ),
                 checkout=checkout,
+                inbox=inbox,
                 pages=Pages(settings.account_url, STATIC),
             )
-            resuming = asyncio.create_task(_keep_resuming(checkout, next_round or wait_a_while))
+            resuming = asyncio.create_task(_keep_resuming(checkout, inbox, next_round or wait_a_while))
             yield
             resuming.cancel()
             await asyncio.gather(resuming, return_exceptions=True)
@@ -94,10 +98,12 @@ def _platform_http(settings: ShopSettings, transport: httpx.AsyncBaseTransport |
     )
 
 
-async def _keep_resuming(checkout: Checkout, next_round: Callable[[], Awaitable[None]]) -> None:
-    """At the start and ever after: no order stays open because nobody asked."""
+async def _keep_resuming(checkout: Checkout, inbox: Inbox | None, next_round: Callable[[], Awaitable[None]]) -> None:
+    """At the start and ever after: no order stays open because nobody asked, and no event is forgotten."""
     while True:
         try:
+            for release in await inbox.waiting() if inbox else []:
+                await checkout.hear(release)
             await checkout.resume_open_orders()
         except Exception:  # A full disk now must not end this for good.
             log.exception("open orders could not be resumed")

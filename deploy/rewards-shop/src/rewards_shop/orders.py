@@ -36,7 +36,7 @@ class Step:
     """One event of an order, for the person and for support."""
 
     name: str
-    """placed, hold, stock, confirm, rollback, or ask (the transaction was looked up)."""
+    """placed, hold, stock, confirm, rollback, ask (the transaction was looked up), or event (the platform said so)."""
     result: str
     at: float
     call: str = ""
@@ -89,7 +89,8 @@ def decide_stock(order: Order, *, available: bool) -> Order:
 
 
 def learn(order: Order, heard: Heard, *, operation: str) -> Order:
-    """What the order has become, now that the platform answered `operation` (or a look-up, "ask").
+    """What the order has become, now that the platform answered `operation` (or a look-up, "ask"; or said so
+    by itself, "event").
 
     The platform's `state` decides wherever it is told. An answer that settles nothing (401, 403, a state unknown
     to the shop) leaves the order as it is: it stays open and is asked about again.

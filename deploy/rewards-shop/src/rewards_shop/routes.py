@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from fastapi import APIRouter, FastAPI, Request
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from rewards_shop.balances import present_balance
 from rewards_shop.catalogue import REWARDS
 from rewards_shop.checkout import Checkout
+from rewards_shop.events import Inbox, NotFromPlatform
 from rewards_shop.keys import KeysUnavailable
 from rewards_shop.orders import Order
 from rewards_shop.pages import Pages
@@ -25,7 +27,7 @@ from rewards_shop.sso import redeem_once
 from rewards_shop.store import Balance, Store
 from rewards_shop.texts import text
 from rewards_shop.tokens import TokenRejected, TokenVerifier
-from rewards_shop.web import language, read_fields, wants_json
+from rewards_shop.web import language, read_body, read_fields, wants_json
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -45,6 +47,7 @@ class Shop:
     tokens: TokenVerifier
     sessions: Sessions
     checkout: Checkout
+    inbox: Inbox | None
     pages: Pages
 
     @property
@@ -154,6 +157,20 @@ async def place_order(request: Request) -> Response:
         balance = await present_balance(shop.platform, shop.store, user_id, clock=shop.clock)
         return JSONResponse(order_json(order, balance, lang), 200 if known else 201, {"Location": where})
     return RedirectResponse(where, 303)
+
+
+@router.post("/webhooks/points")
+async def take_event(request: Request) -> Response:
+    """Answers as soon as the event is on disk; what follows from it is done afterwards."""
+    shop = _shop(request)
+    if shop.inbox is None:
+        raise Problem(404, "not_found")
+    try:
+        release = await shop.inbox.take(await read_body(request), request.headers)
+    except NotFromPlatform:
+        return JSONResponse({"code": "invalid_signature"}, 400, media_type="application/problem+json")
+    background = BackgroundTask(shop.checkout.hear, release) if release else None
+    return Response(status_code=204, background=background)
 
 
 @router.get("/orders/{order_id}")

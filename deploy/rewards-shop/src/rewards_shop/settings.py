@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -54,6 +56,9 @@ class ShopSettings(BaseSettings):
     jwks_url: WebAddress = ""
     """The issuer's public keys; by default `<issuer>/jwks.json`."""
 
+    webhook_secret: SecretStr | None = None
+    """The secret (`whsec_…`) of the shop's endpoint for events, `/webhooks/points`; without one the shop takes none."""
+
     state_path: Path
     """The SQLite file (mode 0600) that keeps orders, sessions and last known balances."""
     session_secret: SecretStr = Field(min_length=32)
@@ -80,6 +85,16 @@ class ShopSettings(BaseSettings):
         filled["audience"] = filled.get("audience") or filled.get("vendor_id", "")
         filled["jwks_url"] = filled.get("jwks_url") or f"{filled['issuer'].rstrip('/')}/jwks.json"
         return filled
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _can_verify(cls, secret: SecretStr | None) -> SecretStr | None:
+        try:
+            if secret is not None:
+                Webhook(secret.get_secret_value())
+        except (ValueError, EmptyWebhookSecretError):
+            raise ValueError("must be whsec_ and base64, as the platform showed it") from None
+        return secret
 
     @model_validator(mode="after")
     def _insist_on_https(self) -> "ShopSettings":

@@ -28,6 +28,14 @@ create index if not exists orders_of_user on orders (user_id, placed_at);
 create index if not exists open_orders on orders (placed_at) where finished = 0;
 create table if not exists sessions (digest blob primary key, expires_at real not null, visitor text not null) strict;
 create table if not exists balances (user_id text primary key, points integer not null, as_of real not null) strict;
+create table if not exists events (
+    event_id text primary key,
+    heard_at real not null,
+    settled integer not null,
+    body text not null
+) strict;
+create index if not exists events_by_age on events (heard_at);
+create index if not exists waiting_events on events (heard_at) where settled = 0;
 """
 
 _ORDER = TypeAdapter(Order)
@@ -43,7 +51,7 @@ class Balance:
 
 
 class Store:
-    """Orders, sessions and last known balances. Each method is one transaction, on disk when it returns."""
+    """Orders, sessions, last known balances and events. Each method is one transaction, on disk when it returns."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +63,8 @@ class Store:
         self._lock = Lock()
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:  # A statement that is under way in another thread ends first.
+            self._connection.close()
 
     async def remember(self, order: Order) -> bool:
         """Writes a new order down. False if there is one with this id already; that one is left alone."""
@@ -69,8 +78,8 @@ class Store:
 
         return await self._transact(write)
 
-    async def save(self, order: Order) -> None:
-        """Writes what became of an order, and what that does to the last known balance."""
+    async def save(self, order: Order, *, settles_event: str = "") -> None:
+        """Writes what became of an order, what that does to the last known balance, and that an event is settled."""
 
         def write(connection: sqlite3.Connection) -> None:
             before = _load(connection, order.order_id)
@@ -82,6 +91,7 @@ class Store:
             connection.execute(
                 "update balances set points = max(0, points + ?) where user_id = ?", (given_back, order.user_id)
             )
+            connection.execute("update events set settled = 1 where event_id = ?", (settles_event,))
 
         await self._transact(write)
 
@@ -96,6 +106,30 @@ class Store:
     async def open_orders(self) -> list[Order]:
         query = "select body from orders where finished = 0 order by placed_at"
         return await self._transact(lambda connection: _orders(connection.execute(query)))
+
+    async def write_event(self, event_id: str, body: str, *, at: float, forget_before: float) -> bool:
+        """Writes an event down, and forgets old ones. False if there is one with this id already."""
+
+        def write(connection: sqlite3.Connection) -> bool:
+            connection.execute("delete from events where heard_at < ? and settled = 1", (forget_before,))
+            query = "insert into events values (?, ?, 0, ?) on conflict do nothing"
+            return connection.execute(query, (event_id, at, body)).rowcount == 1
+
+        return await self._transact(write)
+
+    async def waiting_events(self) -> list[tuple[str, str]]:
+        """Id and body of those that are not settled, oldest first."""
+        query = "select event_id, body from events where settled = 0 order by heard_at"
+        return await self._transact(lambda connection: connection.execute(query).fetchall())
+
+    async def is_waiting(self, event_id: str) -> bool:
+        query = "select 1 from events where event_id = ? and settled = 0"
+        found = await self._transact(lambda connection: connection.execute(query, (event_id,)).fetchone())
+        return found is not None
+
+    async def settle_event(self, event_id: str) -> None:
+        query = "update events set settled = 1 where event_id = ?"
+        await self._transact(lambda connection: connection.execute(query, (event_id,)))
 
     async def open_session(self, digest: bytes, visitor: Visitor, *, now: float, expires_at: float) -> None:
         """Remembers a session by the digest of its id, and sweeps out those that are over."""

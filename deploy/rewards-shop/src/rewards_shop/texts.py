@@ -87,6 +87,10 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "step.rollback.ok": ("The points were given back to you", "Du hast die Punkte zurückbekommen"),
     "step.rollback.refused": ("There was nothing to give back", "Es gab nichts zurückzugeben"),
     "step.rollback.no_answer": ("We gave them back and heard nothing", "Auf die Rückgabe kam keine Antwort"),
+    "step.event.ok": (
+        "The platform told us that these points are free again",
+        "Die Plattform hat uns gemeldet, dass diese Punkte wieder frei sind",
+    ),
     "step.ask.ok": ("We asked how the order stands", "Wir haben nachgefragt, wie es steht"),
     "step.ask.refused": ("The platform has no such order yet", "Die Plattform kennt die Bestellung noch nicht"),
     "step.ask.no_answer": ("We asked how it stands and heard nothing", "Auf unsere Nachfrage kam keine Antwort"),

@@ -94,13 +94,19 @@ def _quality(parameter: str) -> float:
         return 0.0
 
 
-async def read_fields(request: Request) -> dict[str, str]:
-    """The fields of a form or of a JSON object, whichever was sent. Raises Problem for anything else."""
+async def read_body(request: Request) -> bytes:
+    """The body, letter by letter. Raises Problem if it is too long."""
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LONGEST_BODY:
             raise Problem(413, "form", "payload_too_large")
+    return body
+
+
+async def read_fields(request: Request) -> dict[str, str]:
+    """The fields of a form or of a JSON object, whichever was sent. Raises Problem for anything else."""
+    body = await read_body(request)
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     try:
         if kind == "application/x-www-form-urlencoded":

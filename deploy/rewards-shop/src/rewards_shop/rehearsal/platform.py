@@ -5,14 +5,17 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from standardwebhooks import Webhook
 
 VENDOR = "rehearsal-shop"
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"only-for-rehearsals").decode()  # It opens nothing but a rehearsing shop.
 CLOSED = {
     "confirmed": "points_already_deducted",
     "rolled_back": "transaction_rolled_back",
@@ -116,6 +119,24 @@ class RehearsalPlatform:
         if transaction.state == "rejected":
             return failed(400, "insufficient_points", "rejected")
         return succeeded(transaction_id, transaction)
+
+    def event(self, transaction_id: str, **other: Any) -> tuple[dict[str, str], bytes]:
+        """Headers and body of the event that a transaction has come to its state; each call makes a new one."""
+        transaction, now = self.transactions[transaction_id], datetime.now(UTC)
+        event = {
+            "id": f"evt_{uuid4().hex[:24]}",
+            "type": f"points.{transaction.state}",
+            "timestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "data": {"transactionid": transaction_id, "userid": transaction.user_id, "state": transaction.state},
+        } | other
+        body = json.dumps(event)
+        headers = {
+            "Content-Type": "application/json",
+            "webhook-id": event["id"],
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": Webhook(WEBHOOK_SECRET).sign(event["id"], now, body),
+        }
+        return headers, body.encode()
 
     def expire(self, transaction_id: str) -> None:
         """Ends a hold, as time would."""
