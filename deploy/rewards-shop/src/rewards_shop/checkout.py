@@ -26,6 +26,8 @@ class Checkout:
         self._clock = clock
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
+        #: Between writing an order down and driving it, a second click would find nobody to wait for.
+        self._placing = asyncio.Lock()
 
     async def place(self, order: Order, *, patience_seconds: float) -> Order:
         """Places the order, once: an order id that is known already is only waited for, never bought again.
@@ -33,8 +35,9 @@ class Checkout:
         Returns the known state after at most `patience_seconds`. The order goes on without the person who waited.
         """
         order = tell(order, Step("placed", "ok", order.placed_at))
-        if await self._store.remember(order):
-            self._drive(order.order_id, self._buy(order))
+        async with self._placing:
+            if await self._store.remember(order):
+                self._drive(order.order_id, self._buy(order))
         if task := self._driving.get(order.order_id):
             await asyncio.wait({task}, timeout=patience_seconds)
         return await self._store.order(order.order_id) or order
