@@ -1,11 +1,13 @@
 """The list of services: what is made from it, and what is written down elsewhere and must agree with it."""
 
+import importlib
 import re
 
 import pytest
 from fastapi import FastAPI
 from local_platform.gateway import CADDYFILE, with_present_routes
 from local_platform.services import SERVICES, Service, owners_of
+from typer.testing import CliRunner
 
 from .every_service import PublicRoute, build_every_service, public_routes
 from .running_platform import REPOSITORY
@@ -98,3 +100,12 @@ def test_each_service_has_its_house_and_its_prefix_and_port(apps: dict[Service, 
         fields = type(settings).model_fields
         told = {other.name for other in SERVICES if other.address_variable.lower() in fields}
         assert told == set(service.asks), service.name
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_each_service_has_the_commands_for_its_events(service: Service) -> None:
+    cli = importlib.import_module(f"{service.package}.__main__").cli
+    shown = CliRunner().invoke(cli, ["events", "--help"])
+    assert shown.exit_code == 0, shown.output
+    for command in ("endpoints", "deliveries", "replay", "test", "disable", "enable"):
+        assert f" {command} " in shown.stdout

@@ -1,9 +1,12 @@
-"""`python -m partner_onboarding serve | migrate | create-tenant | create-client | …`.
+"""`python -m partner_onboarding serve | migrate | create-tenant | create-client | events … | …`.
 
 The server and Alembic are imported where they are used, so that operators' commands start sooner.
 """
 
+from typing import TYPE_CHECKING
+
 import typer
+from shared.events.command_line import event_commands
 from shared.settings import load, load_database_settings
 
 from partner_onboarding.register.commands import commands as register_commands
@@ -11,10 +14,22 @@ from partner_onboarding.register.user_commands import commands as user_commands
 from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.commands import commands as third_party_commands
 
+if TYPE_CHECKING:
+    from shared.db import Database
+    from shared.events.build import Events
+
+
+def _build_events(settings: Settings, database: "Database") -> "Events":
+    from partner_onboarding.app import build_events  # noqa: PLC0415 — see above
+
+    return build_events(settings, database)
+
+
 cli = typer.Typer(help="The register of the platform.", no_args_is_help=True, add_completion=False)
 cli.add_typer(register_commands)
 cli.add_typer(user_commands)
 cli.add_typer(third_party_commands)
+cli.add_typer(event_commands(Settings, _build_events), name="events")
 
 
 @cli.command()

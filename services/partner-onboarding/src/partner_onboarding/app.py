@@ -11,14 +11,15 @@ from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
 from shared.client_limits import ClientLimit
+from shared.db import Database
 from shared.dependencies import provide
 from shared.events.build import Events
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.proxies import ProxyTrust
 from shared.readiness import check_database
+from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
-from shared.settings import Mode
 from shared.web.form_answers import FormAnswers
 from shared.web.pages import Pages
 from shared.web.refusals import page_or_problem
@@ -43,6 +44,7 @@ from partner_onboarding.register.events import TOPIC
 from partner_onboarding.register.own_account.service import OwnAccount
 from partner_onboarding.register.pages import own_account, own_sessions, password_reset, second_factor, sign_in
 from partner_onboarding.register.tables import events as event_tables
+from partner_onboarding.register.tables import idempotent_answers
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
 from partner_onboarding.retention import retention
@@ -104,15 +106,7 @@ def create_app(
         scripts=("show-password.js", "once.js", "copy.js"),
         functions={"words_of": words_of, "kind_of_entry": kind_of_entry, "signed_number": signed_number},
     )
-    events = Events(
-        register.database,
-        event_tables,
-        TOPIC,
-        sealer=register.sealer,
-        answers=register.answers,
-        development=settings.mode is Mode.DEVELOPMENT,
-        own_ports=settings.own_ports,
-    )
+    events = build_events(settings, register.database)
     chores = Chores()
 
     @asynccontextmanager
@@ -191,6 +185,12 @@ def create_app(
     events.provide_to(app)
     app.router.routes.append(pages.static.route())
     return app
+
+
+def build_events(settings: Settings, database: Database) -> Events:
+    """The service's topic. The commands use it as well."""
+    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    return Events.of(settings, database, event_tables, TOPIC, sealer, idempotent_answers)
 
 
 def _provide_houses(

@@ -1,19 +1,21 @@
-"""`python -m points_ledger serve | migrate | verify`."""
+"""`python -m points_ledger serve | migrate | verify | events …`."""
 
 import asyncio
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 
 from points_ledger import verifying
-from points_ledger.app import create_app
+from points_ledger.app import build_events, create_app
 from points_ledger.settings import Settings
 
 cli = typer.Typer(help="The system of record of points.", no_args_is_help=True, add_completion=False)
+cli.add_typer(event_commands(Settings, build_events), name="events")
 
 
 @cli.command()

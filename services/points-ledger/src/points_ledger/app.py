@@ -22,7 +22,6 @@ from shared.reports import Reports
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
-from shared.settings import Mode
 from starlette.responses import Response
 
 from points_ledger.accounts.routes import internal as internal_router
@@ -75,17 +74,7 @@ def create_app(
     holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)
-    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
-    events = Events(
-        database,
-        event_tables,
-        TOPIC,
-        sealer=sealer,
-        # Sealed, since some answers about endpoints hold a secret; no vendor's answer does.
-        answers=Answers(database, idempotent_answers, sealer),
-        development=settings.mode is Mode.DEVELOPMENT,
-        own_ports=settings.own_ports,
-    )
+    events = build_events(settings, database)
     chores = Chores()
 
     @contextlib.asynccontextmanager
@@ -151,6 +140,13 @@ def create_app(
     app.include_router(internal_router)
     events.provide_to(app)
     return app
+
+
+def build_events(settings: Settings, database: Database) -> Events:
+    """The service's topic. The commands use it as well."""
+    # Answers about endpoints are sealed, since some hold a secret; no vendor's answer does.
+    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    return Events.of(settings, database, event_tables, TOPIC, sealer, idempotent_answers)
 
 
 def _render(refusal: Refusal, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""`python -m sso_issuer serve | migrate | rotate-keys | list-keys`."""
+"""`python -m sso_issuer serve | migrate | rotate-keys | list-keys | events …`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,12 +6,13 @@ from typing import Annotated, TypeVar
 
 import typer
 from shared.db import Database
+from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 from shared.times import iso
 
-from sso_issuer.app import PACKAGE, build_keys, create_app
+from sso_issuer.app import PACKAGE, build_events, build_keys, create_app
 from sso_issuer.keys.domain import Algorithm, Key
 from sso_issuer.keys.service import Keys, RevocationNotImmediate, RotationWish
 from sso_issuer.settings import Settings
@@ -19,6 +20,7 @@ from sso_issuer.settings import Settings
 T = TypeVar("T")
 
 cli = typer.Typer(help="Signs tokens for rewards vendors.", no_args_is_help=True, add_completion=False)
+cli.add_typer(event_commands(Settings, build_events), name="events")
 
 
 @cli.command()

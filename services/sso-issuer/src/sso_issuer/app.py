@@ -125,15 +125,7 @@ def create_app(
     signer = Signer()
     clients = RegisterClient(to_onboarding)
 
-    events = Events(
-        database,
-        event_tables,
-        TOPIC,
-        sealer=sealer,
-        answers=answers,
-        development=settings.mode is Mode.DEVELOPMENT,
-        own_ports=settings.own_ports,
-    )
+    events = build_events(settings, database)
     terms = TermsReader(database, keys, vendors)
     redirects = Redirects(database, answers, terms, signer, ledger, onboarding, public_url=settings.public_url)
     audit = Audit(database)
@@ -273,6 +265,11 @@ def build_keys(
         published or PublishedKeys(database),
         revoked or RevokedKeys(database),
     )
+
+
+def build_events(settings: Settings, database: Database) -> Events:
+    """The service's topic. The commands use it as well."""
+    return Events.of(settings, database, event_tables, TOPIC, _sealer(settings), answers_table)
 
 
 def _sealer(settings: Settings) -> Sealer:

@@ -1,4 +1,4 @@
-"""`python -m token_service serve | migrate | mint | stats | rotate-keys | list-keys`."""
+"""`python -m token_service serve | migrate | mint | stats | rotate-keys | list-keys | events …`."""
 
 import asyncio
 import sys
@@ -10,12 +10,13 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 from shared.errors import Refusal
+from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 from shared.times import iso
 
-from token_service.app import PACKAGE, create_app
+from token_service.app import PACKAGE, build_events, create_app
 from token_service.campaigns.domain import Bucket, Statistics
 from token_service.command_line import figures, minting
 from token_service.command_line.workplace import Parts, parts_of
@@ -24,6 +25,7 @@ from token_service.keys.store import KeyRow
 from token_service.settings import Settings
 
 cli = typer.Typer(help="Unique, verifiable campaign tokens.", no_args_is_help=True, add_completion=False)
+cli.add_typer(event_commands(Settings, build_events), name="events")
 
 TenantOption = Annotated[str | None, typer.Option(help="By default the only one there is.")]
 T = TypeVar("T")

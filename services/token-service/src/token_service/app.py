@@ -70,7 +70,7 @@ def create_app(
         onboarding_transport, issuer_transport: handed in by tests; the network otherwise.
     """
     database = Database.of(settings)
-    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    sealer = _sealer(settings)
     service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
     onboarding = ServiceClient(
         settings.onboarding_url,
@@ -94,15 +94,7 @@ def create_app(
         per_credential=settings.bad_signatures_per_credential,
         per_address=settings.bad_signatures_per_address,
     )
-    events = Events(
-        database,
-        event_tables,
-        TOPIC,
-        sealer=sealer,
-        answers=answers,
-        development=settings.mode is Mode.DEVELOPMENT,
-        own_ports=settings.own_ports,
-    )
+    events = build_events(settings, database)
     housekeeping = Housekeeping(
         database, ring, answers, rotate_after=settings.rotate_after, retention=settings.retention
     )
@@ -165,6 +157,15 @@ def create_app(
     _add_routes(app, pages)
     events.provide_to(app)
     return app
+
+
+def build_events(settings: Settings, database: Database) -> Events:
+    """The service's topic. The commands use it as well."""
+    return Events.of(settings, database, event_tables, TOPIC, _sealer(settings), idempotent_answers)
+
+
+def _sealer(settings: Settings) -> Sealer:
+    return Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
 
 
 def _add_routes(app: FastAPI, pages: Pages) -> None:

@@ -1,9 +1,10 @@
 """Puts the parts of a topic together; called by a service's `create_app`."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, Self
 
 import httpx
+import sqlalchemy as sa
 from fastapi import FastAPI
 
 from shared.chores import Chore
@@ -20,6 +21,7 @@ from shared.events.sending import Sender
 from shared.events.tables import EventTables
 from shared.idempotency import Answers
 from shared.sealing import Sealer
+from shared.settings import Mode, ServiceSettings
 
 #: An event is seen within two seconds.
 _NUMBER_EVERY_SECONDS: Final = 0.4
@@ -56,6 +58,27 @@ class Events:
         sender = Sender(destinations, transport=transport)
         self.deliveries = Deliveries(database, tables, topic, self.endpoints, sender)
         self.dispatcher = Dispatcher(database, tables, topic, self.endpoints, sender)
+
+    @classmethod
+    def of(
+        cls,
+        settings: ServiceSettings,
+        database: Database,
+        tables: EventTables,
+        topic: Topic,
+        sealer: Sealer,
+        answers: sa.Table,
+    ) -> Self:
+        """The topic of a service with these settings; `answers` is its table of idempotent answers."""
+        return cls(
+            database,
+            tables,
+            topic,
+            sealer=sealer,
+            answers=Answers(database, answers, sealer),
+            development=settings.mode is Mode.DEVELOPMENT,
+            own_ports=settings.own_ports,
+        )
 
     def provide_to(self, app: FastAPI) -> None:
         """Adds the routes and hands them their parts."""

@@ -109,6 +109,17 @@ class Deliveries:
             found = [delivery_of(row) for row in rows]
         return pages.cut(found, limit, lambda delivery: DeliveryPlace(delivery.number))
 
+    async def waiting(self) -> dict[tuple[str, str], int]:
+        """How many deliveries wait, by tenant and endpoint; for operators."""
+        columns = self._tables.deliveries.c
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(
+                select(columns.tenant, columns.endpoint_id, func.count().label("waiting"))
+                .where(columns.state == "waiting")
+                .group_by(columns.tenant, columns.endpoint_id)
+            )
+            return {(row.tenant, row.endpoint_id): row.waiting for row in rows}
+
     async def replay(
         self, reader: Reader, endpoint_id: str, *, event_id: str | None = None, since: datetime | None = None
     ) -> int:

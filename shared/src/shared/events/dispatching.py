@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import Database
 from shared.events import endpoints as endpoint_rows
-from shared.events import feed, outbox
+from shared.events import feed
 from shared.events.deliveries import delivery_of
 from shared.events.domain import (
     DISABLED_AFTER,
@@ -24,7 +24,6 @@ from shared.events.domain import (
     DeliveryState,
     Endpoint,
     Event,
-    NewEvent,
     Outcome,
     Topic,
     pause_after,
@@ -231,13 +230,5 @@ class Dispatcher:
             await self._disable(connection, endpoint, endpoint_rows.FAILING)
 
     async def _disable(self, connection: AsyncConnection, endpoint: Endpoint, reason: str) -> None:
-        if not endpoint.enabled:
-            return
-        _disabled.labels(self._topic.name, reason).inc()
-        await endpoint_rows.change(connection, self._tables, endpoint, enabled=False, disabled_because=reason)
-        told = NewEvent(
-            "endpoint.disabled",
-            {"endpoint_id": endpoint.endpoint_id, "url": endpoint.url, "disabled_because": reason},
-            endpoint.owner,
-        )
-        await outbox.record(connection, self._tables, endpoint.tenant, [told])
+        if await endpoint_rows.disable(connection, self._tables, endpoint, reason):
+            _disabled.labels(self._topic.name, reason).inc()

@@ -15,8 +15,17 @@ from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import Database
+from shared.events import outbox
 from shared.events.destinations import Destinations
-from shared.events.domain import MOST_ENDPOINTS, Endpoint, EndpointNotFound, Reader, TooManyEndpoints, Topic
+from shared.events.domain import (
+    MOST_ENDPOINTS,
+    Endpoint,
+    EndpointNotFound,
+    NewEvent,
+    Reader,
+    TooManyEndpoints,
+    Topic,
+)
 from shared.events.feed import last_number
 from shared.events.tables import EventTables
 from shared.idempotency import Answer, Answers, RequestKey
@@ -24,6 +33,7 @@ from shared.sealing import Sealer
 from shared.times import iso
 
 BY_THE_CLIENT: Final = "disabled_by_client"
+BY_AN_OPERATOR: Final = "disabled_by_operator"
 GONE: Final = "receiver_gone"
 FAILING: Final = "failing_for_five_days"
 _SECRET_BYTES: Final = 32
@@ -111,6 +121,39 @@ class Endpoints:
                 .order_by(endpoints.c.created_at, endpoints.c.endpoint_id)
             )
             return [endpoint_of(row) for row in rows]
+
+    async def every(self, tenant: str | None = None) -> list[Endpoint]:
+        """The endpoints of all clients, of one tenant or of all, for operators; oldest first."""
+        endpoints = self._tables.endpoints
+        query = select(endpoints) if tenant is None else select(endpoints).where(endpoints.c.tenant == tenant)
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(query.order_by(endpoints.c.created_at, endpoints.c.endpoint_id))
+            return [endpoint_of(row) for row in rows]
+
+    async def reader_of(self, endpoint_id: str) -> Reader:
+        """The client whose endpoint this is, for operators.
+
+        Raises:
+            EndpointNotFound
+        """
+        endpoints = self._tables.endpoints
+        async with self._database.transaction() as connection:
+            rows = await connection.execute(select(endpoints).where(endpoints.c.endpoint_id == endpoint_id))
+            row = rows.one_or_none()
+        if row is None:
+            raise EndpointNotFound("There is no such endpoint.")
+        return endpoint_of(row).reader
+
+    async def disable(self, reader: Reader, endpoint_id: str) -> Endpoint:
+        """An operator disables the endpoint; its client's other endpoints hear of it. The client may enable it again.
+
+        Raises:
+            EndpointNotFound
+        """
+        async with self._database.transaction() as connection:
+            endpoint = await self._find(connection, reader, endpoint_id, lock=True)
+            await disable(connection, self._tables, endpoint, BY_AN_OPERATOR)
+            return await self._find(connection, reader, endpoint_id)
 
     async def get(self, reader: Reader, endpoint_id: str) -> Endpoint:
         """Raises EndpointNotFound, also for another client's."""
@@ -264,6 +307,20 @@ async def change(connection: AsyncConnection, tables: EventTables, endpoint: End
         .where(columns.tenant == endpoint.tenant, columns.endpoint_id == endpoint.endpoint_id)
         .values(values)
     )
+
+
+async def disable(connection: AsyncConnection, tables: EventTables, endpoint: Endpoint, reason: str) -> bool:
+    """Disables an endpoint that is locked, and tells its client of it by an event. False: it was disabled already."""
+    if not endpoint.enabled:
+        return False
+    await change(connection, tables, endpoint, enabled=False, disabled_because=reason)
+    told = NewEvent(
+        "endpoint.disabled",
+        {"endpoint_id": endpoint.endpoint_id, "url": endpoint.url, "disabled_because": reason},
+        endpoint.owner,
+    )
+    await outbox.record(connection, tables, endpoint.tenant, [told])
+    return True
 
 
 async def _now(connection: AsyncConnection) -> datetime:

@@ -88,7 +88,10 @@ class EndpointBody(BaseModel):
     description: str
     state: Literal["enabled", "disabled"]
     disabled_because: Annotated[
-        str | None, Field(description="`disabled_by_client`, `receiver_gone` (410) or `failing_for_five_days`.")
+        str | None,
+        Field(
+            description="`receiver_gone` (410), `failing_for_five_days`, `disabled_by_client`, `disabled_by_operator`."
+        ),
     ]
     created_at: Timestamp
 
