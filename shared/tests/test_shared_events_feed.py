@@ -127,7 +127,32 @@ async def test_next_after_is_never_null_and_an_event_s_id_leads_on_as_well(world
     assert len(by_id.events) == 1
 
 
-@pytest.mark.parametrize("after", ["", "x", "-1", "1.5", "9" * 19, "٣", "evt_unknown", "1 "])
+async def test_who_sees_little_of_much_does_not_look_through_it_again(world: World) -> None:
+    """A short page leads behind everything that was numbered, a full one behind its last event."""
+    await world.happen(held("a"), held("b"), NewEvent("points.confirmed", {}, "a"), held("b"))
+    await world.events.feed.number_recorded()
+    first = await world.events.feed.read(world.vendor("a"), after=None, types=(), limit=1)
+    assert first.next_after == str(first.events[-1].number)
+    rest = await world.events.feed.read(world.vendor("a"), after=first.next_after, types=(), limit=10)
+    assert [event.type for event in rest.events] == ["points.confirmed"]
+    assert rest.next_after == "4"
+    confirmed = await world.events.feed.read(world.platform, after=None, types=("points.held",), limit=10)
+    assert [event.type for event in confirmed.events] == ["points.held"] * 3
+    nothing = await world.events.feed.read(world.vendor("c"), after=None, types=(), limit=10)
+    assert (nothing.events, nothing.next_after) == ([], "4")
+
+
+async def test_events_that_are_recorded_together_have_ids_of_their_own_that_lead_to_them(world: World) -> None:
+    await world.happen(*(held("a", f"t-{n}") for n in range(12)))
+    await world.events.feed.number_recorded()
+    page = await world.events.feed.read(world.platform, after=None, types=(), limit=20)
+    assert len({event.event_id for event in page.events}) == 12
+    for place, event in enumerate(page.events):
+        behind = await world.events.feed.read(world.platform, after=event.event_id, types=(), limit=20)
+        assert behind.events == page.events[place + 1 :]
+
+
+@pytest.mark.parametrize("after", ["", "x", "-1", "1.5", "9" * 19, "٣", "evt_unknown", f"evt_{'0' * 24}", "1 "])
 async def test_a_made_up_place_is_refused(world: World, after: str) -> None:
     with pytest.raises(InvalidCursor):
         await world.events.feed.read(world.platform, after=after, types=(), limit=10)

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import orjson
 from shared.events.domain import NewEvent
-from shared.events.outbox import columns_of
+from shared.events.outbox import columns_of, recording
 
 from points_ledger.domain.accounts import Account, Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
@@ -230,8 +230,7 @@ WITH kept_accounts AS (
                  ended_at timestamptz)
    WHERE t.tenant = new.tenant AND t.vendor_id = new.vendor_id AND t.transaction_id = new.transaction_id
 ), told AS (
-  INSERT INTO points_ledger.event_outbox (tenant, events)
-  SELECT tenant, events::jsonb FROM unnest($5::text[], $6::text[]) AS told (tenant, events)
+  {recording("points_ledger", 5)}
 )
 INSERT INTO points_ledger.entries
        (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at,
@@ -241,10 +240,7 @@ SELECT * FROM json_to_recordset($4::json)
             reference text, reason text, created_at timestamptz, client_id text, subject text, request_id text)
 """  # noqa: S608 — the mark is a constant
 
-_TELL = f"""{DATED}
-INSERT INTO points_ledger.event_outbox (tenant, events)
-SELECT tenant, events::jsonb FROM unnest($1::text[], $2::text[]) AS told (tenant, events)
-"""  # noqa: S608 — the mark is a constant
+_TELL = f"{DATED}\n{recording('points_ledger')}"
 
 _TOUCH_TRANSACTIONS = f"""{DATED}
 UPDATE points_ledger.transactions t

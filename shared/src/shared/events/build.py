@@ -55,7 +55,7 @@ class Events:
         self.feed = Feed(database, tables, topic.name)
         destinations = Destinations(development=development, own_ports=own_ports)
         self.endpoints = Endpoints(database, tables, topic, destinations, sealer, answers)
-        sender = Sender(destinations, transport=transport)
+        sender = Sender(destinations, topic, transport=transport)
         self.deliveries = Deliveries(database, tables, topic, self.endpoints, sender)
         self.dispatcher = Dispatcher(database, tables, topic, self.endpoints, sender)
 

@@ -26,7 +26,7 @@ from shared.events.domain import (
     Outcome,
     Reader,
     Topic,
-    new_event_ids,
+    new_key,
 )
 from shared.events.endpoints import Endpoints
 from shared.events.sending import Sender
@@ -83,8 +83,7 @@ class Deliveries:
         async with self._database.transaction() as connection:
             now = (await connection.execute(select(func.now()))).scalar_one()
             secrets = await self._endpoints.secrets_of(connection, endpoint, now)
-        (event_id,) = new_event_ids(1)
-        test = Event(0, event_id, "endpoint.test", endpoint.owner, now, {"endpoint_id": endpoint_id})
+        test = Event(0, f"evt_{new_key()}", "endpoint.test", endpoint.owner, now, {"endpoint_id": endpoint_id})
         return await self._sender.send(endpoint.url, secrets, test)
 
     async def page(
@@ -181,22 +180,22 @@ class Deliveries:
         return len(events)
 
     async def _replay_since(self, connection: AsyncConnection, endpoint: Endpoint, since: datetime | None) -> int:
-        events = self._tables.events
-        conditions = [events.c.tenant == endpoint.tenant, events.c.number <= endpoint.position]
+        query = feed.numbered_events(self._tables, endpoint.tenant, endpoint.owner)
+        told = query.selected_columns
+        query = query.where(told["number"] <= endpoint.position)
         if since is not None:
-            conditions.append(events.c.happened_at >= since)
-        if endpoint.owner is not None:
-            conditions.append(events.c.owner == endpoint.owner)
+            query = query.where(told["happened_at"] >= since)
         if endpoint.types:
-            conditions.append(events.c.type.in_(endpoint.types))
+            query = query.where(told["type"].in_(endpoint.types))
+        events = query.subquery()
         rows = select(
-            events.c.tenant,
+            literal(endpoint.tenant).label("tenant"),
             literal(endpoint.endpoint_id).label("endpoint_id"),
             events.c.number,
             events.c.event_id,
             events.c.type,
             func.now().label("next_attempt_at"),
-        ).where(*conditions)
+        )
         statement = upsert(self._tables.deliveries).from_select(
             ["tenant", "endpoint_id", "number", "event_id", "type", "next_attempt_at"], rows
         )

@@ -3,6 +3,7 @@
 Source of the rules: the contract's section on events; delivery follows Standard Webhooks.
 """
 
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ DISABLED_AFTER: Final = timedelta(days=5)
 OWN_TYPES: Final = ("endpoint.test", "endpoint.disabled")
 #: Endpoints of one client in one topic.
 MOST_ENDPOINTS: Final = 20
+
+_EVENT_ID: Final = re.compile("evt_([0-9a-f]{24})(?:_[1-9][0-9]{0,5})?")
 
 DeliveryState = Literal["waiting", "delivered", "failed"]
 
@@ -63,13 +66,13 @@ class NewEvent(NamedTuple):
 
     Args:
         type: such as `points.held`.
-        data: what callers read; JSON.
+        data: what callers read, or what the topic's `body` makes that of; JSON.
         owner: the vendor, partner or client that the event belongs to; None for the platform alone.
         happened_at: None stands for the time at which it is recorded.
     """
 
     type: str
-    data: dict[str, Any]
+    data: Any
     owner: str | None = None
     happened_at: datetime | None = None
 
@@ -83,7 +86,7 @@ class Event:
     type: str
     owner: str | None
     happened_at: datetime
-    data: Mapping[str, Any]
+    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +130,13 @@ class Topic:
         name: `points`, `redirects`, `links` or `tokens`.
         types: all types of events that it has.
         audiences: who may read; the first that a caller belongs to holds, so the widest comes first.
+        body: makes what callers read of an event's recorded data.
     """
 
     name: str
     types: tuple[str, ...]
     audiences: tuple[Audience, ...]
+    body: Callable[[Any], Mapping[str, Any]] = dict
 
     def reader(self, caller: Caller) -> Reader:
         """What the caller sees.
@@ -224,11 +229,15 @@ class Outcome:
         return self.status == 410
 
 
-def new_event_ids(count: int) -> list[str]:
-    """Ids that nobody can guess."""
-    # The random bytes of all at once: each call of the operating system costs as much as several ids.
-    drawn = secrets.token_hex(12 * count)
-    return [f"evt_{drawn[start : start + 24]}" for start in range(0, 24 * count, 24)]
+def new_key() -> str:
+    """What the ids of events that are recorded together begin with, behind `evt_`. Nobody can guess it."""
+    return secrets.token_hex(12)
+
+
+def key_of(event_id: str) -> str | None:
+    """The key in an event's id; None for what is no such id."""
+    found = _EVENT_ID.fullmatch(event_id)
+    return None if found is None else found[1]
 
 
 def pause_after(attempts: int, jitter: float) -> timedelta | None:

@@ -7,21 +7,20 @@ n, whatever else commits late. Nobody waits for a stranger's transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import Gauge
-from sqlalchemy import ColumnElement, delete, func, insert, literal_column, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
+from sqlalchemy import DateTime, Select, case, cast, column, delete, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import JSON
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import Database
-from shared.events.domain import KEPT_FOR, Event, Reader
-from shared.events.tables import EventTables
+from shared.events.domain import KEPT_FOR, Event, Reader, key_of
+from shared.events.tables import IS_WAITING, EventTables
 from shared.paging import InvalidCursor
 
 _TENANTS_AT_ONCE: Final = 100
-#: Rows of the outbox that are numbered for one tenant in one transaction.
+#: Rows that are numbered for one tenant in one transaction.
 ROWS_AT_ONCE: Final = 200
 _DELETED_AT_ONCE: Final = 10_000
 _MAX_NUMBER: Final = 2**63 - 1
@@ -43,26 +42,47 @@ class Feed:
         self._database = database
         self._tables = tables
         self._lag = _lag.labels(topic)
+        batches, positions = tables.batches.fullname, tables.positions.fullname
+        # Past SQLAlchemy, which takes longer for them than PostgreSQL does.
+        self._waiting = f"""
+SELECT tenant, extract(epoch FROM now() - min(recorded_at))::float8 AS seconds
+  FROM {batches}
+ WHERE {IS_WAITING}
+ GROUP BY tenant
+ ORDER BY min(recorded_at)
+ LIMIT $1
+"""  # noqa: S608 — our own names
+        self._lock_position = f"""
+INSERT INTO {positions} AS kept (tenant) VALUES ($1)
+    ON CONFLICT (tenant) DO UPDATE SET last_number = kept.last_number
+RETURNING last_number
+"""  # noqa: S608 — our own names
+        self._number = f"""
+WITH waiting AS (
+  SELECT batch, key, size FROM {batches} WHERE tenant = $1 AND {IS_WAITING} ORDER BY batch LIMIT $3
+), placed AS (
+  SELECT key, $2 + sum(size) OVER (ORDER BY batch) AS last_number FROM waiting
+), numbered AS (
+  UPDATE {batches} b SET last_number = placed.last_number
+    FROM placed
+   WHERE b.tenant = $1 AND b.key = placed.key
+  RETURNING b.last_number
+), moved AS (
+  UPDATE {positions} SET last_number = (SELECT max(last_number) FROM placed)
+   WHERE tenant = $1 AND EXISTS (SELECT FROM placed)
+)
+SELECT count(*) FROM numbered
+"""  # noqa: S608 — our own names
 
     async def number_recorded(self) -> int:
-        """The sequencer: numbers recorded events; returns how many rows of the outbox it took.
+        """The sequencer: numbers recorded events; returns how many rows it took.
 
         Several replicas may do so at once: for one tenant they take turns.
         """
-        outbox = self._tables.outbox
-        async with self._database.transaction() as connection:
-            rows = await connection.execute(
-                select(outbox.c.tenant, func.min(outbox.c.recorded_at).label("oldest"), func.now().label("now"))
-                .group_by(outbox.c.tenant)
-                .order_by(literal_column("oldest"))
-                .limit(_TENANTS_AT_ONCE)
-            )
-            found = [(row.tenant, row.oldest, row.now) for row in rows]
-        self._lag.set(max(((now - oldest).total_seconds() for _, oldest, now in found), default=0.0))
-        taken = 0
-        for tenant, _, _ in found:
-            taken += await self._number_tenant(tenant)
-        return taken
+        async with self._database.raw_statement() as connection:
+            found = await connection.fetch(self._waiting, _TENANTS_AT_ONCE)
+        self._lag.set(max((row["seconds"] for row in found), default=0.0))
+        return sum([await self._number_tenant(row["tenant"]) for row in found])
 
     async def read(self, reader: Reader, *, after: str | None, types: Sequence[str], limit: int) -> Page:
         """The reader's events behind `after`, oldest first.
@@ -75,74 +95,66 @@ class Feed:
         """
         async with self._database.transaction() as connection:
             number = await self._number_of(connection, reader, after)
+            # Read first, so that an event that is numbered after this is not skipped.
+            last = await last_number(connection, self._tables, reader.tenant)
             events = await events_behind(connection, self._tables, reader.tenant, reader.owner, types, number, limit)
-        return Page(events, str(events[-1].number if events else number))
+        # A short page ends where the list ends, so that nobody looks through strangers' events again and again.
+        reached = events[-1].number if events else number
+        return Page(events, str(reached if len(events) == limit else max(reached, last)))
 
     async def forget_old(self) -> int:
-        """Deletes what is older than 30 days, in slices; returns how many events."""
-        events = self._tables.events
+        """Deletes what is older than 30 days, in slices; returns how many rows."""
+        columns = self._tables.batches.c
         async with self._database.transaction() as connection:
             old = (
-                select(events.c.tenant, events.c.number)
-                .where(events.c.recorded_at < func.now() - KEPT_FOR)
+                select(columns.tenant, columns.key)
+                .where(columns.recorded_at < func.now() - KEPT_FOR)
                 .limit(_DELETED_AT_ONCE)
                 .subquery()
             )
             result = await connection.execute(
-                delete(events).where(events.c.tenant == old.c.tenant, events.c.number == old.c.number)
+                delete(self._tables.batches).where(columns.tenant == old.c.tenant, columns.key == old.c.key)
             )
             return result.rowcount
 
     async def _number_tenant(self, tenant: str) -> int:
-        outbox, positions, events = self._tables.outbox, self._tables.positions, self._tables.events
-        async with self._database.transaction() as connection:
-            await connection.execute(insert_or_nothing(positions).values(tenant=tenant).on_conflict_do_nothing())
-            last: int = (
-                await connection.execute(
-                    select(positions.c.last_number).where(positions.c.tenant == tenant).with_for_update()
-                )
-            ).scalar_one()
-            rows = (
-                await connection.execute(
-                    select(outbox.c.batch, outbox.c.events)
-                    .where(outbox.c.tenant == tenant)
-                    .order_by(outbox.c.batch)
-                    .limit(ROWS_AT_ONCE)
-                )
-            ).all()
-            if not rows:
-                return 0
-            numbered = [
-                {
-                    "tenant": tenant,
-                    "number": last + place,
-                    "event_id": event["id"],
-                    "type": event["type"],
-                    "owner": event["owner"],
-                    "happened_at": datetime.fromisoformat(event["at"]),
-                    "data": event["data"],
-                }
-                for place, event in enumerate((one for row in rows for one in row.events), start=1)
-            ]
-            if numbered:
-                await connection.execute(insert(events), numbered)
-            await connection.execute(
-                update(positions).where(positions.c.tenant == tenant).values(last_number=last + len(numbered))
-            )
-            await connection.execute(
-                delete(outbox).where(outbox.c.tenant == tenant, outbox.c.batch.in_([row.batch for row in rows]))
-            )
-        return len(rows)
+        async with self._database.raw_transaction() as connection:
+            last = await connection.fetchval(self._lock_position, tenant)
+            # A statement of its own, so that it sees what the last holder of the lock has numbered.
+            rows: int = await connection.fetchval(self._number, tenant, last, ROWS_AT_ONCE)
+        return rows
 
     async def _number_of(self, connection: AsyncConnection, reader: Reader, after: str | None) -> int:
         if after is None:
             return 0
         if after.isascii() and after.isdecimal() and len(after) <= 19 and int(after) <= _MAX_NUMBER:
             return int(after)
-        event = await event_of(connection, self._tables, reader, after) if after.startswith("evt_") else None
+        event = await event_of(connection, self._tables, reader, after)
         if event is None:
             raise InvalidCursor
         return event.number
+
+
+def numbered_events(tables: EventTables, tenant: str, owner: str | None, *, behind: int = 0) -> Select[Any]:
+    """A tenant's events behind a number, a row each with the columns of `Event`: all, or one owner's."""
+    batches = tables.batches
+    told = (
+        func.json_array_elements(cast(batches.c.events, JSON))
+        .table_valued(column("event", JSON), with_ordinality="place", joins_implicitly=True)
+        .render_derived("told")
+    )
+    number = batches.c.last_number - batches.c.size + told.c.place
+    # The first event of a row has no suffix: most rows hold one event.
+    suffix = case((told.c.place == 1, ""), else_=func.concat("_", told.c.place - 1))
+    query = select(
+        number.label("number"),
+        func.concat("evt_", batches.c.key, suffix).label("event_id"),
+        told.c.event["type"].astext.label("type"),
+        batches.c.owner,
+        cast(told.c.event["at"].astext, DateTime(timezone=True)).label("happened_at"),
+        told.c.event["data"].label("data"),
+    ).where(batches.c.tenant == tenant, batches.c.last_number > behind, number > behind)
+    return query if owner is None else query.where(batches.c.owner == owner)
 
 
 async def events_behind(
@@ -155,12 +167,14 @@ async def events_behind(
     limit: int,
 ) -> list[Event]:
     """Events behind `number`, oldest first: all of the tenant or one owner's, of all types or of some."""
-    events = tables.events
-    query = select(events).where(events.c.tenant == tenant, events.c.number > number, *_seen(tables, owner))
+    query = numbered_events(tables, tenant, owner, behind=number)
     if types:
-        query = query.where(events.c.type.in_(types))
-    rows = await connection.execute(query.order_by(events.c.number).limit(limit))
-    return [Event(row.number, row.event_id, row.type, row.owner, row.happened_at, row.data) for row in rows]
+        # Rows that do not even hold the word need not be taken apart.
+        told = (func.strpos(tables.batches.c.events, f'"{name}"') > 0 for name in types)
+        query = query.where(or_(*told), query.selected_columns["type"].in_(types))
+    # In the order of the index; the rest of the order is that within a row.
+    query = query.order_by(tables.batches.c.last_number, literal_column("place")).limit(limit)
+    return [Event(*row) for row in await connection.execute(query)]
 
 
 async def last_number(connection: AsyncConnection, tables: EventTables, tenant: str) -> int:
@@ -171,19 +185,11 @@ async def last_number(connection: AsyncConnection, tables: EventTables, tenant: 
 
 
 async def event_of(connection: AsyncConnection, tables: EventTables, reader: Reader, event_id: str) -> Event | None:
-    """The event, if the reader sees it."""
-    events = tables.events
-    row = (
-        await connection.execute(
-            select(events).where(
-                events.c.tenant == reader.tenant, events.c.event_id == event_id, *_seen(tables, reader.owner)
-            )
-        )
-    ).one_or_none()
-    if row is None:
+    """The event with this id, if the reader sees it."""
+    key = key_of(event_id)
+    if key is None:
         return None
-    return Event(row.number, row.event_id, row.type, row.owner, row.happened_at, row.data)
-
-
-def _seen(tables: EventTables, owner: str | None) -> tuple[ColumnElement[bool], ...]:
-    return () if owner is None else (tables.events.c.owner == owner,)
+    query = numbered_events(tables, reader.tenant, reader.owner)
+    query = query.where(tables.batches.c.key == key, query.selected_columns["event_id"] == event_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Event(*row)

@@ -1,55 +1,66 @@
-"""Records events in the transaction of the act, one row for all of them.
+"""Records events in the transaction of the act: one row for all of an owner's.
 
 The order of a tenant's rows is that of `batch`. Two transactions that change the same thing lock it, so that the later
 one takes its `batch` after the earlier one has committed: events of one transaction id never change places.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import orjson
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared.events.domain import NewEvent, new_event_ids
+from shared.events.domain import NewEvent, new_key
 from shared.events.tables import EventTables
-from shared.times import iso
+
+_NO_ROWS: Final[tuple[list[Any], ...]] = ([], [], [], [], [])
+
+
+class _Row(NamedTuple):
+    """A row of `event_batches`."""
+
+    tenant: str
+    key: str
+    owner: str | None
+    size: int
+    events: str
 
 
 async def record(connection: AsyncConnection, tables: EventTables, tenant: str, events: Sequence[NewEvent]) -> None:
     """Records `events` in the transaction of `connection`."""
-    if events:
-        await connection.execute(insert(tables.outbox).values(tenant=tenant, events=rows_of(events)))
+    rows = [row._asdict() for row in _rows((tenant, event) for event in events)]
+    if rows:
+        await connection.execute(insert(tables.batches), rows)
 
 
-def rows_of(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
-    """What a row of the outbox holds of each event."""
-    now = datetime.now(UTC)
-    return [
-        {
-            "id": event_id,
-            "type": event.type,
-            "owner": event.owner,
-            "at": iso(event.happened_at or now),
-            "data": event.data,
-        }
-        for event_id, event in zip(new_event_ids(len(events)), events, strict=True)
-    ]
+def recording(schema: str, first: int = 1) -> str:
+    """The INSERT for a statement that goes past SQLAlchemy; its parameters from `first` on are `columns_of`."""
+    tenants, keys, owners, sizes, events = (f"${number}" for number in range(first, first + 5))
+    return (
+        f"INSERT INTO {schema}.event_batches (tenant, key, owner, size, events)"  # noqa: S608 — our own names
+        f" SELECT *"
+        f" FROM unnest({tenants}::text[], {keys}::text[], {owners}::text[], {sizes}::int[], {events}::text[])"
+        f" AS told (tenant, key, owner, size, events)"
+    )
 
 
-def columns_of(events: Iterable[tuple[str, NewEvent]]) -> tuple[list[str], list[str]]:
-    """Tenants and their events as JSON, a row a tenant, for a statement that goes past SQLAlchemy.
+def columns_of(events: Iterable[tuple[str, NewEvent]]) -> tuple[list[Any], ...]:
+    """The five parameters of `recording`.
 
     Args:
         events: tenant and event, in the order in which they happened.
     """
-    by_tenant: dict[str, list[NewEvent]] = {}
+    rows = list(_rows(events))
+    return tuple(list(column) for column in zip(*rows, strict=True)) if rows else _NO_ROWS
+
+
+def _rows(events: Iterable[tuple[str, NewEvent]]) -> Iterator[_Row]:
+    by_owner: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    now = datetime.now(UTC)
     for tenant, event in events:
-        by_tenant.setdefault(tenant, []).append(event)
-    return list(by_tenant), [json_of(one) for one in by_tenant.values()]
-
-
-def json_of(events: Sequence[NewEvent]) -> str:
-    """The same as text, for a statement that goes past SQLAlchemy."""
-    return orjson.dumps(rows_of(events)).decode()
+        told = {"type": event.type, "at": event.happened_at or now, "data": event.data}
+        by_owner.setdefault((tenant, event.owner), []).append(told)
+    for (tenant, owner), told_of in by_owner.items():
+        yield _Row(tenant, new_key(), owner, len(told_of), orjson.dumps(told_of).decode())

@@ -47,7 +47,7 @@ async def list_events(
     types = topic.check_types([name for name in (query.type or "").split(",") if name])
     page = await feed.read(reader, after=query.after, types=types, limit=query.limit)
     return schemas.EventsBody(
-        events=[schemas.EventBody.model_validate(event_body(event)) for event in page.events],
+        events=[schemas.EventBody.model_validate(event_body(event, topic)) for event in page.events],
         next_after=page.next_after,
     )
 

@@ -12,7 +12,7 @@ from standardwebhooks import Webhook
 
 from shared.errors import Refusal
 from shared.events.destinations import Destinations
-from shared.events.domain import Event, Outcome
+from shared.events.domain import OWN_TYPES, Event, Outcome, Topic
 from shared.times import iso
 
 #: A receiver that has not answered by then counts as silent.
@@ -32,11 +32,13 @@ class Sender:
     def __init__(
         self,
         destinations: Destinations,
+        topic: Topic,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self._destinations = destinations
+        self._topic = topic
         self._attempt_seconds = attempt_seconds
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -69,7 +71,7 @@ class Sender:
 
     async def _post(self, url: str, secrets: Sequence[str], event: Event) -> int:
         target = await self._destinations.target(url)
-        body = orjson.dumps(body_of(event)).decode()
+        body = orjson.dumps(body_of(event, self._topic)).decode()
         now = datetime.now(UTC)
         request = self._http.build_request(
             "POST",
@@ -98,6 +100,8 @@ class Sender:
         return response.status_code
 
 
-def body_of(event: Event) -> dict[str, Any]:
+def body_of(event: Event, topic: Topic) -> dict[str, Any]:
     """An event as callers and receivers see it."""
-    return {"id": event.event_id, "type": event.type, "timestamp": iso(event.happened_at), "data": dict(event.data)}
+    # The service's own events are the same in every topic.
+    data = event.data if event.type in OWN_TYPES else topic.body(event.data)
+    return {"id": event.event_id, "type": event.type, "timestamp": iso(event.happened_at), "data": data}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
-from shared.events.outbox import columns_of, record
+from shared.events.outbox import columns_of, record, recording
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.events import redirect_issued
@@ -34,13 +34,11 @@ _COLUMNS: Final = (
     ("issued_at", "timestamptz"),
     ("expires_at", "timestamptz"),
 )
-#: The rows and, in the same round trip, their events: one row of the outbox for each tenant.
+#: The rows and, in the same round trip, their events.
 _APPEND: Final = (
     f"WITH appended AS (INSERT INTO sso_issuer.issuances ({', '.join(name for name, _ in _COLUMNS)}) "  # noqa: S608 — our own names
     f"SELECT * FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))})) "
-    f"INSERT INTO sso_issuer.event_outbox (tenant, events) "
-    f"SELECT tenant, events::jsonb "
-    f"FROM unnest(${len(_COLUMNS) + 1}::text[], ${len(_COLUMNS) + 2}::text[]) AS told (tenant, events)"
+    f"{recording('sso_issuer', len(_COLUMNS) + 1)}"
 )
 _TERMS: Final = """
     SELECT vendors.*, keys.kid, keys.private_key, clock_timestamp() AS now

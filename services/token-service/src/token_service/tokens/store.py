@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import asyncpg
-from shared.events.outbox import columns_of
+from shared.events.outbox import columns_of, recording
 
 from token_service.counting.store import CampaignCount
 from token_service.events import token_used_up
@@ -68,15 +68,14 @@ SELECT {_COLUMNS}
    FOR NO KEY UPDATE OF t
 """  # noqa: S608 — constants
 
-_WRITE_USES = """
+_WRITE_USES = f"""
 WITH counted AS (
   INSERT INTO token_service.campaign_counts AS kept (tenant, campaign_id, hour, event, detail, count)
   SELECT * FROM unnest($10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::bigint[])
    ORDER BY 1, 2, 3, 4, 5
       ON CONFLICT (tenant, campaign_id, hour, event, detail) DO UPDATE SET count = kept.count + excluded.count
 ), told AS (
-  INSERT INTO token_service.event_outbox (tenant, events)
-  SELECT tenant, events::jsonb FROM unnest($16::text[], $17::text[]) AS told (tenant, events)
+  {recording("token_service", 16)}
 )
 UPDATE token_service.tokens t
    SET uses = new.uses, uses_by_bots = nullif(new.bots, 0), uses_by_scanners = nullif(new.scanners, 0),
@@ -85,7 +84,7 @@ UPDATE token_service.tokens t
               $7::timestamptz[], $8::timestamptz[], $9::bigint[])
        AS new (tenant, key_number, sequence, uses, bots, scanners, first_at, last_at, spared)
  WHERE t.tenant = new.tenant AND t.key_number = new.key_number AND t.sequence = new.sequence
-"""
+"""  # noqa: S608 — constants
 
 _INSERT_CAMPAIGNS = """
 INSERT INTO token_service.campaigns (tenant, campaign_id, created_at)

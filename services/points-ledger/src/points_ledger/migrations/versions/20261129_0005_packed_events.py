@@ -1,0 +1,17 @@
+"""Events stay in the row that they were recorded in; see `shared.events.migration`."""
+
+from alembic import op
+from shared.events.migration import pack_events, unpack_events
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pack_events(op, "points_ledger")
+
+
+def downgrade() -> None:
+    unpack_events(op, "points_ledger")
