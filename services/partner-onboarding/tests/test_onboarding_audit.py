@@ -53,6 +53,10 @@ WRITTEN: dict[tuple[str, str], set[str]] = {
     ("POST", "/operations/clients/{client_id}/secrets"): {"secret_added"},
     ("POST", "/operations/clients/{client_id}/secrets/{n}/end"): {"secret_revoked"},
     ("POST", "/operations/clients/{client_id}/disable"): {"client_disabled"},
+    ("POST", "/operations/people/revoke-role"): {"role_revoked"},
+    ("POST", "/operations/people/disable"): {"user_disabled"},
+    ("POST", "/operations/people/enable"): {"user_enabled"},
+    ("POST", "/operations/people/end-sessions"): {"sessions_ended"},
     ("POST", "/setup/{client_id}"): {
         *("consent_granted", "consent_extended", "consent_redesignated", "consent_refused"),
     },
@@ -81,9 +85,21 @@ COMMANDS: dict[str, set[str]] = {
     "disable-user": {"user_disabled"},
     "enable-user": {"user_enabled"},
     "end-sessions": {"sessions_ended"},
+    "erase-user": {"user_deleted", "link_removed"},
     "reset-second-factor": {"second_factor_removed"},
     "approve-request": {"request_approved", "client_registered"},
     "decline-request": {"request_declined"},
+}
+#: Acts that change no record of a user, a client, a partner or a consent.
+WITHOUT_CHANGE = {
+    "signed_in": "begins a session",
+    "sign_in_failed": "begins none",
+    "signed_out": "ends the person's own session",
+    "consent_refused": "leaves an earlier consent as it is",
+    "code_redeemed": "uses a code up",
+    "code_replayed": "is refused",
+    "link_denied": "makes no link",
+    "handshake_redeemed": "uses a code up",
 }
 ONLY_READ = {"list-clients", "list-users", "list-requests", "serve", "migrate"}
 
@@ -99,6 +115,25 @@ def written_by_the_code() -> set[str]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str)
         }
     return words & set(get_args(Action))
+
+
+def _calls_that_write() -> list[ast.Call]:
+    with resources.as_file(resources.files("partner_onboarding")) as package:
+        return [
+            node
+            for file in package.rglob("*.py")
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "audit_store.add"
+        ]
+
+
+def test_every_change_is_written_with_what_was_before_and_after() -> None:
+    calls = _calls_that_write()
+    for call in calls:
+        action = ast.unparse(call.args[3]).strip("'")
+        has_change = any(keyword.arg == "change" for keyword in call.keywords)
+        assert has_change is (action not in WITHOUT_CHANGE), ast.unparse(call)
+    assert len(calls) > 25
 
 
 def test_every_route_that_changes_something_has_its_line(house: House) -> None:

@@ -289,7 +289,11 @@ async def test_a_vendor_id_has_one_live_client(house: House) -> None:
         ("client_registered", successor.json()["client_id"]),
         ("client_disabled", first["client_id"]),
     ]
-    assert newest[1]["details"] == {"taken_over_by": successor.json()["client_id"]}
+    assert newest[1]["details"] == {
+        "taken_over_by": successor.json()["client_id"],
+        "before": {"is_disabled": False},
+        "after": {"is_disabled": True},
+    }
 
 
 async def test_registrations_of_one_vendor_at_once_leave_one_live_client(house: House) -> None:

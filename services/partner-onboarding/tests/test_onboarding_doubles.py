@@ -133,6 +133,32 @@ async def disable(house: House) -> Filled:
     return f"{path}/disable", await _fields(house, path)
 
 
+async def _person(house: House, act: str, **fields: str) -> Filled:
+    await house.user("erika", roles=["operator"])
+    await house.sign_in(house.address("erika"))
+    await sign_in_as(house, "operator")
+    page = await _fields(house, "/operations/people/person?id=erika")
+    return f"/operations/people/{act}", page | {"user_id": "erika"} | fields
+
+
+async def revoke_role(house: House) -> Filled:
+    return await _person(house, "revoke-role", role="operator")
+
+
+async def disable_person(house: House) -> Filled:
+    return await _person(house, "disable")
+
+
+async def enable_person(house: House) -> Filled:
+    filled = await _person(house, "enable")
+    await house.register.users.set_disabled(house.tenant, "erika", disabled=True)
+    return filled
+
+
+async def sign_person_out(house: House) -> Filled:
+    return await _person(house, "end-sessions")
+
+
 async def hand_over(house: House) -> Filled:
     path, fields = await rotate(house)
     place = (await house.http.post(path, data=fields)).headers["location"]
@@ -271,6 +297,10 @@ FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/operations/clients/{client_id}/secrets/{n}/end": end_secret,
     "/operations/clients/{client_id}/disable": disable,
     "/operations/handovers/{handover_id}/done": hand_over,
+    "/operations/people/revoke-role": revoke_role,
+    "/operations/people/disable": disable_person,
+    "/operations/people/enable": enable_person,
+    "/operations/people/end-sessions": sign_person_out,
     "/setup/{client_id}": consent,
     "/consents/{client_id}/designated-user": redesignate,
     "/consents/{client_id}/withdraw": withdraw,
@@ -310,6 +340,10 @@ CHANGES = {
     "/operations/clients/{client_id}/secrets": (1, 0),
     "/operations/clients/{client_id}/secrets/{n}/end": (1, 0),
     "/operations/clients/{client_id}/disable": (1, 0),
+    "/operations/people/revoke-role": (1, 0),
+    "/operations/people/disable": (1, 0),
+    "/operations/people/enable": (1, 0),
+    "/operations/people/end-sessions": (1, 0),
     "/setup/{client_id}": (1, 0),
     "/consents/{client_id}/withdraw": (1, 0),
 }

@@ -121,6 +121,8 @@ async def test_a_disabled_account_gets_no_link_and_its_links_end(post: Post) -> 
     link = await link_for(post, email)
     await house.register.users.set_disabled(house.tenant, "erika", disabled=True)
     assert (await set_password(house, link)).status_code == 410
+    ((_, told),) = await mailed(post)
+    assert "your account was locked" in told
     await age_links(post, "2 minutes")
     await ask(house, email)
     assert await mailed(post) == []

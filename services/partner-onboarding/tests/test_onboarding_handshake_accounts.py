@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,8 +15,9 @@ from sqlalchemy import func, select, text, update
 
 from .handshake_partner import Partner
 from .handshake_people import GOOD_PASSWORD, browser, decide, fill_in, landed
+from .integration_partner import audit
 from .mail_post import Post
-from .onboarding_house import PASSWORD, House, hidden_fields
+from .onboarding_house import PASSWORD, House, Shell, hidden_fields
 
 HTML = {"Accept": "text/html"}
 ANOTHER = "seven herons over the grey weir"
@@ -301,3 +303,29 @@ async def test_all_of_it_is_for_whoever_is_signed_in(house: House, path: str) ->
     assert answer.headers["location"].startswith("/login?next=")
     if path != "/account/data":
         assert (await house.http.post(path, data={"partner": "x"}, headers=HTML)).status_code == 303
+
+
+async def test_an_operator_with_a_shell_erases_a_person_as_the_person_could(house: House, shell: Shell) -> None:
+    partner = await Partner.of(house)
+    email = await house.user("erika")
+    await partner.link("erika", datetime.now(UTC))
+    await house.sign_in(email)
+    erased = await shell("erase-user", "erika", "--tenant", house.tenant)
+    assert erased.answer == {"tenant": house.tenant, "user_id": "erika", "erased": True}
+    assert (await house.http.get("/account")).status_code == 303
+    assert (await house.sign_in(email)).status_code == 401
+    assert (await partner.remove("erika")).status_code == 404
+    async with house.register.database.transaction() as connection:
+        journal = select(erasures.c.user_id).where(erasures.c.tenant == house.tenant)
+        assert list((await connection.execute(journal)).scalars()) == ["erika"]
+    told = [entry for entry in await audit(house) if entry[2] == "erika"]
+    assert told[-2:] == [("shell:", "link_removed", "erika"), ("shell:", "user_deleted", "erika")]
+    again = await shell("erase-user", "erika", "--tenant", house.tenant)
+    assert (again.exit_code, "user_not_found" in again.stderr) == (1, True)
+
+
+async def test_whoever_has_duties_is_not_erased_either(house: House, shell: Shell) -> None:
+    await house.user("anna", roles=("tenant_admin",))
+    refused = await shell("erase-user", "anna", "--tenant", house.tenant)
+    assert (refused.exit_code, "account_is_needed" in refused.stderr) == (1, True)
+    assert (await house.register.users.get(house.tenant, "anna")).user_id == "anna"

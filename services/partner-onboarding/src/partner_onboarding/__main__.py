@@ -9,6 +9,7 @@ import typer
 from shared.events.command_line import event_commands
 from shared.settings import load, load_database_settings
 
+from partner_onboarding.handshake.commands import commands as handshake_commands
 from partner_onboarding.register.commands import commands as register_commands
 from partner_onboarding.register.user_commands import commands as user_commands
 from partner_onboarding.settings import Settings
@@ -28,6 +29,7 @@ def _build_events(settings: Settings, database: "Database") -> "Events":
 cli = typer.Typer(help="The register of the platform.", no_args_is_help=True, add_completion=False)
 cli.add_typer(register_commands)
 cli.add_typer(user_commands)
+cli.add_typer(handshake_commands)
 cli.add_typer(third_party_commands)
 cli.add_typer(event_commands(Settings, _build_events), name="events")
 

@@ -32,6 +32,7 @@ from partner_onboarding.handshake.links import routes as entitlements
 from partner_onboarding.handshake.pages import account, confirmation, documents, registration, statement, unlinking
 from partner_onboarding.handshake.pages.registration import RegistrationPages
 from partner_onboarding.handshake.partners import routes as partners
+from partner_onboarding.pages.audited import audited
 from partner_onboarding.pages.scopes import words_of
 from partner_onboarding.pages.statements import kind_of_entry, signed_number
 from partner_onboarding.register import internal
@@ -42,7 +43,15 @@ from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
 from partner_onboarding.register.own_account.service import OwnAccount
-from partner_onboarding.register.pages import own_account, own_sessions, password_reset, second_factor, sign_in
+from partner_onboarding.register.pages import (
+    operated_people,
+    own_account,
+    own_sessions,
+    password_reset,
+    second_factor,
+    sign_in,
+)
+from partner_onboarding.register.pages.operated_people import PeoplePages
 from partner_onboarding.register.tables import events as event_tables
 from partner_onboarding.register.tables import idempotent_answers
 from partner_onboarding.register.users import routes as users
@@ -104,7 +113,12 @@ def create_app(
         static_path="/static",
         form_key=settings.key_for("form tokens"),
         scripts=("show-password.js", "once.js", "copy.js"),
-        functions={"words_of": words_of, "kind_of_entry": kind_of_entry, "signed_number": signed_number},
+        functions={
+            "words_of": words_of,
+            "kind_of_entry": kind_of_entry,
+            "signed_number": signed_number,
+            "audited": audited,
+        },
     )
     events = build_events(settings, register.database)
     chores = Chores()
@@ -177,6 +191,7 @@ def create_app(
         applying,
         operations,
         operated_clients,
+        operated_people,
         handovers,
         setup,
         consent_pages,
@@ -206,6 +221,7 @@ def _provide_houses(
         register.sign_in,
         register.tenants,
         register.users,
+        PeoplePages(pages, register.users, register.sessions, register.second_factors),
         OwnAccount(
             register.database,
             register.profiles,
@@ -213,6 +229,7 @@ def _provide_houses(
             register.throttle,
             register.sessions,
             handshake.belongings,
+            handshake.erasing,
         ),
     )
     provide(

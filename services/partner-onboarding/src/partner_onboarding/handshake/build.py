@@ -7,7 +7,7 @@ from shared.callers import Callers
 from shared.chores import Chore
 from shared.rate_limits import RateLimit
 
-from partner_onboarding.clock import Clock
+from partner_onboarding.clock import Clock, database_clock
 from partner_onboarding.handshake.account.belongings import HandshakeBelongings
 from partner_onboarding.handshake.account.erasures import CLOSED_AT_ONCE, Erasures
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
@@ -22,6 +22,7 @@ from partner_onboarding.handshake.partners.access import PartnerAccess
 from partner_onboarding.handshake.registrations.domain import OWN_DOCUMENTS, Documents
 from partner_onboarding.handshake.registrations.service import Registrations
 from partner_onboarding.register.build import Register
+from partner_onboarding.register.users.erasing import Erasing
 from partner_onboarding.settings import Settings
 
 _HOUR_SECONDS = 3600
@@ -41,6 +42,7 @@ class Handshake:
     mails: Mails
     registrations: Registrations
     belongings: HandshakeBelongings
+    erasing: Erasing
     erasures: Erasures
     tokens: TokenClient
     access: PartnerAccess
@@ -71,6 +73,7 @@ def build_handshake(
     codes = CodeKeeping(settings.key_for("handshake codes"), register.sealer)
     handshakes = Handshakes(register.database, answers, codes, clock)
     links = Links(register.database, answers, clock)
+    belongings = HandshakeBelongings(links)
     key = settings.key_for("own clients")
     tokens = TokenClient(settings.tokens_url, register.database, register.clients, key, tokens_transport)
     documents = Documents(
@@ -107,7 +110,8 @@ def build_handshake(
             per_address=RateLimit(counts, settings.registrations_per_address, _HOUR_SECONDS, "registrations"),
             per_email=RateLimit(counts, settings.registrations_per_email, _HOUR_SECONDS, "registered-email"),
         ),
-        belongings=HandshakeBelongings(links),
+        belongings=belongings,
+        erasing=Erasing(register.database, belongings),
         erasures=Erasures(register.database, ledger),
         tokens=tokens,
         access=PartnerAccess(
@@ -116,6 +120,11 @@ def build_handshake(
             is_closed=settings.partner_maintenance,
         ),
     )
+
+
+def build_erasing(register: Register) -> Erasing:
+    """What the command line needs to erase a person."""
+    return Erasing(register.database, HandshakeBelongings(Links(register.database, register.answers, database_clock)))
 
 
 def _delivery(settings: Settings) -> Delivery | None:

@@ -45,5 +45,6 @@ def event_of(action: str, client_id: str, details: Mapping[str, Any]) -> NewEven
     kind = _OF_ACTION.get(action)
     if kind is None:
         return None
-    told = {name: details[name] for name in _DETAILS if name in details}
+    known = {**details, **(details.get("after") or {})}
+    told = {name: known[name] for name in _DETAILS if name in known}
     return NewEvent(kind, {"client_id": client_id} | told, client_id)

@@ -70,10 +70,12 @@ def list_users(
     if role is not None and role not in ROLES:
         raise typer.BadParameter("is tenant_admin or operator", param_hint="--role")
 
+    roles = None if role is None else (role,)
+
     async def use(register: Register) -> Mapping[str, Any]:
         found: list[dict[str, Any]] = []
         after = ("", "")
-        while page := await register.users.list_users(tenant, role, after=after, limit=_PAGE):
+        while page := await register.users.list_users(tenant, roles, after=after, limit=_PAGE):
             found += [_shown(user) for user in page]
             after = (page[-1].tenant, page[-1].user_id)
         return {"users": found}

@@ -10,6 +10,7 @@ from partner_onboarding.handshake.links import assignments as assignments_store
 from partner_onboarding.handshake.links import store as links_store
 from partner_onboarding.handshake.links.service import Links
 from partner_onboarding.handshake.registrations import store as registrations_store
+from partner_onboarding.register.audit.domain import Actor
 
 
 class HandshakeBelongings:
@@ -42,10 +43,10 @@ class HandshakeBelongings:
             ],
         }
 
-    async def end(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
+    async def end(self, connection: AsyncConnection, tenant: str, user_id: str, *, by: Actor) -> None:
         """Removes all links, and has the ledger close the account.
 
         Billed months stay, under an id that no longer leads to a person.
         """
-        await self._links.remove_all(connection, tenant, user_id)
+        await self._links.remove_all(connection, tenant, user_id, by=by)
         await erasures_store.add(connection, tenant, user_id)

@@ -36,7 +36,7 @@ from partner_onboarding.handshake.handshakes.domain import (
 from partner_onboarding.handshake.links import store as links_store
 from partner_onboarding.handshake.links.events import link_created
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import ANONYMOUS, Actor
+from partner_onboarding.register.audit.domain import ANONYMOUS, Actor, Change
 from partner_onboarding.register.tables import events
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
@@ -141,11 +141,13 @@ class Handshakes:
                 if await users_store.find_user(connection, tenant, user_id, lock=True) is None:
                     raise UserNotFound("There is no such user.")
                 now = await self._clock(connection)
-                if await links_store.add_link(connection, tenant, handshake.client_id, user_id, now):
+                is_new = await links_store.add_link(connection, tenant, handshake.client_id, user_id, now)
+                if is_new:
                     await record(connection, events, tenant, [link_created(handshake.client_id, user_id, now)])
                 await store.end(connection, handshake, "linked", user_id, now)
-                details = {"client_id": handshake.client_id}
-                await audit_store.add(connection, tenant, Actor("user", user_id), "link_created", user_id, details)
+                actor, details = Actor("user", user_id), {"client_id": handshake.client_id}
+                change = Change(None, {"state": "linked"}) if is_new else None
+                await audit_store.add(connection, tenant, actor, "link_created", user_id, details, change=change)
         if handshake.landing_url is None:
             return None
         code = self._keeping.open(handshake.tenant, handshake.register_hash, handshake.sealed_code)

@@ -13,12 +13,12 @@ from partner_onboarding.clock import Clock
 from partner_onboarding.handshake.links import assignments as assignments_store
 from partner_onboarding.handshake.links import store
 from partner_onboarding.handshake.links.billing import assign_periods
-from partner_onboarding.handshake.links.domain import LinkedPartner, LinkNotFound, NoHandshake, RemovedBy
+from partner_onboarding.handshake.links.domain import Link, LinkedPartner, LinkNotFound, NoHandshake, RemovedBy
 from partner_onboarding.handshake.links.entitlements import Entitlements, entitlements_at
 from partner_onboarding.handshake.links.events import link_activated, link_removed
 from partner_onboarding.handshake.links.periods import Assignment
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.clients.domain import CLIENT_ID
 from partner_onboarding.register.tables import events
 from partner_onboarding.register.users import store as users_store
@@ -64,7 +64,8 @@ class Links:
         activated = await store.lock_present(connection, tenant, client_id, user_id)
         assert activated is not None  # noqa: S101 — it is locked
         await assign_periods(connection, activated, until=now)
-        await audit_store.add(connection, tenant, Actor("client", client_id), "user_activated", user_id)
+        actor, change = Actor("client", client_id), Change({"state": "linked"}, {"state": "active"})
+        await audit_store.add(connection, tenant, actor, "user_activated", user_id, change=change)
         return now
 
     async def activate_once(
@@ -115,11 +116,8 @@ class Links:
         if link is None:
             raise LinkNotFound("There is no such user, or he or she was removed already.")
         now = await self._clock(connection)
-        await assign_periods(connection, link, until=now)
-        await store.remove(connection, link, now, by)
         actor = Actor("client", client_id) if by == "partner" else Actor("user", user_id)
-        await audit_store.add(connection, tenant, actor, "link_removed", user_id, {"client_id": client_id, "by": by})
-        await record(connection, events, tenant, [link_removed(link, now, by)])
+        await _remove(connection, link, now, by, actor)
         return now
 
     async def unlink(self, tenant: str, user_id: str, client_id: str) -> None:
@@ -132,15 +130,11 @@ class Links:
             except LinkNotFound:
                 return
 
-    async def remove_all(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
-        """Removes all links of a person whose account this transaction deletes."""
+    async def remove_all(self, connection: AsyncConnection, tenant: str, user_id: str, *, by: Actor) -> None:
+        """Removes all links of a person whose account this transaction deletes for `by`."""
         now = await self._clock(connection)
         for link in await store.lock_all_present(connection, tenant, user_id):
-            await assign_periods(connection, link, until=now)
-            await store.remove(connection, link, now, "deletion")
-            details = {"client_id": link.client_id, "by": "deletion"}
-            await audit_store.add(connection, tenant, Actor("user", user_id), "link_removed", user_id, details)
-            await record(connection, events, tenant, [link_removed(link, now, "deletion")])
+            await _remove(connection, link, now, "deletion", by)
 
     async def partners_of(self, tenant: str, user_id: str) -> list[LinkedPartner]:
         async with self._database.transaction() as connection:
@@ -175,3 +169,12 @@ class Links:
             if assignment.user_id in by_user:
                 by_user[assignment.user_id].assignments.append(assignment)
         return by_user
+
+
+async def _remove(connection: AsyncConnection, link: Link, now: datetime, by: RemovedBy, actor: Actor) -> None:
+    await assign_periods(connection, link, until=now)
+    await store.remove(connection, link, now, by)
+    details = {"client_id": link.client_id, "by": by}
+    change = Change({"state": "linked" if link.activated_at is None else "active"}, {"state": "removed"})
+    await audit_store.add(connection, link.tenant, actor, "link_removed", link.user_id, details, change=change)
+    await record(connection, events, link.tenant, [link_removed(link, now, by)])

@@ -19,7 +19,7 @@ from partner_onboarding.handshake.mail.domain import GIVEN_UP_AFTER, LINK_LIFETI
 from partner_onboarding.handshake.mail.letters import letter
 from partner_onboarding.handshake.mail.token_client import TokenClient, TokenRefused
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
 from partner_onboarding.register.password_resets.domain import PATH as RESET_PATH
@@ -105,8 +105,8 @@ class Mails:
             raise UnknownLink("This link was mailed to somebody else.")
         async with self._database.transaction() as connection:
             await users_store.verify_email(connection, tenant, user.user_id)
-            actor = Actor("user", user.user_id)
-            await audit_store.add(connection, tenant, actor, "email_confirmed", user.user_id)
+            actor, change = Actor("user", user.user_id), Change({"owns_email": False}, {"owns_email": True})
+            await audit_store.add(connection, tenant, actor, "email_confirmed", user.user_id, change=change)
 
     async def send_again(self, tenant: str, user_id: str, language: str) -> bool:
         """Mails the link to a person whose address is not confirmed; False if it is confirmed.

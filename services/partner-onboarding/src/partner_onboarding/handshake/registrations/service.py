@@ -19,7 +19,7 @@ from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.registrations import store
 from partner_onboarding.handshake.registrations.domain import USER_ID_CHARACTERS, Applicant, mistakes
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
 from partner_onboarding.register.sessions.service import Sessions
@@ -230,7 +230,9 @@ class Registrations:
             if added is None:
                 raise _IdTaken
             actor = Actor("user", user_id)
-            await audit_store.add(connection, tenant, actor, "user_registered", user_id, dict(self._versions))
+            change = Change(None, {"roles": [], "owns_email": False})
+            versions = dict(self._versions)
+            await audit_store.add(connection, tenant, actor, "user_registered", user_id, versions, change=change)
             await store.add_agreements(connection, tenant, user_id, self._versions, language, now)
             kind: Kind = "address_known" if await self._has_owner(connection, tenant, email_hash) else "confirm_address"
             await notices_store.add(connection, tenant, user_id, kind, language)

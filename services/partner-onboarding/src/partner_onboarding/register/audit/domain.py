@@ -1,6 +1,6 @@
 """Actors and audit entries."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -64,6 +64,36 @@ SHELL = Actor("shell")
 ANONYMOUS = Actor("anonymous")
 #: Anybody who fills in the public form.
 APPLICANT = Actor("applicant")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an act changed: the values that differ, before and after it.
+
+    Args:
+        before: None for something that was not there.
+        after: None for something that is gone.
+        unsaid: the names of changed values that the audit does not keep: secrets, names and addresses.
+    """
+
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    unsaid: tuple[str, ...] = ()
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """As the audit keeps it: `before` and `after`, and the names of other values that changed as `changed`."""
+        before, after = self.before, self.after
+        if before is not None and after is not None:
+            differing = [name for name in after if before.get(name) != after[name]]
+            before, after = ({name: one.get(name) for name in differing} for one in (before, after))
+        told: dict[str, Any] = {"changed": list(self.unsaid)} if self.unsaid else {}
+        return told if before == after == {} else told | {"before": before, "after": after}
+
+
+def unsaid(names: Collection[str]) -> Change:
+    """A change of values that the audit does not keep."""
+    return Change({}, {}, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)

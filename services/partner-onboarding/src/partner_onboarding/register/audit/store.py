@@ -8,7 +8,7 @@ from shared.request_frame import current_request
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partner_onboarding.register.audit.domain import Action, Actor, Entry
+from partner_onboarding.register.audit.domain import Action, Actor, Change, Entry
 from partner_onboarding.register.audit.origin import current_origin
 from partner_onboarding.register.events import event_of
 from partner_onboarding.register.tables import audit_entries, events
@@ -22,6 +22,7 @@ async def add(
     subject: str,
     details: Mapping[str, Any] | None = None,
     *,
+    change: Change | None = None,
     origin: str | None = None,
     request_id: str | None = None,
 ) -> None:
@@ -30,10 +31,12 @@ async def add(
     What a client needs to hear of becomes an event as well.
 
     Args:
-        details: what changed, before and after; never a secret, a name or an address.
+        details: what else there is to say; never a secret, a person's name or address.
+        change: what was before, and what is after; None for acts that change no record.
         origin, request_id: of an act that is written down later; else those of the request under way.
     """
     request = current_request.get()
+    told = dict(details or {}) | (change.details if change is not None else {})
     await connection.execute(
         insert(audit_entries).values(
             tenant=tenant,
@@ -41,14 +44,14 @@ async def add(
             actor=actor.name,
             action=action,
             subject=subject,
-            details=dict(details or {}),
+            details=told,
             origin=origin or current_origin.get(),
             request_id=request_id or (None if request is None else request.request_id),
         )
     )
-    told = event_of(action, subject, details or {})
-    if told is not None:
-        await record(connection, events, tenant, [told])
+    event = event_of(action, subject, told)
+    if event is not None:
+        await record(connection, events, tenant, [event])
 
 
 async def newest(connection: AsyncConnection, tenant: str, before: int | None, limit: int) -> list[Entry]:

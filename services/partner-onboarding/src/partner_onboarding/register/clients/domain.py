@@ -159,6 +159,27 @@ class Client:
     disabled_at: datetime | None
 
 
+def audited(client: Client) -> dict[str, Any]:
+    """What the audit says of a client's registration."""
+    registration = client.registration
+    keys = (registration.jwks or {}).get("keys", [])
+    return {
+        "name": registration.name,
+        "kind": registration.kind,
+        "scopes": list(registration.scopes),
+        "vendor_id": registration.vendor_id,
+        "ip_allow_list": list(registration.ip_allow_list),
+        "landing_url": registration.landing_url,
+        "redirect_uris": list(registration.redirect_uris),
+        "key_ids": [key["kid"] for key in keys],
+    }
+
+
+def live_numbers(secrets: Sequence[Secret], now: datetime) -> list[int]:
+    """The numbers of the secrets that are good at this moment."""
+    return [secret.n for secret in secrets if secret.is_live(now)]
+
+
 @dataclass(frozen=True, slots=True)
 class Rotation:
     """The effect of a new secret on the present ones."""

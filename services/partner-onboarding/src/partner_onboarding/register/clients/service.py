@@ -4,13 +4,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from shared.db import Database
 from shared.idempotency import Answer, Answers, RequestKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import SHELL, Actor
+from partner_onboarding.register.audit.domain import SHELL, Actor, Change
 from partner_onboarding.register.clients import store
 from partner_onboarding.register.clients.domain import (
     CLIENT_ID,
@@ -26,14 +27,17 @@ from partner_onboarding.register.clients.domain import (
     Secret,
     SecretNotFound,
     VendorIdTaken,
+    audited,
     check_within_rights,
     checked,
+    live_numbers,
     rotate,
 )
 from partner_onboarding.register.clients.secret_hashing import SecretHashing, check_given, new_secret
 
 _ID_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_CHARACTERS = 16
+_DISABLED: Final = Change({"is_disabled": False}, {"is_disabled": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +142,8 @@ class Clients:
             )
         secret = client_secret or new_secret()
         kept = await store.add_secret(connection, tenant, chosen, 1, self._hashing.hash(secret))
-        details = {
-            "kind": wanted.kind,
-            "scopes": list(wanted.scopes),
-            "vendor_id": wanted.vendor_id,
-            "ip_allow_list": list(wanted.ip_allow_list),
-        }
-        await audit_store.add(connection, tenant, by, "client_registered", chosen, details)
+        change = Change(None, audited(client))
+        await audit_store.add(connection, tenant, by, "client_registered", chosen, change=change)
         return NewSecret(client, 1, secret, (kept,))
 
     async def register_once(
@@ -255,7 +254,9 @@ class Clients:
             if n not in {secret.n for secret in kept}:
                 raise SecretNotFound("This client has no secret of this number.")
             if await store.revoke_secrets(connection, tenant, client_id, [n]):
-                await audit_store.add(connection, tenant, by, "secret_revoked", client_id, {"n": n})
+                live = live_numbers(kept, await store.now(connection))
+                change = Change({"live_secrets": live}, {"live_secrets": [one for one in live if one != n]})
+                await audit_store.add(connection, tenant, by, "secret_revoked", client_id, {"n": n}, change=change)
 
     async def disable(self, tenant: str, client_id: str, *, by: Actor = SHELL) -> None:
         """Disables the client for good; a repeat is fine.
@@ -266,7 +267,7 @@ class Clients:
         async with self._database.transaction() as connection:
             await self._get(connection, tenant, client_id, lock=True)
             if await store.disable_client(connection, tenant, client_id):
-                await audit_store.add(connection, tenant, by, "client_disabled", client_id)
+                await audit_store.add(connection, tenant, by, "client_disabled", client_id, change=_DISABLED)
 
     async def _end_predecessor(
         self, connection: AsyncConnection, tenant: str, vendor_id: str, successor: str, by: Actor
@@ -274,7 +275,7 @@ class Clients:
         predecessor = await store.live_client_of_vendor(connection, tenant, vendor_id)
         if predecessor is not None and await store.disable_client(connection, tenant, predecessor):
             details = {"taken_over_by": successor}
-            await audit_store.add(connection, tenant, by, "client_disabled", predecessor, details)
+            await audit_store.add(connection, tenant, by, "client_disabled", predecessor, details, change=_DISABLED)
 
     async def _rotate_secret(
         self,
@@ -298,7 +299,8 @@ class Clients:
         await store.add_secret(connection, tenant, client_id, rotation.new_n, self._hashing.hash(secret))
         kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
         details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds, "ended": list(rotation.ends_now)}
-        await audit_store.add(connection, tenant, by, "secret_added", client_id, details)
+        change = Change({"live_secrets": live_numbers(present, now)}, {"live_secrets": live_numbers(kept, now)})
+        await audit_store.add(connection, tenant, by, "secret_added", client_id, details, change=change)
         return NewSecret(client, rotation.new_n, secret, tuple(kept))
 
     async def _get(self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False) -> Client:

@@ -9,6 +9,9 @@ Kind = Literal[
     "password_forgotten",
     "email_changed",
     "role_changed",
+    "disabled",
+    "enabled",
+    "sessions_ended",
     "second_factor_added",
     "second_factor_removed",
 ]

@@ -1,16 +1,13 @@
 """The use cases of a person's own account."""
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any
 
 from shared.db import Database
-from shared.errors import Conflict
 from shared.times import iso
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, unsaid
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.sessions.domain import SignedIn
@@ -20,25 +17,10 @@ from partner_onboarding.register.sign_in.service import attempt_at
 from partner_onboarding.register.sign_in.throttle import SignInThrottle
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import SealedUser, UserNotFound, normalised_password
+from partner_onboarding.register.users.erasing import AccountIsNeeded, Belongings, Erasing
 from partner_onboarding.register.users.new_passwords import checked_new_password
 from partner_onboarding.register.users.passwords import PasswordHashing
 from partner_onboarding.register.users.profiles import Profiles
-
-
-class AccountIsNeeded(Conflict):
-    """The account has a role in the tenant, which somebody else has to take over first."""
-
-    code = "account_is_needed"
-
-
-class Belongings(Protocol):
-    """Records about a person outside of the register."""
-
-    async def tell(self, connection: AsyncConnection, tenant: str, user_id: str) -> dict[str, Any]:
-        """All records, for the person's copy."""
-
-    async def end(self, connection: AsyncConnection, tenant: str, user_id: str) -> None:
-        """Ends everything that must not outlive the account, in the transaction that deletes it."""
 
 
 class OwnAccount:
@@ -52,6 +34,7 @@ class OwnAccount:
         throttle: SignInThrottle,
         sessions: Sessions,
         belongings: Belongings,
+        erasing: Erasing,
     ) -> None:
         self._database = database
         self._profiles = profiles
@@ -59,6 +42,7 @@ class OwnAccount:
         self._throttle = throttle
         self._sessions = sessions
         self._belongings = belongings
+        self._erasing = erasing
 
     async def change_password(
         self, who: SignedIn, present: str, new: str, *, language: str, address: str | None
@@ -84,7 +68,8 @@ class OwnAccount:
             await users_store.change_password(connection, who.tenant, who.user_id, password_hash)
             await sessions_store.end_sessions_of(connection, who.tenant, who.user_id)
             await notices_store.add(connection, who.tenant, who.user_id, "password_changed", language)
-            await audit_store.add(connection, who.tenant, _actor(who), "password_changed", who.user_id)
+            change = unsaid(["password"])
+            await audit_store.add(connection, who.tenant, _actor(who), "password_changed", who.user_id, change=change)
             return await self._sessions.begin(connection, who.tenant, who.user_id, None)
 
     async def export(self, who: SignedIn) -> dict[str, Any]:
@@ -121,17 +106,14 @@ class OwnAccount:
         """
         user = await self._find(who)
         if user.roles:
+            # Before the password: an account with duties cannot go, whoever asks.
             raise AccountIsNeeded("This account has duties; somebody else has to take them over first.")
         await self._check(user, present, address)
         try:
-            async with self._database.transaction() as connection:
-                if await users_store.find_user(connection, who.tenant, who.user_id, lock=True) is not None:
-                    await self._belongings.end(connection, who.tenant, who.user_id)
-                    await users_store.delete_user(connection, who.tenant, who.user_id)
-                    await audit_store.add(connection, who.tenant, _actor(who), "user_deleted", who.user_id)
-        except IntegrityError as error:
-            # A foreign key refers to the user: an integration acts for this person.
-            raise AccountIsNeeded("This account is in use by an integration.", log=repr(error.orig)) from None
+            await self._erasing.erase(who.tenant, who.user_id, by=_actor(who))
+        except UserNotFound:
+            # Deleted meanwhile, by another tab.
+            return
 
     async def _find(self, who: SignedIn) -> SealedUser:
         async with self._database.transaction() as connection:

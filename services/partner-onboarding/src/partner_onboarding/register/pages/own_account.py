@@ -12,10 +12,11 @@ from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.register.own_account.service import AccountIsNeeded, OwnAccount
+from partner_onboarding.register.own_account.service import OwnAccount
 from partner_onboarding.register.pages.session import sign_in_first, signed_in_session
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
+from partner_onboarding.register.users.erasing import AccountIsNeeded
 from partner_onboarding.register.users.new_passwords import UnfitPassword
 
 router = APIRouter(include_in_schema=False, route_class=FormRoute)

@@ -11,7 +11,7 @@ from shared.rate_limits import RateLimit
 
 from partner_onboarding.clock import database_clock
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, unsaid
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.password_resets import store
 from partner_onboarding.register.password_resets.domain import (
@@ -134,7 +134,8 @@ class PasswordResets:
             await store.end_links(connection, user.tenant, user.user_id)
             await notices_store.add(connection, user.tenant, user.user_id, "password_changed", language)
             actor = Actor("user", user.user_id)
-            await audit_store.add(connection, user.tenant, actor, "password_reset", user.user_id)
+            change = unsaid(["password"])
+            await audit_store.add(connection, user.tenant, actor, "password_reset", user.user_id, change=change)
         # Who forgot a password has typed wrong ones.
         await self._throttle.forgive(attempt_at(user, network))
 

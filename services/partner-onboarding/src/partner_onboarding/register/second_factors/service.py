@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, Change, unsaid
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.second_factors import store
 from partner_onboarding.register.second_factors.domain import (
@@ -35,6 +35,9 @@ from partner_onboarding.register.users.domain import UserNotFound
 from partner_onboarding.register.users.profiles import Profiles
 
 _NOT_THE_CODE: Final = "This is not the code. Take the one that your app shows now, or an unused recovery code."
+_ADDED: Final = Change({"has_second_factor": False}, {"has_second_factor": True})
+_REMOVED: Final = Change({"has_second_factor": True}, {"has_second_factor": False})
+_RENEWED: Final = unsaid(["recovery_codes"])
 
 
 class SecondFactors:
@@ -133,7 +136,7 @@ class SecondFactors:
             if step is not None:
                 hashes = self._hashes(tenant, user_id, codes)
                 await store.confirm(connection, tenant, user_id, step, hashes)
-                await audit_store.add(connection, tenant, actor, "second_factor_added", user_id)
+                await audit_store.add(connection, tenant, actor, "second_factor_added", user_id, change=_ADDED)
                 await notices_store.add(connection, tenant, user_id, "second_factor_added", language)
         if step is None:
             await self._attempts.note(tenant, user_id)
@@ -174,7 +177,7 @@ class SecondFactors:
             if fits:
                 hashes = self._hashes(tenant, user_id, codes)
                 await store.replace_recovery_codes(connection, tenant, user_id, hashes)
-                await audit_store.add(connection, tenant, actor, "recovery_codes_renewed", user_id)
+                await audit_store.add(connection, tenant, actor, "recovery_codes_renewed", user_id, change=_RENEWED)
         if not fits:
             await self._attempts.note(tenant, user_id)
             raise WrongCode(_NOT_THE_CODE)
@@ -216,7 +219,7 @@ class SecondFactors:
     ) -> bool:
         removed = await store.remove(connection, tenant, user_id)
         if removed:
-            await audit_store.add(connection, tenant, actor, "second_factor_removed", user_id)
+            await audit_store.add(connection, tenant, actor, "second_factor_removed", user_id, change=_REMOVED)
             await notices_store.add(connection, tenant, user_id, "second_factor_removed", language)
         return removed
 

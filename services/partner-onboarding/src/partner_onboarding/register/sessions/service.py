@@ -7,13 +7,14 @@ from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.second_factors.domain import Awaits
 from partner_onboarding.register.sessions import store
 from partner_onboarding.register.sessions.domain import (
     HalfSignedIn,
     NoSession,
     OwnSession,
+    SessionKey,
     SessionRules,
     SignedIn,
     key_of,
@@ -101,6 +102,11 @@ class Sessions:
         async with self._database.transaction() as connection:
             return await store.running_sessions(connection, key, who.user_id, self._rules)
 
+    async def running(self, tenant: str, user_id: str) -> list[OwnSession]:
+        """Where somebody is signed in, as an operator sees it, the latest seen first."""
+        async with self._database.transaction() as connection:
+            return await store.running_sessions(connection, SessionKey(tenant, b""), user_id, self._rules)
+
     async def end_others(self, who: SignedIn, cookie: str) -> int:
         """Signs the person out everywhere but in this browser; returns how many sessions ended."""
         key = key_of(cookie)
@@ -108,8 +114,9 @@ class Sessions:
             return 0
         async with self._database.transaction() as connection:
             ended = await store.end_other_sessions(connection, key, who.user_id)
+            actor, change = Actor("user", who.user_id), Change({"sessions": ended + 1}, {"sessions": 1})
             await audit_store.add(
-                connection, who.tenant, Actor("user", who.user_id), "sessions_ended", who.user_id, {"number": ended}
+                connection, who.tenant, actor, "sessions_ended", who.user_id, {"number": ended}, change=change
             )
             return ended
 

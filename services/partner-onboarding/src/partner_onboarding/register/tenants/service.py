@@ -6,7 +6,7 @@ from shared.db import Database
 from shared.web.addresses import bare_origin
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import SHELL
+from partner_onboarding.register.audit.domain import SHELL, Change
 from partner_onboarding.register.tenants import store
 from partner_onboarding.register.tenants.domain import Tenant, TenantNotFound, checked
 
@@ -23,8 +23,8 @@ class Tenants:
         async with self._database.transaction() as connection:
             created = await store.add_tenant(connection, wanted)
             if created:
-                details = {"allowed_origins": list(wanted.allowed_origins)}
-                await audit_store.add(connection, tenant, SHELL, "tenant_created", tenant, details)
+                change = Change(None, {"name": wanted.name, "allowed_origins": list(wanted.allowed_origins)})
+                await audit_store.add(connection, tenant, SHELL, "tenant_created", tenant, change=change)
             found = await store.find_tenant(connection, tenant)
         return (wanted if found is None else found), created
 

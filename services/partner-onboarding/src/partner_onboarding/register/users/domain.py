@@ -32,6 +32,18 @@ class PrivilegedUser(Forbidden):
     code = "privileged_user"
 
 
+class OwnAccountMeant(Conflict):
+    """An operator would lock himself or herself out."""
+
+    code = "own_account"
+
+
+class LastOperator(Conflict):
+    """Nobody would be left who could give back what is taken away."""
+
+    code = "last_operator"
+
+
 class EmailTaken(Conflict):
     code = "email_taken"
 

@@ -3,20 +3,21 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import SHELL, Action, Actor
+from partner_onboarding.register.audit.domain import SHELL, Action, Actor, Change
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.users import store
 from partner_onboarding.register.users.domain import (
     ROLES,
     EmailTaken,
+    LastOperator,
     MalformedUser,
+    OwnAccountMeant,
     PrivilegedUser,
     Profile,
     SealedUser,
@@ -60,11 +61,17 @@ class Users:
         return [self._profiles.open(user) for user in found if user.disabled_at is None]
 
     async def list_users(
-        self, tenant: str | None, role: str | None, *, after: tuple[str, str] = ("", ""), limit: int = 100
+        self,
+        tenant: str | None,
+        roles: Collection[str] | None,
+        *,
+        after: tuple[str, str] = ("", ""),
+        limit: int = 100,
     ) -> list[User]:
-        """Users behind the place (tenant, user id), in this order; of one tenant or all, with one role or any."""
+        """Users behind the place (tenant, user id), in this order; of one tenant or all, with one of `roles` or all."""
         async with self._database.transaction() as connection:
-            return [self._profiles.open(one) for one in await store.list_users(connection, tenant, role, after, limit)]
+            found = await store.list_users(connection, tenant, roles, after, limit)
+        return [self._profiles.open(one) for one in found]
 
     async def put(
         self,
@@ -104,42 +111,50 @@ class Users:
             return await self._set(tenant, user_id, wanted, by)
 
     async def revoke_role(self, tenant: str, user_id: str, role: str, *, by: Actor = SHELL) -> User:
-        """Takes a role away and ends all sessions; a repeat is fine.
+        """Takes a role away and ends all sessions; a repeat is fine. The person hears of it by mail.
 
         Raises:
             UserNotFound
             MalformedUser: there is no such role.
+            OwnAccountMeant, LastOperator: an operator asks on the pages. Somebody with a shell can make another one.
         """
         if role not in ROLES:
             raise MalformedUser("There is no such role.", code="unknown_role")
         async with self._database.transaction() as connection:
+            await _need_others(connection, tenant, user_id, by, ends_operator=role == "operator")
             user = await _found(connection, tenant, user_id, lock=True)
             if role in user.roles:
                 kept = [one for one in user.roles if one != role]
                 await store.set_roles(connection, tenant, user_id, kept)
                 await sessions_store.end_sessions_of(connection, tenant, user_id)
-                details = {"before": list(user.roles), "after": kept}
-                await audit_store.add(connection, tenant, by, "role_revoked", user_id, details)
+                change = Change({"roles": list(user.roles)}, {"roles": kept})
+                await audit_store.add(connection, tenant, by, "role_revoked", user_id, change=change)
                 await notices_store.add(connection, tenant, user_id, "role_changed")
             return self._profiles.open(await _found(connection, tenant, user_id))
 
     async def set_disabled(self, tenant: str, user_id: str, *, disabled: bool, by: Actor = SHELL) -> User:
         """Keeps a person out, or lets him or her in again; a repeat is fine. All sessions of a disabled user end.
 
+        The person hears of it by mail.
+
         Raises:
             UserNotFound
+            OwnAccountMeant, LastOperator: as in `revoke_role`.
         """
         async with self._database.transaction() as connection:
+            await _need_others(connection, tenant, user_id, by, ends_operator=disabled)
             user = await _found(connection, tenant, user_id, lock=True)
             if (user.disabled_at is not None) != disabled:
                 await store.set_disabled(connection, tenant, user_id, disabled=disabled)
                 await sessions_store.end_sessions_of(connection, tenant, user_id)
                 action: Action = "user_disabled" if disabled else "user_enabled"
-                await audit_store.add(connection, tenant, by, action, user_id)
+                change = Change({"is_disabled": not disabled}, {"is_disabled": disabled})
+                await audit_store.add(connection, tenant, by, action, user_id, change=change)
+                await notices_store.add(connection, tenant, user_id, "disabled" if disabled else "enabled")
             return self._profiles.open(await _found(connection, tenant, user_id))
 
     async def end_sessions(self, tenant: str, user_id: str, *, by: Actor = SHELL) -> int:
-        """Signs a person out everywhere; returns how many sessions ended.
+        """Signs a person out everywhere; returns how many sessions ended. The person hears of it by mail.
 
         Raises:
             UserNotFound
@@ -147,7 +162,10 @@ class Users:
         async with self._database.transaction() as connection:
             await _found(connection, tenant, user_id, lock=True)
             ended = await sessions_store.end_sessions_of(connection, tenant, user_id)
-            await audit_store.add(connection, tenant, by, "sessions_ended", user_id, {"number": ended})
+            details, change = {"number": ended}, Change({"sessions": ended}, {"sessions": 0})
+            await audit_store.add(connection, tenant, by, "sessions_ended", user_id, details, change=change)
+            if ended:
+                await notices_store.add(connection, tenant, user_id, "sessions_ended")
             return ended
 
     async def _set(self, tenant: str, user_id: str, wanted: _Wanted, by: Actor) -> tuple[User, bool]:
@@ -162,8 +180,8 @@ class Users:
                 roles=wanted.roles,
             )
             if added is not None:
-                details = {"roles": list(wanted.roles), "has_password": wanted.password_hash is not None}
-                await audit_store.add(connection, tenant, by, "user_created", user_id, details)
+                change = Change(None, {"roles": list(wanted.roles), "has_password": wanted.password_hash is not None})
+                await audit_store.add(connection, tenant, by, "user_created", user_id, change=change)
                 return self._profiles.open(added), True
             return self._profiles.open(await self._change(connection, tenant, user_id, wanted, by)), False
 
@@ -193,8 +211,8 @@ class Users:
             await notices_store.add(connection, tenant, user_id, "email_changed")
             recipient = self._profiles.seal_address(tenant, user_id, before.email)
             await notices_store.add(connection, tenant, user_id, "email_changed", recipient=recipient)
-        details: dict[str, Any] = {"changed": changed}
-        await audit_store.add(connection, tenant, by, "user_changed", user_id, details)
+        change = Change({"owns_email": former.owns_email}, {"owns_email": True}, unsaid=tuple(changed))
+        await audit_store.add(connection, tenant, by, "user_changed", user_id, change=change)
         return await store.change_user(
             connection,
             tenant,
@@ -223,6 +241,19 @@ async def _found(connection: AsyncConnection, tenant: str, user_id: str, *, lock
     if found is None:
         raise UserNotFound("There is no such user.")
     return found
+
+
+async def _need_others(
+    connection: AsyncConnection, tenant: str, user_id: str, by: Actor, *, ends_operator: bool
+) -> None:
+    """An operator must be left who can undo what this one does on the pages."""
+    if by.kind != "operator":
+        return
+    if by.name == user_id:
+        raise OwnAccountMeant("This is your own account. Ask another operator.")
+    # All of them are locked, in one order: two operators cannot end one another at the same time.
+    if ends_operator and await store.lock_operators(connection, tenant) == [user_id]:
+        raise LastOperator("This is the last operator who can sign in.")
 
 
 def _need_within_reach(user: SealedUser | None, by: Actor) -> None:

@@ -1,6 +1,6 @@
 """Every statement about users."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -142,17 +142,37 @@ async def verify_email(connection: AsyncConnection, tenant: str, user_id: str) -
 
 
 async def list_users(
-    connection: AsyncConnection, tenant: str | None, role: str | None, after: tuple[str, str], limit: int
+    connection: AsyncConnection,
+    tenant: str | None,
+    roles: Collection[str] | None,
+    after: tuple[str, str],
+    limit: int,
 ) -> list[SealedUser]:
-    """Users behind the place (tenant, user id), in this order; of one tenant or all, with one role or any."""
+    """Users behind the place (tenant, user id), in this order; of one tenant or all, with one of `roles` or all."""
     query = select(users).where(tuple_(users.c.tenant, users.c.user_id) > tuple_(*after))
     if tenant is not None:
         query = query.where(users.c.tenant == tenant)
-    if role is not None:
-        query = query.where(users.c.roles.contains([role]))
+    if roles is not None:
+        query = query.where(users.c.roles.overlap(list(roles)))
     return [
         _user(row) for row in await connection.execute(query.order_by(users.c.tenant, users.c.user_id).limit(limit))
     ]
+
+
+async def lock_operators(connection: AsyncConnection, tenant: str) -> list[str]:
+    """The ids of the operators who can sign in, in their order; their rows are locked in it."""
+    query = (
+        select(users.c.user_id)
+        .where(
+            users.c.tenant == tenant,
+            users.c.roles.contains(["operator"]),
+            users.c.disabled_at.is_(None),
+            users.c.password_hash.is_not(None),
+        )
+        .order_by(users.c.user_id)
+        .with_for_update()
+    )
+    return list((await connection.execute(query)).scalars())
 
 
 async def set_roles(connection: AsyncConnection, tenant: str, user_id: str, roles: Sequence[str]) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from shared.db import Database
 from shared.identifiers import is_identifier
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Action, Actor
+from partner_onboarding.register.audit.domain import Action, Actor, Change
 from partner_onboarding.register.clients import store as clients_store
 from partner_onboarding.register.clients.domain import CLIENT_ID, Client, ClientNotFound
 from partner_onboarding.register.users import store as users_store
@@ -246,8 +246,9 @@ class Consents:
             assert latest is not None  # noqa: S101 — nothing follows only where there is one already
             return latest.version
         added = await store.add(connection, tenant, client_id, following, by)
-        details = {"version": added.version, "scopes": list(added.scopes), "designated_user": added.subject}
-        await audit_store.add(connection, tenant, by, _ACTIONS[added.event], client_id, details)
+        change = Change(None if latest is None else _audited(latest), _audited(added))
+        details = {"version": added.version}
+        await audit_store.add(connection, tenant, by, _ACTIONS[added.event], client_id, details, change=change)
         return added.version
 
     async def _latest(self, connection: AsyncConnection, tenant: str, client_id: str) -> Consent:
@@ -287,3 +288,7 @@ class Consents:
         if found is None:
             raise UnknownUser("There is no such user in this tenant.")
         return found
+
+
+def _audited(consent: Consent) -> dict[str, Any]:
+    return {"scopes": list(consent.scopes), "designated_user": consent.subject}

@@ -12,7 +12,7 @@ from shared.rate_limits import RateLimit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import APPLICANT, Actor
+from partner_onboarding.register.audit.domain import APPLICANT, Actor, Change
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TENANT
 from partner_onboarding.third_parties.integrations import store
@@ -97,8 +97,8 @@ class Applications:
         if not TENANT.fullmatch(tenant) or await tenants_store.find_tenant(connection, tenant) is None:
             return Receipt(request_id, await store.now(connection))
         submitted_at = await store.add(connection, tenant, request_id, sealed, asked.scopes, asked.redirect_uris)
-        details = {"scopes": list(asked.scopes)}
-        await audit_store.add(connection, tenant, by, "request_submitted", request_id, details)
+        change = Change(None, {"state": "submitted", "scopes": list(asked.scopes)})
+        await audit_store.add(connection, tenant, by, "request_submitted", request_id, change=change)
         return Receipt(request_id, submitted_at)
 
 

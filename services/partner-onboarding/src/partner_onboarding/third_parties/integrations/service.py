@@ -13,7 +13,7 @@ from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.third_parties.integrations import store
 from partner_onboarding.third_parties.integrations.domain import (
@@ -141,7 +141,8 @@ class Integrations:
         new = await self._clients.register(connection, tenant, request.wish.registration(), by=by)
         client_id = new.client.client_id
         decided = await store.decide(connection, tenant, request_id, state="approved", by=str(by), client_id=client_id)
-        await audit_store.add(connection, tenant, by, "request_approved", request_id, {"client_id": client_id})
+        change, details = Change({"state": request.state}, {"state": decided.state}), {"client_id": client_id}
+        await audit_store.add(connection, tenant, by, "request_approved", request_id, details, change=change)
         return Approved(
             request=self._seals.open(decided),
             client_id=client_id,
@@ -154,9 +155,10 @@ class Integrations:
         self, connection: AsyncConnection, tenant: str, request_id: str, reason: str, by: Actor
     ) -> IntegrationRequest:
         sealed = self._seals.seal_reason(tenant, request_id, checked_reason(reason))
-        need_undecided(await self._get(connection, tenant, request_id, lock=True))
+        need_undecided(request := await self._get(connection, tenant, request_id, lock=True))
         decided = await store.decide(connection, tenant, request_id, state="declined", by=str(by), reason=sealed)
-        await audit_store.add(connection, tenant, by, "request_declined", request_id)
+        change = Change({"state": request.state}, {"state": decided.state})
+        await audit_store.add(connection, tenant, by, "request_declined", request_id, change=change)
         return self._seals.open(decided)
 
     async def _get(
