@@ -199,7 +199,7 @@ async def confirm_second_factor(house: House) -> Filled:
     path, fields = await begin_second_factor(house)
     await house.http.post(path, data=fields)
     page = await house.http.get("/account/second-factor")
-    code = code_of(page, steps_ahead=-1)
+    code = code_of(page)
     return "/account/second-factor", hidden_fields(page.text) | {"code": code}
 
 

@@ -25,7 +25,11 @@ def code_of(page: httpx.Response, *, steps_ahead: int = 0) -> str:
     return app_code(secret[1], steps_ahead=steps_ahead)
 
 
-def app_code(secret: str, *, steps_ahead: int = 0) -> str:
+def app_code(secret: str, *, steps_ahead: int = 1) -> str:
+    """What the app shows in the next half minute: it is good already, and stays so for a minute.
+
+    A code of now sets the factor up (`set_up`): it may have become the former one until it is read.
+    """
     return pyotp.TOTP(secret).at(datetime.now(UTC) + timedelta(seconds=STEP_SECONDS * steps_ahead))
 
 
@@ -67,7 +71,7 @@ async def set_up(browser: httpx.AsyncClient) -> tuple[str, list[str]]:
     secret = re.search(r'class="secret">([A-Z2-7]{32})<', page.text)
     assert secret is not None
     done = await post(
-        browser, "/account/second-factor", "/account/second-factor", code=app_code(secret[1], steps_ahead=-1)
+        browser, "/account/second-factor", "/account/second-factor", code=app_code(secret[1], steps_ahead=0)
     )
     assert done.status_code == 200, done.text
     codes = re.findall(r'class="secret">([a-z2-9-]{14})<', done.text)
