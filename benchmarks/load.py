@@ -31,10 +31,17 @@ def wrk() -> str:
 
 
 def put_load(
-    url: str, script: str, *, seconds: float, headers: Mapping[str, str] | None = None, arguments: tuple[str, ...] = ()
+    url: str,
+    script: str,
+    *,
+    seconds: float,
+    headers: Mapping[str, str] | None = None,
+    arguments: tuple[str, ...] = (),
+    connections: int = CONNECTIONS,
 ) -> Load:
-    """Runs `script` against `url` over 32 connections, as the measurements in the design did."""
-    command = [wrk(), "-t2", f"-c{CONNECTIONS}", f"-d{round(seconds)}s", "--latency", "-s", str(SCRIPTS / script)]
+    """Runs `script` against `url` over 32 connections, as the measurements in the design did, or over others."""
+    command = [wrk(), f"-t{min(2, connections)}", f"-c{connections}", f"-d{round(seconds)}s", "--latency"]
+    command += ["-s", str(SCRIPTS / script)]
     for name, value in (headers or {}).items():
         command += ["-H", f"{name}: {value}"]
     done = subprocess.run([*command, url, "--", *arguments], capture_output=True, text=True, check=True)

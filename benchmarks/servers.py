@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 READY_SECONDS = 30.0
+POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -73,4 +74,4 @@ def _wait_until_it_answers(url: str, started: subprocess.Popen[bytes], log: Path
         except httpx.TransportError:
             if started.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"a server did not start:\n{log.read_text()[-2000:]}") from None
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)

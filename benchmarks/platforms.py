@@ -1,0 +1,93 @@
+"""The whole platform as `make run` starts it, one process of each service, for what needs several of them."""
+
+import contextlib
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from local_platform.ports import Ports, busy_ports
+from local_platform.services import SERVICES
+
+from benchmarks import servers
+
+READY_SECONDS = 240.0
+POSTGRESQL = "PostgreSQL"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """A running platform: its `demo.json`, and its processes by their names."""
+
+    demo: Mapping[str, Any]
+    processes: Mapping[str, psutil.Process]
+
+    def address(self, service: str) -> str:
+        url: str = self.demo["services"][service]
+        return url
+
+    def processor_seconds(self) -> dict[str, float]:
+        """The processor time that each service and PostgreSQL has used so far."""
+        return {name: _spent(process) for name, process in self.processes.items()}
+
+
+@contextlib.contextmanager
+def running_platform(directory: Path) -> Iterator[Platform]:
+    """Runs it until the block ends.
+
+    Raises:
+        SystemExit: it did not start; the message has the end of its log.
+    """
+    ports, state, log = _free_ports(), directory / "state", directory / "platform.log"
+    command = [sys.executable, "-m", "local_platform", "run", "--port-base", str(ports.base), "--state-dir", str(state)]
+    with log.open("wb") as output:
+        started = subprocess.Popen(command, stdout=output, stderr=output)
+        try:
+            demo = _wait_for(state / "demo.json", started, log)
+            yield Platform(demo, _processes(ports))
+        finally:
+            started.terminate()
+            started.wait()
+
+
+def _free_ports() -> Ports:
+    while True:
+        ports = Ports(random.randrange(20_000, 30_000, 100))
+        if not busy_ports(ports.all()):
+            return ports
+
+
+def _wait_for(demo_json: Path, started: subprocess.Popen[bytes], log: Path) -> Any:
+    deadline = time.monotonic() + READY_SECONDS
+    while not demo_json.exists():
+        if started.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"the platform did not start:\n{log.read_text()[-2000:]}")
+        time.sleep(servers.POLL_SECONDS)
+    return json.loads(demo_json.read_text())
+
+
+def _processes(ports: Ports) -> dict[str, psutil.Process]:
+    listening = {
+        connection.laddr.port: connection.pid
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    port_of = {service.name: ports.of(service) for service in SERVICES} | {POSTGRESQL: ports.postgres}
+    return {name: psutil.Process(listening[port]) for name, port in port_of.items()}
+
+
+def _spent(process: psutil.Process) -> float:
+    """The processor time of a process and its children, also of those that have ended."""
+    seconds = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            seconds += times.user + times.system
+    ended = process.cpu_times()
+    return float(seconds + ended.children_user + ended.children_system)
