@@ -46,6 +46,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/internal/tenants/{tenant}/accounts/{user_id}"): service("partner-onboarding"),
     ("POST", "/internal/tenants/{tenant}/accounts/{user_id}/close"): service("partner-onboarding"),
     ("POST", "/internal/tenants/{tenant}/balances"): service("sso-issuer"),
+    ("POST", "/internal/sandboxes/{tenant}"): service("partner-onboarding"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
-from points_ledger.tables import events, metadata
+from points_ledger.tables import events, metadata, sandboxes
 from shared.migrating import differences, downgrade, upgrade
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -105,11 +105,12 @@ async def test_what_must_never_be_is_refused_by_its_constraint(
 
 
 async def test_every_constraint_is_among_those_that_were_seen_to_refuse(rows: asyncpg.Connection) -> None:
-    """NOT NULL is left to the type of the columns; the other primary keys, to what they are; events keep no points."""
+    """NOT NULL is left to the type of the columns; the other primary keys, to what they are; events and sandboxes keep
+    no points."""
     found = await rows.fetch(
         "SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid"
         " WHERE connamespace = 'points_ledger'::regnamespace AND contype <> 'n' AND NOT (relname = ANY($1))",
-        [table.name for table in events.all()],
+        [table.name for table in (*events.all(), sandboxes.sandboxes, sandboxes.advances)],
     )
     obvious = {"accounts_pkey", "vendors_pkey", "idempotent_answers_pkey", "alembic_version_pkc"}
     assert {row["conname"] for row in found} - obvious == {constraint for *_, constraint in REFUSED}

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared.durations import MAX_DURATION, CalendarDuration, parse_duration
 from token_service.tokens import lifetimes, orders
-from token_service.tokens.lifetimes import CalendarDuration
 from token_service.tokens.terms import Order, Terms
 
 
@@ -27,7 +27,7 @@ from token_service.tokens.terms import Order, Terms
     ],
 )
 def test_durations_are_seconds_or_iso_8601(text: str, seconds: int) -> None:
-    assert lifetimes.parse_duration(text) == timedelta(seconds=seconds)
+    assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
@@ -60,22 +60,20 @@ def test_durations_are_seconds_or_iso_8601(text: str, seconds: int) -> None:
 )
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"must|only"):
-        lifetimes.parse_duration(text)
+        parse_duration(text)
 
 
 def test_a_token_may_be_for_ever() -> None:
-    assert lifetimes.parse_duration("never") is None
+    assert parse_duration("never") is None
 
 
 @given(st.text(max_size=70))
 def test_any_text_is_a_duration_or_refused(text: str) -> None:
     try:
-        found = lifetimes.parse_duration(text)
+        found = parse_duration(text)
     except ValueError:
         return
-    assert (
-        found is None or isinstance(found, CalendarDuration) or timedelta(seconds=1) <= found <= lifetimes.MAX_DURATION
-    )
+    assert found is None or isinstance(found, CalendarDuration) or timedelta(seconds=1) <= found <= MAX_DURATION
 
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -100,7 +98,7 @@ def test_months_are_counted_in_the_tenants_zone_from_not_before_or_now(
     text: str, issued_at: str, not_before: str | None, end: str
 ) -> None:
     begin = None if not_before is None else datetime.fromisoformat(not_before)
-    found = lifetimes.end_of(lifetimes.parse_duration(text), datetime.fromisoformat(issued_at), begin, BERLIN)
+    found = lifetimes.end_of(parse_duration(text), datetime.fromisoformat(issued_at), begin, BERLIN)
     assert found == datetime.fromisoformat(end)
 
 

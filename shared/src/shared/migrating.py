@@ -16,8 +16,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.pool import NullPool
 
 from shared.database_url import DatabaseUrl
+from shared.sandboxes.functions import functions_of, privileges_of
 from shared.settings import DatabaseSettings
-from shared.tables import forgetting_function, forgotten_of, is_append_only
+from shared.tables import forgetting_function, forgotten_of, is_append_only, is_of_owner
 
 _LOCK_TIMEOUT: Final = "5s"
 
@@ -97,6 +98,8 @@ def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
     with context.begin_transaction():
         context.run_migrations()
     _make_forgetting(connection, metadata, schema)
+    for statement in functions_of(metadata, sa.inspect(connection).get_table_names(schema)):
+        connection.exec_driver_sql(statement)
     serving_role = context.config.get_main_option("serving_role")
     if serving_role:
         _grant(connection, metadata, schema, serving_role)
@@ -152,14 +155,20 @@ def _grant(connection: sa.Connection, metadata: sa.MetaData, schema: str, role: 
     ]
     for table in metadata.sorted_tables:
         if table.name in present:
-            privileges = "SELECT, INSERT" if is_append_only(table.info) else "SELECT, INSERT, UPDATE, DELETE"
-            statements.append(f"GRANT {privileges} ON {within}.{quote(table.name)} TO {name}")
+            statements.append(f"GRANT {_privileges(table)} ON {within}.{quote(table.name)} TO {name}")
             if forgotten_of(table.info) is not None:
                 function = f"{within}.{quote(forgetting_function(table.name))}(interval, integer)"
                 statements.append(f"GRANT EXECUTE ON FUNCTION {function} TO {name}")
+    statements += privileges_of(metadata, present, name)
     for statement in statements:
         # Names are quoted; statements like these take no parameters.
         connection.exec_driver_sql(statement)
+
+
+def _privileges(table: sa.Table) -> str:
+    if is_of_owner(table.info):
+        return "SELECT"
+    return "SELECT, INSERT" if is_append_only(table.info) else "SELECT, INSERT, UPDATE, DELETE"
 
 
 def differences(connection: sa.Connection, metadata: sa.MetaData) -> list[object]:

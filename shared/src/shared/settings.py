@@ -148,9 +148,16 @@ class ServiceSettings(DatabaseSettings):
         description="How long after SIGTERM all is served while `/readyz` says 503 and answers close connections.",
     )
     shutdown_seconds: int = Field(20, ge=1, description="How long running requests may take to end after that.")
+    sandboxes: bool = Field(
+        False, description="Whether production may have sandbox tenants, whose clock can be moved; development may."
+    )
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
+
+    @property
+    def allows_sandboxes(self) -> bool:
+        return self.sandboxes or self.mode is Mode.DEVELOPMENT
 
     @property
     def own_ports(self) -> frozenset[int]:

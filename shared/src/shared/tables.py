@@ -13,6 +13,8 @@ NAMES: Final = {
 }
 _APPEND_ONLY: Final = "append_only"
 _FORGOTTEN: Final = "forgotten"
+_OF_OWNER: Final = "of_owner"
+_IN_SANDBOX: Final = "in_sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,42 @@ def is_append_only(info: dict[Any, Any]) -> bool:
 def forgotten_of(info: dict[Any, Any]) -> Forgotten | None:
     """When rows of a table with this `info` may go; None if it is not append-only, or keeps its rows for ever."""
     found: Forgotten | None = info.get(_FORGOTTEN)
+    return found
+
+
+def of_owner() -> dict[Any, Any]:
+    """`sa.Table(…, info=of_owner())`: the role that serves reads it, and only functions of the owner write to it."""
+    return {_OF_OWNER: True}
+
+
+def is_of_owner(info: dict[Any, Any]) -> bool:
+    """Whether a table with this `info` is one."""
+    return bool(info.get(_OF_OWNER))
+
+
+@dataclass(frozen=True, slots=True)
+class InSandbox:
+    """What becomes of a table's rows when a sandbox tenant begins anew. As a rule all of them go.
+
+    Args:
+        stays: settings, credentials and audits stay.
+        goes_if: an SQL condition; only rows that fulfil it go. It is fixed in the code.
+        is_locked_first: the service locks rows of this table before any others, and so does the reset.
+    """
+
+    stays: bool = False
+    goes_if: str = "true"
+    is_locked_first: bool = False
+
+
+def in_sandbox(*, stays: bool = False, goes_if: str = "true", is_locked_first: bool = False) -> dict[Any, Any]:
+    """`sa.Table(…, info=in_sandbox(stays=True))`, and `append_only() | in_sandbox(stays=True)`."""
+    return {_IN_SANDBOX: InSandbox(stays, goes_if, is_locked_first)}
+
+
+def in_sandbox_of(info: dict[Any, Any]) -> InSandbox:
+    """What becomes of the rows of a table with this `info`."""
+    found: InSandbox = info.get(_IN_SANDBOX, InSandbox())
     return found
 
 

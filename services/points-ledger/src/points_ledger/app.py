@@ -19,6 +19,8 @@ from shared.problems import problem_response, request_id_of
 from shared.readiness import check_database
 from shared.register import HttpRegister, Register
 from shared.reports import Reports
+from shared.sandboxes.routes import router as sandboxes_router
+from shared.sandboxes.service import Sandboxes
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
@@ -29,8 +31,10 @@ from points_ledger.accounts.routes import router as accounts_router
 from points_ledger.accounts.service import AccountService
 from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
 from points_ledger.eai.routes import router as eai_router
+from points_ledger.eai.scenarios import Scenarios
 from points_ledger.eai.service import TransactionService
 from points_ledger.events import TOPIC
+from points_ledger.holds.moving import move_holds
 from points_ledger.holds.releasing import SLICE, Releasing
 from points_ledger.holds.routes import internal as internal_holds_router
 from points_ledger.holds.routes import router as holds_router
@@ -41,6 +45,7 @@ from points_ledger.ledger import Ledger
 from points_ledger.settings import Settings
 from points_ledger.tables import events as event_tables
 from points_ledger.tables import idempotent_answers
+from points_ledger.tables import sandboxes as sandbox_tables
 from points_ledger.vendors.hold_times import HoldTimes
 from points_ledger.vendors.routes import router as vendors_router
 from points_ledger.vendors.service import VendorService
@@ -75,6 +80,16 @@ def create_app(
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)
     events = build_events(settings, database)
+    accounts = AccountService(database, reports, ledger, imports)
+    sandboxes = Sandboxes(
+        database,
+        sandbox_tables,
+        allowed=settings.allows_sandboxes,
+        move=move_holds,
+        settle=lambda: sweep(database, releasing),
+        welcome=accounts.welcome,
+    )
+    scenarios = Scenarios(sandboxes)
     chores = Chores()
 
     @contextlib.asynccontextmanager
@@ -89,6 +104,7 @@ def create_app(
             closing.push_async_callback(ledger.close)
             closing.push_async_callback(imports.close)
             closing.push_async_callback(events.close)
+            await sandboxes.refuse_to_start()
             await closing.enter_async_context(
                 chores.running(
                     Chore(
@@ -99,6 +115,7 @@ def create_app(
                     ),
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
                     answers.forgetting(settings.sweep_seconds),
+                    sandboxes.chore(),
                     keys.watching(),
                     *events.chores(),
                 )
@@ -126,11 +143,15 @@ def create_app(
         app,
         callers,
         service_tokens,
-        AccountService(database, reports, ledger, imports),
+        accounts,
         VendorService(hold_times, issuer),
         HoldService(reports),
-        TransactionService(database, reports, ledger, hold_times, holds, max_open_holds=settings.max_open_holds),
+        TransactionService(
+            database, reports, ledger, hold_times, holds, scenarios, max_open_holds=settings.max_open_holds
+        ),
         hold_times,
+        sandboxes,
+        scenarios,
     )
     app.include_router(eai_router)
     app.include_router(accounts_router)
@@ -138,6 +159,7 @@ def create_app(
     app.include_router(holds_router)
     app.include_router(internal_holds_router)
     app.include_router(internal_router)
+    app.include_router(sandboxes_router)
     events.provide_to(app)
     return app
 

@@ -6,7 +6,8 @@ from typing import Final
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import NAMES, append_only
+from shared.sandboxes.tables import define_sandbox_tables
+from shared.tables import NAMES, append_only, in_sandbox
 
 from points_ledger.domain.accounts import MAX_POINTS
 
@@ -49,6 +50,7 @@ accounts = sa.Table(
     sa.CheckConstraint("held >= 0", name="held"),
     sa.CheckConstraint(f"available + held <= {MAX_POINTS}", name="total"),
     sa.CheckConstraint("entries >= 0", name="entries"),
+    info=in_sandbox(is_locked_first=True),
 )
 
 transactions = sa.Table(
@@ -161,8 +163,11 @@ vendors = sa.Table(
     sa.Column("vendor_id", sa.Text, primary_key=True),
     sa.Column("hold_seconds", sa.Integer, nullable=False),
     sa.CheckConstraint("hold_seconds BETWEEN 1 AND 604800", name="hold_seconds"),
+    info=in_sandbox(stays=True),
 )
 
 idempotent_answers = define_answers_table(metadata)
 
 events = define_event_tables(metadata)
+
+sandboxes = define_sandbox_tables(metadata)

@@ -5,7 +5,8 @@ from datetime import datetime
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import NAMES, Forgotten, append_only
+from shared.sandboxes.tables import define_sandbox_tables
+from shared.tables import NAMES, Forgotten, append_only, in_sandbox
 from sqlalchemy.dialects.postgresql import JSONB
 
 metadata = sa.MetaData(
@@ -25,6 +26,7 @@ key_successions = sa.Table(
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("algorithm", sa.Text, primary_key=True),
     sa.CheckConstraint("algorithm IN ('ES256', 'RS256')", name="algorithm"),
+    info=in_sandbox(stays=True),
 )
 
 keys = sa.Table(
@@ -60,6 +62,7 @@ keys = sa.Table(
     sa.Index("keys_by_retirement", "retired_at", postgresql_where=sa.text("state = 'retired'")),
     sa.Index("keys_one_next", "tenant", "algorithm", unique=True, postgresql_where=sa.text("state = 'next'")),
     sa.Index("keys_one_active", "tenant", "algorithm", unique=True, postgresql_where=sa.text("state = 'active'")),
+    info=in_sandbox(stays=True),
 )
 
 vendors = sa.Table(
@@ -82,6 +85,7 @@ vendors = sa.Table(
     sa.CheckConstraint("claim_spelling IN ('lower', 'camel')", name="claim_spelling"),
     sa.CheckConstraint("redirect_url ~ '^https?://'", name="redirect_url"),
     sa.UniqueConstraint("tenant", "audience", name="vendors_audience_key"),
+    info=in_sandbox(stays=True),
 )
 
 #: A secret has a `slot`, 0 or 1, so that the database refuses a third one.
@@ -102,6 +106,7 @@ vendor_secrets = sa.Table(
     sa.CheckConstraint("slot IN (0, 1)", name="slot"),
     sa.UniqueConstraint("tenant", "vendor_id", "slot", name="vendor_secrets_slot_key"),
     sa.UniqueConstraint("tenant", "kid", name="vendor_secrets_kid_key"),
+    info=in_sandbox(stays=True),
 )
 
 #: Append-only: no statement of this service changes a row; retention deletes old ones.
@@ -188,7 +193,7 @@ authority_events = sa.Table(
     ),
     sa.Index("authority_events_newest", "tenant", "happened_at", "event_id"),
     sa.Index("authority_events_issued", "tenant", "jti", unique=True, postgresql_where=sa.text("event = 'issued'")),
-    info=append_only(Forgotten(by="happened_at")),
+    info=append_only(Forgotten(by="happened_at")) | in_sandbox(stays=True),
 )
 
 #: Kept until the token would have expired by itself.
@@ -199,6 +204,7 @@ revoked_tokens = sa.Table(
     sa.Column("jti", sa.Text, primary_key=True),
     _time("expires_at"),
     sa.Index("revoked_tokens_by_end", "expires_at"),
+    info=in_sandbox(stays=True),
 )
 
 #: The token that a code gave. The primary key lets a code give one token, and a replay find it.
@@ -213,6 +219,7 @@ redeemed_codes = sa.Table(
     sa.CheckConstraint("octet_length(code_digest) = 32", name="code_digest"),
     sa.CheckConstraint("(jti IS NULL) = (token_expires_at IS NULL)", name="jti"),
     sa.Index("redeemed_codes_by_end", "forget_at"),
+    info=in_sandbox(stays=True),
 )
 
 #: A client's signed assertion is good once.
@@ -225,8 +232,11 @@ used_assertions = sa.Table(
     _time("expires_at"),
     sa.CheckConstraint("octet_length(jti_digest) = 32", name="jti_digest"),
     sa.Index("used_assertions_by_end", "expires_at"),
+    info=in_sandbox(stays=True),
 )
 
 answers = define_answers_table(metadata)
 
 events = define_event_tables(metadata)
+
+sandboxes = define_sandbox_tables(metadata)

@@ -10,7 +10,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import NAMES
+from shared.sandboxes.tables import define_sandbox_tables
+from shared.tables import NAMES, in_sandbox
 from sqlalchemy.dialects import postgresql
 
 from token_service.tokens.format import MAX_SEQUENCE
@@ -58,6 +59,8 @@ keys = sa.Table(
     sa.CheckConstraint("number > 0", name="number"),
     sa.CheckConstraint(f"next_sequence BETWEEN 1 AND {MAX_SEQUENCE + 1}", name="next_sequence"),
     sa.Index("keys_changed_at_idx", "changed_at"),
+    # Its numbers are never drawn twice, so a token of a former round is nobody else's.
+    info=in_sandbox(stays=True),
 )
 
 campaigns = sa.Table(
@@ -155,3 +158,5 @@ import_references = sa.Table(
 idempotent_answers = define_answers_table(metadata)
 
 events = define_event_tables(metadata)
+
+sandboxes = define_sandbox_tables(metadata)

@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.schema import conv
 
+from shared.tables import in_sandbox
+
 _WHEN = sa.DateTime(timezone=True)
 #: Of `event_batches`, for its partial indexes.
 IS_WAITING: Final = "last_number IS NULL"
@@ -56,6 +58,8 @@ def define_event_tables(metadata: sa.MetaData) -> EventTables:
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("last_number", sa.BigInteger, nullable=False, server_default=sa.text("0")),
         sa.PrimaryKeyConstraint("tenant", name="event_positions_pkey"),
+        # So that who follows a sandbox's events finds those of its next round.
+        info=in_sandbox(stays=True),
     )
     endpoints = sa.Table(
         "event_endpoints",
@@ -76,6 +80,7 @@ def define_event_tables(metadata: sa.MetaData) -> EventTables:
         sa.PrimaryKeyConstraint("tenant", "endpoint_id", name="event_endpoints_pkey"),
         sa.CheckConstraint("enabled = (disabled_because IS NULL)", name=conv("event_endpoints_disabled_because_check")),
         sa.Index("event_endpoints_by_client", "tenant", "client_id", "created_at"),
+        info=in_sandbox(stays=True),
     )
     deliveries = sa.Table(
         "event_deliveries",

@@ -4,6 +4,7 @@ Links and assignments name a user without a foreign key: partners are billed for
 account. They hold nothing of the person but an id that is never used again.
 """
 
+from shared.tables import in_sandbox
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -131,4 +132,6 @@ erasures = Table(
     PrimaryKeyConstraint("tenant", "user_id", "erased_at"),
     CheckConstraint("(account_closed_at IS NULL) = (next_attempt_at IS NOT NULL)", name="next_attempt_at"),
     Index("erasures_due", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
+    # A journal of deletions must not forget any.
+    info=in_sandbox(stays=True),
 )

@@ -7,7 +7,8 @@ since it is all that a caller sends and determines the tenant.
 
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
-from shared.tables import Forgotten, append_only
+from shared.sandboxes.tables import define_sandbox_tables
+from shared.tables import Forgotten, append_only, in_sandbox
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -27,6 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from partner_onboarding.register.sandboxes.domain import PEOPLE
 from partner_onboarding.schema import NO_TEXTS, SCHEMA, TEXTS, WHEN, created, metadata
 
 #: Of consents, which only an admin gives and ends.
@@ -43,6 +45,7 @@ tenants = Table(
     created(),
     CheckConstraint("tenant ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="tenant"),
     CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name"),
+    info=in_sandbox(stays=True),
 )
 
 clients = Table(
@@ -79,6 +82,7 @@ clients = Table(
         unique=True,
         postgresql_where=text("disabled_at IS NULL"),
     ),
+    info=in_sandbox(stays=True),
 )
 
 client_secrets = Table(
@@ -113,6 +117,7 @@ client_secrets = Table(
         unique=True,
         postgresql_where=text("revoked_at IS NULL AND expires_at IS NOT NULL"),
     ),
+    info=in_sandbox(stays=True),
 )
 
 users = Table(
@@ -146,6 +151,8 @@ users = Table(
     CheckConstraint("roles <@ ARRAY['operator', 'tenant_admin']", name="roles"),
     # Sign-in knows the address but not the tenant.
     Index("ix_users_email_hash", "email_hash"),
+    # Those who have registered go. The sandbox's own people stay, and so do those with duties.
+    info=in_sandbox(goes_if=f"roles = '{{}}' AND NOT user_id = ANY (ARRAY{[user.user_id for user in PEOPLE]})"),
 )
 
 sessions = Table(
@@ -165,6 +172,7 @@ sessions = Table(
     CheckConstraint("awaits IN ('code', 'enrolment')", name="awaits"),
     Index("ix_sessions_tenant_user_id", "tenant", "user_id"),
     Index("ix_sessions_expires_at", "expires_at"),
+    info=in_sandbox(stays=True),
 )
 
 mails = Table(
@@ -207,7 +215,7 @@ audit_entries = Table(
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
     CheckConstraint(_AUDITED_ACTORS, name="actor_kind"),
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
-    info=append_only(Forgotten(by="recorded_at")),
+    info=append_only(Forgotten(by="recorded_at")) | in_sandbox(stays=True),
 )
 
 second_factors = Table(
@@ -222,6 +230,7 @@ second_factors = Table(
     PrimaryKeyConstraint("tenant", "user_id"),
     ForeignKeyConstraint(["tenant", "user_id"], [users.c.tenant, users.c.user_id], ondelete="CASCADE"),
     CheckConstraint("last_step >= 0", name="last_step"),
+    info=in_sandbox(stays=True),
 )
 
 recovery_codes = Table(
@@ -236,9 +245,14 @@ recovery_codes = Table(
         ["tenant", "user_id"], [second_factors.c.tenant, second_factors.c.user_id], ondelete="CASCADE"
     ),
     CheckConstraint("octet_length(code_hash) = 32", name="code_hash"),
+    info=in_sandbox(stays=True),
 )
 
 #: The first answers to calls with an Idempotency-Key; sealed, since some of them hold a client secret.
 idempotent_answers = define_answers_table(metadata)
+# Those of a reset itself among them.
+idempotent_answers.info |= in_sandbox(stays=True)
 
 events = define_event_tables(metadata)
+
+sandboxes = define_sandbox_tables(metadata)

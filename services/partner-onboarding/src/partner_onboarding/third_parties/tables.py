@@ -4,6 +4,7 @@ Consents are append-only: no statement of this service changes one. They name us
 outlive a deleted account.
 """
 
+from shared.tables import in_sandbox
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -50,6 +51,7 @@ integration_requests = Table(
     CheckConstraint("(state = 'approved') = (client_id IS NOT NULL)", name="client_id"),
     CheckConstraint("(state = 'declined') = (reason IS NOT NULL)", name="reason"),
     Index("ix_integration_requests_tenant_submitted_at", "tenant", "submitted_at", "request_id"),
+    info=in_sandbox(stays=True),
 )
 
 consents = Table(

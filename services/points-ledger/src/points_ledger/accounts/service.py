@@ -11,6 +11,7 @@ from shared.errors import Malformed, Refusal
 from shared.idempotency import Answer, RequestKey
 from shared.paging import Page
 from shared.reports import Reports
+from shared.sandboxes.domain import SandboxUser
 
 from points_ledger.accounts import queries
 from points_ledger.accounts.queries import Balance
@@ -21,6 +22,8 @@ from points_ledger.ledger import Ledger, Order, Settled, Shape
 #: No batch of commands takes longer than that: so long, something may get the time of a past instant.
 _STILL_WRITTEN: Final = timedelta(seconds=60)
 _DONE: Final = 204
+#: The reference under which a sandbox's user gets points.
+_STARTING_POINTS: Final = "starting-points"
 
 
 class InstantInTheFuture(Malformed):
@@ -133,6 +136,22 @@ class AccountService:
         """Opens those that are missing."""
         async with self._database.transaction() as connection:
             await queries.open_accounts(connection, tenant, sorted(user_ids))
+
+    async def welcome(self, tenant: str, users: Sequence[SandboxUser]) -> None:
+        """Opens the accounts of a sandbox's users and gives them their points, once in each round.
+
+        Raises:
+            Unavailable: not all of it is written; call it again.
+        """
+        if users:
+            await self.open_accounts(tenant, [user.user_id for user in users])
+        given = {(user.user_id, _STARTING_POINTS): user.points for user in users if user.points}
+        async with self._database.transaction() as connection:
+            present = await queries.read_credits(connection, tenant, given.keys())
+        for user_id, reference in given.keys() - {(entry.user_id, entry.reference) for entry in present}:
+            command = Post(tenant, user_id, given[user_id, reference], reference, "starting points of the sandbox")
+            # Closed accounts refuse it, and stay as they are.
+            await self._ledger.carry_out(Order(command, lambda _: Answer(_DONE, b"")))
 
     def rehearsal(self, tenant: str, *, open_accounts: bool) -> Rehearsal:
         """For an import that changes nothing."""

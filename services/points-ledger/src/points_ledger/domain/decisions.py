@@ -119,7 +119,7 @@ def _decide_commit(command: Commit, found: Found, now: datetime) -> Decision:
 
 
 def _hold(command: Commit, account: Account, now: datetime) -> Decision:
-    enough = command.points <= account.available
+    enough = command.points <= account.available and not command.is_refused
     transaction = Transaction(
         tenant=command.tenant,
         vendor_id=command.vendor_id,

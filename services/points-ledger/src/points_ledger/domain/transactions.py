@@ -96,6 +96,8 @@ class Commit(NamedTuple):
     hold: timedelta = timedelta(minutes=15)
     #: So many holds the vendor may have open in one account; the use case says how many.
     max_open_holds: int = 10_000
+    #: Refused as if there were too few points, however many there are: for a user of a sandbox.
+    is_refused: bool = False
 
 
 class Confirm(NamedTuple):

@@ -17,6 +17,7 @@ from points_ledger.domain.accounts import InvalidUser
 from points_ledger.domain.transactions import TransactionNotFound
 from points_ledger.eai import schemas
 from points_ledger.eai.operations import SCOPE
+from points_ledger.eai.scenarios import Scenarios
 from points_ledger.eai.service import TransactionService
 from points_ledger.paths import IDENTIFIER
 
@@ -81,14 +82,20 @@ async def find_transaction(
 )
 async def find_balance(
     accounts: Annotated[AccountService, needs(AccountService)],
+    scenarios: Annotated[Scenarios, needs(Scenarios)],
     userid: Annotated[Identifier, Path()],
     caller: Caller = require(SCOPE),
 ) -> Response:
     """All that a vendor sees of an account."""
+    in_sandbox = scenarios.apply_to(caller.tenant)
+    if in_sandbox:
+        scenarios.refuse(userid)
     try:
-        return _json(schemas.balance_body(await accounts.balance_of(caller.tenant, userid)))
+        balance = await accounts.balance_of(caller.tenant, userid)
     except InvalidUser:
         raise InvalidUser("There is no such user.") from None
+    answer = _json(schemas.balance_body(balance))
+    return await scenarios.answer(userid, answer) if in_sandbox else answer
 
 
 def _json(body: object) -> Response:

@@ -12,6 +12,7 @@ from shared.reports import Reports
 from points_ledger.domain.accounts import Entry
 from points_ledger.domain.transactions import Commit, State, Transaction, TransactionCommand, TransactionNotFound
 from points_ledger.eai import queries
+from points_ledger.eai.scenarios import Scenarios
 from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger, Order, Shape
 from points_ledger.vendors.hold_times import HoldTimes
@@ -36,6 +37,7 @@ class TransactionService:
         ledger: Ledger,
         hold_times: HoldTimes,
         holds: HoldsWatch,
+        scenarios: Scenarios,
         *,
         max_open_holds: int,
     ) -> None:
@@ -44,6 +46,7 @@ class TransactionService:
         self._ledger = ledger
         self._hold_times = hold_times
         self._holds = holds
+        self._scenarios = scenarios
         self._max_open_holds = max_open_holds
 
     async def change(self, caller: Caller, command: TransactionCommand, shape: Shape, key: RequestKey | None) -> Answer:
@@ -56,6 +59,9 @@ class TransactionService:
             room = 0 if self._holds.is_full(command.tenant, command.vendor_id) else self._max_open_holds
             hold = await self._hold_times.of(command.tenant, command.vendor_id)
             command = command._replace(hold=hold, max_open_holds=room)
+        if self._scenarios.apply_to(caller.tenant):
+            order = Order.by(caller, self._scenarios.changed(command), shape, key)
+            return await self._scenarios.answer(command.user_id, await self._ledger.carry_out(order))
         return await self._ledger.carry_out(Order.by(caller, command, shape, key))
 
     async def find_transaction(self, caller: Caller, transaction_id: str) -> tuple[Transaction, list[Entry]]:
