@@ -42,6 +42,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/sso/static/{name}"): PUBLIC,
     ("GET", "/.well-known/jwks.json"): PUBLIC,
     ("GET", "/tenants/{tenant}/jwks.json"): PUBLIC,
+    ("GET", "/tenants/{tenant}/receipts/jwks.json"): PUBLIC,
     ("GET", "/tenants/{tenant}/.well-known/openid-configuration"): PUBLIC,
     ("GET", "/.well-known/oauth-authorization-server/tenants/{tenant}"): PUBLIC,
     ("GET", "/.well-known/openid-configuration/tenants/{tenant}"): PUBLIC,
@@ -56,6 +57,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/internal/tenants/{tenant}/vendors/{vendor_id}"): service("points-ledger"),
     ("GET", "/internal/tenants/{tenant}/vendors"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/keys"): service("points-ledger", "partner-onboarding", "token-service"),
+    ("POST", "/internal/tenants/{tenant}/receipts"): service("points-ledger"),
     ("GET", "/internal/revoked-keys"): service("points-ledger", "partner-onboarding", "token-service"),
 }
 #: The authority asks for a client of its tenant in ways of its own (RFC 6749, 2.3).

@@ -267,6 +267,7 @@ def verify(
     leeway_seconds: int = LEEWAY_SECONDS,
     longest_seconds: int | None = None,
     needs_iat: bool = True,
+    needs_exp: bool = True,
     needs_jti: bool = False,
 ) -> dict[str, Any]:
     """The claims of a token, if it passes every check.
@@ -277,8 +278,9 @@ def verify(
         issuer: the only accepted `iss`.
         audience: must be, or be among, `aud`.
         now: seconds since 1970; the machine's clock by default.
-        longest_seconds: how long a token may live, from `iat`, or from now where it has none, to `exp`.
-        needs_iat, needs_jti: whether the token must have the claim.
+        longest_seconds: how long a token may live, from `iat`, or from now where it has none, to `exp`, which it
+            must have then.
+        needs_iat, needs_exp, needs_jti: whether the token must have the claim.
 
     Raises:
         Rejected: `malformed_token`, `unknown_key`, `invalid_signature`, `wrong_type`, `wrong_issuer`,
@@ -302,16 +304,15 @@ def verify(
         raise Rejected("invalid_signature", "invalid signature")
     claims = _json_object(encoded_claims)
     moment = time.time() if now is None else now
-    _check_form(claims, needs_iat=needs_iat, needs_jti=needs_jti)
+    _check_form(claims, needs_iat=needs_iat, needs_exp=needs_exp, needs_jti=needs_jti)
     _check_claims(claims, issuer, audience, moment, leeway_seconds)
     if longest_seconds is not None:
         _check_life(claims, moment + leeway_seconds, longest_seconds)
     return claims
 
 
-def _check_form(claims: Mapping[str, Any], *, needs_iat: bool, needs_jti: bool) -> None:
-    for name in ("iat", "exp", "nbf"):
-        is_needed = name == "exp" or (name == "iat" and needs_iat)
+def _check_form(claims: Mapping[str, Any], *, needs_iat: bool, needs_exp: bool, needs_jti: bool) -> None:
+    for name, is_needed in (("iat", needs_iat), ("exp", needs_exp), ("nbf", False)):
         if (is_needed or name in claims) and not is_time(claims.get(name)):
             raise Rejected("malformed_token", f"The token does not say its {name}.")
     if needs_jti and not (isinstance(claims.get("jti"), str) and claims["jti"]):
@@ -332,7 +333,7 @@ def _check_claims(claims: Mapping[str, Any], issuer: str, audience: str, now: fl
         raise Rejected("wrong_audience", "The token is meant for somebody else.")
     if claims.get("iat", 0) > now + leeway or claims.get("nbf", 0) > now + leeway:
         raise Rejected("token_not_yet_valid", "The token is not valid yet.")
-    if claims["exp"] <= now - leeway:
+    if "exp" in claims and claims["exp"] <= now - leeway:
         raise Rejected("token_expired", "token expired")
 
 

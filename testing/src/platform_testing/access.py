@@ -171,7 +171,7 @@ class Authority:
 
         return httpx.MockTransport(answer)
 
-    def token(self, now: int, *scopes: str, **changed: Any) -> str:
+    def token(self, now: int, *scopes: str, typ: str = "at+jwt", **changed: Any) -> str:
         claims = {
             "iss": f"{PUBLIC_URL}/tenants/{self._tenant}",
             "aud": PUBLIC_URL,
@@ -183,7 +183,7 @@ class Authority:
             "exp": now + 300,
             "jti": "one",
         }
-        return self._key.sign(claims | changed, "at+jwt")
+        return self._key.sign(claims | changed, typ)
 
 
 def clients(register: FakeRegister, tenant: str) -> Iterator[Credential]:
@@ -214,6 +214,8 @@ def access_tokens(authority: Authority, forger: Authority, now: int) -> Iterator
     yield _bearer("Bearer, of another audience", authority.token(now, *every, aud="https://elsewhere.example"))
     yield _bearer("Bearer, under another key", forger.token(now, *every))
     yield _bearer("Bearer, no token", "not.a.token")
+    # As near to an access token as one could be: it has all claims of one, and even the key.
+    yield _bearer("Bearer, a receipt", authority.token(now, *every, typ="receipt+jwt"))
 
 
 def service_tokens(keys: ServiceKeys, callee: str) -> Iterator[Credential]:

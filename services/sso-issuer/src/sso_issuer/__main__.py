@@ -1,6 +1,7 @@
-"""`python -m sso_issuer serve | migrate | rotate-keys | list-keys | events …`."""
+"""`python -m sso_issuer serve | migrate | rotate-keys | list-keys | …-receipt-keys | events …`."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -12,9 +13,10 @@ from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 from shared.times import iso
 
-from sso_issuer.app import PACKAGE, build_events, build_keys, create_app
+from sso_issuer.app import PACKAGE, build_events, build_keys, build_receipts, create_app
 from sso_issuer.keys.domain import Algorithm, Key
 from sso_issuer.keys.service import Keys, RevocationNotImmediate, RotationWish
+from sso_issuer.receipts.domain import ReceiptKeyNotFound
 from sso_issuer.settings import Settings
 
 T = TypeVar("T")
@@ -61,14 +63,60 @@ def list_keys(tenant: Annotated[str | None, typer.Option(help="By default all te
         typer.echo(_line(key))
 
 
+@cli.command()
+def rotate_receipt_keys(
+    tenant: Annotated[str, typer.Option(help="Whose keys.")],
+    leaked: Annotated[
+        str | None, typer.Option(help="The kid of a key whose private half has leaked: the key set will say so.")
+    ] = None,
+) -> None:
+    """Sign a tenant's receipts with a new key from now on; public halves of former ones stay for ever."""
+    try:
+        kid = _with_database(
+            lambda settings, database: build_receipts(settings, database).rotate(tenant, leaked=leaked)
+        )
+    except ReceiptKeyNotFound as refusal:
+        typer.echo(refusal.message, err=True)
+        raise typer.Exit(2) from None
+    typer.echo(kid)
+
+
+@cli.command()
+def take_back_receipt_keys(
+    tenant: Annotated[str, typer.Option(help="Whose keys.")],
+    file: Annotated[typer.FileText, typer.Argument(help="A saved copy of the tenant's receipts/jwks.json.")],
+) -> None:
+    """Publish again the keys of a saved key set that a restored database lacks."""
+    try:
+        jwks = json.load(file)["keys"]
+        missing = _with_database(lambda settings, database: build_receipts(settings, database).take_back(tenant, jwks))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        typer.echo(f"This is no key set of receipts: {error}.", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"{missing} of {len(jwks)} keys were missing")
+
+
+@cli.command()
+def list_receipt_keys(tenant: Annotated[str | None, typer.Option(help="By default all tenants.")] = None) -> None:
+    """Show the keys of receipts, without private halves."""
+    for key in _with_database(lambda settings, database: build_receipts(settings, database).history(tenant)):
+        leaked = "" if key.leaked_at is None else f"  leaked {iso(key.leaked_at)}"
+        state = "signs" if key.signs else "published"
+        typer.echo(f"{key.tenant}  {key.kid}  {state:9}  created {iso(key.created_at)}{leaked}")
+
+
 def _with_keys(use: Callable[[Keys], Awaitable[list[T]]]) -> list[T]:
-    """Runs a use case of keys outside of the service, on the same database."""
+    return _with_database(lambda settings, database: use(build_keys(settings, database)))
+
+
+def _with_database(use: Callable[[Settings, Database], Awaitable[T]]) -> T:
+    """Runs a use case outside of the service, on the same database."""
     settings = load(Settings)
 
-    async def run() -> list[T]:
+    async def run() -> T:
         database = Database.of(settings)
         try:
-            return await use(build_keys(settings, database))
+            return await use(settings, database)
         finally:
             await database.dispose()
 

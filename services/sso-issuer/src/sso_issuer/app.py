@@ -51,6 +51,9 @@ from sso_issuer.keys.routes import router as keys_router
 from sso_issuer.keys.service import Keys
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.onboarding_client import OnboardingClient
+from sso_issuer.receipts.routes import internal_router as internal_receipts_router
+from sso_issuer.receipts.routes import router as receipts_router
+from sso_issuer.receipts.service import Receipts
 from sso_issuer.redemptions.routes import router as redemptions_router
 from sso_issuer.redemptions.service import Redemptions
 from sso_issuer.redirects.browser import render_refusal
@@ -212,6 +215,7 @@ def create_app(
         vendors,
         onboarding,
         redirects,
+        build_receipts(settings, database),
         Inspections(database, vendors, terms, public_url=settings.public_url),
         Redemptions(database, answers, vendors, ledger, public_url=settings.public_url),
         pages,
@@ -234,6 +238,8 @@ def create_app(
         inspections_router,
         inspector_router,
         authority_router,
+        receipts_router,
+        internal_receipts_router,
     ):
         app.include_router(router)
     events.provide_to(app)
@@ -270,6 +276,11 @@ def build_keys(
 def build_events(settings: Settings, database: Database) -> Events:
     """The service's topic. The commands use it as well."""
     return Events.of(settings, database, event_tables, TOPIC, _sealer(settings), answers_table)
+
+
+def build_receipts(settings: Settings, database: Database) -> Receipts:
+    """The use cases of receipts, also for the command line."""
+    return Receipts(database, _sealer(settings), public_url=settings.public_url)
 
 
 def _sealer(settings: Settings) -> Sealer:

@@ -65,6 +65,41 @@ keys = sa.Table(
     info=in_sandbox(stays=True),
 )
 
+#: The public halves of all keys that ever signed receipts. Append-only, and nothing forgets them: a receipt is checked
+#: years later.
+receipt_keys = sa.Table(
+    "receipt_keys",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("kid", sa.Text, primary_key=True, comment="RFC 7638 thumbprint"),
+    sa.Column("public_jwk", JSONB, nullable=False),
+    _time("created_at"),
+    # The database refuses a private key in clear text.
+    sa.CheckConstraint("NOT public_jwk ?| ARRAY['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']", name="public"),
+    info=append_only(),
+)
+
+#: The key that signs a tenant's receipts. A rotation replaces the row, so that the former private half is gone.
+receipt_signers = sa.Table(
+    "receipt_signers",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("kid", sa.Text, nullable=False),
+    sa.Column("private_key", sa.LargeBinary, nullable=False, comment="sealed PKCS #8"),
+    sa.ForeignKeyConstraint(["tenant", "kid"], ["sso_issuer.receipt_keys.tenant", "sso_issuer.receipt_keys.kid"]),
+)
+
+#: Keys of receipts whose private halves leaked. Their public halves stay all the same.
+leaked_receipt_keys = sa.Table(
+    "leaked_receipt_keys",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("kid", sa.Text, primary_key=True),
+    _time("leaked_at"),
+    sa.ForeignKeyConstraint(["tenant", "kid"], ["sso_issuer.receipt_keys.tenant", "sso_issuer.receipt_keys.kid"]),
+    info=append_only(),
+)
+
 vendors = sa.Table(
     "vendors",
     metadata,

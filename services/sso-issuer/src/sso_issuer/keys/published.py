@@ -2,20 +2,24 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import NotFound, Unavailable
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys import store
 
 #: The greatest age (seconds) of a key set in memory; far below the spare minute in `PUBLISHED_AHEAD`.
 FRESH_SECONDS: Final = 2.0
 _REMEMBERED: Final = 1000
+
+#: Reads the public keys of one tenant, or of all.
+Read = Callable[[AsyncConnection, str | None], Awaitable[Sequence[Mapping[str, Any]]]]
 
 
 class TenantNotFound(NotFound):
@@ -34,10 +38,13 @@ class KeySetDocument:
 
 
 class PublishedKeys:
-    """The key sets, each remembered briefly, and longer while the database does not answer."""
+    """Key sets of one kind, each remembered briefly, and longer while the database does not answer."""
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, read: Read = store.read_published, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._database = database
+        self._read = read
         self._clock = clock
         self._remembered: Bounded[str | None, tuple[KeySetDocument, float]] = Bounded(_REMEMBERED)
 
@@ -54,7 +61,7 @@ class PublishedKeys:
             return found[0]
         try:
             async with self._database.transaction() as connection:
-                jwks = await store.read_published(connection, tenant)
+                jwks = await self._read(connection, tenant)
         except Unavailable:
             if found is None:
                 raise

@@ -32,12 +32,12 @@ _CACHED: Final = {
 
 @router.get("/.well-known/jwks.json", summary="The public keys of all tenants", response_model=JwksBody)
 async def all_keys(request: Request, published: Published) -> Response:
-    return _answer(request, await published.document(None))
+    return key_set_answer(request, await published.document(None))
 
 
 @router.get("/tenants/{tenant}/jwks.json", summary="The public keys of a tenant's authority", response_model=JwksBody)
 async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request, published: Published) -> Response:
-    return _answer(request, await published.document(tenant))
+    return key_set_answer(request, await published.document(tenant))
 
 
 @router.post(
@@ -88,7 +88,8 @@ def _rotated(rotations: list[Rotation]) -> Answer:
     return Answer.of(201 if is_new else 200, shown.model_dump(mode="json"))
 
 
-def _answer(request: Request, document: KeySetDocument) -> Response:
+def key_set_answer(request: Request, document: KeySetDocument) -> Response:
+    """A key set, or 304 for a caller that has it already."""
     headers = {**_CACHED, "ETag": document.etag}
     if _is_known(request.headers.get("if-none-match"), document.etag):
         return Response(status_code=304, headers=headers)
