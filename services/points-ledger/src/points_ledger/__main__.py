@@ -1,17 +1,20 @@
-"""`python -m points_ledger serve | migrate | verify | events …`."""
+"""`python -m points_ledger serve | migrate | verify | check-receipt | events …`."""
 
 import asyncio
+import json
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from shared.events.command_line import event_commands
+from shared.jwt import UnusableKey
 from shared.migrating import migrate as migrate_schema
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 
 from points_ledger import verifying
 from points_ledger.app import build_events, create_app
+from points_ledger.receipts.checking import NotGenuine, check
 from points_ledger.settings import Settings
 
 cli = typer.Typer(help="The system of record of points.", no_args_is_help=True, add_completion=False)
@@ -46,6 +49,25 @@ def verify(
     if verified.differences:
         raise typer.Exit(1)
     typer.echo("every account agrees with its entries and holds")
+
+
+@cli.command()
+def check_receipt(
+    receipt: Annotated[typer.FileText, typer.Argument(help="The file with the receipt; - for standard input.")],
+    keys: Annotated[typer.FileText, typer.Option(help="A saved copy of the tenant authority's receipts/jwks.json.")],
+    issuer: Annotated[str | None, typer.Option(help="The tenant authority that must have signed it.")] = None,
+    vendor: Annotated[str | None, typer.Option(help="The vendor whose receipt it must be.")] = None,
+) -> None:
+    """Check a receipt without any network; status 0 if it is valid, 1 if not, 2 if there is no key set."""
+    try:
+        claims = check(receipt.read().strip(), json.load(keys), issuer=issuer, vendor_id=vendor)
+    except NotGenuine as why:
+        typer.echo(f"invalid: {why}.")
+        raise typer.Exit(1) from None
+    except (UnusableKey, ValueError, AttributeError) as error:
+        typer.echo(f"This is no key set: {error}.", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"valid: {claims.sentence()}.")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,8 @@ from points_ledger.holds.service import HoldService
 from points_ledger.holds.sweeper import sweep
 from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger
+from points_ledger.receipts.routes import router as receipts_router
+from points_ledger.receipts.service import ReceiptService
 from points_ledger.settings import Settings
 from points_ledger.tables import events as event_tables
 from points_ledger.tables import idempotent_answers
@@ -152,8 +154,10 @@ def create_app(
         hold_times,
         sandboxes,
         scenarios,
+        ReceiptService(database, issuer),
     )
     app.include_router(eai_router)
+    app.include_router(receipts_router)
     app.include_router(accounts_router)
     app.include_router(vendors_router)
     app.include_router(holds_router)

@@ -1,6 +1,6 @@
 """What a vendor reads of its transactions. What it changes is in `operations`."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Path, Query
@@ -22,13 +22,13 @@ from points_ledger.eai.service import TransactionService
 from points_ledger.paths import IDENTIFIER
 
 _Service = Annotated[TransactionService, needs(TransactionService)]
-_FAILED: Final[dict[int | str, dict[str, Any]]] = {
-    "4XX": schemas.document_failures("Refused", []),
-    "5XX": schemas.document_failures("Failed", []),
-}
 
 router = APIRouter(
-    prefix="/eai/v1", tags=["EAI"], dependencies=document_credentials(), responses=_FAILED, route_class=ReportRoute
+    prefix="/eai/v1",
+    tags=["EAI"],
+    dependencies=document_credentials(),
+    responses=schemas.FAILED,
+    route_class=ReportRoute,
 )
 
 

@@ -192,6 +192,13 @@ def document_failures(description: str, codes: list[str]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
+#: How any refusal looks, for the routes' OpenAPI.
+FAILED: Final[dict[int | str, dict[str, Any]]] = {
+    "4XX": document_failures("Refused", []),
+    "5XX": document_failures("Failed", []),
+}
+
+
 def found_body(transaction: Transaction, refunds: Sequence[Entry]) -> dict[str, Any]:
     """As `FoundTransactionBody`."""
     shown = [

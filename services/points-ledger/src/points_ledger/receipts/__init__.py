@@ -1,0 +1,1 @@
+"""Receipts of transactions that have ended: given out, and checked offline."""
