@@ -15,7 +15,12 @@ from .running_platform import REPOSITORY, RunningPlatform
 
 GUIDES = REPOSITORY / "docs" / "developers"
 #: Whose credentials a page's reader has.
-CLIENT_OF_PAGE = {"vendors.md": "vendor", "campaigns.md": "campaign", "platform.md": "platform"}
+CLIENT_OF_PAGE = {
+    "vendors.md": "vendor",
+    "receipts.md": "vendor",
+    "campaigns.md": "campaign",
+    "platform.md": "platform",
+}
 _SAMPLE = re.compile(r'^=== "(curl|Python)"\n\n    ```(?:sh|python)\n(.*?)^    ```$', re.MULTILINE | re.DOTALL)
 
 
@@ -35,6 +40,8 @@ def test_a_sample_does_what_its_page_says(
     client = platform.description["clients"][CLIENT_OF_PAGE[page]]
     environment = os.environ | {
         "CLOUD_API": platform.gateway,
+        "AUTHORITY": f"{platform.gateway}/tenants/{platform.description['tenant']}",
+        "VENDOR_ID": platform.description["clients"]["vendor"]["vendor_id"],
         "CLIENT_ID": client["client_id"],
         "CLIENT_SECRET": client["client_secret"],
         "USER_ID": platform.description["users"][0]["user_id"],

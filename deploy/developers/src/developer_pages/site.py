@@ -25,6 +25,7 @@ _STAMP: Final = ".made-from"
 _PAGES: Final = (
     ("Start here", "index.md"),
     ("Rewards vendors", "vendors.md"),
+    ("Receipts", "receipts.md"),
     ("Third parties", "third-parties.md"),
     ("Partners", "partners.md"),
     ("Partner (Deutsch)", "partner-deutsch.md"),
