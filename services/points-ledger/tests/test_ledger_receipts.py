@@ -9,6 +9,8 @@ from urllib.parse import quote
 import asyncpg
 import httpx
 import pytest
+import schemathesis
+from fastapi import FastAPI
 from platform_testing.callers import FakeRegister, private_jwk
 from platform_testing.serving import running
 from points_ledger.app import create_app
@@ -70,6 +72,7 @@ async def ask(vendor: Vendor, transaction: str) -> httpx.Response:
 async def test_what_has_ended_has_a_receipt(
     state: str,
     points: tuple[int, int, int],
+    app: FastAPI,
     shop: Vendor,
     platform: Platform,
     rows: asyncpg.Connection,
@@ -82,6 +85,8 @@ async def test_what_has_ended_has_a_receipt(
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert set(body) == {"transactionid", "state", "receipt"}
+    schema = schemathesis.openapi.from_dict(app.openapi())
+    schema["/eai/v1/receipts/{transactionid}"]["GET"].validate_response(answer)
     assert (body["transactionid"], body["state"]) == ("order-1", state)
     seen = (await shop.look_up("order-1")).json()
     (asked,) = issuer.asked

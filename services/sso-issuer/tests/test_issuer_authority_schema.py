@@ -14,7 +14,7 @@ async def test_no_input_gets_an_answer_that_openapi_does_not_name(world: World) 
     world.consent(client_id, "points:read")
     by_form = {"client_id": client_id, "client_secret": secret}
     operations = operations_of(world.app)
-    assert len([one for one in operations if "{tenant}" in one.path or one.path.endswith("/authority-events")]) == 9
+    assert len([one for one in operations if "{tenant}" in one.path or one.path.endswith("/authority-events")]) == 10
     # From elsewhere each time: an address that is refused so often would only be told to wait.
     transport = httpx.ASGITransport(world.app, raise_app_exceptions=False)
 

@@ -38,10 +38,14 @@ class KeySetDocument:
 
 
 class PublishedKeys:
-    """Key sets of one kind, each remembered briefly, and longer while the database does not answer."""
+    """Key sets of one kind, each remembered briefly, and longer while the database does not answer.
+
+    Args:
+        read: reads them; by default those of tokens.
+    """
 
     def __init__(
-        self, database: Database, read: Read = store.read_published, clock: Callable[[], float] = time.monotonic
+        self, database: Database, read: Read | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._database = database
         self._read = read
@@ -61,7 +65,7 @@ class PublishedKeys:
             return found[0]
         try:
             async with self._database.transaction() as connection:
-                jwks = await self._read(connection, tenant)
+                jwks = await (self._read or store.read_published)(connection, tenant)
         except Unavailable:
             if found is None:
                 raise
