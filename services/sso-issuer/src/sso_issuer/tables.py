@@ -76,7 +76,7 @@ receipt_keys = sa.Table(
     _time("created_at"),
     # The database refuses a private key in clear text.
     sa.CheckConstraint("NOT public_jwk ?| ARRAY['d', 'p', 'q', 'dp', 'dq', 'qi', 'k']", name="public"),
-    info=append_only(),
+    info=append_only() | in_sandbox(stays=True),
 )
 
 #: The key that signs a tenant's receipts. A rotation replaces the row, so that the former private half is gone.
@@ -87,6 +87,7 @@ receipt_signers = sa.Table(
     sa.Column("kid", sa.Text, nullable=False),
     sa.Column("private_key", sa.LargeBinary, nullable=False, comment="sealed PKCS #8"),
     sa.ForeignKeyConstraint(["tenant", "kid"], ["sso_issuer.receipt_keys.tenant", "sso_issuer.receipt_keys.kid"]),
+    info=in_sandbox(stays=True),
 )
 
 #: Keys of receipts whose private halves leaked. Their public halves stay all the same.
@@ -97,7 +98,7 @@ leaked_receipt_keys = sa.Table(
     sa.Column("kid", sa.Text, primary_key=True),
     _time("leaked_at"),
     sa.ForeignKeyConstraint(["tenant", "kid"], ["sso_issuer.receipt_keys.tenant", "sso_issuer.receipt_keys.kid"]),
-    info=append_only(),
+    info=append_only() | in_sandbox(stays=True),
 )
 
 vendors = sa.Table(

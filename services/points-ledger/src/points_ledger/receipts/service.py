@@ -77,13 +77,11 @@ class ReceiptService:
         key = (caller.tenant, caller.vendor, transaction_id)
         async with self._database.transaction() as connection:
             found = await queries.read_for_good(connection, *key)
-        if found is None:
-            raise TransactionNotFound("transaction not found", transactionid=transaction_id)
-        written, now = found
-        if written.state is State.HELD and now.state is State.EXPIRED:
+        if found is not None and found[0].state is State.HELD and found[1].state is State.EXPIRED:
             # A confirm that was decided in time may be under way. When the writers are through, nobody can confirm.
             async with self._database.transaction() as connection:
-                await queries.wait_for_writers(connection, written.tenant, written.user_id)
+                await queries.wait_for_writers(connection, caller.tenant, found[0].user_id)
                 found = await queries.read_for_good(connection, *key)
-            assert found is not None  # noqa: S101 — transactions are never deleted
+        if found is None:
+            raise TransactionNotFound("transaction not found", transactionid=transaction_id)
         return found[1]

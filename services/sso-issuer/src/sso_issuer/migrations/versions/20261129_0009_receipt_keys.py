@@ -1,15 +1,15 @@
 """Keys of receipts: public halves for ever, the private half of the one that signs, and those that leaked.
 
-Revision ID: 20261129_0008
-Revises: 20261129_0007
+Revision ID: 20261129_0009
+Revises: 20261129_0008
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "20261129_0008"
-down_revision = "20261129_0007"
+revision = "20261129_0009"
+down_revision = "20261129_0008"
 branch_labels = None
 depends_on = None
 
