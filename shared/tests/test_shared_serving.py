@@ -164,6 +164,21 @@ async def test_a_connection_that_stalls_is_closed(served: tuple[Process, httpx.A
     await close([*stalling, (kept_reader, kept)])
 
 
+@pytest.mark.parametrize(("body", "is_unfinished"), [(b"x", True), (b"x" * 9, False)])
+async def test_an_answer_says_whether_some_of_the_body_is_still_to_come(
+    served: tuple[Process, httpx.AsyncClient], body: bytes, is_unfinished: bool
+) -> None:
+    """For the gateway: what comes after an answer must never be taken for another request."""
+    _, client = served
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n" + body)
+    async with asyncio.timeout(20):
+        head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 404 ")
+    assert (b"\r\nx-body-unfinished: 1\r\n" in head) is is_unfinished
+    await close([(reader, writer)])
+
+
 async def close(connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
     for _, writer in connections:
         writer.close()

@@ -1,138 +1,16 @@
 """The gateway, with the real Caddy: which path leads to whom, and that nothing else leads anywhere."""
 
 import asyncio
-import contextlib
-import http.client
 import json
-import random
 import ssl
-import subprocess
-import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from local_platform.gateway import certificate_authority, gateway_command, gateway_environment
-from local_platform.ports import Ports, busy_ports
 from local_platform.processes import launch
-
-DOWN = "token-service"
-
-
-@dataclass(frozen=True)
-class Gateway:
-    ports: Ports
-    log: Path
-    authority: Path
-
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> httpx.Response:
-        """Asks for exactly this path; httpx itself would tidy it up first."""
-        connection = http.client.HTTPConnection("localhost", self.ports.gateway, timeout=10)
-        try:
-            connection.request("GET", path, headers=dict(headers or {}))
-            answer = connection.getresponse()
-            return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
-        finally:
-            connection.close()
-
-
-async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Says which port was asked for which path, then gives every piece of the body back as it comes in.
-
-    `/v1/clients` reads all of it first, `/v1/users/…` none of it, and refuses; `/operations/hangs` never answers.
-    """
-    if scope["path"] == "/operations/hangs":
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        return
-    if status := {"/v1/users/refused": 401, "/v1/users/slow": 408}.get(scope["path"]):
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"{}"})
-        return
-    body = [piece async for piece, _ in pieces(receive)] if scope["path"] == "/v1/clients" else None
-    head = {
-        "port": scope["server"][1],
-        "path": scope["raw_path"].decode(),
-        "headers": {name.decode(): value.decode() for name, value in scope["headers"]},
-    }
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/x-ndjson")]})
-    await send({"type": "http.response.body", "body": json.dumps(head).encode() + b"\n", "more_body": body is None})
-    if body is not None:
-        return
-    async for piece, more in pieces(receive):
-        await send({"type": "http.response.body", "body": piece, "more_body": more})
-
-
-async def pieces(receive: Any) -> AsyncIterator[tuple[bytes, bool]]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return
-        more = message.get("more_body", False)
-        yield message.get("body", b""), more
-
-
-@pytest.fixture(scope="module")
-def ports() -> Ports:
-    return _free_ports()
-
-
-def _free_ports() -> Ports:
-    return next(
-        ports
-        for ports in iter(lambda: Ports(random.randrange(20_000, 30_000)), None)  # noqa: S311 - no secret
-        if not busy_ports(ports.all())
-    )
-
-
-@pytest.fixture(scope="module")
-def services(ports: Ports) -> Iterator[None]:
-    """Every service but one, each an echo, as uvicorn serves the real ones."""
-    servers = [
-        uvicorn.Server(uvicorn.Config(echo, port=port, log_config=None, lifespan="off", ws="none"))
-        for name, port in ports.of_services().items()
-        if name != DOWN
-    ]
-
-    async def serve_all() -> None:
-        await asyncio.gather(*(server.serve() for server in servers))
-
-    thread = threading.Thread(target=asyncio.run, args=[serve_all()])
-    thread.start()
-    yield
-    for server in servers:
-        server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def gateway(ports: Ports, services: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    directory = tmp_path_factory.mktemp("gateway")
-    log = directory / "gateway.log"
-    environment = gateway_environment(ports, directory, directory / "developers") | {"GATEWAY_IDLE_SECONDS": "2"}
-    process = launch(gateway_command(directory), environment, log)
-    gateway = Gateway(ports, log, certificate_authority(directory))
-    for path in ("/eai/", "/sso/", "/login"):
-        _wait_for(gateway, path, process)
-    yield gateway
-    process.terminate()
-    assert process.wait(20) == 0
-
-
-def _wait_for(gateway: Gateway, path: str, process: subprocess.Popen[bytes]) -> None:
-    while process.poll() is None:
-        try:
-            if gateway.get(path).status_code == httpx.codes.OK:
-                return
-        except OSError:
-            continue
-    pytest.fail(gateway.log.read_text())
+from platform_testing.tried_gateway import Gateway, free_ports, wait_for
 
 
 @pytest.mark.parametrize(
@@ -334,7 +212,7 @@ def test_https_is_served_by_an_authority_of_its_own(gateway: Gateway) -> None:
 
 def test_where_plain_http_is_for_nothing_else_it_leads_to_https(tmp_path: Path) -> None:
     """As in containers. Whether the gateway is there it tells this machine alone."""
-    ports = _free_ports()
+    ports = free_ports()
     environment = {
         **gateway_environment(ports, tmp_path, tmp_path / "developers"),
         "GATEWAY_HTTP_LEADS_TO": "https_only",
@@ -343,7 +221,7 @@ def test_where_plain_http_is_for_nothing_else_it_leads_to_https(tmp_path: Path) 
     gateway = Gateway(ports, tmp_path / "gateway.log", certificate_authority(tmp_path))
     process = launch(gateway_command(tmp_path), environment, gateway.log)
     try:
-        _wait_for(gateway, "/healthz", process)
+        wait_for(gateway, "/healthz", process)
         for path in ("/", "/login?next=%2Faccount", "/internal/clients/check", "/metrics"):
             answer = gateway.get(path)
             assert answer.status_code == 308
@@ -352,65 +230,6 @@ def test_where_plain_http_is_for_nothing_else_it_leads_to_https(tmp_path: Path) 
     finally:
         process.terminate()
         assert process.wait(20) == 0
-
-
-async def test_a_request_without_end_is_cut_off(gateway: Gateway) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ports.gateway)
-    writer.write(b"POST /v1/clients HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16000001\r\n\r\n")
-
-    async def send() -> None:
-        with contextlib.suppress(ConnectionError):
-            writer.write(b"x" * 16_000_001)
-            await writer.drain()
-
-    sending = asyncio.create_task(send())
-    async with asyncio.timeout(10):
-        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
-        await sending
-    writer.transport.abort()
-
-
-@pytest.mark.parametrize("path", ["/v1/users/slow", "/v1/credits/import"])
-async def test_a_body_that_stalls_does_not_keep_its_connection(gateway: Gateway, path: str) -> None:
-    stalling = [await asyncio.open_connection("127.0.0.1", gateway.ports.gateway) for _ in range(60)]
-    for _, writer in stalling:
-        writer.write(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx".encode())
-    try:
-        async with asyncio.timeout(20):
-            await asyncio.gather(*(_read_to_the_end(reader) for reader, _ in stalling))
-    finally:
-        for _, writer in stalling:
-            writer.transport.abort()
-
-
-async def _read_to_the_end(reader: asyncio.StreamReader) -> None:
-    with contextlib.suppress(ConnectionError):
-        await reader.read()
-
-
-@pytest.mark.parametrize("megabytes", [1, 5, 15])
-def test_a_refused_upload_reads_why(gateway: Gateway, megabytes: int) -> None:
-    """By a client that reads nothing before it has sent all."""
-    connection = http.client.HTTPConnection("localhost", gateway.ports.gateway, timeout=20)
-    try:
-        connection.request("POST", "/v1/users/refused", body=b"x" * megabytes * 1_000_000)
-        assert connection.getresponse().status == 401
-    finally:
-        connection.close()
-
-
-async def test_an_import_is_answered_line_by_line_while_it_is_sent(gateway: Gateway) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.ports.gateway)
-    writer.write(b"POST /v1/credits/import HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
-    async with asyncio.timeout(10):
-        for number in range(3):
-            line = f'{{"line": {number}}}\n'.encode()
-            writer.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
-            assert await reader.readuntil(line)
-        writer.write(b"0\r\n\r\n")
-        assert await reader.readuntil(b"0\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
 
 
 def test_the_pages_for_developers_are_files_that_the_gateway_shows_itself(gateway: Gateway) -> None:

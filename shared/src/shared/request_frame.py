@@ -28,6 +28,10 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 #: The status in log and metrics if the caller was gone before the answer. It is no 5xx, since nothing failed here.
 _HUNG_UP = 499
 
+#: Says to the gateway to end the connection with this answer: what the caller sends after the gateway stopped waiting
+#: would be taken for another request.
+_BODY_UNFINISHED = (b"x-body-unfinished", b"1")
+
 #: Content codings that change nothing.
 _PLAIN = frozenset({b"", b"identity"})
 
@@ -94,6 +98,8 @@ class RequestFrame:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *headers]
+                if _is_unfinished(receive):
+                    message["headers"].append(_BODY_UNFINISHED)
             await send(message)
 
         token = current_request.set(context)
@@ -124,6 +130,11 @@ class RequestFrame:
         if isinstance(refusal, UnsupportedMediaType):
             response.headers["Accept-Encoding"] = "identity"
         await response(scope, receive, send)
+
+
+def _is_unfinished(receive: Receive) -> bool:
+    """Whether the caller has yet to send the rest of its body. uvicorn knows, whose method `receive` is."""
+    return getattr(getattr(receive, "__self__", None), "more_body", False)
 
 
 def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
