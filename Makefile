@@ -47,7 +47,7 @@ bench: set-up ## measure requests a second
 lint: set-up ## check style, types and who imports whom
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy shared/src testing/src docs $(wildcard services/*/src deploy/*/src)
+	$(PYTHON) -m mypy shared/src testing/src docs $(wildcard services/*/src deploy/*/src) clients/python/src
 	.venv/bin/lint-imports
 
 format: set-up ## put the code into its form

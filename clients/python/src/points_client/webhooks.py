@@ -1,0 +1,48 @@
+"""Events that the platform sends you, and the list to poll instead."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from points_client.exchanges import Exchange, Request, granted
+
+
+class WebhookRejected(Exception):
+    """The request does not come from the platform, or came too late. Answer 400."""
+
+
+def check_webhook(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> dict[str, Any]:
+    """The event. Ignore it if you know its `id`: events come at least once, in any order.
+
+    Args:
+        headers: names in any case.
+        secrets: those of the endpoint (`whsec_…`); two while one replaces the other.
+
+    Raises:
+        WebhookRejected
+    """
+    given = {name.lower(): value for name, value in headers.items()}
+    for secret in secrets:
+        try:
+            event: dict[str, Any] = Webhook(secret).verify(body, given)
+        except WebhookVerificationError:
+            continue
+        return event
+    raise WebhookRejected("No secret of yours signed this.")
+
+
+def page_of_events(topic: str, after: str | None, *, types: Sequence[str] = ()) -> Exchange[dict[str, Any]]:
+    """`{events, next_after}`: keep `next_after` with what you did, and go on from it.
+
+    Raises:
+        Refused, Unanswered
+    """
+    query: dict[str, str] = {} if after is None else {"after": after}
+    if types:
+        query["type"] = ",".join(types)
+    answer = yield from granted(
+        Request("GET", f"/events/v1/{topic}?{urlencode(query)}" if query else f"/events/v1/{topic}")
+    )
+    return answer.body

@@ -1,0 +1,88 @@
+// The platform, as one client of it.
+
+import type { JSONWebKeySet } from "jose";
+import { Asking, type Options } from "./asking.js";
+import { Redemptions, type Transaction } from "./redemptions.js";
+import type { PlatformEvent } from "./webhooks.js";
+
+/** All methods throw Refused where the platform says no, and Unanswered where it says nothing. */
+export class Points extends Redemptions {
+  readonly #asking: Asking;
+
+  constructor(options: Options) {
+    const asking = new Asking(options);
+    super(asking);
+    this.#asking = asking;
+  }
+
+  /** Uses a redirect token up: the claims, and `points_now`. Only the platform knows whether it was used before. */
+  redeemToken(token: string): Promise<Record<string, unknown>> {
+    return this.#asking.granted("POST", "/sso/v1/tokens/redeem", { token });
+  }
+
+  /** The receipt of a transaction that has ended, a compact JWS. Keep it. */
+  async receipt(orderId: string): Promise<string> {
+    return String((await this.#asking.granted("GET", `/eai/v1/receipts/${encodeURIComponent(orderId)}`))["receipt"]);
+  }
+
+  /** The keys of all receipts of a tenant, old ones too: keep them beside the receipts. */
+  async receiptKeys(tenant: string): Promise<JSONWebKeySet> {
+    const path = `/tenants/${encodeURIComponent(tenant)}/receipts/jwks.json`;
+    return (await this.#asking.granted("GET", path)) as unknown as JSONWebKeySet;
+  }
+
+  /** Your transactions; filters are `state`, `since`, `updated_since`. */
+  async *transactions(filters: Record<string, string> = {}): AsyncGenerator<Transaction> {
+    let cursor: string | null = null;
+    do {
+      const query = new URLSearchParams(cursor === null ? filters : { ...filters, cursor });
+      const page = await this.#asking.granted("GET", `/eai/v1/points?${query}`);
+      yield* page["transactions"] as Transaction[];
+      cursor = page["next_cursor"] as string | null;
+    } while (cursor !== null);
+  }
+
+  /** The events that are there. Keep the `id` of the last one that you dealt with: it is `after` next time. */
+  async *events(topic: string, after?: string): AsyncGenerator<PlatformEvent> {
+    let place = after;
+    for (;;) {
+      const query = new URLSearchParams(place === undefined ? {} : { after: place });
+      const page = await this.#asking.granted("GET", `/events/v1/${topic}?${query}`);
+      const events = page["events"] as PlatformEvent[];
+      if (events.length === 0) return;
+      yield* events;
+      place = String(page["next_after"]);
+    }
+  }
+
+  /** For partners: `registerCode` for the link, `authorizationCode` to compare; an hour, for one use. */
+  beginHandshake(): Promise<Record<string, unknown>> {
+    return this.#asking.granted("GET", "/user/partner/init-register-handshake");
+  }
+
+  /** The user's id, from server to server: a partner need not believe what a browser carried. */
+  async redeemHandshake(authorizationCode: string): Promise<string> {
+    const body = await this.#asking.granted("POST", "/user/partner/redeem-handshake", { authorizationCode });
+    return String(body["userId"]);
+  }
+
+  /** Gives the user what the partner pays for; again changes nothing. */
+  async activate(userId: string): Promise<void> {
+    await this.#asking.granted("GET", `/user/partner/activate-user/${encodeURIComponent(userId)}`);
+  }
+
+  /** Ends the link. */
+  async remove(userId: string): Promise<void> {
+    await this.#asking.granted("DELETE", `/user/partner/remove-user/${encodeURIComponent(userId)}`);
+  }
+
+  /** For campaign back ends: a token and its link; with the same key the same token comes again. */
+  issueToken(order: object, key: string): Promise<Record<string, unknown>> {
+    return this.#asking.granted("POST", "/v1/tokens", order, key);
+  }
+
+  /** What is encoded in the token. It is counted, and used up by one: once for each key. */
+  verifyToken(token: string, key: string, visit: object = {}): Promise<Record<string, unknown>> {
+    return this.#asking.granted("POST", `/v1/tokens/${encodeURIComponent(token)}/verify`, visit, key);
+  }
+}

@@ -1,0 +1,186 @@
+// The client against the running platform, over a network that loses, doubles and delays. The drill gives the addresses.
+
+import assert from "node:assert/strict";
+import { createHmac, randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { decodeJwt, decodeProtectedHeader } from "jose";
+import {
+  checkReceipt,
+  checkWebhook,
+  isOpen,
+  newOrder,
+  Points,
+  Refused,
+  TokenRejected,
+  TokenVerifier,
+  WebhookRejected,
+} from "../dist/index.js";
+
+const platform = JSON.parse(process.env.PLATFORM);
+const PRICE = 7;
+const ORDERS = 40;
+
+/** A network in which something happens to every second request. */
+function unreliable(seed) {
+  let state = seed;
+  const random = () => {
+    // Mulberry32, so that a seed gives the same troubles again.
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+  const troubles = new Map();
+  const network = async (url, init) => {
+    if (random() < 0.5) return fetch(url, init);
+    const trouble = ["request lost", "answer lost", "doubled", "late", "unavailable"][Math.floor(random() * 5)];
+    troubles.set(trouble, (troubles.get(trouble) ?? 0) + 1);
+    switch (trouble) {
+      case "request lost":
+        throw new TypeError("the request was lost");
+      case "answer lost":
+        await (await fetch(url, init)).text();
+        throw new TypeError("the answer was lost");
+      case "doubled":
+        return (await Promise.all([fetch(url, init), fetch(url, init)]))[Math.floor(random() * 2)];
+      case "late": {
+        const answer = await fetch(url, init);
+        await new Promise((resolve) => setTimeout(resolve, random() * 50));
+        return answer;
+      }
+      default:
+        return new Response("", { status: 503, headers: { "retry-after": "0" } });
+    }
+  };
+  return { network, troubles };
+}
+
+function client(role, network = fetch) {
+  const { client_id: clientId, client_secret: clientSecret } = platform.clients[role];
+  return new Points({ cloudApi: platform.gateway, clientId, clientSecret, fetch: network });
+}
+
+class Journal {
+  orders = new Map();
+
+  async save(order) {
+    this.orders.set(order.orderId, order);
+  }
+
+  get open() {
+    return [...this.orders.values()].filter(isOpen);
+  }
+}
+
+/** A fresh token of the platform, and what was agreed about it. */
+async function redirect() {
+  const { client_id: id, client_secret: secret } = platform.clients.platform;
+  const answer = await fetch(`${platform.gateway}/sso/v1/redirects`, {
+    method: "POST",
+    headers: { authorization: `Basic ${btoa(`${id}:${secret}`)}`, "content-type": "application/json" },
+    body: JSON.stringify({ user_id: platform.customer, vendor_id: platform.clients.vendor.vendor_id }),
+  });
+  const { url, fields } = await answer.json();
+  const token = fields?.token ?? new URL(url).searchParams.get("token");
+  const { iss: issuer, aud: audience } = decodeJwt(token);
+  return { token, issuer, audience, algorithm: decodeProtectedHeader(token).alg };
+}
+
+const quiet = client("vendor");
+
+test("every order ends once and right, whatever the network does", async () => {
+  const { network, troubles } = unreliable(7);
+  const shop = client("vendor", network);
+  const user = platform.customer;
+  const before = await quiet.balance(user);
+  const journal = new Journal();
+  const wanted = Array.from({ length: ORDERS }, (_, n) =>
+    newOrder(`ts-${n}-${randomBytes(6).toString("hex")}`, user, PRICE, "a cup"),
+  );
+  const sold = new Set(wanted.filter((_, n) => n % 3 === 0).map((order) => order.orderId));
+  await Promise.all(wanted.map((order) => shop.redeem(order, journal, async ({ orderId }) => !sold.has(orderId))));
+  while (journal.open.length > 0) await Promise.all(journal.open.map((order) => shop.resume(order, journal)));
+  assert.equal(troubles.size, 5);
+  const steps = [...journal.orders.values()].map((order) => order.step);
+  assert.deepEqual(new Set(steps), new Set(["confirmed", "released"]));
+  const confirmed = steps.filter((step) => step === "confirmed").length;
+  assert.equal(await quiet.balance(user), before - PRICE * confirmed);
+});
+
+test("a refusal is told by its code, and a transaction is found in the list", async () => {
+  const order = `ts-${randomBytes(6).toString("hex")}`;
+  const held = await quiet.hold(order, platform.customer, 5, "a pen");
+  assert.equal(held.state, "held");
+  assert.equal((await quiet.confirm(order, platform.customer, 3)).state, "confirmed");
+  await assert.rejects(quiet.rollBack(order, platform.customer), (error) => {
+    assert(error instanceof Refused);
+    assert.equal(error.code, "points_already_deducted");
+    assert.equal(error.state, "confirmed");
+    return true;
+  });
+  const found = [];
+  for await (const one of quiet.transactions({ state: "confirmed" })) found.push(one.transactionid);
+  assert(found.includes(order));
+});
+
+test("a redirect token is believed, and a changed one is not", async () => {
+  const { token, issuer, audience, algorithm } = await redirect();
+  const jwksUri = `${platform.gateway}/.well-known/jwks.json`;
+  const verifier = new TokenVerifier({ issuer, audience, algorithm, jwksUri });
+  assert.equal((await verifier.verify(token)).userId, platform.customer);
+  const [head, body, signature] = token.split(".");
+  const turned = signature[10] === "A" ? "B" : "A";
+  const forged = `${head}.${body}.${signature.slice(0, 10)}${turned}${signature.slice(11)}`;
+  for (const [given, agreed, code] of [
+    [forged, {}, "invalid_signature"],
+    [token, { audience: "somebody-else" }, "wrong_audience"],
+    [token, { issuer: "https://evil.example" }, "wrong_issuer"],
+    ["no.token.at-all", {}, "malformed_token"],
+  ]) {
+    const other = new TokenVerifier({ issuer, audience, algorithm, jwksUri, ...agreed });
+    await assert.rejects(other.verify(given), (error) => error instanceof TokenRejected && error.code === code);
+  }
+  assert.equal((await quiet.redeemToken(token)).userid, platform.customer);
+  await assert.rejects(quiet.redeemToken(token), { code: "token_already_redeemed" });
+});
+
+test("a receipt is checked offline", async () => {
+  const order = `ts-${randomBytes(6).toString("hex")}`;
+  await quiet.hold(order, platform.customer, 2, "a pen");
+  await quiet.rollBack(order, platform.customer);
+  const receipt = await quiet.receipt(order);
+  const keys = await quiet.receiptKeys(platform.tenant);
+  const vendorId = platform.clients.vendor.vendor_id;
+  assert.equal((await checkReceipt(receipt, keys, { vendorId })).state, "rolled_back");
+  await assert.rejects(checkReceipt(receipt, keys, { vendorId: "somebody-else" }), { code: "wrong_audience" });
+  await assert.rejects(checkReceipt((await redirect()).token, keys, { vendorId }), TokenRejected);
+});
+
+test("a webhook is believed with either secret, and not without one", async () => {
+  const [former, present] = [randomBytes(24), randomBytes(24)].map((key) => `whsec_${key.toString("base64")}`);
+  const body = JSON.stringify({ id: "evt_1", type: "points.expired", timestamp: "2026-11-01T00:00:00.000Z", data: {} });
+  const headersOf = (secret, at = Math.floor(Date.now() / 1000)) => {
+    const key = Buffer.from(secret.slice(6), "base64");
+    const signature = createHmac("sha256", key).update(`evt_1.${at}.${body}`).digest("base64");
+    return new Headers({ "webhook-id": "evt_1", "webhook-timestamp": String(at), "webhook-signature": `v1,${signature}` });
+  };
+  for (const secret of [former, present]) {
+    assert.equal((await checkWebhook(body, headersOf(secret), [present, former])).id, "evt_1");
+  }
+  const stranger = `whsec_${randomBytes(24).toString("base64")}`;
+  await assert.rejects(checkWebhook(body, headersOf(stranger), [present, former]), WebhookRejected);
+  await assert.rejects(checkWebhook(`${body} `, headersOf(present), [present]), WebhookRejected);
+  await assert.rejects(checkWebhook(body, headersOf(present, 1_700_000_000), [present]), WebhookRejected);
+  await assert.rejects(checkWebhook(body, new Headers(), [present]), WebhookRejected);
+});
+
+test("partners and campaigns use the same client", async () => {
+  assert.equal((await client("partner").beginHandshake()).registerCode.length, 22);
+  const campaign = client("campaign");
+  const order = { base_url: "https://shop.example/c", customer_id: "c", campaign_id: "ts", duration: "PT1H", max_uses: 1 };
+  const key = randomBytes(6).toString("hex");
+  const { token } = await campaign.issueToken(order, key);
+  assert.equal((await campaign.issueToken(order, key)).token, token);
+  assert.equal((await campaign.verifyToken(token, `${key}-1`)).customer_id, "c");
+  await assert.rejects(campaign.verifyToken(token, `${key}-2`), { code: "token_used_up" });
+});
