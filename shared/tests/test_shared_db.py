@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from local_platform.embedded_postgres import EmbeddedPostgres
 from shared.db import Database, OutcomeUnknown, is_passing, sqlstate_of
 from shared.errors import Conflict, Unavailable
+from shared.readings import Reading
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -301,3 +302,50 @@ async def test_a_transaction_under_way_when_the_server_dies_is_unavailable(morta
     mortal.start()
     await database.ping()
     await database.dispose()
+
+
+_NOTES = Reading(
+    sa.select(notes.c.owner, notes.c.note)
+    .where(notes.c.owner == sa.any_(sa.bindparam("owners", type_=sa.ARRAY(sa.Text))), notes.c.note != "hidden")
+    .order_by(notes.c.note)
+)
+
+
+async def test_a_reading_gives_rows_with_their_columns_by_name(database: Database, owner: str) -> None:
+    for text in ("b", "a", "hidden"):
+        await note(database, owner, text)
+    rows = await database.read(_NOTES, owners=[owner, "nobody"])
+    assert [(row.owner, row.note) for row in rows] == [(owner, "a"), (owner, "b")]
+    with pytest.raises(AttributeError, match="color"):
+        _ = rows[0].color
+
+
+async def test_a_reading_needs_its_parameters(database: Database) -> None:
+    with pytest.raises(KeyError, match="owners"):
+        await database.read(_NOTES)
+
+
+async def test_a_reading_is_tried_again_when_its_connection_was_cut(shared_url: str, owner: str) -> None:
+    """As after a restart of the database, which leaves dead connections behind."""
+    alone = Database(shared_url, pool_size=1)
+    try:
+        async with alone.raw_statement() as connection:
+            process_id = await connection.fetchval("SELECT pg_backend_pid()")
+        async with alone.transaction() as other:
+            await other.execute(sa.select(sa.func.pg_terminate_backend(process_id, 5000)))
+        assert await alone.read(_NOTES, owners=[owner]) == []
+    finally:
+        await alone.dispose()
+
+
+async def test_a_reading_that_no_database_answers_is_unavailable() -> None:
+    nowhere = Database("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(Unavailable):
+        await nowhere.read(_NOTES, owners=[])
+    await nowhere.dispose()
+
+
+async def test_a_reading_that_is_wrong_is_no_passing_trouble(database: Database) -> None:
+    wrong = Reading(sa.select(sa.text("1 / 0")))
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await database.read(wrong)
