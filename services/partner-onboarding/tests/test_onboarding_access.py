@@ -85,6 +85,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("DELETE", "/v1/consents/{client_id}"): _CONSENTS,
     # The other services.
     ("POST", "/internal/clients/check"): service(*SERVICES),
+    ("POST", "/internal/clients/check-many"): service("sso-issuer"),
     ("GET", "/internal/clients/{client_id}"): service("sso-issuer"),
     ("POST", "/internal/sessions/check"): service("sso-issuer", "token-service"),
     ("GET", "/internal/tenants/{tenant}"): service("sso-issuer"),

@@ -175,3 +175,23 @@ async def test_the_issuer_reads_profiles_of_the_tenant_it_names(house: House) ->
 async def test_only_configured_origins_are_allowed(house: House, origin: str, allowed: bool) -> None:
     answer = await house.http.get("/internal/origins", params={"origin": origin}, headers=house.service("sso-issuer"))
     assert answer.json() == {"allowed": allowed}
+
+
+async def test_many_secrets_are_checked_in_one_call_each_on_its_own(house: House) -> None:
+    """One refused among them harms no neighbour, and the order is that of the question."""
+    (first, secret), (second, other) = await house.client("points:read"), await house.client("points:redeem")
+    asked = [(second, other), (first, other), ("nobody", secret), ("", ""), (first, secret), (second, other)]
+    body = {"credentials": [{"client_id": id_, "client_secret": given} for id_, given in asked]}
+    answer = await house.http.post("/internal/clients/check-many", json=body, headers=house.service("sso-issuer"))
+    found = [client and client["client_id"] for client in answer.json()["clients"]]
+    assert found == [second, None, None, None, first, second]
+    assert answer.json()["clients"][4] == (await house.check(first, secret)).json()
+
+
+async def test_no_more_secrets_are_checked_in_one_call_than_a_line_carries(house: House) -> None:
+    one = {"client_id": "nobody", "client_secret": "none"}
+    for count, status in ((0, 400), (256, 200), (257, 400)):
+        answer = await house.http.post(
+            "/internal/clients/check-many", json={"credentials": [one] * count}, headers=house.service("sso-issuer")
+        )
+        assert answer.status_code == status

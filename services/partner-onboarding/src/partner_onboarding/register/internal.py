@@ -8,7 +8,7 @@ from shared.callers import require_service
 from shared.dependencies import needs
 from shared.identifiers import Identifier, Tenant
 
-from partner_onboarding.register.clients.domain import Kind
+from partner_onboarding.register.clients.domain import Client, Kind
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.tenants.service import Tenants
@@ -33,6 +33,26 @@ class CheckedClientBody(BaseModel):
     scopes: list[str]
     vendor_id: str | None
     ip_allow_list: list[str]
+
+    @classmethod
+    def of(cls, client: Client) -> "CheckedClientBody":
+        registration = client.registration
+        return cls(
+            client_id=client.client_id,
+            tenant=client.tenant,
+            kind=registration.kind,
+            scopes=list(registration.scopes),
+            vendor_id=registration.vendor_id,
+            ip_allow_list=list(registration.ip_allow_list),
+        )
+
+
+class ManyCredentialsBody(BaseModel):
+    credentials: Annotated[list[CredentialsBody], Field(min_length=1, max_length=256)]
+
+
+class CheckedClientsBody(BaseModel):
+    clients: list[CheckedClientBody | None]
 
 
 class KnownClientBody(BaseModel):
@@ -106,16 +126,14 @@ router = APIRouter(prefix="/internal", include_in_schema=False)
 
 @router.post("/clients/check", dependencies=[_Anyone])
 async def check_client(clients: ClientService, body: CredentialsBody) -> CheckedClientBody:
-    client = await clients.check(body.client_id, body.client_secret)
-    registration = client.registration
-    return CheckedClientBody(
-        client_id=client.client_id,
-        tenant=client.tenant,
-        kind=registration.kind,
-        scopes=list(registration.scopes),
-        vendor_id=registration.vendor_id,
-        ip_allow_list=list(registration.ip_allow_list),
-    )
+    return CheckedClientBody.of(await clients.check(body.client_id, body.client_secret))
+
+
+@router.post("/clients/check-many", dependencies=[_Issuer])
+async def check_clients(clients: ClientService, body: ManyCredentialsBody) -> CheckedClientsBody:
+    """What `check` says of each, in order; null where it refuses."""
+    found = await clients.check_all([(one.client_id, one.client_secret) for one in body.credentials])
+    return CheckedClientsBody(clients=[None if client is None else CheckedClientBody.of(client) for client in found])
 
 
 @router.get("/clients/{client_id}", dependencies=[_Issuer])

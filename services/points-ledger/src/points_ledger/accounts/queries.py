@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from shared.db import Database
 from shared.paging import Listing, Number
+from shared.readings import Reading
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -101,38 +103,50 @@ async def read_credits(
     return [Entry(row[0], row[1], row[2], Kind(row[3]), *row[4:13]) for row in rows]
 
 
+_MOMENT: Final = sa.select(sa.func.clock_timestamp().label("now")).cte("moment")
+_EXPIRED: Final = (
+    sa.select(sa.func.coalesce(sa.func.sum(transactions.c.points), 0))
+    .where(
+        transactions.c.tenant == accounts.c.tenant,
+        transactions.c.user_id == accounts.c.user_id,
+        HELD,
+        transactions.c.expires_at <= _MOMENT.c.now,
+    )
+    .scalar_subquery()
+)
+#: One statement, and so one snapshot of the accounts and their expired holds.
+_BALANCES: Final = (
+    sa.select(
+        accounts.c.user_id,
+        accounts.c.available,
+        accounts.c.held,
+        accounts.c.entries,
+        accounts.c.closed_at,
+        _EXPIRED.label("expired"),
+        _MOMENT.c.now,
+    )
+    .select_from(accounts.join(_MOMENT, sa.true()))
+    .where(
+        accounts.c.tenant == sa.bindparam("of_tenant"),
+        accounts.c.user_id == sa.any_(sa.bindparam("user_ids", type_=_TEXTS)),
+    )
+)
+_READ_BALANCES: Final = Reading(_BALANCES)
+
+
 async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:
-    return (await read_balances(connection, tenant, [user_id])).get(user_id)
+    rows = await connection.execute(_BALANCES, {"of_tenant": tenant, "user_ids": [user_id]})
+    return next((_balance(tenant, row) for row in rows), None)
 
 
-async def read_balances(connection: AsyncConnection, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
-    """The balances by user; those without an account are left out. One statement, and so one snapshot of the accounts
-    and their expired holds."""
-    moment = sa.select(sa.func.clock_timestamp().label("now")).cte("moment")
-    expired = (
-        sa.select(sa.func.coalesce(sa.func.sum(transactions.c.points), 0))
-        .where(
-            transactions.c.tenant == accounts.c.tenant,
-            transactions.c.user_id == accounts.c.user_id,
-            HELD,
-            transactions.c.expires_at <= moment.c.now,
-        )
-        .scalar_subquery()
-    )
-    statement = (
-        sa.select(
-            accounts.c.user_id,
-            accounts.c.available,
-            accounts.c.held,
-            accounts.c.entries,
-            accounts.c.closed_at,
-            expired.label("expired"),
-            moment.c.now,
-        )
-        .select_from(accounts.join(moment, sa.true()))
-        .where(accounts.c.tenant == tenant, accounts.c.user_id == sa.any_(sa.literal(list(user_ids), _TEXTS)))
-    )
-    return {row.user_id: _balance(tenant, row) for row in await connection.execute(statement)}
+async def read_balances(database: Database, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
+    """The balances by user, of one moment; those without an account are left out.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    rows = await database.read(_READ_BALANCES, of_tenant=tenant, user_ids=list(user_ids))
+    return {row.user_id: _balance(tenant, row) for row in rows}
 
 
 def _balance(tenant: str, row: Any) -> Balance:

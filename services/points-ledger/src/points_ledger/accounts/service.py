@@ -167,8 +167,7 @@ class AccountService:
 
     async def balances_of(self, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
         """The balances by user; those without an account are left out."""
-        async with self._database.transaction() as connection:
-            return await queries.read_balances(connection, tenant, user_ids)
+        return await queries.read_balances(self._database, tenant, user_ids)
 
     async def balance_at(self, caller: Caller, user_id: str, at: datetime) -> Balance:
         """The balance at a past instant, all of its millisecond included; the same answer whenever it is asked.

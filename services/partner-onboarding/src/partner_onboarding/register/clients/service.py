@@ -1,7 +1,7 @@
 """Use cases about clients and their secrets."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -80,14 +80,28 @@ class Clients:
             InvalidClient: the same answer after the same work for an unknown id, a wrong or ended secret, and a
             disabled client.
         """
-        # An id of another form belongs to nobody; the statement runs all the same.
-        wanted = client_id if CLIENT_ID.fullmatch(client_id) else ""
-        async with self._database.transaction() as connection:
-            client, at, live = await store.live_hashes(connection, wanted)
-        place = self._hashing.find(client_secret, [kept for _, kept in live])
-        if client is None or place is None:
+        (client,) = await self.check_all([(client_id, client_secret)])
+        if client is None:
             raise InvalidClient("The client id or the secret is wrong.")
-        self._last_uses[(client.tenant, client.client_id, live[place][0])] = at
+        return client
+
+    async def check_all(self, credentials: Sequence[tuple[str, str]]) -> list[Client | None]:
+        """The clients with these live secrets, in order; None, after the same work, for each that `check` refuses.
+
+        Raises:
+            Unavailable: the database cannot be reached.
+        """
+        # An id of another form belongs to nobody; the statement runs all the same.
+        wanted = dict.fromkeys(client_id if CLIENT_ID.fullmatch(client_id) else "" for client_id, _ in credentials)
+        found = await store.live_secrets(self._database, list(wanted))
+        return [self._proven(found.get(client_id), client_secret) for client_id, client_secret in credentials]
+
+    def _proven(self, found: store.LiveSecrets | None, client_secret: str) -> Client | None:
+        place = self._hashing.find(client_secret, [] if found is None else [kept for _, kept in found.hashes])
+        if found is None or place is None:
+            return None
+        client = found.client
+        self._last_uses[(client.tenant, client.client_id, found.hashes[place][0])] = found.at
         return client
 
     async def write_last_uses(self) -> None:

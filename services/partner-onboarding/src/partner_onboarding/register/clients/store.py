@@ -1,10 +1,13 @@
 """Every statement about clients and their secrets."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ARRAY, DateTime, Integer, Row, Text, bindparam, func, insert, select, text, update
+from shared.db import Database
+from shared.readings import Reading
+from sqlalchemy import ARRAY, DateTime, Integer, Text, any_, bindparam, func, insert, null, select, text, update
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -27,6 +30,30 @@ _WRITE_LAST_USES = text(
     bindparam("client_ids", type_=ARRAY(Text)),
     bindparam("ns", type_=ARRAY(Integer)),
     bindparam("ats", type_=ARRAY(DateTime(timezone=True))),
+)
+
+
+_LIVE: Final = client_secrets.c.revoked_at.is_(None) & (
+    client_secrets.c.expires_at.is_(None) | (client_secrets.c.expires_at > func.now())
+)
+_LIVE_SECRETS: Final = Reading(
+    select(
+        *(column for column in clients.c if column is not clients.c.jwks),
+        # No secret's affair, and the driver gives JSON as text.
+        null().label("jwks"),
+        client_secrets.c.n,
+        client_secrets.c.salt,
+        client_secrets.c.hash,
+        func.now().label("at"),
+    )
+    .select_from(
+        clients.outerjoin(
+            client_secrets,
+            (client_secrets.c.tenant == clients.c.tenant) & (client_secrets.c.client_id == clients.c.client_id) & _LIVE,
+        )
+    )
+    .where(clients.c.client_id == any_(bindparam("client_ids", type_=ARRAY(Text))), clients.c.disabled_at.is_(None))
+    .order_by(client_secrets.c.n)
 )
 
 
@@ -120,31 +147,32 @@ async def secrets_of(connection: AsyncConnection, tenant: str, client_ids: Itera
     return found
 
 
-async def live_hashes(
-    connection: AsyncConnection, client_id: str
-) -> tuple[Client | None, datetime, Sequence[tuple[int, SecretHash]]]:
-    """A client, its live secrets and the database's clock, in one statement.
+@dataclass(frozen=True, slots=True)
+class LiveSecrets:
+    """A client and its live secrets, by their numbers, at a moment of the database's clock."""
 
-    A disabled client is not found. For an unknown one the same statement runs.
+    client: Client
+    at: datetime
+    hashes: Sequence[tuple[int, SecretHash]]
+
+
+async def live_secrets(database: Database, client_ids: Sequence[str]) -> dict[str, LiveSecrets]:
+    """The clients that are not disabled, by their ids, in one statement.
+
+    Raises:
+        Unavailable: the database cannot be reached.
     """
-    live = client_secrets.c.revoked_at.is_(None) & (
-        client_secrets.c.expires_at.is_(None) | (client_secrets.c.expires_at > func.now())
-    )
-    same_client = (client_secrets.c.tenant == clients.c.tenant) & (client_secrets.c.client_id == clients.c.client_id)
-    one = select(func.now().label("at")).subquery()
-    rows = (
-        await connection.execute(
-            select(clients, client_secrets.c.n, client_secrets.c.salt, client_secrets.c.hash, one.c.at)
-            .select_from(
-                one.outerjoin(clients, (clients.c.client_id == client_id) & clients.c.disabled_at.is_(None)).outerjoin(
-                    client_secrets, same_client & live
-                )
-            )
-            .order_by(client_secrets.c.n)
+    found: dict[str, list[Any]] = {}
+    for row in await database.read(_LIVE_SECRETS, client_ids=list(client_ids)):
+        found.setdefault(row.client_id, []).append(row)
+    return {
+        client_id: LiveSecrets(
+            _client(rows[0]),
+            rows[0].at,
+            [(row.n, SecretHash(row.salt, row.hash)) for row in rows if row.n is not None],
         )
-    ).all()
-    hashes = [(row.n, SecretHash(row.salt, row.hash)) for row in rows if row.n is not None]
-    return (_client(rows[0]) if rows[0].client_id is not None else None, rows[0].at, hashes)
+        for client_id, rows in found.items()
+    }
 
 
 async def add_secret(connection: AsyncConnection, tenant: str, client_id: str, n: int, secret: SecretHash) -> Secret:
@@ -200,7 +228,7 @@ def _key(tenant: str, client_id: str, n: int) -> tuple[Any, Any, Any]:
     return columns.tenant == tenant, columns.client_id == client_id, columns.n == n
 
 
-def _client(row: Row[Any]) -> Client:
+def _client(row: Any) -> Client:
     return Client(
         tenant=row.tenant,
         client_id=row.client_id,

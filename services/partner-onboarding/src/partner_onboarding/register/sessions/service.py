@@ -61,8 +61,7 @@ class Sessions:
         """
         key = key_of(cookie)
         if key is not None:
-            async with self._database.transaction() as connection:
-                found = await store.find_session(connection, key, self._rules)
+            found = await store.find_session(self._database, key, self._rules)
             if found is not None:
                 return found
         raise NoSession("Nobody is signed in with this session.")

@@ -1,9 +1,11 @@
 """Every statement about sessions. The time is the database's."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from shared.db import Database
+from shared.readings import Reading
+from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.second_factors.domain import Awaits
@@ -12,6 +14,27 @@ from partner_onboarding.register.tables import sessions, tenants, users
 
 #: The shortest time between two writes of a session's last use, so that reading pages does not write.
 _SEEN_EVERY = timedelta(minutes=1)
+_SIGNED_IN: Final = Reading(
+    select(
+        users.c.tenant,
+        users.c.user_id,
+        users.c.roles,
+        tenants.c.allowed_origins,
+        tenants.c.name.label("tenant_name"),
+        (sessions.c.seen_at < func.now() - bindparam("seen_every", _SEEN_EVERY)).label("unseen"),
+    )
+    .select_from(sessions)
+    .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
+    .join(tenants, tenants.c.tenant == sessions.c.tenant)
+    .where(
+        sessions.c.tenant == bindparam("of_tenant"),
+        sessions.c.session_hash == bindparam("session_hash"),
+        sessions.c.awaits.is_(None),
+        users.c.disabled_at.is_(None),
+        sessions.c.expires_at > func.now(),
+        sessions.c.seen_at > func.now() - bindparam("idle", type_=Interval),
+    )
+)
 
 
 async def add_session(
@@ -28,33 +51,19 @@ async def add_session(
     )
 
 
-async def find_session(connection: AsyncConnection, key: SessionKey, rules: SessionRules) -> SignedIn | None:
-    """The person of a live session. The call extends the idle time."""
-    row = (
-        await connection.execute(
-            select(
-                users.c.tenant,
-                users.c.user_id,
-                users.c.roles,
-                tenants.c.allowed_origins,
-                tenants.c.name.label("tenant_name"),
-                (sessions.c.seen_at < func.now() - _SEEN_EVERY).label("unseen"),
-            )
-            .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
-            .join(tenants, tenants.c.tenant == sessions.c.tenant)
-            .where(
-                *_is(key),
-                sessions.c.awaits.is_(None),
-                users.c.disabled_at.is_(None),
-                sessions.c.expires_at > func.now(),
-                sessions.c.seen_at > func.now() - rules.idle,
-            )
-        )
-    ).one_or_none()
-    if row is None:
+async def find_session(database: Database, key: SessionKey, rules: SessionRules) -> SignedIn | None:
+    """The person of a live session. The call extends the idle time.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    found = await database.read(_SIGNED_IN, of_tenant=key.tenant, session_hash=key.session_hash, idle=rules.idle)
+    if not found:
         return None
+    row = found[0]
     if row.unseen:
-        await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
+        async with database.transaction() as connection:
+            await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
     return SignedIn(row.tenant, row.user_id, tuple(row.roles), tuple(row.allowed_origins), row.tenant_name)
 
 

@@ -56,8 +56,7 @@ class Users:
 
     async def get_enabled(self, tenant: str, user_ids: Sequence[str]) -> list[User]:
         """Those of the users for whom the platform vouches to others: the tenant's own that are not disabled."""
-        async with self._database.transaction() as connection:
-            found = await store.find_users(connection, tenant, user_ids)
+        found = await store.find_users(self._database, tenant, user_ids)
         return [self._profiles.open(user) for user in found if user.disabled_at is None]
 
     async def list_users(

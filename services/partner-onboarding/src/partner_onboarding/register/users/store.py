@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, Text, any_, delete, func, literal, select, tuple_, update
+from shared.db import Database
+from shared.readings import Reading
+from sqlalchemy import Text, any_, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.exc import IntegrityError
@@ -14,6 +16,11 @@ from partner_onboarding.register.tables import users
 from partner_onboarding.register.users.domain import EmailTaken, SealedUser
 
 _EMAIL_CONSTRAINT = "uq_users_tenant_email_hash"
+_USERS: Final = Reading(
+    select(users).where(
+        users.c.tenant == bindparam("of_tenant"), users.c.user_id == any_(bindparam("user_ids", type_=ARRAY(Text)))
+    )
+)
 
 
 async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, lock: bool = False) -> SealedUser | None:
@@ -22,11 +29,13 @@ async def find_user(connection: AsyncConnection, tenant: str, user_id: str, *, l
     return _user(row) if row is not None else None
 
 
-async def find_users(connection: AsyncConnection, tenant: str, user_ids: Sequence[str]) -> list[SealedUser]:
-    """Those of the users that the tenant has."""
-    named = any_(literal(list(user_ids), ARRAY(Text)))
-    rows = await connection.execute(select(users).where(users.c.tenant == tenant, users.c.user_id == named))
-    return [_user(row) for row in rows]
+async def find_users(database: Database, tenant: str, user_ids: Sequence[str]) -> list[SealedUser]:
+    """Those of the users that the tenant has.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    return [_user(row) for row in await database.read(_USERS, of_tenant=tenant, user_ids=list(user_ids))]
 
 
 async def users_with_email(connection: AsyncConnection, email_hash: bytes) -> list[SealedUser]:
@@ -206,7 +215,7 @@ def _refusing_taken_emails() -> Iterator[None]:
         raise EmailTaken("Another user has this e-mail address.") from None
 
 
-def _user(row: Row[Any]) -> SealedUser:
+def _user(row: Any) -> SealedUser:
     return SealedUser(
         tenant=row.tenant,
         user_id=row.user_id,
