@@ -60,9 +60,11 @@ from sso_issuer.redirects.browser import render_refusal
 from sso_issuer.redirects.browser import router as browser_router
 from sso_issuer.redirects.pages import PACKAGE as PAGES_PACKAGE
 from sso_issuer.redirects.pages import STATIC_PATH, RedirectPages
+from sso_issuer.redirects.routes import ISSUE_REDIRECT
 from sso_issuer.redirects.routes import router as redirects_router
 from sso_issuer.redirects.service import Redirects
 from sso_issuer.redirects.terms import TermsReader
+from sso_issuer.redirects.users import UsersReader
 from sso_issuer.register_client import RegisterClient
 from sso_issuer.retention import retention
 from sso_issuer.settings import Settings
@@ -130,7 +132,8 @@ def create_app(
 
     events = build_events(settings, database)
     terms = TermsReader(database, keys, vendors)
-    redirects = Redirects(database, answers, terms, signer, ledger, onboarding, public_url=settings.public_url)
+    users = UsersReader(ledger, onboarding)
+    redirects = Redirects(database, answers, terms, signer, users, public_url=settings.public_url)
     audit = Audit(database)
     authority = Authority(
         database,
@@ -156,6 +159,7 @@ def create_app(
             # Write all accepted rows before the connections close.
             closing.push_async_callback(audit.close)
             closing.push_async_callback(redirects.close)
+            closing.push_async_callback(users.close)
             closing.push_async_callback(terms.close)
             closing.push_async_callback(events.close)
             await closing.enter_async_context(
@@ -178,6 +182,7 @@ def create_app(
         description="Signs the tokens that carry a signed-in user to a rewards vendor, and keeps their keys.",
         lifespan=lifespan,
         readiness={"database": lambda: check_database(database, PACKAGE), "keys": keys.check_can_sign},
+        hot_routes=[ISSUE_REDIRECT],
         chores=chores,
         render=_render,
         # OAuth's endpoints (RFC 6749, 3.1) and what is published beside them, and pages.

@@ -21,7 +21,7 @@ class _Balances(BaseModel):
 class LedgerClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
-        self._questions = Questions(self._available, name="balances")
+        self._questions = Questions(self.points_of, name="balances")
 
     async def available_points(self, tenant: str, user_id: str) -> int:
         """The user's available points; 0 for a user who has no account yet.
@@ -31,11 +31,16 @@ class LedgerClient:
         """
         return await self._questions.ask(tenant, user_id)
 
-    async def aclose(self) -> None:
-        await self._questions.close()
-        await self._service.aclose()
+    async def points_of(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
+        """The users' available points by their ids; 0 for a user who has no account yet.
 
-    async def _available(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
+        Raises:
+            Unavailable: the ledger does not answer, or not with numbers.
+        """
         answer = await self._service.ask(f"/internal/tenants/{tenant}/balances", {"user_ids": user_ids})
         found = self._service.understand(_Balances, answer)
         return dict.fromkeys(found.absent, 0) | {balance.user_id: balance.available for balance in found.balances}
+
+    async def aclose(self) -> None:
+        await self._questions.close()
+        await self._service.aclose()

@@ -6,9 +6,6 @@ from pydantic import BaseModel
 from shared.calling import ServiceClient
 from shared.identifiers import Tenant
 
-from sso_issuer.questions import Questions
-from sso_issuer.redirects.domain import EmailUnconfirmed, Profile, UserNotFound
-
 
 class Session(BaseModel):
     """Who is signed in."""
@@ -20,7 +17,9 @@ class Session(BaseModel):
     tenant_name: str = ""
 
 
-class _Profile(BaseModel):
+class RegisteredProfile(BaseModel):
+    """A user of the register."""
+
     user_id: str
     firstname: str
     lastname: str
@@ -29,7 +28,7 @@ class _Profile(BaseModel):
 
 
 class _Profiles(BaseModel):
-    profiles: list[_Profile]
+    profiles: list[RegisteredProfile]
     absent: list[str]
 
 
@@ -40,7 +39,6 @@ class _OriginAnswer(BaseModel):
 class OnboardingClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
-        self._questions = Questions(self._profiles, name="profiles")
 
     async def find_session(self, session: str) -> Session | None:
         """The user of a browser session; None if the session is unknown or has ended.
@@ -52,20 +50,16 @@ class OnboardingClient:
             Session, "/internal/sessions/check", {"session": session}, absent="no_session"
         )
 
-    async def profile(self, tenant: str, user_id: str) -> Profile:
-        """The user's name and e-mail address.
+    async def profiles(self, tenant: str, user_ids: Sequence[str]) -> dict[str, RegisteredProfile | None]:
+        """The users' profiles by their ids; None for those that the tenant does not have.
 
         Raises:
-            UserNotFound: the tenant has no such user.
-            EmailUnconfirmed: nobody has shown that the address is the user's.
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        found = await self._questions.ask(tenant, user_id)
-        if found is None:
-            raise UserNotFound
-        if not found.email_verified:
-            raise EmailUnconfirmed
-        return Profile(user_id=user_id, firstname=found.firstname, lastname=found.lastname, email=found.email)
+        answer = await self._service.ask(f"/internal/tenants/{tenant}/profiles", {"user_ids": user_ids})
+        found = self._service.understand(_Profiles, answer)
+        absent: dict[str, RegisteredProfile | None] = dict.fromkeys(found.absent)
+        return absent | {profile.user_id: profile for profile in found.profiles}
 
     async def is_origin_allowed(self, origin: str) -> bool:
         """Whether some tenant has configured this origin for its front end.
@@ -76,11 +70,4 @@ class OnboardingClient:
         return (await self._service.read(_OriginAnswer, "/internal/origins", {"origin": origin})).allowed
 
     async def aclose(self) -> None:
-        await self._questions.close()
         await self._service.aclose()
-
-    async def _profiles(self, tenant: str, user_ids: Sequence[str]) -> dict[str, _Profile | None]:
-        answer = await self._service.ask(f"/internal/tenants/{tenant}/profiles", {"user_ids": user_ids})
-        found = self._service.understand(_Profiles, answer)
-        absent: dict[str, _Profile | None] = dict.fromkeys(found.absent)
-        return absent | {profile.user_id: profile for profile in found.profiles}

@@ -1,16 +1,26 @@
 """Redirects for a back end, and the audit of all of them."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Request, Response
-from shared.callers import Caller, document_credentials, require
+from fastapi import APIRouter, Query
+from shared.callers import document_credentials
 from shared.dependencies import needs
-from shared.idempotency import Answer, IdempotencyKey
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
+from shared.idempotency import Answer
 
 from sso_issuer.admins import Admin
-from sso_issuer.redirects.domain import Asker, Redirect
-from sso_issuer.redirects.schemas import IssuanceBody, IssuancesBody, IssuancesQuery, RedirectBody, RedirectOrderBody
+from sso_issuer.redirects.domain import Asker, EmailUnconfirmed, Redirect, UserNotFound
+from sso_issuer.redirects.schemas import (
+    REDIRECT_EXAMPLE,
+    IssuanceBody,
+    IssuancesBody,
+    IssuancesQuery,
+    RedirectBody,
+    RedirectOrderBody,
+    redirect_body,
+)
 from sso_issuer.redirects.service import Redirects
+from sso_issuer.vendors.domain import VendorNotFound, VendorWithoutSecret
 
 router = APIRouter(prefix="/sso/v1", tags=["redirects"], dependencies=document_credentials())
 
@@ -20,19 +30,29 @@ RedirectService = Annotated[Redirects, needs(Redirects)]
 PRIVATE = {"Cache_Control": "no-store", "Referrer_Policy": "no-referrer"}
 
 
-@router.post("/redirects", summary="Have a user sent to a vendor", status_code=201, response_model=RedirectBody)
-async def issue_redirect(
-    body: RedirectOrderBody,
-    request: Request,
-    redirects: RedirectService,
-    caller: Annotated[Caller, require("sso:issue")],
-    key: IdempotencyKey,
-) -> Response:
-    asker = Asker(tenant=caller.tenant, client_id=caller.client_id, request_id=request.state.request_id)
-    answer = await redirects.issue_once(
-        asker, body.user_id, body.vendor_id, key=key, key_owner=caller.client_id, shape=answer_of
+async def _issue(call: HotCall[RedirectOrderBody]) -> Answer:
+    caller = call.caller
+    asker = Asker(tenant=caller.tenant, client_id=caller.client_id, request_id=call.scope["state"]["request_id"])
+    return await call.part(Redirects).issue_once(
+        asker, call.body.user_id, call.body.vendor_id, key=call.key, key_owner=caller.client_id, shape=answer_of
     )
-    return answer.response()
+
+
+ISSUE_REDIRECT: Final = HotRoute(
+    method="POST",
+    path="/sso/v1/redirects",
+    name="issue_redirect",
+    tag="redirects",
+    summary="Have a user sent to a vendor",
+    scopes=("sso:issue",),
+    operations=HotOperation(
+        _issue,
+        body=RedirectOrderBody,
+        answers={201: Answered("Issued", RedirectBody)},
+        refusals=(VendorNotFound, UserNotFound, EmailUnconfirmed, VendorWithoutSecret),
+        example=REDIRECT_EXAMPLE,
+    ),
+)
 
 
 @router.get("/issuances", summary="What was issued, newest first")
@@ -49,4 +69,4 @@ async def list_issuances(
 
 def answer_of(redirect: Redirect) -> Answer:
     """A redirect as a JSON answer, for back ends and front ends."""
-    return Answer.of(201, RedirectBody.of(redirect).model_dump(mode="json"), **PRIVATE)
+    return Answer.of(201, redirect_body(redirect), **PRIVATE)

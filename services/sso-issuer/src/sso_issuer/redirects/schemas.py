@@ -1,22 +1,23 @@
 """Redirects and issuances over the wire."""
 
 from collections.abc import Mapping
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier
 from shared.paging import Cursor, NextCursor
-from shared.times import Timestamp
+from shared.times import Timestamp, iso
 
 from sso_issuer.redirects.domain import ListedIssuance, Redirect
 from sso_issuer.vendors.domain import Delivery
+
+REDIRECT_EXAMPLE: Final[dict[str, Any]] = {"user_id": "user-1", "vendor_id": "rewards-shop"}
 
 
 class RedirectOrderBody(BaseModel):
     """The user and the vendor of a redirect."""
 
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"user_id": "user-1", "vendor_id": "rewards-shop"}]}
-    )
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [REDIRECT_EXAMPLE]})
 
     user_id: Identifier
     vendor_id: Identifier
@@ -33,17 +34,18 @@ class RedirectBody(BaseModel):
     jti: str
     expires_at: Timestamp
 
-    @classmethod
-    def of(cls, redirect: Redirect) -> "RedirectBody":
-        return cls(
-            vendor_id=redirect.vendor_id,
-            delivery=redirect.delivery,
-            url=redirect.url,
-            fields=redirect.fields,
-            token=redirect.token,
-            jti=redirect.jti,
-            expires_at=redirect.expires_at,
-        )
+
+def redirect_body(redirect: Redirect) -> dict[str, Any]:
+    """What `RedirectBody` describes; a model would take longer to fill than the token to sign."""
+    return {
+        "vendor_id": redirect.vendor_id,
+        "delivery": redirect.delivery.value,
+        "url": redirect.url,
+        "fields": redirect.fields,
+        "token": redirect.token,
+        "jti": redirect.jti,
+        "expires_at": iso(redirect.expires_at),
+    }
 
 
 class IssuanceBody(BaseModel):

@@ -1,6 +1,5 @@
 """The use cases of redirects: issue a token, and list issuances."""
 
-import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,6 @@ from shared.paging import Page
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import issuer_of
-from sso_issuer.ledger_client import LedgerClient
-from sso_issuer.onboarding_client import OnboardingClient
 from sso_issuer.redirects import store
 from sso_issuer.redirects.domain import (
     BACKDATED_SECONDS,
@@ -24,13 +21,13 @@ from sso_issuer.redirects.domain import (
     Issuance,
     IssuancePlace,
     ListedIssuance,
-    Profile,
     Redirect,
     claims_of,
     destination,
     digest_of,
 )
 from sso_issuer.redirects.terms import TermsReader
+from sso_issuer.redirects.users import UsersReader
 from sso_issuer.signer import Signer
 
 
@@ -51,8 +48,7 @@ class Redirects:
         answers: Answers,
         terms: TermsReader,
         signer: Signer,
-        ledger: LedgerClient,
-        onboarding: OnboardingClient,
+        users: UsersReader,
         *,
         public_url: str,
     ) -> None:
@@ -60,8 +56,7 @@ class Redirects:
         self._answers = answers
         self._terms = terms
         self._signer = signer
-        self._ledger = ledger
-        self._onboarding = onboarding
+        self._users = users
         self._public_url = public_url
         self._audit = GroupCommit[Issuance, None](self._append_all, name="issuances")
 
@@ -141,7 +136,7 @@ class Redirects:
 
     async def _prepare(self, asker: Asker, user_id: str, vendor_id: str) -> _Prepared:
         terms = await self._terms.read(asker.tenant, vendor_id)
-        profile, points = await self._ask_neighbours(asker.tenant, user_id)
+        profile, points = await self._users.read(asker.tenant, user_id)
         key = await self._terms.signing_key(terms)
         agreement = terms.vendor.agreement
         now = terms.now()
@@ -189,19 +184,6 @@ class Redirects:
                 expires_at=expiry,
             ),
         )
-
-    async def _ask_neighbours(self, tenant: str, user_id: str) -> tuple[Profile, int]:
-        """Asks both at once. "No such user" takes precedence over "the ledger does not answer"."""
-        profile, points = await asyncio.gather(
-            self._onboarding.profile(tenant, user_id),
-            self._ledger.available_points(tenant, user_id),
-            return_exceptions=True,
-        )
-        if isinstance(profile, BaseException):
-            raise profile
-        if isinstance(points, BaseException):
-            raise points
-        return profile, points
 
     async def _append_all(self, rows: Sequence[Issuance]) -> Sequence[None]:
         async with self._database.raw_transaction() as connection:
