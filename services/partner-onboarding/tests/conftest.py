@@ -100,10 +100,12 @@ async def post(service: Running, house: House, tmp_path: Path) -> AsyncIterator[
     sending = Mails(
         register.database,
         register.profiles,
+        register.notices,
         client,
         FileDelivery(tmp_path / "mail"),
         sender="Points <no-reply@points.example>",
         public_url=PUBLIC_URL,
+        product_name="",
     )
     yield Post(house, sending, tokens, tmp_path / "mail")
     await client.aclose()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
+from shared.identifiers import Tenant
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import PORT_MEANING, InternalUrl, Mode, settings_config
 from shared.web.settings import PageSettings
@@ -52,6 +53,11 @@ class Settings(PageSettings):
     wrong_passwords_window_seconds: int = Field(900, ge=1, description="The window in which wrong passwords count.")
     integration_requests_per_address: int = Field(
         20, ge=1, description="How many integration requests one network may submit in an hour before 429."
+    )
+    platform_tenant: Tenant | None = Field(
+        None,
+        description="The tenant whose operators get integration requests for companies that are nobody's. Without it,"
+        " nobody reads them.",
     )
     second_factor_required: bool = Field(
         True, description="People with a role sign in with a second factor; those without one set it up first."

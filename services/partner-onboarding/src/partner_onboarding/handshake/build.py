@@ -92,10 +92,12 @@ def build_handshake(
         mails=Mails(
             register.database,
             register.profiles,
+            register.notices,
             tokens,
             _delivery(settings),
             sender=settings.mail_from,
             public_url=settings.public_url,
+            product_name=settings.product_name,
         ),
         registrations=Registrations(
             register.database,

@@ -14,6 +14,7 @@ from shared.settings import Mode
 from partner_onboarding.register.audit.service import Audit
 from partner_onboarding.register.clients.secret_hashing import SecretHashing
 from partner_onboarding.register.clients.service import Clients
+from partner_onboarding.register.notices.service import Notices
 from partner_onboarding.register.password_resets.service import PasswordResets
 from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.domain import SessionRules
@@ -54,6 +55,7 @@ class Register:
     throttle: SignInThrottle
     password_resets: PasswordResets
     audit: Audit
+    notices: Notices
     passwords: PasswordHashing
     profiles: Profiles
     sealer: Sealer
@@ -98,7 +100,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         required=settings.second_factor_required,
         site=settings.product_name,
     )
-    failures = FailedSignIns(database)
+    failures, notices = FailedSignIns(database), Notices(sealer)
     return Register(
         settings=settings,
         database=database,
@@ -107,7 +109,11 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
         counts=counts,
         tenants=Tenants(database),
         clients=Clients(
-            database, answers, SecretHashing(settings.pepper_bytes), plain_http=settings.mode is Mode.DEVELOPMENT
+            database,
+            answers,
+            SecretHashing(settings.pepper_bytes),
+            notices,
+            plain_http=settings.mode is Mode.DEVELOPMENT,
         ),
         users=Users(database, profiles, passwords),
         sessions=sessions,
@@ -132,6 +138,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None) -> Regist
             RateLimit(counts, settings.registrations_per_address, _HOUR_SECONDS, "password-forgotten"),
         ),
         audit=Audit(database),
+        notices=notices,
         passwords=passwords,
         profiles=profiles,
         sealer=sealer,

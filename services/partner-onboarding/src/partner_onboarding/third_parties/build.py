@@ -15,6 +15,9 @@ from partner_onboarding.third_parties.integrations.seals import RequestSeals
 from partner_onboarding.third_parties.integrations.service import Integrations
 
 _HOUR_SECONDS = 3600
+_DAY_SECONDS = 86_400
+#: About requests that came in, to one address.
+_MAILS_A_DAY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +36,19 @@ def build_third_parties(register: Register) -> ThirdParties:
     seals = RequestSeals(register.sealer)
     limit = RateLimit(register.counts, settings.integration_requests_per_address, _HOUR_SECONDS, "integration-requests")
     return ThirdParties(
-        applications=Applications(database, answers, seals, limit, plain_http=register.allows_plain_http),
-        integrations=Integrations(database, answers, register.clients, seals, public_url=settings.public_url),
+        applications=Applications(
+            database,
+            answers,
+            seals,
+            register.notices,
+            limit,
+            RateLimit(register.counts, _MAILS_A_DAY, _DAY_SECONDS, "applicants-mails"),
+            platform_tenant=settings.platform_tenant,
+            plain_http=register.allows_plain_http,
+        ),
+        integrations=Integrations(
+            database, answers, register.clients, seals, register.notices, public_url=settings.public_url
+        ),
         handovers=Handovers(BriefNotes(database, idempotent_answers, register.sealer, "handover", HANDOVERS_KEPT_FOR)),
         consents=Consents(database, register.profiles),
     )

@@ -21,7 +21,8 @@ class Mail:
 
     tenant: str
     mail_id: str
-    user_id: str
+    #: None for somebody without an account.
+    user_id: str | None
     kind: Kind
     language: str
     created_at: datetime
@@ -29,6 +30,8 @@ class Mail:
     next_attempt_at: datetime
     #: A sealed address, where the mail goes to another than the user's present one.
     recipient: bytes | None = None
+    #: Sealed: what the text names.
+    facts: bytes | None = None
 
 
 def pause_after(attempts: int) -> timedelta:

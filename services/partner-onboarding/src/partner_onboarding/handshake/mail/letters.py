@@ -1,5 +1,6 @@
 """The texts of mails."""
 
+from collections.abc import Mapping
 from email.message import EmailMessage
 from email.utils import formatdate
 
@@ -10,10 +11,23 @@ from partner_onboarding.register.users.domain import Profile, deliverable
 
 
 def letter(
-    mail: Mail, profile: Profile, texts: Texts, *, sender: str, public_url: str, tenant_name: str, link: str | None
+    mail: Mail,
+    profile: Profile,
+    texts: Texts,
+    *,
+    sender: str,
+    public_url: str,
+    site: str,
+    link: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> EmailMessage:
-    """A mail in plain text."""
-    told = {"firstname": profile.firstname, "site": tenant_name, "url": public_url, "link": link or ""}
+    """A mail in plain text.
+
+    Args:
+        site: what the sender is called.
+        facts: what else the text names.
+    """
+    told = {"firstname": profile.firstname, "site": site, "url": public_url, "link": link or "", **(facts or {})}
     message = EmailMessage()
     message["From"] = sender
     message["To"] = deliverable(profile.email)

@@ -22,11 +22,13 @@ from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
+from partner_onboarding.register.notices.service import Notices
 from partner_onboarding.register.password_resets.domain import PATH as RESET_PATH
 from partner_onboarding.register.password_resets.domain import new_token
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TENANT
 from partner_onboarding.register.users import store as users_store
+from partner_onboarding.register.users.domain import Profile
 from partner_onboarding.register.users.profiles import Profiles
 
 CONFIRM_PATH: Final = "/register/confirm"
@@ -55,18 +57,22 @@ class Mails:
         self,
         database: Database,
         profiles: Profiles,
+        notices: Notices,
         tokens: TokenClient,
         delivery: Delivery | None,
         *,
         sender: str,
         public_url: str,
+        product_name: str,
     ) -> None:
         self._database = database
         self._profiles = profiles
+        self._notices = notices
         self._tokens = tokens
         self._delivery = delivery
         self._sender = sender
         self._public_url = public_url
+        self._product_name = product_name
         self._texts = load_texts("partner_onboarding")
 
     async def send_due(self) -> int:
@@ -155,6 +161,8 @@ class Mails:
 
     async def _compose(self, mail: Mail) -> EmailMessage | None:
         """The mail to send, or None if its recipient no longer exists."""
+        if mail.user_id is None:
+            return self._to_stranger(mail)
         async with self._database.transaction() as connection:
             sealed = await users_store.find_user(connection, mail.tenant, mail.user_id)
             tenant = await tenants_store.find_tenant(connection, mail.tenant)
@@ -167,7 +175,7 @@ class Mails:
             mailed = await self._tokens.issue(
                 mail.tenant,
                 base_url=f"{self._public_url}{CONFIRM_PATH}/{mail.tenant}",
-                user_id=mail.user_id,
+                user_id=sealed.user_id,
                 seconds=int(LINK_LIFETIME.total_seconds()),
             )
             async with self._database.transaction() as connection:
@@ -183,16 +191,40 @@ class Mails:
             link = f"{self._public_url}{RESET_PATH}?token={token}"
         profile = self._profiles.open(sealed).profile
         if mail.recipient is not None:
-            profile = replace(profile, email=self._profiles.open_address(mail.tenant, mail.user_id, mail.recipient))
+            profile = replace(profile, email=self._profiles.open_address(mail.tenant, sealed.user_id, mail.recipient))
         return letter(
             mail,
             profile,
             self._texts[mail.language],
             sender=self._sender,
             public_url=self._public_url,
-            tenant_name=tenant.name,
+            site=tenant.name,
             link=link,
+            facts=self._facts(mail),
         )
+
+    def _to_stranger(self, mail: Mail) -> EmailMessage:
+        """A mail to somebody without an account, in the name of the platform and of no tenant."""
+        texts = self._texts[mail.language]
+        if mail.recipient is None:
+            raise LookupError("a mail to nobody")
+        email = self._notices.open_stranger(mail.tenant, mail.mail_id, mail.recipient)
+        return letter(
+            mail,
+            Profile(email, "", ""),
+            texts,
+            sender=self._sender,
+            public_url=self._public_url,
+            site=self._product_name or texts.say("mail.platform"),
+            facts=self._facts(mail),
+        )
+
+    def _facts(self, mail: Mail) -> dict[str, str]:
+        """What the text names beside the person, with the one who did it in words."""
+        facts = self._notices.open_facts(mail.tenant, mail.mail_id, mail.facts)
+        if "actor_kind" in facts:
+            facts["by"] = self._texts[mail.language].say(f"actor.{facts['actor_kind']}", name=facts["actor"])
+        return facts
 
 
 def _hash(token: str) -> bytes:

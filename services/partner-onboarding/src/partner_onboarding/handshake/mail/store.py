@@ -82,4 +82,5 @@ def _mail(row: Row[Any]) -> Mail:
         attempts=row.attempts,
         next_attempt_at=row.next_attempt_at,
         recipient=row.recipient,
+        facts=row.facts,
     )

@@ -15,7 +15,7 @@ import httpx
 from shared.db import Database
 from shared.errors import Unavailable
 
-from partner_onboarding.register.clients.domain import ClientIdTaken, Registration
+from partner_onboarding.register.clients.domain import ClientIdTaken, Registration, own_client_id
 from partner_onboarding.register.clients.service import Clients
 
 _CAMPAIGN: Final = "email-confirmation"
@@ -113,7 +113,7 @@ class TokenClient:
     async def _credentials(self, tenant: str) -> tuple[str, str]:
         digest = hmac.digest(self._key, tenant.encode(), hashlib.sha256)
         secret = urlsafe_b64encode(digest).rstrip(b"=").decode()
-        client_id = f"mails.{tenant}.{hashlib.sha256(digest).hexdigest()[:8]}"
+        client_id = own_client_id(tenant, hashlib.sha256(digest).hexdigest()[:8])
         if tenant not in self._registered:
             registration = Registration(name="partner-onboarding: links in mails", scopes=_SCOPES)
             try:

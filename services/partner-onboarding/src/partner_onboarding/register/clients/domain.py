@@ -159,6 +159,16 @@ class Client:
     disabled_at: datetime | None
 
 
+def own_client_id(tenant: str, number: str) -> str:
+    """The id of a client that this service registers for itself in a tenant, to make links for mails."""
+    return f"mails.{tenant}.{number}"
+
+
+def is_platforms_own(tenant: str, client_id: str) -> bool:
+    """Whether the service registered this client for itself."""
+    return client_id.startswith(own_client_id(tenant, ""))
+
+
 def audited(client: Client) -> dict[str, Any]:
     """What the audit says of a client's registration."""
     registration = client.registration

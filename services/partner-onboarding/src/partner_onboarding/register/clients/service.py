@@ -30,10 +30,13 @@ from partner_onboarding.register.clients.domain import (
     audited,
     check_within_rights,
     checked,
+    is_platforms_own,
     live_numbers,
     rotate,
 )
 from partner_onboarding.register.clients.secret_hashing import SecretHashing, check_given, new_secret
+from partner_onboarding.register.notices.domain import Kind
+from partner_onboarding.register.notices.service import Notices
 
 _ID_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_CHARACTERS = 16
@@ -65,10 +68,13 @@ class Clients:
         plain_http: whether addresses on one's own machine may be plain http (development).
     """
 
-    def __init__(self, database: Database, answers: Answers, hashing: SecretHashing, *, plain_http: bool) -> None:
+    def __init__(
+        self, database: Database, answers: Answers, hashing: SecretHashing, notices: Notices, *, plain_http: bool
+    ) -> None:
         self._database = database
         self._answers = answers
         self._hashing = hashing
+        self._notices = notices
         self._plain_http = plain_http
         #: Written later, so that no check waits for it.
         self._last_uses: store.LastUses = {}
@@ -158,6 +164,7 @@ class Clients:
         kept = await store.add_secret(connection, tenant, chosen, 1, self._hashing.hash(secret))
         change = Change(None, audited(client))
         await audit_store.add(connection, tenant, by, "client_registered", chosen, change=change)
+        await self._tell_operators(connection, client, "client_made", by)
         return NewSecret(client, 1, secret, (kept,))
 
     async def register_once(
@@ -315,7 +322,21 @@ class Clients:
         details = {"n": rotation.new_n, "overlap_seconds": overlap_seconds, "ended": list(rotation.ends_now)}
         change = Change({"live_secrets": live_numbers(present, now)}, {"live_secrets": live_numbers(kept, now)})
         await audit_store.add(connection, tenant, by, "secret_added", client_id, details, change=change)
+        await self._tell_operators(connection, client, "secret_made", by)
         return NewSecret(client, rotation.new_n, secret, tuple(kept))
+
+    async def _tell_operators(self, connection: AsyncConnection, client: Client, kind: Kind, by: Actor) -> None:
+        """Tells the other operators of a new secret: nobody makes one without their notice.
+
+        They hear nothing of a client that rotates its own secret, unless it may register clients.
+        """
+        rotates_itself = by == Actor("client", client.client_id) and "clients:admin" not in client.registration.scopes
+        if rotates_itself or is_platforms_own(client.tenant, client.client_id):
+            return
+        facts = {"client": client.registration.name, "client_id": client.client_id, "actor_kind": by.kind}
+        facts["actor"] = by.name
+        knows = by.name if by.kind == "operator" else None
+        await self._notices.tell_operators(connection, client.tenant, kind, facts, but=knows)
 
     async def _get(self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False) -> Client:
         client = await store.find_client_of(connection, tenant, client_id, lock=lock)

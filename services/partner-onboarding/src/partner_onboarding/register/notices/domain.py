@@ -12,6 +12,12 @@ Kind = Literal[
     "disabled",
     "enabled",
     "sessions_ended",
+    "client_made",
+    "secret_made",
+    "requests_wait",
+    "request_received",
+    "request_approved",
+    "request_declined",
     "second_factor_added",
     "second_factor_removed",
 ]

@@ -162,7 +162,7 @@ async def list_users(
     if tenant is not None:
         query = query.where(users.c.tenant == tenant)
     if roles is not None:
-        query = query.where(users.c.roles.overlap(list(roles)))
+        query = query.where(users.c.roles != [], users.c.roles.overlap(list(roles)))
     return [
         _user(row) for row in await connection.execute(query.order_by(users.c.tenant, users.c.user_id).limit(limit))
     ]
@@ -174,6 +174,7 @@ async def lock_operators(connection: AsyncConnection, tenant: str) -> list[str]:
         select(users.c.user_id)
         .where(
             users.c.tenant == tenant,
+            users.c.roles != [],
             users.c.roles.contains(["operator"]),
             users.c.disabled_at.is_(None),
             users.c.password_hash.is_not(None),

@@ -33,6 +33,12 @@ class RequestNotFound(NotFound):
     code = "integration_request_not_found"
 
 
+class CompanyUnknown(Conflict):
+    """The request is for a company that is nobody's: there is no tenant whose client it could become."""
+
+    code = "company_unknown"
+
+
 class AlreadyDecided(Conflict):
     code = "integration_request_decided"
 
@@ -47,6 +53,10 @@ class Particulars:
     contact_name: str
     contact_email: str
     details: str = ""
+    #: The language in which the contact reads mails.
+    language: str = "en"
+    #: What was typed for a company that is nobody's: the request lies with the platform's own operators then.
+    company_named: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +110,7 @@ def checked(wish: Wish, *, plain_http: bool) -> Wish:
         contact_name=_line("contact_name", given.contact_name),
         contact_email=_address(given.contact_email),
         details=_text("details", given.details, required=False),
+        language=given.language,
     )
     if not wish.scopes:
         raise MalformedRequest("scopes", "Say which data the integration needs: at least one scope.")
@@ -130,6 +141,12 @@ def need_undecided(request: IntegrationRequest) -> None:
     """Raises AlreadyDecided with the present state, unless the request is undecided."""
     if request.state != "submitted":
         raise AlreadyDecided(f"This request has been {request.state} already.", state=request.state)
+
+
+def need_company(request: IntegrationRequest) -> None:
+    """Raises CompanyUnknown for a request that lies with the platform's operators."""
+    if request.wish.particulars.company_named is not None:
+        raise CompanyUnknown("No company of this name is a tenant. Decline the request, or have it made anew.")
 
 
 def _line(field: str, value: str) -> str:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from shared.callers import Caller, Callers, document_credentials, require
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
+from shared.web.languages import accepted_language
 
 from partner_onboarding.register.audit.domain import APPLICANT, Actor
 from partner_onboarding.third_parties.integrations.applications import Applications
@@ -52,7 +53,7 @@ async def submit_integration_request(
         raise MalformedRequest("tenant", "Name the tenant whose data it is about.")
     answer = await applications.submit_once(
         tenant,
-        body.wish(),
+        body.wish(accepted_language(request.headers.get("accept-language")) or "en"),
         by=APPLICANT if caller is None else _actor(caller),
         network=request.app.state.proxies.client_network(request.scope),
         key=key,

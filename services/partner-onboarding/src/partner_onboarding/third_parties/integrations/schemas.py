@@ -51,7 +51,8 @@ class WishBody(BaseModel):
     redirect_uris: Annotated[list[Url], Field(min_length=1, max_length=domain.MAX_REDIRECT_URIS)]
     details: _Words = ""
 
-    def wish(self) -> domain.Wish:
+    def wish(self, language: str = "en") -> domain.Wish:
+        """The request of somebody who reads mails in `language`."""
         return domain.Wish(
             domain.Particulars(
                 name=self.name,
@@ -60,6 +61,7 @@ class WishBody(BaseModel):
                 contact_name=self.contact_name,
                 contact_email=self.contact_email,
                 details=self.details,
+                language=language,
             ),
             tuple(self.scopes),
             tuple(self.redirect_uris),
@@ -93,6 +95,10 @@ class RequestBody(BaseModel):
     state: domain.State
     submitted_at: Timestamp
     tenant: str
+    company_named: Annotated[
+        str | None,
+        Field(description="What was typed for a company that is nobody's; such a request can only be declined."),
+    ]
     name: str
     organisation: str
     goals: str
@@ -156,6 +162,7 @@ def _fields(request: domain.IntegrationRequest) -> dict[str, object]:
         "state": request.state,
         "submitted_at": request.submitted_at,
         "tenant": request.tenant,
+        "company_named": particulars.company_named,
         "name": particulars.name,
         "organisation": particulars.organisation,
         "goals": particulars.goals,

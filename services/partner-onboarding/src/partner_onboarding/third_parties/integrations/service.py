@@ -15,12 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.clients.service import Clients
+from partner_onboarding.register.notices.domain import Kind
+from partner_onboarding.register.notices.service import Notices
 from partner_onboarding.third_parties.integrations import store
 from partner_onboarding.third_parties.integrations.domain import (
     IntegrationRequest,
     RequestNotFound,
     State,
     checked_reason,
+    need_company,
     need_undecided,
 )
 from partner_onboarding.third_parties.integrations.seals import RequestSeals
@@ -59,12 +62,20 @@ class Integrations:
     """
 
     def __init__(
-        self, database: Database, answers: Answers, clients: Clients, seals: RequestSeals, *, public_url: str
+        self,
+        database: Database,
+        answers: Answers,
+        clients: Clients,
+        seals: RequestSeals,
+        notices: Notices,
+        *,
+        public_url: str,
     ) -> None:
         self._database = database
         self._answers = answers
         self._clients = clients
         self._seals = seals
+        self._notices = notices
         self._public_url = public_url
 
     async def get(self, tenant: str, request_id: str) -> IntegrationRequest:
@@ -89,6 +100,7 @@ class Integrations:
 
         Raises:
             RequestNotFound, AlreadyDecided: if two approve at once, the second is refused.
+            CompanyUnknown: the request is for a company that is nobody's.
         """
         async with self._database.transaction() as connection:
             return await self._approve(connection, tenant, request_id, by)
@@ -138,11 +150,13 @@ class Integrations:
 
     async def _approve(self, connection: AsyncConnection, tenant: str, request_id: str, by: Actor) -> Approved:
         need_undecided(request := await self._get(connection, tenant, request_id, lock=True))
+        need_company(request)
         new = await self._clients.register(connection, tenant, request.wish.registration(), by=by)
         client_id = new.client.client_id
         decided = await store.decide(connection, tenant, request_id, state="approved", by=str(by), client_id=client_id)
         change, details = Change({"state": request.state}, {"state": decided.state}), {"client_id": client_id}
         await audit_store.add(connection, tenant, by, "request_approved", request_id, details, change=change)
+        await self._tell(connection, request, "request_approved")
         return Approved(
             request=self._seals.open(decided),
             client_id=client_id,
@@ -159,7 +173,21 @@ class Integrations:
         decided = await store.decide(connection, tenant, request_id, state="declined", by=str(by), reason=sealed)
         change = Change({"state": request.state}, {"state": decided.state})
         await audit_store.add(connection, tenant, by, "request_declined", request_id, change=change)
+        await self._tell(connection, request, "request_declined", reason=checked_reason(reason))
         return self._seals.open(decided)
+
+    async def _tell(self, connection: AsyncConnection, request: IntegrationRequest, kind: Kind, **facts: str) -> None:
+        """Writes to the contact. The mail names nothing that somebody typed into the form: the address may be
+        anybody's."""
+        particulars = request.wish.particulars
+        await self._notices.tell_stranger(
+            connection,
+            request.tenant,
+            kind,
+            particulars.contact_email,
+            {"reference": request.request_id} | facts,
+            language=particulars.language,
+        )
 
     async def _get(
         self, connection: AsyncConnection, tenant: str, request_id: str, *, lock: bool = False

@@ -56,7 +56,9 @@ async def apply(pages: PagesPart, applications: ApplicationService, request: Req
     try:
         pages.form_tokens.check(request, form)
         network = request.app.state.proxies.client_network(request.scope)
-        receipt = await applications.submit_by_form(form["tenant"], _wish(form, scopes), network=network)
+        receipt = await applications.submit_by_form(
+            form["tenant"], _wish(form, scopes, pages.language(request)), network=network
+        )
     except FormExpired as refusal:
         return _page(pages, request, form, scopes, 403, trouble=say(f"error.{refusal.stable_code}"))
     except MalformedRequest as refusal:
@@ -99,7 +101,7 @@ def _page(
     )
 
 
-def _wish(form: Mapping[str, str], scopes: tuple[str, ...]) -> Wish:
+def _wish(form: Mapping[str, str], scopes: tuple[str, ...], language: str) -> Wish:
     return Wish(
         Particulars(
             name=form["name"],
@@ -108,6 +110,7 @@ def _wish(form: Mapping[str, str], scopes: tuple[str, ...]) -> Wish:
             contact_name=form["contact_name"],
             contact_email=form["contact_email"],
             details=form.get("details", ""),
+            language=language,
         ),
         scopes,
         tuple(form["redirect_uris"].split()),
