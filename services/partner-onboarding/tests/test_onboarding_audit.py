@@ -102,7 +102,7 @@ WITHOUT_CHANGE = {
     "link_denied": "makes no link",
     "handshake_redeemed": "uses a code up",
 }
-ONLY_READ = {"list-clients", "list-users", "list-requests", "serve", "migrate"}
+ONLY_READ = {"list-clients", "list-users", "list-requests", "serve", "migrate", "verify"}
 
 
 def written_by_the_code() -> set[str]:

@@ -34,6 +34,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("PUT", "/v1/accounts/{user_id}"): scope("points:admin"),
     ("DELETE", "/v1/accounts/{user_id}"): scope("points:admin"),
     ("GET", "/v1/holds"): scope("points:admin", "points:read"),
+    ("GET", "/v1/ledger/seals"): scope("points:admin", "points:read"),
     ("GET", "/eai/v1/balances/{userid}"): scope("points:redeem"),
     ("GET", "/v1/vendors/{vendor_id}"): scope("points:admin", "points:read"),
     ("GET", "/v1/accounts/{user_id}"): scope("points:admin", "points:read"),

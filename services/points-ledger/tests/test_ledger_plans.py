@@ -13,6 +13,11 @@ from points_ledger.accounts import queries
 from points_ledger.domain.transactions import State
 from points_ledger.eai import queries as eai
 from points_ledger.holds import queries as holds
+from points_ledger.seals.sealed import SEALED_ENTRIES
+from points_ledger.tables import seals
+from shared.seals.domain import Seal
+from sqlalchemy import Executable
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @pytest.fixture
@@ -153,3 +158,20 @@ async def test_what_is_due_is_found_among_the_held_rows_of_its_account(
     found = await indexes_of(young, statement)
     assert "transactions_held_by_user_idx" in found
     assert not found.keys() - {"transactions_held_by_user_idx", "transactions_pkey", "accounts_pkey"}
+
+
+async def test_entries_to_be_sealed_are_found_by_their_time(young: asyncpg.Connection, young_url: str) -> None:
+    """Neither the look for tenants that wait nor the rows of a seal reads all entries."""
+    last = Seal("demo", "entries", 1, 1, 1, NOW, ["ada", 1], NOW, ["ada", 1], NOW, b"", None, b"", NOW)
+    for statement in (
+        SEALED_ENTRIES.waiting(seals, NOW, 100),
+        SEALED_ENTRIES.rows("demo", 1, after=last, before=NOW, limit=10),
+        SEALED_ENTRIES.rows("demo", 1, after=last, within=last, limit=10),
+    ):
+
+        async def send(connection: AsyncConnection, statement: Executable = statement) -> None:
+            await connection.execute(statement)
+
+        found = await indexes_of(young, await as_sent(young_url, send))
+        assert found.keys() <= {"entries_by_time_idx", "seals_pkey"}
+        assert "created_at " in found["entries_by_time_idx"]

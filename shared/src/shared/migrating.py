@@ -5,7 +5,8 @@ take turns (a lock that ends with the transaction), and no migration waits long 
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import sqlalchemy as sa
 from alembic import command, context
@@ -14,6 +15,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment
 
 from shared.database_url import DatabaseUrl
 from shared.sandboxes.functions import functions_of, privileges_of
@@ -54,6 +56,17 @@ def downgrade(database_url: str, package: str, revision: str) -> None:
 def head_of(package: str) -> str | None:
     """The newest revision that this code knows."""
     return ScriptDirectory.from_config(_config(package)).get_current_head()
+
+
+def create_tables(op: Any, tables: Iterable[sa.Table]) -> None:
+    """Creates tables as they are defined in code, with their indexes: for a migration, with Alembic's `op`."""
+    for table in tables:
+        op.execute(CreateTable(table))
+        for column in table.columns:
+            if column.comment is not None:
+                op.execute(SetColumnComment(column))
+        for index in sorted(table.indexes, key=lambda one: str(one.name)):
+            op.execute(CreateIndex(index))
 
 
 def run_migrations(metadata: sa.MetaData) -> None:

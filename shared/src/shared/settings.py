@@ -16,7 +16,7 @@ import sys
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Self, TypeVar
+from typing import Annotated, Any, NoReturn, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -293,18 +293,27 @@ def _exit(settings_class: type[DatabaseSettings], error: WrongSettings) -> NoRet
 
 
 def load_database_settings(settings_class: type[ServiceSettings]) -> DatabaseSettings:
-    """The settings of a service's database alone, for its commands that use nothing else (`migrate`, `verify`).
+    """The settings of a service's database alone, for its commands that use nothing else (`migrate`).
 
     Names each wrong one on standard error and exits with status 2.
     """
+    return load_part(settings_class, DatabaseSettings)
+
+
+def load_part(settings_class: type[ServiceSettings], part: type[S]) -> S:
+    """Some of a service's settings, for a command that uses no others.
+
+    Names each wrong one on standard error and exits with status 2.
+
+    Args:
+        part: a base class of `settings_class`.
+    """
     prefix = str(settings_class.model_config["env_prefix"])
-
-    class CommandSettings(DatabaseSettings):
-        # The service's other settings may stand beside them.
-        model_config = settings_config(prefix) | SettingsConfigDict(extra="ignore")
-
-    CommandSettings.__module__ = settings_class.__module__
+    # The service's other settings may stand beside them.
+    config = settings_config(prefix) | SettingsConfigDict(extra="ignore")
+    body = {"model_config": config, "__module__": settings_class.__module__}
+    command_settings = cast(type[S], type("CommandSettings", (part,), body))
     try:
-        return _read(CommandSettings, known=settings_class)
+        return _read(command_settings, known=settings_class)
     except WrongSettings as error:
         _exit(settings_class, error)

@@ -1,4 +1,4 @@
-"""`python -m partner_onboarding serve | migrate | create-tenant | create-client | events … | …`.
+"""`python -m partner_onboarding serve | migrate | verify | create-tenant | create-client | events … | …`.
 
 The server and Alembic are imported where they are used, so that operators' commands start sooner.
 """
@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import typer
 from shared.events.command_line import event_commands
-from shared.settings import load, load_database_settings
+from shared.seals.command import verify_audit
+from shared.seals.rows import SealedTable
+from shared.settings import load, load_database_settings, load_part
 
 from partner_onboarding.handshake.commands import commands as handshake_commands
+from partner_onboarding.register.audit.sealed import sealed_audit
 from partner_onboarding.register.commands import commands as register_commands
+from partner_onboarding.register.tables import seals
 from partner_onboarding.register.user_commands import commands as user_commands
-from partner_onboarding.settings import Settings
+from partner_onboarding.settings import AuditSettings, Settings
 from partner_onboarding.third_parties.commands import commands as third_party_commands
 
 if TYPE_CHECKING:
@@ -51,6 +55,14 @@ def migrate() -> None:
     from shared.migrating import migrate as migrate_schema  # noqa: PLC0415 — see above
 
     migrate_schema(load_database_settings(Settings), "partner_onboarding")
+
+
+def _audit() -> tuple[AuditSettings, list[SealedTable]]:
+    settings = load_part(Settings, AuditSettings)
+    return settings, [sealed_audit(settings)]
+
+
+verify_audit(cli, "partner-onboarding", seals, _audit, ["audit_entries"])
 
 
 if __name__ == "__main__":

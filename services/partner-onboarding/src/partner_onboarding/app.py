@@ -18,6 +18,7 @@ from shared.jwks import HttpKeySource, TenantKeys
 from shared.proxies import ProxyTrust
 from shared.readiness import check_database
 from shared.sealing import Sealer, parse_key_encryption_keys
+from shared.seals.sealing import Sealing
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.web.form_answers import FormAnswers
@@ -38,6 +39,7 @@ from partner_onboarding.pages.statements import kind_of_entry, signed_number
 from partner_onboarding.register import internal
 from partner_onboarding.register.audit import routes as audit
 from partner_onboarding.register.audit.origin import NotesOrigin
+from partner_onboarding.register.audit.sealed import sealed_audit
 from partner_onboarding.register.build import Register, build_register
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
@@ -53,7 +55,7 @@ from partner_onboarding.register.pages import (
 )
 from partner_onboarding.register.pages.operated_people import PeoplePages
 from partner_onboarding.register.tables import events as event_tables
-from partner_onboarding.register.tables import idempotent_answers
+from partner_onboarding.register.tables import idempotent_answers, seals
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
 from partner_onboarding.retention import retention
@@ -148,6 +150,7 @@ def create_app(
                     *handshake.chores(),
                     *events.chores(),
                     *retention(register.database, settings),
+                    Sealing(register.database, seals, [sealed_audit(settings)]).chore(),
                     keys.watching(),
                 )
             )

@@ -11,13 +11,21 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.identifiers import Tenant
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import PORT_MEANING, InternalUrl, Mode, settings_config
+from shared.settings import PORT_MEANING, DatabaseSettings, InternalUrl, Mode, settings_config
 from shared.web.settings import PageSettings
 
 _MIN_KEY_BYTES = 32
 
 
-class Settings(PageSettings):
+class AuditSettings(DatabaseSettings):
+    """How long the audit is kept; a part of the service's settings for commands that need no other."""
+
+    audit_kept: timedelta = Field(
+        timedelta(days=1095), ge=timedelta(days=1), description="How long the service keeps the audit."
+    )
+
+
+class Settings(PageSettings, AuditSettings):
     """The settings of partner-onboarding beside those that all services with pages have."""
 
     model_config = settings_config("ONBOARDING_")
@@ -79,9 +87,6 @@ class Settings(PageSettings):
         timedelta(days=1095),
         ge=timedelta(days=1),
         description="How long the service keeps a consent after its withdrawal.",
-    )
-    audit_kept: timedelta = Field(
-        timedelta(days=1095), ge=timedelta(days=1), description="How long the service keeps the audit."
     )
     partner_maintenance: bool = Field(
         False, description="The maintenance switch: partners, and people whom partners send, get 503."

@@ -1,20 +1,21 @@
 """`python -m points_ledger serve | migrate | verify | check-receipt | events …`."""
 
-import asyncio
 import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from shared.events.command_line import event_commands
 from shared.jwt import UnusableKey
 from shared.migrating import migrate as migrate_schema
+from shared.seals.checking import Head
+from shared.seals.command import Report, Told, verify_command
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 
 from points_ledger import verifying
 from points_ledger.app import build_events, create_app
 from points_ledger.receipts.checking import NotGenuine, check
+from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.settings import Settings
 
 cli = typer.Typer(help="The system of record of points.", no_args_is_help=True, add_completion=False)
@@ -34,21 +35,20 @@ def migrate() -> None:
     migrate_schema(load_database_settings(Settings), "points_ledger")
 
 
-@cli.command()
-def verify(
-    at_most: Annotated[int, typer.Option(min=1, help="So many accounts, and so many transactions, are named.")] = 100,
-) -> None:
-    """Recompute everything from the entries, while the service runs; status 1 names what differs."""
-    console = Console(stderr=True)
+async def _verify(heads: list[Head], at_most: int, told: Told) -> Report:
     url = load_database_settings(Settings).database_url.get_secret_value()
-    with console.status("adding up all entries and holds"):
-        verified = asyncio.run(verifying.verify(url, at_most=at_most))
-    console.print(f"looked at {verified.accounts:,} accounts and {verified.entries:,} entries")
-    for difference in verified.differences:
-        typer.echo(difference)
-    if verified.differences:
-        raise typer.Exit(1)
-    typer.echo("every account agrees with its entries and holds")
+    return (await verifying.verify(url, at_most=at_most, heads=heads, told=told)).report
+
+
+verify_command(
+    cli,
+    "points-ledger",
+    [SEALED_ENTRIES.chain],
+    _verify,
+    about="Recompute everything from the entries, and check the chain of their seals, while the service runs;"
+    " status 1 names what differs.",
+    all_well="every account agrees with its entries and holds, and every seal with its entries",
+)
 
 
 @cli.command()

@@ -22,6 +22,7 @@ from shared.reports import Reports
 from shared.sandboxes.routes import router as sandboxes_router
 from shared.sandboxes.service import Sandboxes
 from shared.sealing import Sealer, parse_key_encryption_keys
+from shared.seals.sealing import Sealing
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from starlette.responses import Response
@@ -44,9 +45,12 @@ from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger
 from points_ledger.receipts.routes import router as receipts_router
 from points_ledger.receipts.service import ReceiptService
+from points_ledger.seals.routes import router as seals_router
+from points_ledger.seals.sealed import SEALED_ENTRIES
+from points_ledger.seals.service import SealService
 from points_ledger.settings import Settings
 from points_ledger.tables import events as event_tables
-from points_ledger.tables import idempotent_answers
+from points_ledger.tables import idempotent_answers, seals
 from points_ledger.tables import sandboxes as sandbox_tables
 from points_ledger.vendors.hold_times import HoldTimes
 from points_ledger.vendors.routes import router as vendors_router
@@ -116,6 +120,7 @@ def create_app(
                         full_slice=SLICE,
                     ),
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
+                    Sealing(database, seals, [SEALED_ENTRIES]).chore(),
                     answers.forgetting(settings.sweep_seconds),
                     sandboxes.chore(),
                     keys.watching(),
@@ -151,6 +156,7 @@ def create_app(
         TransactionService(
             database, reports, ledger, hold_times, holds, scenarios, max_open_holds=settings.max_open_holds
         ),
+        SealService(reports),
         hold_times,
         sandboxes,
         scenarios,
@@ -161,6 +167,7 @@ def create_app(
     app.include_router(accounts_router)
     app.include_router(vendors_router)
     app.include_router(holds_router)
+    app.include_router(seals_router)
     app.include_router(internal_holds_router)
     app.include_router(internal_router)
     app.include_router(sandboxes_router)

@@ -332,7 +332,7 @@ async def release_due(connection: asyncpg.Connection, owners: Iterable[AccountKe
 
 async def read_clock(connection: asyncpg.Connection) -> datetime:
     """The database's current time."""
-    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    now: datetime = await connection.fetchval(f"{DATED} SELECT clock_timestamp()")
     return now
 
 

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
+from shared.seals.tables import define_seals_table, one_to_seal
 from shared.tables import NAMES, append_only, in_sandbox
 
 from points_ledger.domain.accounts import MAX_POINTS
@@ -153,8 +154,12 @@ entries = sa.Table(
     sa.CheckConstraint("CASE WHEN kind IN ('credit', 'refund') THEN points > 0 ELSE points < 0 END", name="points"),
     sa.CheckConstraint(f"balance BETWEEN 0 AND {MAX_POINTS}", name="balance"),
     sa.CheckConstraint("number > 0", name="number"),
+    # Finds what is to be sealed.
+    sa.Index("entries_by_time_idx", "tenant", "created_at", postgresql_where=one_to_seal("created_at")),
     info=append_only(),
 )
+
+seals = define_seals_table(metadata)
 
 vendors = sa.Table(
     "vendors",

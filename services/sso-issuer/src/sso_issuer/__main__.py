@@ -1,4 +1,4 @@
-"""`python -m sso_issuer serve | migrate | rotate-keys | list-keys | …-receipt-keys | events …`."""
+"""`python -m sso_issuer serve | migrate | verify | rotate-keys | list-keys | …-receipt-keys | events …`."""
 
 import asyncio
 import json
@@ -9,15 +9,19 @@ import typer
 from shared.db import Database
 from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
+from shared.seals.command import verify_audit
+from shared.seals.rows import SealedTable
 from shared.serving import serve as serve_app
-from shared.settings import load, load_database_settings
+from shared.settings import load, load_database_settings, load_part
 from shared.times import iso
 
 from sso_issuer.app import PACKAGE, build_events, build_keys, build_receipts, create_app
 from sso_issuer.keys.domain import Algorithm, Key
 from sso_issuer.keys.service import Keys, RevocationNotImmediate, RotationWish
 from sso_issuer.receipts.domain import ReceiptKeyNotFound
-from sso_issuer.settings import Settings
+from sso_issuer.sealed import sealed_tables
+from sso_issuer.settings import RetentionSettings, Settings
+from sso_issuer.tables import seals
 
 T = TypeVar("T")
 
@@ -36,6 +40,14 @@ def serve() -> None:
 def migrate() -> None:
     """Bring the database to the newest revision."""
     migrate_schema(load_database_settings(Settings), PACKAGE)
+
+
+def _audits() -> tuple[RetentionSettings, tuple[SealedTable, ...]]:
+    settings = load_part(Settings, RetentionSettings)
+    return settings, sealed_tables(settings)
+
+
+verify_audit(cli, "sso-issuer", seals, _audits, ["issuances", "authority_events"])
 
 
 @cli.command()

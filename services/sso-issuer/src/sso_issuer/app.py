@@ -22,6 +22,7 @@ from shared.rate_limits import Counts
 from shared.readiness import check_database
 from shared.register import HttpRegister, Register
 from shared.sealing import Sealer, parse_key_encryption_keys
+from shared.seals.sealing import Sealing
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
@@ -67,10 +68,12 @@ from sso_issuer.redirects.terms import TermsReader
 from sso_issuer.redirects.users import UsersReader
 from sso_issuer.register_client import RegisterClient
 from sso_issuer.retention import retention
+from sso_issuer.sealed import sealed_tables
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
 from sso_issuer.tables import events as event_tables
+from sso_issuer.tables import seals
 from sso_issuer.vendors.routes import internal_router
 from sso_issuer.vendors.routes import router as vendors_router
 from sso_issuer.vendors.service import Vendors
@@ -172,6 +175,7 @@ def create_app(
                     *events.chores(),
                     Chore("forget ended tokens", authority.forget_expired, every_seconds=every),
                     *retention(database, settings),
+                    Sealing(database, seals, sealed_tables(settings)).chore(),
                 )
             )
             yield

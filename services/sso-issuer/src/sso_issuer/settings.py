@@ -4,14 +4,27 @@ from datetime import timedelta
 
 from pydantic import Field, SecretStr, field_validator
 from shared.sealing import parse_key_encryption_keys
-from shared.settings import PORT_MEANING, InternalUrl, settings_config
+from shared.settings import PORT_MEANING, DatabaseSettings, InternalUrl, settings_config
 from shared.web.settings import PageSettings
 
 from sso_issuer.authority.domain import LONGEST_ACCESS_TOKEN_SECONDS
 from sso_issuer.keys.domain import PUBLISHED_AHEAD
 
 
-class Settings(PageSettings):
+class RetentionSettings(DatabaseSettings):
+    """How long the audits are kept; a part of the service's settings for commands that need no other."""
+
+    issuances_kept: timedelta = Field(
+        timedelta(days=400), ge=timedelta(days=1), description="How long the service keeps issuances and redemptions."
+    )
+    authority_events_kept: timedelta = Field(
+        timedelta(days=400),
+        ge=timedelta(days=1),
+        description="How long the service keeps the audit of the authorities.",
+    )
+
+
+class Settings(PageSettings, RetentionSettings):
     """The settings of sso-issuer beside those that all services with pages have."""
 
     model_config = settings_config("ISSUER_")
@@ -47,14 +60,6 @@ class Settings(PageSettings):
     )
     upkeep_seconds: float = Field(
         30, gt=0, le=3600, description="How often the service looks for keys to rotate and records to forget."
-    )
-    issuances_kept: timedelta = Field(
-        timedelta(days=400), ge=timedelta(days=1), description="How long the service keeps issuances and redemptions."
-    )
-    authority_events_kept: timedelta = Field(
-        timedelta(days=400),
-        ge=timedelta(days=1),
-        description="How long the service keeps the audit of the authorities.",
     )
     neighbour_timeout_seconds: float = Field(
         2, gt=0, le=30, description="How long points-ledger and partner-onboarding may take to answer."

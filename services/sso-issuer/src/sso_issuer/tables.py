@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
+from shared.seals.tables import define_seals_table
 from shared.tables import NAMES, Forgotten, append_only, in_sandbox
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -231,6 +232,10 @@ authority_events = sa.Table(
     sa.Index("authority_events_issued", "tenant", "jti", unique=True, postgresql_where=sa.text("event = 'issued'")),
     info=append_only(Forgotten(by="happened_at")) | in_sandbox(stays=True),
 )
+
+seals = define_seals_table(metadata)
+# A seal goes with its rows.
+seals.info |= in_sandbox(goes_if="chain = 'issuances'")
 
 #: Kept until the token would have expired by itself.
 revoked_tokens = sa.Table(

@@ -8,9 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment
 
 from shared.events.tables import EventTables, define_event_tables
+from shared.migrating import create_tables
 
 _WHEN = sa.DateTime(timezone=True)
 
@@ -19,8 +19,7 @@ def create_event_tables(op: Any, schema: str) -> None:
     """What a migration's `upgrade` calls, with Alembic's `op`."""
     tables = _present(schema)
     outbox, events = _first(schema)
-    for table in (outbox, tables.positions, events, tables.endpoints, tables.deliveries):
-        _create(op, table)
+    create_tables(op, (outbox, tables.positions, events, tables.endpoints, tables.deliveries))
 
 
 def drop_event_tables(op: Any, schema: str) -> None:
@@ -36,7 +35,7 @@ def pack_events(op: Any, schema: str) -> None:
 
     Events and outbox of the first version move there, one a row, with their ids and numbers.
     """
-    _create(op, _present(schema).batches)
+    create_tables(op, [_present(schema).batches])
     op.execute(f"""
 INSERT INTO {schema}.event_batches (tenant, key, owner, size, recorded_at, last_number, events)
 SELECT tenant, substr(event_id, 5), owner, 1, recorded_at, number,
@@ -56,8 +55,7 @@ SELECT tenant, substr(event ->> 'id', 5), event ->> 'owner', 1, recorded_at, jso
 
 def unpack_events(op: Any, schema: str) -> None:
     """What its `downgrade` calls."""
-    for table in _first(schema):
-        _create(op, table)
+    create_tables(op, _first(schema))
     op.execute(f"""
 INSERT INTO {schema}.events (tenant, number, event_id, type, owner, happened_at, recorded_at, data)
 SELECT tenant, last_number - size + place, 'evt_' || key || CASE place WHEN 1 THEN '' ELSE '_' || (place - 1) END,
@@ -77,15 +75,6 @@ SELECT tenant, recorded_at, (
  ORDER BY tenant, batch
 """)  # noqa: S608 — our own name
     op.drop_table("event_batches", schema=schema)
-
-
-def _create(op: Any, table: sa.Table) -> None:
-    op.execute(CreateTable(table))
-    for column in table.columns:
-        if column.comment is not None:
-            op.execute(SetColumnComment(column))
-    for index in sorted(table.indexes, key=lambda one: str(one.name)):
-        op.execute(CreateIndex(index))
 
 
 def _present(schema: str) -> EventTables:

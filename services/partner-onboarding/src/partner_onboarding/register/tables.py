@@ -8,6 +8,7 @@ since it is all that a caller sends and determines the tenant.
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
+from shared.seals.tables import define_seals_table, one_to_seal
 from shared.tables import Forgotten, append_only, in_sandbox
 from sqlalchemy import (
     BigInteger,
@@ -206,7 +207,8 @@ audit_entries = Table(
     metadata,
     Column("tenant", Text, nullable=False),
     Column("entry_id", BigInteger, Identity(always=True), nullable=False),
-    Column("recorded_at", WHEN, nullable=False, server_default=func.now()),
+    # Not when the transaction began: up to a time, all entries must be there, so that they can be sealed.
+    Column("recorded_at", WHEN, nullable=False, server_default=func.clock_timestamp()),
     Column("actor_kind", Text, nullable=False),
     Column("actor", Text, nullable=False, comment="A user's or a client's id; empty for one who was not known."),
     Column("action", Text, nullable=False),
@@ -218,8 +220,13 @@ audit_entries = Table(
     ForeignKeyConstraint(["tenant"], [tenants.c.tenant]),
     CheckConstraint(_AUDITED_ACTORS, name="actor_kind"),
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
+    # Finds what is to be sealed.
+    Index("audit_entries_by_time_idx", "tenant", "recorded_at", postgresql_where=one_to_seal("recorded_at")),
     info=append_only(Forgotten(by="recorded_at")) | in_sandbox(stays=True),
 )
+
+seals = define_seals_table(metadata)
+seals.info |= in_sandbox(stays=True)
 
 second_factors = Table(
     "second_factors",

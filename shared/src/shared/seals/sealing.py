@@ -1,0 +1,75 @@
+"""The chore that seals: a few short transactions a round, none on the way of a request.
+
+Several replicas may do it at once: the second one to write a seal with a number finds it there, and writes nothing. A
+seal is one row, so a process that is killed leaves a whole seal or none, and the next round goes on behind the last.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Final
+
+import sqlalchemy as sa
+from prometheus_client import Counter, Gauge
+from sqlalchemy.dialects import postgresql
+
+from shared.chores import Chore
+from shared.db import Database
+from shared.seals.domain import next_seal
+from shared.seals.rows import SealedTable
+from shared.seals.store import last_seal
+
+#: Rows of one seal at most.
+ROWS: Final = 1000
+_EVERY_SECONDS: Final = 20.0
+_TENANTS_AT_ONCE: Final = 100
+# Young tables have no statistics, and the planner would read all of their rows.
+_BY_INDEX: Final = sa.text("SET LOCAL enable_seqscan = off")
+_lag = Gauge("seals_lag_seconds", "Age of the oldest row that is in no seal yet. Alarm when it grows.", ["chain"])
+_sealed = Counter("sealed_rows", "Rows that were sealed.", ["chain"])
+
+
+class Sealing:
+    """One in a process."""
+
+    def __init__(self, database: Database, seals: sa.Table, tables: Sequence[SealedTable]) -> None:
+        self._database = database
+        self._seals = seals
+        self._tables = tables
+
+    def chore(self) -> Chore:
+        """A row is sealed within a minute."""
+        return Chore("seal rows", self.seal, every_seconds=_EVERY_SECONDS, full_slice=ROWS)
+
+    async def seal(self) -> int:
+        """One seal for each tenant and table with new rows; returns how many rows the longest has."""
+        longest = 0
+        for sealed in self._tables:
+            async with self._database.transaction() as connection:
+                await connection.execute(_BY_INDEX)
+                now, horizon = await sealed.horizon(connection)
+                waiting = (await connection.execute(sealed.waiting(self._seals, horizon, _TENANTS_AT_ONCE))).all()
+            _lag.labels(sealed.chain).set((now - waiting[0].at).total_seconds() if waiting else 0.0)
+            for tenant, _ in waiting:
+                longest = max(longest, await self._seal(sealed, tenant, now, horizon))
+        return longest
+
+    async def _seal(self, sealed: SealedTable, tenant: str, now: datetime, horizon: datetime) -> int:
+        async with self._database.transaction() as connection:
+            await connection.execute(_BY_INDEX)
+            last = await last_seal(connection, self._seals, tenant, sealed.chain)
+            found = await connection.execute(
+                sealed.rows(tenant, sealed.version, after=last, before=horizon, limit=ROWS)
+            )
+            rows = [(tuple(row[:-1]), row[-1]) for row in found]
+            if not rows:
+                return 0
+            # A full one ends with its last row: there may be more of the same time.
+            until = rows[-1][0][0] if len(rows) == ROWS else horizon
+            seal = next_seal(tenant, sealed.chain, sealed.version, rows, after=last, until=until, sealed_at=now)
+            written = await connection.execute(
+                postgresql.insert(self._seals).values(asdict(seal)).on_conflict_do_nothing()
+            )
+        if written.rowcount:
+            _sealed.labels(sealed.chain).inc(len(rows))
+        return len(rows)
