@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from shared.seals.migration import create_seals_table, drop_seals_table
 
-revision = "20261129_0013"
-down_revision = "20261129_0012"
+revision = "20261129_0014"
+down_revision = "20261129_0013"
 branch_labels = None
 depends_on = None
 
