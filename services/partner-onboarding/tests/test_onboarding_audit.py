@@ -50,6 +50,8 @@ WRITTEN: dict[tuple[str, str], set[str]] = {
     ("POST", "/integrations/apply"): {"request_submitted"},
     ("POST", "/operations/requests/{request_id}/approve"): {"request_approved", "client_registered"},
     ("POST", "/operations/requests/{request_id}/decline"): {"request_declined"},
+    ("POST", "/operations/clients/{client_id}/edit"): {"client_changed"},
+    ("POST", "/operations/new-client"): {"client_registered", "client_disabled"},
     ("POST", "/operations/clients/{client_id}/secrets"): {"secret_added"},
     ("POST", "/operations/clients/{client_id}/secrets/{n}/end"): {"secret_revoked"},
     ("POST", "/operations/clients/{client_id}/disable"): {"client_disabled"},

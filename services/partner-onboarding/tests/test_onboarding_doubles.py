@@ -133,6 +133,22 @@ async def disable(house: House) -> Filled:
     return f"{path}/disable", await _fields(house, path)
 
 
+async def edit_client(house: House) -> Filled:
+    client_id, _ = await house.client("points:read")
+    await sign_in_as(house, "operator")
+    path = f"/operations/clients/{client_id}/edit"
+    wanted = {"name": "Another name", "scopes": "points:read", "redirect_uris": "", "ip_allow_list": ""}
+    asked = await house.http.post(path, data=await _fields(house, path) | wanted, headers=HTML)
+    assert asked.status_code == 200
+    return path, hidden_fields(asked.text)
+
+
+async def new_client(house: House) -> Filled:
+    await sign_in_as(house, "operator")
+    path = "/operations/new-client"
+    return path, await _fields(house, path) | {"name": "New", "scopes": "points:read"}
+
+
 async def _person(house: House, act: str, **fields: str) -> Filled:
     await house.user("erika", roles=["operator"])
     await house.sign_in(house.address("erika"))
@@ -297,6 +313,8 @@ FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/operations/clients/{client_id}/secrets/{n}/end": end_secret,
     "/operations/clients/{client_id}/disable": disable,
     "/operations/handovers/{handover_id}/done": hand_over,
+    "/operations/clients/{client_id}/edit": edit_client,
+    "/operations/new-client": new_client,
     "/operations/people/revoke-role": revoke_role,
     "/operations/people/disable": disable_person,
     "/operations/people/enable": enable_person,
@@ -340,6 +358,8 @@ CHANGES = {
     "/operations/clients/{client_id}/secrets": (1, 0),
     "/operations/clients/{client_id}/secrets/{n}/end": (1, 0),
     "/operations/clients/{client_id}/disable": (1, 0),
+    "/operations/clients/{client_id}/edit": (1, 0),
+    "/operations/new-client": (1, 0),
     "/operations/people/revoke-role": (1, 0),
     "/operations/people/disable": (1, 0),
     "/operations/people/enable": (1, 0),

@@ -64,7 +64,14 @@ from partner_onboarding.third_parties.build import ThirdParties, build_third_par
 from partner_onboarding.third_parties.consents import internal as internal_consents
 from partner_onboarding.third_parties.consents import routes as consents
 from partner_onboarding.third_parties.integrations import routes as integrations
-from partner_onboarding.third_parties.pages import applying, handovers, operated_clients, operations, setup
+from partner_onboarding.third_parties.pages import (
+    applying,
+    edited_clients,
+    handovers,
+    operated_clients,
+    operations,
+    setup,
+)
 from partner_onboarding.third_parties.pages import consents as consent_pages
 
 _TIDY_EVERY_SECONDS: Final = 600.0
@@ -194,6 +201,7 @@ def create_app(
         applying,
         operations,
         operated_clients,
+        edited_clients,
         operated_people,
         handovers,
         setup,

@@ -11,6 +11,7 @@ Action = Literal[
     "request_approved",
     "request_declined",
     "client_registered",
+    "client_changed",
     "client_disabled",
     "secret_added",
     "secret_revoked",

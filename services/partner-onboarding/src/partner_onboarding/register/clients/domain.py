@@ -1,5 +1,6 @@
 """Clients, and the rules of their registration."""
 
+import hashlib
 import ipaddress
 import json
 import re
@@ -81,6 +82,12 @@ class ClientIdTaken(Conflict):
 
 class ClientDisabled(Conflict):
     code = "client_disabled"
+
+
+class ClientChanged(Conflict):
+    """The client is not any more what the operator saw."""
+
+    code = "client_changed"
 
 
 class VendorIdTaken(Conflict):
@@ -183,6 +190,11 @@ def audited(client: Client) -> dict[str, Any]:
         "redirect_uris": list(registration.redirect_uris),
         "key_ids": [key["kid"] for key in keys],
     }
+
+
+def state_of(client: Client) -> str:
+    """A short text that is another one after each change of the registration."""
+    return hashlib.sha256(json.dumps(audited(client), sort_keys=True).encode()).hexdigest()
 
 
 def live_numbers(secrets: Sequence[Secret], now: datetime) -> list[int]:

@@ -2,9 +2,9 @@
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from shared.db import Database
 from shared.idempotency import Answer, Answers, RequestKey
@@ -18,6 +18,7 @@ from partner_onboarding.register.clients.domain import (
     MAX_OVERLAP_SECONDS,
     SELF,
     Client,
+    ClientChanged,
     ClientDisabled,
     ClientIdTaken,
     ClientNotFound,
@@ -33,6 +34,7 @@ from partner_onboarding.register.clients.domain import (
     is_platforms_own,
     live_numbers,
     rotate,
+    state_of,
 )
 from partner_onboarding.register.clients.secret_hashing import SecretHashing, check_given, new_secret
 from partner_onboarding.register.notices.domain import Kind
@@ -279,6 +281,52 @@ class Clients:
                 change = Change({"live_secrets": live}, {"live_secrets": [one for one in live if one != n]})
                 await audit_store.add(connection, tenant, by, "secret_revoked", client_id, {"n": n}, change=change)
 
+    async def make(self, tenant: str, registration: Registration, *, takes_over: bool = False, by: Actor) -> NewSecret:
+        """Like `register`, in a transaction of its own."""
+        async with self._database.transaction() as connection:
+            return await self.register(connection, tenant, registration, takes_over=takes_over, by=by)
+
+    async def live(self, tenant: str, client_id: str) -> Client:
+        """A client that can still be changed.
+
+        Raises:
+            ClientNotFound, ClientDisabled
+        """
+        async with self._database.transaction() as connection:
+            return await self._live(connection, tenant, client_id)
+
+    def checked_change(self, client: Client, **wanted: Any) -> Client:
+        """The client as it would be with other values of its registration.
+
+        Raises:
+            MalformedClient: naming what is wrong.
+        """
+        return replace(
+            client, registration=checked(replace(client.registration, **wanted), plain_http=self._plain_http)
+        )
+
+    async def change(self, tenant: str, client_id: str, *, seen: str, by: Actor, **wanted: Any) -> Client:
+        """Changes name, scopes, addresses or networks; a repeat changes nothing.
+
+        Args:
+            seen: the state (`state_of`) of the client that the operator saw.
+
+        Raises:
+            ClientNotFound, ClientDisabled, MalformedClient
+            ClientChanged: somebody else has changed it meanwhile.
+        """
+        async with self._database.transaction() as connection:
+            client = await self._live(connection, tenant, client_id, lock=True)
+            changed = self.checked_change(client, **wanted)
+            change = Change(audited(client), audited(changed))
+            if not change.details:
+                return client
+            if state_of(client) != seen:
+                raise ClientChanged("Somebody has changed this client meanwhile.")
+            await store.change_client(connection, changed)
+            await audit_store.add(connection, tenant, by, "client_changed", client_id, change=change)
+            return changed
+
     async def disable(self, tenant: str, client_id: str, *, by: Actor = SHELL) -> None:
         """Disables the client for good; a repeat is fine.
 
@@ -309,9 +357,7 @@ class Clients:
     ) -> NewSecret:
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
             raise MalformedClient(f"overlap_seconds lies between 0 and {MAX_OVERLAP_SECONDS}.")
-        client = await self._get(connection, tenant, client_id, lock=True)
-        if client.disabled_at is not None:
-            raise ClientDisabled("This client is disabled; register a new one.")
+        client = await self._live(connection, tenant, client_id, lock=True)
         present = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
         now = await store.now(connection)
         rotation = rotate(present, timedelta(seconds=overlap_seconds), now, end_former=end_former)
@@ -337,6 +383,12 @@ class Clients:
         facts["actor"] = by.name
         knows = by.name if by.kind == "operator" else None
         await self._notices.tell_operators(connection, client.tenant, kind, facts, but=knows)
+
+    async def _live(self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False) -> Client:
+        client = await self._get(connection, tenant, client_id, lock=lock)
+        if client.disabled_at is not None:
+            raise ClientDisabled("This client is disabled; register a new one.")
+        return client
 
     async def _get(self, connection: AsyncConnection, tenant: str, client_id: str, *, lock: bool = False) -> Client:
         client = await store.find_client_of(connection, tenant, client_id, lock=lock)

@@ -112,6 +112,22 @@ async def list_clients(connection: AsyncConnection, tenant: str | None, after: s
     return [_client(row) for row in await connection.execute(query)]
 
 
+async def change_client(connection: AsyncConnection, client: Client) -> None:
+    """Writes the registration but for kind, vendor id and keys, which stay."""
+    registration = client.registration
+    await connection.execute(
+        update(clients)
+        .where(clients.c.tenant == client.tenant, clients.c.client_id == client.client_id)
+        .values(
+            name=registration.name,
+            scopes=list(registration.scopes),
+            ip_allow_list=list(registration.ip_allow_list),
+            landing_url=registration.landing_url,
+            redirect_uris=list(registration.redirect_uris),
+        )
+    )
+
+
 async def live_client_of_vendor(connection: AsyncConnection, tenant: str, vendor: str) -> str | None:
     """The id of the live client under whose name the other services keep the records of `vendor`."""
     query = select(clients.c.client_id).where(

@@ -5,14 +5,14 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
-from shared.errors import Malformed
+from shared.errors import Conflict, Malformed
 from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.register.audit.domain import Actor
-from partner_onboarding.register.clients.domain import CLIENT_ID, ClientNotFound, FormerSecretLive
+from partner_onboarding.register.clients.domain import CLIENT_ID, ClientNotFound, FormerSecretLive, is_platforms_own
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.pages.access import Operator
 from partner_onboarding.register.sessions.domain import SignedIn
@@ -24,6 +24,12 @@ _PAGE: Final = 50
 #: The overlaps (seconds) that the page offers.
 OVERLAPS: Final = (0, 3600, 86_400, 604_800, 2_592_000)
 _DAY: Final = 86_400
+
+
+class ClientInternal(Conflict):
+    """The service keeps this client for itself; ending it by page would stop its mails."""
+
+    code = "client_internal"
 
 
 PagesPart = Annotated[Pages, needs(Pages)]
@@ -65,7 +71,7 @@ async def rotate(
     end_former = form.get("end_former") == "yes"
     try:
         new = await clients.rotate_secret(
-            who.tenant, _known(client_id), overlap_seconds=overlap, end_former=end_former, by=_actor(who)
+            who.tenant, _operable(who.tenant, client_id), overlap_seconds=overlap, end_former=end_former, by=_actor(who)
         )
     except FormerSecretLive:
         errors = {"end_former": pages.texts(request).say("clients.former_live")}
@@ -85,7 +91,7 @@ async def end_secret(
     pages: PagesPart, clients: ClientService, request: Request, who: Operator, client_id: str, n: _N
 ) -> Response:
     pages.form_tokens.check(request, await read_form(request))
-    await clients.revoke_secret(who.tenant, _known(client_id), n, by=_actor(who))
+    await clients.revoke_secret(who.tenant, _operable(who.tenant, client_id), n, by=_actor(who))
     return pages.redirect(f"/operations/clients/{client_id}?done=ended")
 
 
@@ -94,7 +100,7 @@ async def disable(
     pages: PagesPart, clients: ClientService, request: Request, who: Operator, client_id: str
 ) -> Response:
     pages.form_tokens.check(request, await read_form(request))
-    await clients.disable(who.tenant, _known(client_id), by=_actor(who))
+    await clients.disable(who.tenant, _operable(who.tenant, client_id), by=_actor(who))
     return pages.redirect(f"/operations/clients/{client_id}?done=disabled")
 
 
@@ -108,7 +114,7 @@ async def _client_page(
     status: int = 200,
     errors: Mapping[str, str] | None = None,
 ) -> Response:
-    listed, now = await clients.get(who.tenant, _known(client_id)), await clients.now()
+    listed, now = await clients.get(who.tenant, known_client_id(client_id)), await clients.now()
     former = next((secret for secret in listed.secrets if secret.is_live(now) and secret.expires_at is not None), None)
     return pages.render(
         request,
@@ -121,15 +127,23 @@ async def _client_page(
         now=now,
         overlaps=OVERLAPS,
         usual_overlap=_DAY,
+        is_internal=is_platforms_own(who.tenant, client_id),
         done=request.query_params.get("done", ""),
         errors=errors or {},
     )
 
 
-def _known(client_id: str) -> str:
+def known_client_id(client_id: str) -> str:
+    """Raises ClientNotFound for what is no id of a client."""
     if not CLIENT_ID.fullmatch(client_id):
         raise ClientNotFound("There is no such client.")
     return client_id
+
+
+def _operable(tenant: str, client_id: str) -> str:
+    if is_platforms_own(tenant, client_id):
+        raise ClientInternal("The platform itself keeps this client.")
+    return known_client_id(client_id)
 
 
 def _actor(who: SignedIn) -> Actor:
