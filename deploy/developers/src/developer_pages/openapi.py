@@ -25,6 +25,30 @@ _METHODS: Final = ("get", "put", "post", "delete", "patch", "head")
 #: Never public: for the platform's services and its operators' machines.
 _INSIDE: Final = ("/internal", "/healthz", "/readyz", "/metrics")
 _REF: Final = "#/components/"
+#: What belongs to a tag, for its heading in a reference.
+TAGS: Final = {
+    "accounts": "Users' points: balances, credits, debits, statements.",
+    "audit": "Who did what in the tenant.",
+    "authority": "The tenant's OAuth authority: metadata, access tokens, introspection, revocation.",
+    "campaigns": "Statistics and lists of a campaign's tokens, and its landing page.",
+    "clients": "The register of clients, and what a client may see and change of itself.",
+    "consents": "What the tenant's admin allows third parties.",
+    "EAI": "Hold, confirm, roll back and refund points, and prove how it ended.",
+    "events": "What happened: to poll, or delivered to endpoints as Standard Webhooks.",
+    "partners": "Linking a user with a partner, step by step, and what a partner pays for.",
+    "holds": "Open holds of all vendors.",
+    "inspections": "What is wrong with a token, by name, and tokens to try a verifier on.",
+    "integration requests": "Applications of third parties, and the operators' decisions.",
+    "keys": "Public keys, and rotating the private ones.",
+    "receipts": "The keys under which receipts are signed.",
+    "redemptions": "Taking the token of a redirect back, once.",
+    "redirects": "Sending a user to a vendor with a signed token.",
+    "sandbox": "A tenant to try things in: its clock, and beginning anew.",
+    "seals": "The chain over all entries of the tenant, to keep its head elsewhere.",
+    "tokens": "Campaign tokens: issue, verify, change, revoke.",
+    "users": "The tenant's users.",
+    "vendors": "What was agreed with a vendor.",
+}
 
 
 def service_documents(public_url: str) -> dict[str, dict[str, Any]]:
@@ -56,7 +80,9 @@ def document_of(audience: Audience, services: Mapping[str, dict[str, Any]], publ
         "info": {
             "title": audience.title,
             "summary": audience.summary,
+            "description": f"{audience.summary} Guides, samples and the meaning of every code: {public_url}/developers",
             "version": "1.0.0",
+            "contact": {"name": "Points platform for developers", "url": f"{public_url}/developers"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": public_url}],
@@ -70,7 +96,11 @@ def document_of(audience: Audience, services: Mapping[str, dict[str, Any]], publ
             document["paths"].setdefault(path, {}).update(operations)
         _copy_components(part, document["components"])
     used = sorted({tag for _, _, operation in operations_of(document) for tag in operation.get("tags", ())})
-    document["tags"] = [{"name": name} for name in used]
+    document["tags"] = [{"name": name, "description": TAGS[name]} for name in used]
+    for _, _, operation in operations_of(document):
+        # Some readers show descriptions alone, and take an operation without `security` for a forgotten one.
+        operation.setdefault("description", f"{operation['summary']}.")
+        operation.setdefault("security", [])
     _check_operation_ids(document)
     return document
 
@@ -149,6 +179,8 @@ def _check_operation_ids(document: dict[str, Any]) -> None:
     seen: set[str] = set()
     for path, method, operation in operations_of(document):
         name = operation.get("operationId") or method
+        if path.startswith("/events/v1/"):
+            name = f"{name}_of_{path.split('/')[3]}"
         if name in seen or name == method:
             words = [word for word in path.replace("{", "").replace("}", "").split("/") if word and word != "v1"]
             name = "_".join([name, *words]).replace(".", "_").replace("-", "_")

@@ -149,7 +149,7 @@ def events_router(topic: Topic) -> APIRouter:
         rotate_secret,
         methods=["POST"],
         status_code=201,
-        response_model=schemas.SecretBody,
+        response_model=schemas.EndpointSecretBody,
         summary="Rotate an endpoint's secret",
     )
     router.add_api_route(f"{one}/test", test_endpoint, methods=["POST"], summary="Send a test event")

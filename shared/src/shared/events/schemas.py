@@ -115,7 +115,7 @@ class OverlapBody(_Body):
     overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=_LONGEST_OVERLAP_SECONDS)] = 86_400
 
 
-class SecretBody(BaseModel):
+class EndpointSecretBody(BaseModel):
     """A new secret."""
 
     endpoint_id: str

@@ -18,8 +18,8 @@ from sso_issuer.authority.schemas import (
     INTROSPECTION_FORM,
     TOKEN_FORM,
     AccessTokenBody,
-    EventBody,
-    EventsBody,
+    AuthorityEventBody,
+    AuthorityEventsBody,
     EventsQuery,
     IntrospectionBody,
     MetadataBody,
@@ -136,11 +136,11 @@ async def list_authority_events(
     authority: AuthorityService,
     caller: Admin,
     asked: Annotated[EventsQuery, Query()],
-) -> EventsBody:
+) -> AuthorityEventsBody:
     page = await authority.list_newest(
         caller.tenant, client_id=asked.client_id, kind=asked.event, cursor=asked.cursor, limit=asked.limit
     )
-    return EventsBody(
-        events=[EventBody.model_validate(row, from_attributes=True) for row in page.items],
+    return AuthorityEventsBody(
+        events=[AuthorityEventBody.model_validate(row, from_attributes=True) for row in page.items],
         next_cursor=page.next_cursor,
     )

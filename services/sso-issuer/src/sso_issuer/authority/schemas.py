@@ -69,7 +69,7 @@ class IntrospectionBody(BaseModel):
     jti: str | None = None
 
 
-class EventBody(BaseModel):
+class AuthorityEventBody(BaseModel):
     """One row of the audit; never the token."""
 
     event_id: str
@@ -98,8 +98,8 @@ class EventsQuery(BaseModel):
     limit: int = Field(50, ge=1, le=200)
 
 
-class EventsBody(BaseModel):
-    events: list[EventBody]
+class AuthorityEventsBody(BaseModel):
+    events: list[AuthorityEventBody]
     next_cursor: NextCursor
 
 

@@ -15,10 +15,10 @@ from sso_issuer.vendors.schemas import (
     FormerSecretBody,
     NamedVendorBody,
     NamedVendorsBody,
-    SecretBody,
     SecretRotationBody,
     VendorBody,
     VendorsBody,
+    VendorSecretBody,
     VendorsQuery,
 )
 from sso_issuer.vendors.service import NewSecret, Vendors
@@ -62,7 +62,7 @@ async def list_vendors(
 
 
 @router.post(
-    "/{vendor_id}/secrets", summary="A new HS256 secret, shown once", status_code=201, response_model=SecretBody
+    "/{vendor_id}/secrets", summary="A new HS256 secret, shown once", status_code=201, response_model=VendorSecretBody
 )
 async def add_vendor_secret(
     vendor_id: VendorId,
@@ -112,7 +112,7 @@ def _shown(new: NewSecret) -> Answer:
     former = None
     if new.former is not None and new.former_expires_at is not None:
         former = FormerSecretBody(kid=new.former.kid, expires_at=new.former_expires_at)
-    shown = SecretBody(
+    shown = VendorSecretBody(
         vendor_id=new.vendor_id,
         kid=new.secret.kid,
         secret=new.text,

@@ -139,7 +139,7 @@ class FormerSecretBody(BaseModel):
     expires_at: Timestamp
 
 
-class SecretBody(BaseModel):
+class VendorSecretBody(BaseModel):
     """A new secret, shown only this once."""
 
     vendor_id: str

@@ -80,7 +80,7 @@ class SecretRotationBody(BaseModel):
     ] = False
 
 
-class SecretBody(BaseModel):
+class ClientSecretBody(BaseModel):
     """What is known of a secret after it was shown once."""
 
     n: int
@@ -115,7 +115,7 @@ class ClientBody(BaseModel):
     jwks: dict[str, Any] | None
     created_at: Timestamp
     disabled_at: Timestamp | None
-    secrets: list[SecretBody]
+    secrets: list[ClientSecretBody]
 
     @classmethod
     def of(cls, listed: Listed) -> Self:
@@ -164,7 +164,7 @@ class AddedSecretBody(BaseModel):
     client_id: str
     n: int
     client_secret: str
-    secrets: list[SecretBody]
+    secrets: list[ClientSecretBody]
 
     @classmethod
     def of(cls, new: NewSecret) -> Self:
@@ -172,7 +172,7 @@ class AddedSecretBody(BaseModel):
             client_id=new.client.client_id,
             n=new.n,
             client_secret=new.client_secret,
-            secrets=[SecretBody.of(secret) for secret in new.secrets],
+            secrets=[ClientSecretBody.of(secret) for secret in new.secrets],
         )
 
 
@@ -207,5 +207,5 @@ def _fields(client: domain.Client, secrets: Sequence[domain.Secret]) -> dict[str
         "jwks": dict(registration.jwks) if registration.jwks is not None else None,
         "created_at": client.created_at,
         "disabled_at": client.disabled_at,
-        "secrets": [SecretBody.of(secret) for secret in secrets],
+        "secrets": [ClientSecretBody.of(secret) for secret in secrets],
     }
