@@ -8,13 +8,13 @@ from fastapi import FastAPI
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.databases import MigratedDatabase, new_database
+from platform_testing.processes import ServiceProcess, environment, onboarding, processes
 from platform_testing.serving import PUBLIC_URL, running
 from points_ledger.app import create_app
 from points_ledger.settings import Settings
 from shared.settings import Mode
 
 from .parties import Platform, Vendor
-from .processes import LedgerProcess, environment, onboarding, processes
 
 KEY_ENCRYPTION_KEYS = "1:" + base64.b64encode(bytes(range(32))).decode()
 MakeSettings = Callable[..., Settings]
@@ -100,8 +100,10 @@ def network_register() -> FakeRegister:
 @pytest.fixture(scope="session")
 async def ledgers(
     own_url: str, network_register: FakeRegister, service_keys: ServiceKeys
-) -> AsyncIterator[list[LedgerProcess]]:
+) -> AsyncIterator[list[ServiceProcess]]:
     """Two real processes over one database. A test may end them, and others then `keep_up` those they need."""
     with onboarding(network_register) as onboarding_url:
-        async with processes(2, environment(own_url, onboarding_url, service_keys)) as ledgers:
+        async with processes(
+            2, "points_ledger", environment("points_ledger", own_url, onboarding_url, service_keys)
+        ) as ledgers:
             yield ledgers

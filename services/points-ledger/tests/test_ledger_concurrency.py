@@ -11,10 +11,10 @@ import httpx
 import pytest
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import FakeRegister
+from platform_testing.processes import ServiceProcess, network_client
 
 from .adding_up import what_does_not_add_up
 from .parties import Platform, Vendor
-from .processes import LedgerProcess, network_client
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def register(network_register: FakeRegister) -> FakeRegister:
 
 
 @pytest.fixture(scope="module")
-async def clients(ledgers: list[LedgerProcess]) -> AsyncIterator[list[httpx.AsyncClient]]:
+async def clients(ledgers: list[ServiceProcess]) -> AsyncIterator[list[httpx.AsyncClient]]:
     """One of each process."""
     await asyncio.gather(*(ledger.keep_up() for ledger in ledgers))
     clients = [network_client(ledger.url) for ledger in ledgers]

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import FakeRegister
+from platform_testing.processes import PATIENCE_SECONDS, ServiceProcess, network_client
 
 from .adding_up import what_does_not_add_up
 from .parties import Platform, Vendor
-from .processes import PATIENCE_SECONDS, LedgerProcess, network_client
 
 WORKERS = 24
 POINTS = 7
@@ -24,20 +24,20 @@ def register(network_register: FakeRegister) -> FakeRegister:
     return network_register
 
 
-async def client_of(ledger: LedgerProcess) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(ledger: ServiceProcess) -> AsyncIterator[httpx.AsyncClient]:
     await ledger.keep_up()
     async with network_client(ledger.url) as client:
         yield client
 
 
 @pytest.fixture
-async def client(ledgers: list[LedgerProcess]) -> AsyncIterator[httpx.AsyncClient]:
+async def client(ledgers: list[ServiceProcess]) -> AsyncIterator[httpx.AsyncClient]:
     async for client in client_of(ledgers[0]):
         yield client
 
 
 @pytest.fixture
-async def other_client(ledgers: list[LedgerProcess]) -> AsyncIterator[httpx.AsyncClient]:
+async def other_client(ledgers: list[ServiceProcess]) -> AsyncIterator[httpx.AsyncClient]:
     async for client in client_of(ledgers[1]):
         yield client
 
@@ -163,7 +163,7 @@ async def assert_repeating_makes_whole(load: Load, platform: Platform, url: str,
 
 async def test_a_database_that_is_killed_loses_nothing_that_was_acknowledged(
     load: Load,
-    ledgers: list[LedgerProcess],
+    ledgers: list[ServiceProcess],
     platform: Platform,
     own_postgres: EmbeddedPostgres,
     own_url: str,
@@ -185,7 +185,7 @@ async def test_a_database_that_is_killed_loses_nothing_that_was_acknowledged(
 
 
 async def test_a_ledger_that_is_killed_loses_nothing_that_it_acknowledged(
-    load: Load, ledgers: list[LedgerProcess], platform: Platform, own_url: str, tenant: str
+    load: Load, ledgers: list[ServiceProcess], platform: Platform, own_url: str, tenant: str
 ) -> None:
     running = asyncio.create_task(load.run())
     await load.acknowledged("confirm", 40)
@@ -202,7 +202,7 @@ async def test_a_ledger_that_is_killed_loses_nothing_that_it_acknowledged(
 
 
 async def test_a_ledger_that_is_asked_to_end_answers_all_that_it_has_taken(
-    shop: Vendor, users: list[str], ledgers: list[LedgerProcess], own_url: str, tenant: str
+    shop: Vendor, users: list[str], ledgers: list[ServiceProcess], own_url: str, tenant: str
 ) -> None:
     load = Load([shop], users)
     running = asyncio.create_task(load.run())
