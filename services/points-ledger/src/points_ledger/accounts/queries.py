@@ -33,6 +33,9 @@ class Balance:
 
     account: Account
     as_of: datetime
+    #: Points among the available ones whose holds are not released yet. A confirm that was decided before such a hold
+    #: ended may be about to be committed, and takes them back.
+    unreleased: int = 0
 
 
 async def read_clock(connection: AsyncConnection) -> datetime:
@@ -135,8 +138,13 @@ _READ_BALANCES: Final = Reading(_BALANCES)
 
 
 async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:
-    rows = await connection.execute(_BALANCES, {"of_tenant": tenant, "user_ids": [user_id]})
-    return next((_balance(tenant, row) for row in rows), None)
+    """The balance at this moment, and certain: a confirm that may still take points of it is waited for."""
+    asked = {"of_tenant": tenant, "user_ids": [user_id]}
+    row = (await connection.execute(_BALANCES, asked)).first()
+    if row is not None and row.expired:
+        await wait_for_writers(connection, tenant, user_id)
+        row = (await connection.execute(_BALANCES, asked)).one()
+    return None if row is None else _balance(tenant, row)
 
 
 async def read_balances(database: Database, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
@@ -153,7 +161,7 @@ def _balance(tenant: str, row: Any) -> Balance:
     account = Account(tenant, row.user_id, row.available, row.held, row.entries, row.closed_at)
     # What comes back to a closed account lapses.
     back = 0 if account.closed_at is not None else int(row.expired)
-    return Balance(account.with_more(available=back, held=-int(row.expired)), row.now)
+    return Balance(account.with_more(available=back, held=-int(row.expired)), row.now, int(row.expired))
 
 
 _BALANCE_AT: Final = sa.text(

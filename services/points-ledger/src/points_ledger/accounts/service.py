@@ -167,7 +167,11 @@ class AccountService:
 
     async def balances_of(self, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
         """The balances by user; those without an account are left out."""
-        return await queries.read_balances(self._database, tenant, user_ids)
+        found = await queries.read_balances(self._database, tenant, user_ids)
+        # Each in a transaction of its own: while it waits for one account's writers, it locks no other.
+        for user_id in [user_id for user_id, balance in found.items() if balance.unreleased]:
+            found[user_id] = await self.balance_of(tenant, user_id)
+        return found
 
     async def balance_at(self, caller: Caller, user_id: str, at: datetime) -> Balance:
         """The balance at a past instant, all of its millisecond included; the same answer whenever it is asked.

@@ -12,6 +12,7 @@ from shared.paging import Listing
 from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from points_ledger.accounts.queries import wait_for_writers
 from points_ledger.domain.accounts import Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
 from points_ledger.store import DATED
@@ -47,16 +48,24 @@ class Listed(NamedTuple):
 async def read_transaction(
     connection: AsyncConnection, tenant: str, vendor_id: str, transaction_id: str
 ) -> Transaction | None:
-    """The transaction at this moment; an expired hold reads as expired."""
+    """The transaction at this moment; an expired hold reads as expired.
+
+    A confirm or rollback that was decided before the hold ended may be committed after it. Nobody is told that the hold
+    has expired before that is certain.
+    """
     columns = transactions.c
-    row = (
-        await connection.execute(
-            sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now")).where(
-                columns.tenant == tenant, columns.vendor_id == vendor_id, columns.transaction_id == transaction_id
-            )
-        )
-    ).first()
-    return None if row is None else transaction_of(row).as_of(row.now)
+    statement = sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now")).where(
+        columns.tenant == tenant, columns.vendor_id == vendor_id, columns.transaction_id == transaction_id
+    )
+    row = (await connection.execute(statement)).first()
+    if row is None:
+        return None
+    found = transaction_of(row)
+    if found.as_of(row.now) is not found:
+        await wait_for_writers(connection, tenant, found.user_id)
+        row = (await connection.execute(statement)).one()
+        found = transaction_of(row)
+    return found.as_of(row.now)
 
 
 async def read_refunds(connection: AsyncConnection, transaction: Transaction) -> list[Entry]:
@@ -116,9 +125,9 @@ async def read_transactions(
     created_at = transactions.c.created_at
     parts = [
         _page(tenant, vendor_id, created_at, horizon, since, after, limit).where(*conditions)
-        for conditions in _conditions_of(state)
+        for conditions in _conditions_of(state, horizon)
     ]
-    return await _read_page(connection, parts, limit)
+    return await _read_page(connection, parts, horizon, limit)
 
 
 async def read_changes(
@@ -140,8 +149,8 @@ async def read_changes(
     if since is not None:
         page = page.where(columns.created_at >= since)
     if state is not None:
-        page = page.where(_state_now() == state.value)
-    return await _read_page(connection, [page], limit)
+        page = page.where(_state_at(horizon) == state.value)
+    return await _read_page(connection, [page], horizon, limit)
 
 
 def _page(
@@ -155,7 +164,7 @@ def _page(
 ) -> sa.Select[Any]:
     columns = transactions.c
     page = (
-        sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now"), at.label("at"))
+        sa.select(*transaction_columns(), at.label("at"))
         .where(columns.tenant == tenant, columns.vendor_id == vendor_id, at < horizon)
         .order_by(at, columns.transaction_id)
         .limit(limit)
@@ -169,12 +178,13 @@ def _page(
     return page
 
 
-def _conditions_of(state: State | None) -> list[tuple[sa.ColumnElement[bool] | sa.TextClause, ...]]:
+def _conditions_of(state: State | None, horizon: datetime) -> list[tuple[sa.ColumnElement[bool] | sa.TextClause, ...]]:
     """Those of each part of a page, with the words of the index that serves it.
 
-    An expired hold reads as expired, whether or not its row says so yet: these are two parts.
+    An expired hold reads as expired, whether or not its row says so yet: these are two parts. It does so from the
+    horizon on: a confirm that was decided before the hold ended may be committed after it.
     """
-    is_over = transactions.c.expires_at <= sa.func.clock_timestamp()
+    is_over = transactions.c.expires_at <= horizon
     match state:
         case None:
             return [(ONE_OF_A_PAGE,)]
@@ -188,17 +198,19 @@ def _conditions_of(state: State | None) -> list[tuple[sa.ColumnElement[bool] | s
             return [(CAME_TO_NOTHING, sa.text(f"state = '{state.value}'"))]
 
 
-def _state_now() -> sa.ColumnElement[str]:
+def _state_at(horizon: datetime) -> sa.ColumnElement[str]:
     columns = transactions.c
-    is_over = sa.and_(columns.state == State.HELD.value, columns.expires_at <= sa.func.clock_timestamp())
+    is_over = sa.and_(columns.state == State.HELD.value, columns.expires_at <= horizon)
     return sa.case((is_over, State.EXPIRED.value), else_=columns.state)
 
 
-async def _read_page(connection: AsyncConnection, parts: list[sa.Select[Any]], limit: int) -> list[Listed]:
+async def _read_page(
+    connection: AsyncConnection, parts: list[sa.Select[Any]], horizon: datetime, limit: int
+) -> list[Listed]:
     found: list[Listed] = []
     for part in parts:
         for row in await connection.execute(part):
-            transaction = transaction_of(row).as_of(row.now)
+            transaction = transaction_of(row).as_of(horizon)
             found.append(Listed(transaction, TransactionPlace(row.at, transaction.transaction_id)))
     found.sort(key=lambda listed: listed.place)
     return found[:limit]
