@@ -49,6 +49,23 @@ async def test_what_was_committed_survives_kill_9_and_the_next_start_comes_at_on
     assert await ask(server, "SELECT points FROM survivors") == 42
 
 
+async def test_a_standby_has_what_the_other_has_and_can_take_over(server: EmbeddedPostgres, tmp_path: Path) -> None:
+    await ask(server, "CREATE TABLE followed AS SELECT 42 AS points")
+    standby = EmbeddedPostgres(tmp_path / "standby")
+    standby.follow(server)
+    standby.start()
+    try:
+        assert await ask(standby, "SELECT points FROM followed") == 42
+        connection = await asyncpg.connect(standby.url())
+        assert await connection.fetchval("SELECT pg_is_in_recovery()")
+        assert await connection.fetchval("SELECT pg_promote()")
+        await connection.close()
+        await ask(standby, "INSERT INTO followed VALUES (43)")
+        assert await ask(standby, "SELECT max(points) FROM followed") == 43
+    finally:
+        standby.stop()
+
+
 async def test_it_is_durable_sorts_the_same_everywhere_and_takes_enough_connections(server: EmbeddedPostgres) -> None:
     assert await ask(server, "SHOW synchronous_commit") == "on"
     assert await ask(server, "SHOW fsync") == "on"

@@ -156,6 +156,22 @@ class EmbeddedPostgres:
         """
         in_own_loop(self._create_role_and_database(name, password, owner_password))
 
+    def follow(self, other: "EmbeddedPostgres", *, port: int | None = None) -> None:
+        """Copies another server, which runs, and is its standby from the first start on.
+
+        Args:
+            port: where it reaches the other one; that one's own if None.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.log.touch(mode=0o600)
+        account = _account_to_run_as()
+        if account is not None:
+            _let_others_pass(self.data)
+        password = other._superuser_password()
+        _write_private(self._password_file, password)
+        source = f"postgresql://{SUPERUSER}:{quote(password, safe='')}@127.0.0.1:{port or other.port}/"
+        self._fill("pg_basebackup", ["-d", source, "-R", "-X", "stream", "-c", "fast"], account)
+
     def last_log_line(self) -> str:
         """The cause of the server's end: the last line of its log that names one, without time stamp."""
         lines = self.log.read_bytes()[self._log_seen :].decode(errors="replace").splitlines()
@@ -164,29 +180,44 @@ class EmbeddedPostgres:
         return line.partition("] ")[2] or line
 
     def _initialise(self, account: pwd.struct_passwd | None) -> None:
-        # Into a directory beside the real one: an initdb that was cut short must not look like a database.
-        unfinished = self.directory / "data.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(mode=0o700)
-        password_for_initdb = unfinished.with_suffix(".password")
+        password_for_initdb = self.directory / "data.password"
         _write_private(self._password_file, secrets.token_urlsafe(24))
         _write_private(password_for_initdb, self._superuser_password())
         if account is not None:
-            os.chown(unfinished, account.pw_uid, account.pw_gid)
             os.chown(password_for_initdb, account.pw_uid, account.pw_gid)
-        command = [
-            *(str(self._binaries / "initdb"), "-D", str(unfinished), "-U", SUPERUSER),
-            *("--pwfile", str(password_for_initdb), "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale"),
+        options = [
+            *(
+                "-U",
+                SUPERUSER,
+                "--pwfile",
+                str(password_for_initdb),
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--no-locale",
+            ),
             # The order of text is the same on every machine, whatever locales it has.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         ]
+        try:
+            self._fill("initdb", options, account)
+        finally:
+            password_for_initdb.unlink()
+
+    def _fill(self, program: str, options: list[str], account: pwd.struct_passwd | None) -> None:
+        """Lets one of PostgreSQL's programs make the data."""
+        # Into a directory beside the real one: what was cut short must not look like a database.
+        unfinished = self.directory / "data.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(mode=0o700)
+        if account is not None:
+            os.chown(unfinished, account.pw_uid, account.pw_gid)
+        command = [str(self._binaries / program), "-D", str(unfinished), *options]
         if self.settings.get("fsync") == "off":
             command.append("--no-sync")
         with self.log.open("ab") as log:
             failed = self._spawn(command, account, log, signal.SIGKILL).wait() != 0
-        password_for_initdb.unlink()
         if failed:
-            raise PostgresStartError(f"initdb failed, see {self.log}: {self.last_log_line()}")
+            raise PostgresStartError(f"{program} failed, see {self.log}: {self.last_log_line()}")
         unfinished.rename(self.data)
 
     def _wait_for_leftovers(self) -> None:
