@@ -13,8 +13,11 @@ SERVICES := points-ledger sso-issuer partner-onboarding token-service
 # Arguments for pytest, such as: make test T="services/points-ledger -k hold -n 0"
 T ?=
 D ?=
+M ?=
+SECONDS ?= 60
+SEED ?= 1
 
-.PHONY: help set-up run demo up down test drills bench lint format docs clean $(addprefix migrate-,$(SERVICES))
+.PHONY: help set-up run demo up down test drills history mutants bench lint format docs clean $(addprefix migrate-,$(SERVICES))
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -41,13 +44,19 @@ test: set-up ## run all tests (T="…" for arguments of pytest)
 drills: set-up ## try what needs Debian's programs, and install those (D="…" for arguments of pytest)
 	@$(PYTHON) -m pytest drills $(D)
 
+history: set-up ## attack two ledgers and check what they answered (SECONDS=60, SEED=1)
+	@$(PYTHON) -W error -m history run --seconds $(SECONDS) --seed $(SEED)
+
+mutants: set-up ## put bugs into copies of the ledger, each of which the history checker must find (M="…" for some)
+	@$(PYTHON) -W error -m history mutants $(M)
+
 bench: set-up ## measure requests a second
 	@$(PYTHON) -m benchmarks
 
 lint: set-up ## check style, types and who imports whom
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy shared/src testing/src docs $(wildcard services/*/src deploy/*/src) clients/python/src
+	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src
 	.venv/bin/lint-imports
 
 format: set-up ## put the code into its form
