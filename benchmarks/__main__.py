@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import issuer, ledger, onboarding, token_service
+from benchmarks import expiring, issuer, ledger, onboarding, token_service
 from benchmarks.report import Table, show
 
 console = Console()
-NAMES = ("ledger", "issuer", "onboarding", "tokens", "signing", "imports", "sizes")
+NAMES = ("ledger", "expiring", "issuer", "onboarding", "tokens", "signing", "imports", "sizes")
 
 
 def main(
@@ -27,6 +27,7 @@ def main(
         say = status.update
         tables: dict[str, Callable[[], Table]] = {
             "ledger": lambda: ledger.run(seconds=seconds, rounds=rounds, say=say),
+            "expiring": lambda: expiring.run(say=say),
             "issuer": lambda: issuer.run(seconds=seconds, rounds=rounds, say=say),
             "onboarding": lambda: onboarding.run(seconds=seconds, rounds=rounds, say=say),
             "tokens": lambda: token_service.run(seconds=seconds, rounds=rounds, say=say),

@@ -74,10 +74,10 @@ def _contenders(directory: Path) -> Iterator[Mapping[str, Measure]]:
         ledger_database = postgres.url("points_ledger", "points_ledger", password)
         tutorial_database = postgres.url("tutorial", "tutorial", password)
         upgrade(ledger_database, "points_ledger")
-        in_own_loop(_fill_ledger(ledger_database))
+        in_own_loop(fill_ledger(ledger_database))
         in_own_loop(_fill_tutorial(tutorial_database))
 
-        ledger = stack.enter_context(_ledger(ledger_database, directory))
+        ledger = stack.enter_context(ledger_process(ledger_database, directory))
         tutorial = stack.enter_context(
             servers.uvicorn_process(
                 "benchmarks.competitors.tutorial_orm:app",
@@ -110,7 +110,7 @@ def _contenders(directory: Path) -> Iterator[Mapping[str, Measure]]:
 
 
 @contextmanager
-def _ledger(database: str, directory: Path) -> Iterator[str]:
+def ledger_process(database: str, directory: Path) -> Iterator[str]:
     keys = ServiceKeys()
     client: dict[str, object] = {
         "client_id": CLIENT_ID,
@@ -139,7 +139,7 @@ def _ledger(database: str, directory: Path) -> Iterator[str]:
             yield url
 
 
-async def _fill_ledger(url: str) -> None:
+async def fill_ledger(url: str) -> None:
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(

@@ -1,6 +1,9 @@
 """The chain of a tenant's entries: anybody may keep its head, and what is changed behind it is found."""
 
+import asyncio
+import os
 import secrets
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -8,7 +11,7 @@ from datetime import timedelta
 import asyncpg
 import httpx
 import pytest
-from local_platform.embedded_postgres import EmbeddedPostgres
+from local_platform.embedded_postgres import EmbeddedPostgres, free_port
 from platform_testing.callers import FakeRegister
 from platform_testing.databases import owner_url
 from points_ledger.seals.sealed import SEALED_ENTRIES
@@ -193,3 +196,27 @@ def test_verify_without_a_schema_says_so_in_one_sentence(
     result = CliRunner().invoke(cli, ["verify"])
     assert result.exit_code == 2
     assert result.stderr == "Nothing was verified: the database has no such tables yet. Run `migrate` first.\n"
+
+
+async def test_verify_goes_on_and_serves_its_last_result_as_metrics(ledger_url: str) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "points_ledger", "verify", "--watch", "--every", "3600", "--port", str(port)]
+    environment = os.environ | {"LEDGER_DATABASE_URL": ledger_url}
+    process = await asyncio.create_subprocess_exec(*command, env=environment)
+    try:
+        async with httpx.AsyncClient() as http, asyncio.timeout(60):
+            while "verify_last_run_timestamp_seconds{" not in (seen := await _metrics(http, port)):
+                assert process.returncode is None
+                await asyncio.sleep(0.1)
+        assert 'verify_differences{service="points-ledger"} 0.0' in seen
+        assert 'chore_failures_total{chore="verify"} 0.0' in seen
+    finally:
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def _metrics(http: httpx.AsyncClient, port: int) -> str:
+    try:
+        return (await http.get(f"http://127.0.0.1:{port}/metrics")).text
+    except httpx.TransportError:
+        return ""
