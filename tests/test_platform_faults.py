@@ -244,7 +244,7 @@ async def test_while_the_ledger_hangs_nobody_guesses_a_balance(
         assert "token" not in answer.json()
         account = await http.get("/account", headers=session | {"Accept-Language": "en"})
         assert account.status_code == 200
-        assert "Your balance cannot be asked for at this moment." in account.text
+        assert "We cannot look up your balance at the moment." in account.text
         pressed = await http.post("/sso/v1/redeem/rewards-shop", headers=session | {"Accept": "text/html"})
         assert pressed.status_code == 503
         assert "Nothing was lost" in pressed.text

@@ -404,4 +404,4 @@ async def test_a_person_sees_where_they_are_signed_in_and_ends_it_everywhere_els
     assert (await other.get("/account")).headers["location"].startswith("/login")
     assert (await house.http.get("/account")).status_code == 200
     assert (await stranger.get("/account")).status_code == 200
-    assert "You are signed in nowhere else." in (await house.http.get("/account/sessions")).text
+    assert "You are not signed in anywhere else." in (await house.http.get("/account/sessions")).text
