@@ -40,6 +40,8 @@ WRITTEN: dict[tuple[str, str], set[str]] = {
     },
     ("POST", "/register/confirm/{tenant}/{token}"): {"email_confirmed"},
     ("POST", "/account/unlink"): {"link_removed"},
+    ("POST", "/account/profile"): {"user_changed"},
+    ("POST", "/account/email"): {"user_changed"},
     ("POST", "/account/password"): {"password_changed"},
     ("POST", "/password/reset"): {"password_reset"},
     ("POST", "/account/sessions/end-others"): {"sessions_ended"},

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import httpx
 import pytest
 from fastapi.routing import iter_route_contexts
-from partner_onboarding.register.password_resets.domain import new_token
+from partner_onboarding.register.notices.links import new_token
 from partner_onboarding.register.tables import audit_entries, mails, users
 from partner_onboarding.third_parties.tables import integration_requests
 from shared.web.form_answers import FormAnswers, FormRoute
@@ -43,6 +43,24 @@ async def change_password(house: House) -> Filled:
     await house.sign_in(await house.user())
     fields = await _fields(house, "/account/password")
     return "/account/password", fields | {"present_password": PASSWORD, "password": GOOD_PASSWORD}
+
+
+async def change_profile(house: House) -> Filled:
+    email = await house.user()
+    await house.sign_in(email)
+    wanted = {"firstname": "Rika", "lastname": "Muster", "email": email, "present_password": PASSWORD}
+    return "/account/profile", await _fields(house, "/account/profile") | wanted
+
+
+async def confirm_new_address(house: House) -> Filled:
+    await house.user()
+    token, digest = new_token(house.tenant)
+    sealed = house.register.profiles.seal_address(house.tenant, "erika", house.address("moved"))
+    async with house.register.database.transaction() as connection:
+        values = {"tenant": house.tenant, "mail_id": "m", "user_id": "erika", "kind": "confirm_new_address"}
+        values |= {"language": "en", "token_hash": digest, "recipient": sealed, "next_attempt_at": None}
+        await connection.execute(insert(mails).values(values))
+    return "/account/email", await _fields(house, f"/account/email?token={token}")
 
 
 async def delete_account(house: House) -> Filled:
@@ -289,6 +307,8 @@ FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/login": sign_in,
     "/logout": sign_out,
     "/account/password": change_password,
+    "/account/profile": change_profile,
+    "/account/email": confirm_new_address,
     "/password/forgotten": forget_password,
     "/password/reset": reset_password,
     "/account/delete": delete_account,
@@ -342,6 +362,8 @@ CHANGES = {
     "/logout": (1, 0),
     "/account/sessions/end-others": (1, 0),
     "/account/password": (1, 0),
+    "/account/profile": (1, 0),
+    "/account/email": (1, 0),
     "/password/reset": (1, 0),
     "/account/delete": (1, 0),
     "/registrieren/": (2, 0),

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from partner_onboarding.register.password_resets.domain import LINKS_A_DAY
+from partner_onboarding.register.notices.links import LINKS_A_DAY
 from partner_onboarding.register.password_resets.service import PasswordResets
 from partner_onboarding.register.tables import audit_entries, mails
 from shared.dependencies import provided

@@ -59,12 +59,12 @@ async def test_what_cannot_be_asked_for_is_not_guessed(house: House) -> None:
     house.neighbours.ledger_is_down = True
     page = await house.http.get("/account")
     assert page.status_code == 200
-    assert "Your balance cannot be asked for" in page.text
+    assert "We cannot look up your balance" in page.text
     assert "data-points" not in page.text
     assert "/sso/v1/redeem/shop" in page.text
     house.neighbours.ledger_is_down, house.neighbours.issuer_is_down = False, True
     page = await house.http.get("/account")
-    assert "The list of shops cannot be asked for" in page.text
+    assert "We cannot look up the shops" in page.text
     assert 'data-points="10"' in page.text
 
 
@@ -134,7 +134,7 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
     made_up |= {"code": "by code", "document": "by document", "confirm": "by outcome", "mail": "by kind"}
     made_up |= {"entry": "by kind", "actor": "by kind", "overlap": "by seconds", "wrong": "by field"}
     made_up |= {"role": "by role", "revoking": "by role", "done": "by act", "sessions_count": "counted"}
-    made_up |= {"edit_wrong": "by field"}
+    made_up |= {"edit_wrong": "by field", "new_address": "by outcome"}
     assert {name for name in known - used if name.partition(".")[0] not in made_up} == set()
 
 

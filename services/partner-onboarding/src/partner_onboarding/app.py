@@ -44,10 +44,12 @@ from partner_onboarding.register.build import Register, build_register
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
+from partner_onboarding.register.own_account.profile import OwnProfile
 from partner_onboarding.register.own_account.service import OwnAccount
 from partner_onboarding.register.pages import (
     operated_people,
     own_account,
+    own_profile,
     own_sessions,
     password_reset,
     second_factor,
@@ -192,6 +194,7 @@ def create_app(
         registration,
         unlinking,
         own_account,
+        own_profile,
         own_sessions,
         password_reset,
         sign_in,
@@ -222,6 +225,15 @@ def build_events(settings: Settings, database: Database) -> Events:
 def _provide_houses(
     app: FastAPI, register: Register, handshake: Handshake, third_parties: ThirdParties, pages: Pages
 ) -> None:
+    own_account_service = OwnAccount(
+        register.database,
+        register.profiles,
+        register.passwords,
+        register.throttle,
+        register.sessions,
+        handshake.belongings,
+        handshake.erasing,
+    )
     provide(
         app,
         register.audit,
@@ -233,15 +245,8 @@ def _provide_houses(
         register.tenants,
         register.users,
         PeoplePages(pages, register.users, register.sessions, register.second_factors),
-        OwnAccount(
-            register.database,
-            register.profiles,
-            register.passwords,
-            register.throttle,
-            register.sessions,
-            handshake.belongings,
-            handshake.erasing,
-        ),
+        own_account_service,
+        OwnProfile(register.database, register.profiles, own_account_service),
     )
     provide(
         app,

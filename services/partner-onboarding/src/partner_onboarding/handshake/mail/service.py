@@ -2,6 +2,7 @@
 while the mail server or token-service is down."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.message import EmailMessage
@@ -22,9 +23,10 @@ from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.notices import store as notices_store
 from partner_onboarding.register.notices.domain import Kind
+from partner_onboarding.register.notices.links import new_token
 from partner_onboarding.register.notices.service import Notices
+from partner_onboarding.register.own_account.domain import EMAIL_PATH
 from partner_onboarding.register.password_resets.domain import PATH as RESET_PATH
-from partner_onboarding.register.password_resets.domain import new_token
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TENANT
 from partner_onboarding.register.users import store as users_store
@@ -36,6 +38,8 @@ RESEND_PATH: Final = "/account/confirmation"
 RESEND_PAUSE: Final = timedelta(minutes=1)
 RESENT_PER_DAY: Final = 10
 _DAY: Final = timedelta(days=1)
+#: Where links lead that are made when the mail is written.
+_LINKS_TO: Final[Mapping[Kind, str]] = {"password_forgotten": RESET_PATH, "confirm_new_address": EMAIL_PATH}
 MAILS_AT_ONCE: Final = 20
 _log = structlog.get_logger("partner_onboarding")
 
@@ -181,14 +185,14 @@ class Mails:
             async with self._database.transaction() as connection:
                 await store.set_token(connection, mail, _hash(mailed.token))
             link = mailed.url
-        if mail.kind == "password_forgotten":
+        if mail.kind in _LINKS_TO:
             if sealed.disabled_at is not None:
                 return None
             # Made now, so that it is kept nowhere but in the mail.
             token, digest = new_token(mail.tenant)
             async with self._database.transaction() as connection:
                 await store.set_token(connection, mail, digest)
-            link = f"{self._public_url}{RESET_PATH}?token={token}"
+            link = f"{self._public_url}{_LINKS_TO[mail.kind]}?token={token}"
         profile = self._profiles.open(sealed).profile
         if mail.recipient is not None:
             profile = replace(profile, email=self._profiles.open_address(mail.tenant, sealed.user_id, mail.recipient))

@@ -25,7 +25,7 @@ T = TypeVar("T")
 _PATIENCE_SECONDS: Final = 1.2
 
 #: What may just have happened, as the address says.
-_NOTICES: Final = ("unlinked", "password_changed")
+_NOTICES: Final = ("unlinked", "password_changed", "profile_changed", "address_asked")
 
 
 PagesPart = Annotated[Pages, needs(Pages)]

@@ -115,6 +115,10 @@ class OwnAccount:
             # Deleted meanwhile, by another tab.
             return
 
+    async def prove(self, who: SignedIn, given: str, network: str | None) -> None:
+        """Raises WrongPassword, TooManyAttempts if this is not the person's password."""
+        await self._check(await self._find(who), given, network)
+
     async def _find(self, who: SignedIn) -> SealedUser:
         async with self._database.transaction() as connection:
             found = await users_store.find_user(connection, who.tenant, who.user_id)

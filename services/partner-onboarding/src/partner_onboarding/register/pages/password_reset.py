@@ -11,7 +11,8 @@ from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
 
-from partner_onboarding.register.password_resets.domain import PATH, UnknownResetLink
+from partner_onboarding.register.notices.links import UnknownMailedLink
+from partner_onboarding.register.password_resets.domain import PATH
 from partner_onboarding.register.password_resets.service import PasswordResets
 from partner_onboarding.register.users.domain import MalformedUser
 from partner_onboarding.register.users.new_passwords import UnfitPassword
@@ -56,7 +57,7 @@ async def reset_page(pages: PagesPart, resets: Resets, request: Request) -> Resp
     token = request.query_params.get("token", "")
     try:
         await resets.check_link(token)
-    except UnknownResetLink:
+    except UnknownMailedLink:
         return _dead_link(pages, request)
     return _reset(pages, request, token)
 
@@ -74,7 +75,7 @@ async def reset(pages: PagesPart, resets: Resets, request: Request) -> Response:
         await resets.reset(token, new, language=texts.language, network=network)
     except FormExpired as refusal:
         return _reset(pages, request, token, 403, {"form": texts.say(f"error.{refusal.stable_code}")})
-    except UnknownResetLink:
+    except UnknownMailedLink:
         return _dead_link(pages, request)
     except UnfitPassword as unfit:
         return _reset(pages, request, token, 400, {"password": texts.say(f"error.{unfit.stable_code}")})

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import deque
-from datetime import timedelta
 from typing import Final, NamedTuple
 
 from shared.db import Database
@@ -12,15 +11,11 @@ from shared.rate_limits import RateLimit
 from partner_onboarding.clock import database_clock
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, unsaid
+from partner_onboarding.register.notices import links
 from partner_onboarding.register.notices import store as notices_store
-from partner_onboarding.register.password_resets import store
-from partner_onboarding.register.password_resets.domain import (
-    LINKS_A_DAY,
-    PAUSE,
-    ResetToken,
-    UnknownResetLink,
-    read_token,
-)
+from partner_onboarding.register.notices.domain import Kind
+from partner_onboarding.register.notices.links import LinkToken, UnknownMailedLink, read_token
+from partner_onboarding.register.password_resets.domain import LIFETIME
 from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.sign_in.service import attempt_at
 from partner_onboarding.register.sign_in.throttle import SignInThrottle
@@ -30,7 +25,7 @@ from partner_onboarding.register.users.new_passwords import checked_new_password
 from partner_onboarding.register.users.passwords import PasswordHashing
 from partner_onboarding.register.users.profiles import Profiles
 
-_DAY: Final = timedelta(days=1)
+_KIND: Final[Kind] = "password_forgotten"
 _WAITING_AT_MOST: Final = 10_000
 
 
@@ -98,14 +93,11 @@ class PasswordResets:
             for user in await users_store.users_with_email(connection, wanted.email_hash):
                 if user.disabled_at is not None:
                     continue
-                lately, today = await store.count_mails(connection, user.tenant, user.user_id, now - PAUSE, now - _DAY)
-                if lately == 0 and today < LINKS_A_DAY:
-                    await notices_store.add(
-                        connection, user.tenant, user.user_id, "password_forgotten", wanted.language
-                    )
+                if await links.may_mail(connection, user.tenant, user.user_id, _KIND, now):
+                    await notices_store.add(connection, user.tenant, user.user_id, _KIND, wanted.language)
 
     async def check_link(self, token: str) -> None:
-        """Raises UnknownResetLink if the link leads nowhere. Nothing is used up."""
+        """Raises UnknownMailedLink if the link leads nowhere. Nothing is used up."""
         await self._find(read_token(token))
 
     async def reset(self, token: str, new: str, *, language: str, network: str | None) -> None:
@@ -114,7 +106,7 @@ class PasswordResets:
         Nobody is signed in by it: a second factor is still asked for.
 
         Raises:
-            UnknownResetLink
+            UnknownMailedLink
             UnfitPassword: the rules refuse the new one; the link stays good.
         """
         link = read_token(token)
@@ -127,11 +119,12 @@ class PasswordResets:
         async with self._database.transaction() as connection:
             # Locked first: of two at once with one link, the later finds it ended.
             await users_store.find_user(connection, user.tenant, user.user_id, lock=True)
-            if await store.find_user_id(connection, link) != user.user_id:
-                raise UnknownResetLink("This link was used meanwhile.")
+            mailed = await links.find(connection, link, _KIND, LIFETIME)
+            if mailed is None or mailed.user_id != user.user_id:
+                raise UnknownMailedLink("This link was used meanwhile.")
             await users_store.change_password(connection, user.tenant, user.user_id, password_hash)
             await sessions_store.end_sessions_of(connection, user.tenant, user.user_id)
-            await store.end_links(connection, user.tenant, user.user_id)
+            await links.end(connection, user.tenant, user.user_id, _KIND)
             await notices_store.add(connection, user.tenant, user.user_id, "password_changed", language)
             actor = Actor("user", user.user_id)
             change = unsaid(["password"])
@@ -139,10 +132,10 @@ class PasswordResets:
         # Who forgot a password has typed wrong ones.
         await self._throttle.forgive(attempt_at(user, network))
 
-    async def _find(self, link: ResetToken) -> SealedUser:
+    async def _find(self, link: LinkToken) -> SealedUser:
         async with self._database.transaction() as connection:
-            user_id = await store.find_user_id(connection, link)
-            user = None if user_id is None else await users_store.find_user(connection, link.tenant, user_id)
+            mailed = await links.find(connection, link, _KIND, LIFETIME)
+            user = None if mailed is None else await users_store.find_user(connection, link.tenant, mailed.user_id)
         if user is None or user.disabled_at is not None:
-            raise UnknownResetLink("This link was never mailed to anybody, was used, or is too old.")
+            raise UnknownMailedLink("This link was never mailed to anybody, was used, or is too old.")
         return user

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from shared.db import Database
 from shared.readings import Reading
-from sqlalchemy import Text, any_, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Text, any_, bindparam, case, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.exc import IntegrityError
@@ -118,6 +118,30 @@ async def change_user(
     with _refusing_taken_emails():
         row = (await connection.execute(statement)).one()
     return _user(row)
+
+
+async def change_profile(
+    connection: AsyncConnection, tenant: str, user_id: str, *, email_hash: bytes, profile: bytes, owns_email: bool
+) -> None:
+    """As the person wants it. A new address that is owned was confirmed by the link mailed to it.
+
+    Raises:
+        EmailTaken: another user owns the address; the transaction cannot go on then.
+    """
+    confirmed_at = case((users.c.email_hash != email_hash, func.now()), else_=users.c.email_verified_at)
+    statement = (
+        update(users)
+        .where(users.c.tenant == tenant, users.c.user_id == user_id)
+        .values(
+            email_hash=email_hash,
+            profile=profile,
+            owns_email=owns_email,
+            email_verified_at=confirmed_at,
+            updated_at=func.now(),
+        )
+    )
+    with _refusing_taken_emails():
+        await connection.execute(statement)
 
 
 async def replace_password_hash(connection: AsyncConnection, tenant: str, user_id: str, password_hash: str) -> None:
