@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from partner_onboarding.register.sandboxes.domain import PEOPLE
 
 from .running_platform import REPOSITORY, SERVICES, RunningPlatform, until
 
@@ -65,6 +66,7 @@ def test_demo_json_says_all_that_is_needed_to_nobody_but_its_owner(platform: Run
         "tenant_admin",
         "operator_user",
         "other_tenant",
+        "sandbox",
     }
     assert (told["gateway"], told["gateway_tls"]) == (f"http://localhost:{base}", f"https://localhost:{base + 443}")
     ports = dict(zip((*SERVICES, "rewards-shop"), (1, 2, 3, 4, 10), strict=True))
@@ -80,7 +82,12 @@ def test_demo_json_says_all_that_is_needed_to_nobody_but_its_owner(platform: Run
     assert other["tenant"] == "other"
     assert set(other["clients"]) == {"vendor", "platform"}
     assert set(other["clients"]["vendor"]) == {"client_id", "client_secret", "scopes", "vendor_id"}
-    for user in (*told["users"], *other["users"]):
+    sandbox = told["sandbox"]
+    assert set(sandbox) == {"tenant", "clients", "users"}
+    assert set(sandbox["clients"]) == {"vendor", "platform"}
+    assert [user["user_id"] for user in sandbox["users"]] == [person.user_id for person in PEOPLE]
+    assert [user["points"] for user in sandbox["users"]] == [person.points for person in PEOPLE]
+    for user in (*told["users"], *other["users"], *sandbox["users"]):
         assert set(user) == {"user_id", "email", "password", "firstname", "lastname", "points"}
         assert isinstance(user["points"], int)
 

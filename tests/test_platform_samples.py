@@ -20,6 +20,7 @@ CLIENT_OF_PAGE = {
     "receipts.md": "vendor",
     "campaigns.md": "campaign",
     "platform.md": "platform",
+    "sandbox.md": "platform",
 }
 _SAMPLE = re.compile(r'^=== "(curl|Python)"\n\n    ```(?:sh|python)\n(.*?)^    ```$', re.MULTILINE | re.DOTALL)
 
@@ -37,13 +38,16 @@ def samples() -> list[tuple[str, str, str]]:
 def test_a_sample_does_what_its_page_says(
     platform: RunningPlatform, tmp_path: Path, page: str, language: str, text: str
 ) -> None:
-    client = platform.description["clients"][CLIENT_OF_PAGE[page]]
+    tenant = platform.description["sandbox"] if page == "sandbox.md" else platform.description
+    client, vendor = tenant["clients"][CLIENT_OF_PAGE[page]], tenant["clients"]["vendor"]
     environment = os.environ | {
         "CLOUD_API": platform.gateway,
         "AUTHORITY": f"{platform.gateway}/tenants/{platform.description['tenant']}",
         "VENDOR_ID": platform.description["clients"]["vendor"]["vendor_id"],
         "CLIENT_ID": client["client_id"],
         "CLIENT_SECRET": client["client_secret"],
+        "SHOP_ID": vendor["client_id"],
+        "SHOP_SECRET": vendor["client_secret"],
         "USER_ID": platform.description["users"][0]["user_id"],
         "ORDER": f"sample-{secrets.token_hex(4)}",
         "NEW_USER": f"sample-{secrets.token_hex(4)}",

@@ -49,12 +49,14 @@ def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> 
         secret_pepper=random_key(),
         account_name_key=random_key(),
         second_factor_required=False,
+        sandboxes=True,
         wrong_passwords_per_account=4,
         wrong_passwords_per_address=8,
         last_used_every_seconds=0.05,
         # Tests that want these done do them.
         assignments_every_seconds=3600,
         mails_every_seconds=3600,
+        sandboxes_every_seconds=3600,
     )
 
 

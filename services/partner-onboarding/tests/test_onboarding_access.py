@@ -63,6 +63,9 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/v1/users/{user_id}"): scope("users:read", "users:write"),
     ("GET", "/v1/users/{user_id}/entitlements"): scope("users:read"),
     ("GET", "/v1/audit"): _OPERATOR,
+    # In a tenant that is no sandbox both answer 404 to those whom they let in.
+    ("POST", "/v1/sandbox/clock"): scope("points:admin"),
+    ("POST", "/v1/sandbox/reset"): scope("points:admin"),
     # The handshake.
     ("GET", "/user/partner/init-register-handshake"): _PARTNER,
     ("POST", "/user/partner/init-register-handshake"): _PARTNER,

@@ -21,6 +21,8 @@ WRITTEN: dict[tuple[str, str], set[str]] = {
     ("DELETE", "/v1/clients/{client_id}/secrets/{n}"): {"secret_revoked"},
     ("DELETE", "/v1/clients/{client_id}"): {"client_disabled"},
     ("PUT", "/v1/users/{user_id}"): {"user_created", "user_changed"},
+    ("POST", "/v1/sandbox/clock"): {"sandbox_clock_moved"},
+    ("POST", "/v1/sandbox/reset"): {"sandbox_begun_anew"},
     ("POST", "/user/partner/redeem-handshake"): {"handshake_redeemed"},
     ("GET", "/user/partner/activate-user/{userId}"): {"user_activated"},
     ("POST", "/user/partner/activate-user/{userId}"): {"user_activated"},
@@ -80,7 +82,7 @@ NOT_WRITTEN = {
     ("POST", "/operations/handovers/{handover_id}/done"): "hides a secret that was shown",
 }
 COMMANDS: dict[str, set[str]] = {
-    "create-tenant": {"tenant_created"},
+    "create-tenant": {"tenant_created", "user_created"},
     "create-client": {"client_registered", "client_disabled"},
     "create-user": {"user_created"},
     "rotate-secret": {"secret_added"},

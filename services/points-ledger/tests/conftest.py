@@ -25,6 +25,7 @@ def make_settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys
     def make(**changed: object) -> Settings:
         given: dict[str, object] = {
             "mode": Mode.DEVELOPMENT,
+            "sandboxes": True,
             "database_url": migrated_database("points_ledger"),
             "public_url": PUBLIC_URL,
             "service_key": service_keys.private("points-ledger"),

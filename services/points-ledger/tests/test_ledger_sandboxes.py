@@ -320,25 +320,37 @@ class TestUsersByName:
 
 
 class TestInProduction:
-    def _settings(self, make_settings: MakeSettings, **changed: object) -> Any:
-        return make_settings(mode=Mode.PRODUCTION, public_url="https://points.example", **changed)
+    @pytest.fixture
+    def production(self, make_settings: MakeSettings, register: FakeRegister) -> Callable[[bool], FastAPI]:
+        """The service in production mode, with the switch on or off."""
 
-    async def test_it_has_no_sandbox_unless_it_is_switched_on(
-        self, make_settings: MakeSettings, service_keys: ServiceKeys, register: FakeRegister, tenant: str
+        def make(switched_on: bool) -> FastAPI:
+            settings = make_settings(mode=Mode.PRODUCTION, public_url="https://points.example", sandboxes=switched_on)
+            return create_app(settings, register=register)
+
+        return make
+
+    @pytest.mark.parametrize(("switched_on", "status"), [(True, 200), (False, 403)])
+    async def test_it_has_a_sandbox_only_where_it_is_switched_on(
+        self,
+        production: Callable[[bool], FastAPI],
+        service_keys: ServiceKeys,
+        tenant: str,
+        switched_on: bool,
+        status: int,
     ) -> None:
         body = {"round": 1, "ahead_ms": 0, "users": []}
         headers = service_keys.headers("partner-onboarding", "points-ledger")
-        sandboxes = provided(create_app(self._settings(make_settings), register=register), Sandboxes)
-        assert not sandboxes.allowed
-        app = create_app(self._settings(make_settings, sandboxes=True), register=register)
-        async with running(app) as client:
-            assert (await client.post(f"/internal/sandboxes/{tenant}", json=body, headers=headers)).status_code == 200
+        transport = httpx.ASGITransport(production(switched_on))
+        async with httpx.AsyncClient(transport=transport, base_url="http://ledger") as client:
+            answer = await client.post(f"/internal/sandboxes/{tenant}", json=body, headers=headers)
+        assert answer.status_code == status
 
-    async def test_it_does_not_start_where_there_is_one(
-        self, make_settings: MakeSettings, sandbox: Declare, register: FakeRegister
+    async def test_it_does_not_start_with_one_unless_it_is_switched_on(
+        self, production: Callable[[bool], FastAPI], sandbox: Declare
     ) -> None:
         with pytest.raises(WrongSettings, match="is a sandbox"):
-            await provided(create_app(self._settings(make_settings), register=register), Sandboxes).refuse_to_start()
-        await provided(
-            create_app(self._settings(make_settings, sandboxes=True), register=register), Sandboxes
-        ).refuse_to_start()
+            async with running(production(False)):
+                pass
+        async with running(production(True)) as client:
+            assert (await client.get("/healthz")).status_code == 200

@@ -35,6 +35,7 @@ def make_settings(database_url: str, service_keys: ServiceKeys) -> MakeSettings:
     def make(**changed: object) -> Settings:
         given: dict[str, object] = {
             "mode": Mode.PRODUCTION,
+            "sandboxes": True,
             "database_url": database_url,
             "public_url": PUBLIC_URL,
             "service_key": service_keys.private("sso-issuer"),

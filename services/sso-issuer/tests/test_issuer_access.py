@@ -54,6 +54,7 @@ TABLE: dict[tuple[str, str], Access] = {
     # Asks for a client id and secret in the form itself.
     ("GET", "/developers/inspect"): PUBLIC,
     ("POST", "/developers/inspect"): PUBLIC,
+    ("POST", "/internal/sandboxes/{tenant}"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/vendors/{vendor_id}"): service("points-ledger"),
     ("GET", "/internal/tenants/{tenant}/vendors"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/keys"): service("points-ledger", "partner-onboarding", "token-service"),

@@ -30,6 +30,7 @@ def make_settings(
     def make(**changed: object) -> Settings:
         given: dict[str, object] = {
             "mode": Mode.DEVELOPMENT,
+            "sandboxes": True,
             "database_url": migrated_database("token_service"),
             # Races put more callers at once than the pool has connections, and the machine may be busy.
             "database_wait_seconds": 60,

@@ -15,6 +15,7 @@ from platform_testing.access import (
     person,
     routes_of,
     scope,
+    service,
     service_tokens,
     tells_apart,
 )
@@ -44,6 +45,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("PUT", "/v1/campaigns/{campaign_id}/landing"): scope("tokens:issue"),
     ("GET", "/v1/campaigns/{campaign_id}/landing"): scope("tokens:issue", "tokens:stats"),
     ("DELETE", "/v1/campaigns/{campaign_id}/landing"): scope("tokens:issue"),
+    ("POST", "/internal/sandboxes/{tenant}"): service("partner-onboarding"),
     ("GET", "/t/static/{name}"): PUBLIC,
     ("GET", "/campaigns"): person("tenant_admin"),
     ("GET", "/campaigns/{campaign_id}"): person("tenant_admin"),

@@ -31,6 +31,8 @@ _PAGES: Final = (
     ("Partner (Deutsch)", "partner-deutsch.md"),
     ("Campaign back ends", "campaigns.md"),
     ("The platform's back ends", "platform.md"),
+    ("The sandbox", "sandbox.md"),
+    ("Die Sandbox (Deutsch)", "sandbox-deutsch.md"),
     ("Webhooks and events", "webhooks.md"),
     ("Errors, retries, idempotency", "errors.md"),
     ("Codes", "codes.md"),

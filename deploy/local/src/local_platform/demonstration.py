@@ -64,6 +64,7 @@ class Tenant:
     name: str
     clients: tuple[Client, ...]
     users: tuple[User, ...]
+    is_sandbox: bool = False
 
     def client(self, role: str) -> Client:
         return next(client for client in self.clients if client.role == role)
@@ -78,10 +79,12 @@ class Tenant:
 
 @dataclass(frozen=True)
 class Demonstration:
-    """All participants. The shop belongs to the tenant `demo`; `other` is for trying the wall between tenants."""
+    """All participants. The shop belongs to the tenant `demo`; `other` is for trying the wall between tenants, and
+    `sandbox` for trying what seldom happens."""
 
     demo: Tenant
     other: Tenant
+    sandbox: Tenant
     tenant_admin: User
     operator_user: User
 
@@ -135,6 +138,18 @@ def make_demonstration(ports: Ports, state: StateDirectory) -> Demonstration:
                 user("other", "other-carl", "Carl", "Other", 300),
             ),
         ),
+        sandbox=Tenant(
+            "sandbox",
+            "Sandbox",
+            clients("sandbox", "platform", "vendor"),
+            tuple(
+                User(
+                    user_id, f"{user_id}@sandbox.example", kept(f"user-sandbox-{user_id}"), firstname, "Sandbox", points
+                )
+                for user_id, firstname, points in _SANDBOX_USERS
+            ),
+            is_sandbox=True,
+        ),
         tenant_admin=user("demo", "demo-admin", "Anna", "Admin"),
         operator_user=user("demo", "demo-operator", "Otto", "Operator"),
     )
@@ -165,6 +180,7 @@ def describe(demonstration: Demonstration, points: Points, ports: Ports, state: 
         "tenant_admin": sign_in(demonstration.tenant_admin),
         "operator_user": sign_in(demonstration.operator_user),
         "other_tenant": with_points(demonstration.other),
+        "sandbox": with_points(demonstration.sandbox),
     }
 
 
@@ -173,6 +189,15 @@ def write_demo_json(description: Mapping[str, Any], state: StateDirectory) -> No
     write_private(state.demo_json, json.dumps(description, indent=2) + "\n")
 
 
+#: Those whom partner-onboarding gives to every sandbox, with the points of a new round.
+_SANDBOX_USERS = (
+    ("user-1", "Una", 10_000),
+    ("user-2", "Duncan", 500),
+    ("user-insufficient", "Ida", 0),
+    ("user-slow", "Sloane", 10_000),
+    ("user-503", "Uriel", 10_000),
+    ("user-expiring", "Esra", 10_000),
+)
 _CLIENTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "platform": (
         "The points platform",

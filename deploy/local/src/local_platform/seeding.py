@@ -51,6 +51,9 @@ class Seeding:
                 await _put(http, f"/sso/v1/vendors/{VENDOR_ID}", self._vendor_settings())
                 for user in tenant.users:
                     await self._fill_user(http, user)
+                    # A sandbox gives its users their points itself.
+                    if not tenant.is_sandbox:
+                        await self._credit(http, user)
         return await self.points()
 
     async def listen(self, *, keeps_secret: bool) -> str | None:
@@ -85,8 +88,8 @@ class Seeding:
         return points
 
     @property
-    def _tenants(self) -> tuple[Tenant, Tenant]:
-        return self._demonstration.demo, self._demonstration.other
+    def _tenants(self) -> tuple[Tenant, ...]:
+        return self._demonstration.demo, self._demonstration.other, self._demonstration.sandbox
 
     def _http(self, tenant: Tenant, role: str = "platform") -> httpx.AsyncClient:
         auth = tenant.client(role).auth
@@ -98,6 +101,8 @@ class Seeding:
         names = {"email": user.email, "firstname": user.firstname, "lastname": user.lastname}
         await _put(http, f"/v1/users/{user.user_id}", {**names, "password": user.password})
         await _put(http, f"/v1/accounts/{user.user_id}", None)
+
+    async def _credit(self, http: httpx.AsyncClient, user: User) -> None:
         credit = {"points": user.points, "reference": "welcome", "reason": "Welcome to the demonstration"}
         await _post(http, f"/v1/accounts/{user.user_id}/credits", credit)
 
@@ -114,7 +119,10 @@ class Seeding:
 
     async def _create_tenant(self, tenant: Tenant) -> None:
         origin = f"http://localhost:{self._ports.stand_in}"
-        await self._run("create-tenant", tenant.tenant, "--name", tenant.name, "--allowed-origin", origin)
+        kind = ["--sandbox"] if tenant.is_sandbox else []
+        told = await self._run("create-tenant", tenant.tenant, "--name", tenant.name, "--allowed-origin", origin, *kind)
+        if told.get("waiting"):
+            raise SeedingFailed(f"{', '.join(told['waiting'])} did not take the sandbox {tenant.tenant}")
 
     async def _create_client(self, tenant: Tenant, client: Client) -> None:
         arguments = ["--tenant", tenant.tenant, "--client-id", client.client_id, "--name", client.name]
@@ -136,13 +144,15 @@ class Seeding:
         identity = ["--tenant", self._demonstration.demo.tenant, "--user-id", user.user_id]
         await self._run("create-user", *identity, *names, "--role", role, "--password-stdin", secret=user.password)
 
-    async def _run(self, *command: str, secret: str = "") -> None:
-        """One of partner-onboarding's commands; a secret goes by its standard input, where nobody can look."""
+    async def _run(self, *command: str, secret: str = "") -> dict[str, Any]:
+        """The answer of one of partner-onboarding's commands; a secret goes by its standard input, where nobody can
+        look."""
         output = await self._commands.run("partner_onboarding", *command, given=f"{secret}\n" if secret else "")
         try:
-            json.loads(output)
+            told: dict[str, Any] = json.loads(output)
         except ValueError:
             raise SeedingFailed(f"partner_onboarding {command[0]} did not answer with JSON: {output!r}") from None
+        return told
 
 
 async def _put(http: httpx.AsyncClient, path: str, body: Any) -> Any:

@@ -33,6 +33,7 @@ from partner_onboarding.handshake.links import routes as entitlements
 from partner_onboarding.handshake.pages import account, confirmation, documents, registration, statement, unlinking
 from partner_onboarding.handshake.pages.registration import RegistrationPages
 from partner_onboarding.handshake.partners import routes as partners
+from partner_onboarding.moving import move_codes
 from partner_onboarding.pages.audited import audited
 from partner_onboarding.pages.scopes import words_of
 from partner_onboarding.pages.statements import kind_of_entry, signed_number
@@ -40,7 +41,7 @@ from partner_onboarding.register import internal
 from partner_onboarding.register.audit import routes as audit
 from partner_onboarding.register.audit.origin import NotesOrigin
 from partner_onboarding.register.audit.sealed import sealed_audit
-from partner_onboarding.register.build import Register, build_register
+from partner_onboarding.register.build import Register, build_register, build_sandbox_tenants
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
@@ -56,6 +57,7 @@ from partner_onboarding.register.pages import (
     sign_in,
 )
 from partner_onboarding.register.pages.operated_people import PeoplePages
+from partner_onboarding.register.sandboxes import routes as sandboxes
 from partner_onboarding.register.tables import events as event_tables
 from partner_onboarding.register.tables import idempotent_answers, seals
 from partner_onboarding.register.users import routes as users
@@ -97,7 +99,7 @@ def create_app(
         ledger_transport, issuer_transport, tokens_transport: the ways to the other services; tests pass their apps.
         clock: the time for handshakes, links and bills; tests let years pass.
     """
-    register = build_register(settings, cost)
+    register = build_register(settings, cost, move_codes)
     service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
     ledger = ServiceClient(
         settings.ledger_url, audience="points-ledger", service_tokens=service_tokens, transport=ledger_transport
@@ -132,6 +134,10 @@ def create_app(
         },
     )
     events = build_events(settings, register.database)
+    sandbox_tenants = build_sandbox_tenants(
+        register,
+        {"points-ledger": ledger_transport, "sso-issuer": issuer_transport, "token-service": tokens_transport},
+    )
     chores = Chores()
 
     @asynccontextmanager
@@ -146,6 +152,8 @@ def create_app(
             closing.push_async_callback(register.password_resets.mail_links)
             closing.push_async_callback(handshake.close)
             closing.push_async_callback(events.close)
+            closing.push_async_callback(sandbox_tenants.aclose)
+            await register.sandboxes.refuse_to_start()
             await closing.enter_async_context(
                 chores.running(
                     Chore("audit-failed-sign-ins", register.failed_sign_ins.write_down, _AUDIT_EVERY_SECONDS),
@@ -161,6 +169,7 @@ def create_app(
                     *retention(register.database, settings),
                     Sealing(register.database, seals, [sealed_audit(settings)]).chore(),
                     keys.watching(),
+                    sandbox_tenants.chore(settings.sandboxes_every_seconds),
                 )
             )
             yield
@@ -178,6 +187,7 @@ def create_app(
     form_answers = FormAnswers(register.form_notes, pages.cookies)
     app.add_middleware(NotesOrigin, proxies=proxies)
     provide(app, settings, callers, service_tokens, pages, form_answers, LedgerClient(ledger), IssuerClient(issuer))
+    provide(app, sandbox_tenants)
     _provide_houses(app, register, handshake, third_parties, pages)
     for routes in (
         partners,
@@ -188,6 +198,7 @@ def create_app(
         consents,
         audit,
         internal,
+        sandboxes,
         internal_consents,
         documents,
         confirmation,

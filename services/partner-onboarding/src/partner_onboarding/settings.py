@@ -129,6 +129,9 @@ class Settings(PageSettings, AuditSettings):
     assignments_every_seconds: float = Field(
         60.0, gt=0, description="How often the service assigns months that are due."
     )
+    sandboxes_every_seconds: float = Field(
+        15.0, gt=0, description="How often the service tells the others again in which state each sandbox is to be."
+    )
     last_used_every_seconds: float = Field(
         5.0, gt=0, description="How often the service writes when secrets were last used."
     )

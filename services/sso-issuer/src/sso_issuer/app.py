@@ -21,6 +21,8 @@ from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
 from shared.readiness import check_database
 from shared.register import HttpRegister, Register
+from shared.sandboxes.routes import router as sandboxes_router
+from shared.sandboxes.service import Sandboxes
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.seals.sealing import Sealing
 from shared.service_app import create_service_app
@@ -73,6 +75,7 @@ from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
 from sso_issuer.tables import events as event_tables
+from sso_issuer.tables import sandboxes as sandbox_tables
 from sso_issuer.tables import seals
 from sso_issuer.vendors.routes import internal_router
 from sso_issuer.vendors.routes import router as vendors_router
@@ -116,8 +119,7 @@ def create_app(
     ledger, onboarding = LedgerClient(to_ledger), OnboardingClient(to_onboarding)
     answers = Answers(database, answers_table, sealer)
     form_notes = BriefNotes(database, answers_table, sealer, "form", _DOUBLE_PRESS)
-    published = PublishedKeys(database)
-    revoked = RevokedKeys(database)
+    published, revoked = PublishedKeys(database), RevokedKeys(database)
     keys = build_keys(settings, database, published, revoked)
     vendors = Vendors(
         database,
@@ -130,8 +132,7 @@ def create_app(
     # Access tokens are checked here as in every service; only the keys come from the service's own database.
     key_source = OwnKeySource(database, revoked)
     tenant_keys = TenantKeys(key_source)
-    signer = Signer()
-    clients = RegisterClient(to_onboarding)
+    signer, clients = Signer(), RegisterClient(to_onboarding)
 
     events = build_events(settings, database)
     terms = TermsReader(database, keys, vendors)
@@ -148,6 +149,8 @@ def create_app(
         lifetime_seconds=settings.access_token_seconds,
     )
 
+    # What it moves is nothing: a signed token cannot change, and is judged by the clock.
+    sandboxes = Sandboxes(database, sandbox_tables, allowed=settings.allows_sandboxes)
     chores = Chores()
 
     @asynccontextmanager
@@ -165,12 +168,14 @@ def create_app(
             closing.push_async_callback(users.close)
             closing.push_async_callback(terms.close)
             closing.push_async_callback(events.close)
+            await sandboxes.refuse_to_start()
             await closing.enter_async_context(
                 chores.running(
                     tenant_keys.watching(),
                     Chore("advance keys", keys.advance_due, every_seconds=every),
                     Chore("report ages of keys", keys.report_ages, every_seconds=every),
                     answers.forgetting(every),
+                    sandboxes.chore(),
                     Chore("forget form answers", form_notes.forget_old, every_seconds=every),
                     *events.chores(),
                     Chore("forget ended tokens", authority.forget_expired, every_seconds=every),
@@ -225,8 +230,8 @@ def create_app(
         onboarding,
         redirects,
         build_receipts(settings, database),
-        Inspections(database, vendors, terms, public_url=settings.public_url),
-        Redemptions(database, answers, vendors, ledger, public_url=settings.public_url),
+        Inspections(database, vendors, terms, sandboxes, public_url=settings.public_url),
+        Redemptions(database, answers, vendors, ledger, sandboxes, public_url=settings.public_url),
         pages,
         FormAnswers(form_notes, pages.cookies),
         RedirectPages(pages),
@@ -235,6 +240,7 @@ def create_app(
         ConsentRequests(clients),
         limits,
         ClientRequests(authorities, authentication, authority, limits),
+        sandboxes,
     )
     for router in (
         keys_router,
@@ -249,6 +255,7 @@ def create_app(
         authority_router,
         receipts_router,
         internal_receipts_router,
+        sandboxes_router,
     ):
         app.include_router(router)
     events.provide_to(app)

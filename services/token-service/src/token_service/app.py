@@ -20,6 +20,8 @@ from shared.rate_limits import Counts
 from shared.readiness import check_database
 from shared.register import HttpRegister, Register
 from shared.reports import Reports
+from shared.sandboxes.routes import router as sandboxes_router
+from shared.sandboxes.service import Sandboxes
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.service_app import create_service_app
 from shared.service_tokens import ServiceTokens
@@ -46,9 +48,11 @@ from token_service.onboarding_client import OnboardingClient
 from token_service.settings import Settings
 from token_service.tables import events as event_tables
 from token_service.tables import idempotent_answers
+from token_service.tables import sandboxes as sandbox_tables
 from token_service.tokens import routes as token_routes
 from token_service.tokens.idempotency import IdempotentTokens
 from token_service.tokens.issuing import Issuing
+from token_service.tokens.moving import TokenMoving
 from token_service.tokens.service import TokenService
 from token_service.tokens.terms import Rules
 from token_service.tokens.verifying import Verifying
@@ -104,6 +108,7 @@ def create_app(
     issuing = Issuing(database, sequences, zones, lanes=settings.lanes, batch_size=settings.batch)
     verifying = Verifying(database, ring, tally, guesses, clock, lanes=settings.lanes, batch_size=settings.batch)
     idempotent = IdempotentTokens(answers, issuing, verifying)
+    sandboxes = Sandboxes(database, sandbox_tables, allowed=settings.allows_sandboxes, move=TokenMoving(ring).move)
     chores = Chores()
 
     @asynccontextmanager
@@ -118,12 +123,14 @@ def create_app(
             closing.push_async_callback(verifying.close)
             closing.push_async_callback(issuing.close)
             closing.push_async_callback(events.close)
+            await sandboxes.refuse_to_start()
             await closing.enter_async_context(
                 chores.running(
                     Chore("write counts", tally.flush, every_seconds=settings.count_flush_seconds),
                     Chore("read keys", ring.refresh, every_seconds=settings.key_refresh_seconds),
                     *housekeeping.chores(settings.housekeeping_seconds),
                     tenant_keys.watching(),
+                    sandboxes.chore(),
                     *events.chores(),
                 )
             )
@@ -150,7 +157,7 @@ def create_app(
     )
     pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static")
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
-    provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding))
+    provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding), sandboxes)
     provide(app, ring, tally, verifying, idempotent, housekeeping, RowWriters(database, ring, sequences, zones))
     provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, reports, tally))
     provide(app, LandingService(database, verifying, idempotent, tally, clock))
@@ -169,6 +176,7 @@ def _sealer(settings: Settings) -> Sealer:
 
 
 def _add_routes(app: FastAPI, pages: Pages) -> None:
+    app.include_router(sandboxes_router)
     app.include_router(imports_router)
     app.include_router(campaigns_router)
     app.include_router(token_routes.router)

@@ -142,7 +142,18 @@ class Sandboxes:
         return await self.state_of(connection, tenant)
 
     async def state_of(self, connection: AsyncConnection, tenant: str) -> SandboxState:
-        """The state of a sandbox."""
+        """The state of a sandbox.
+
+        Raises:
+            LookupError: the tenant is none.
+        """
+        found = await self.find_state(connection, tenant)
+        if found is None:
+            raise LookupError("the tenant is no sandbox")
+        return found
+
+    async def find_state(self, connection: AsyncConnection, tenant: str) -> SandboxState | None:
+        """The state of a sandbox; None for a tenant that is none."""
         advances = self._advances.c
         ahead = (
             sa.select(sa.func.max(advances.moved_to))
@@ -150,8 +161,8 @@ class Sandboxes:
             .scalar_subquery()
         )
         statement = sa.select(self._sandboxes.c.round, sa.func.coalesce(ahead, 0).label("ahead"))
-        row = (await connection.execute(statement.where(self._sandboxes.c.tenant == tenant))).one()
-        return SandboxState(row.round, timedelta(milliseconds=row.ahead))
+        row = (await connection.execute(statement.where(self._sandboxes.c.tenant == tenant))).one_or_none()
+        return None if row is None else SandboxState(row.round, timedelta(milliseconds=row.ahead))
 
     async def ahead_since(self, connection: AsyncConnection, tenant: str, began_at: Any) -> timedelta:
         """How far the tenant's clock was moved after something began there; nothing where the tenant is no sandbox.

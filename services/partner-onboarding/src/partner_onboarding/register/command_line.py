@@ -1,6 +1,7 @@
 """Runs a command on a register of its own and prints its answer as one JSON object."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -27,7 +28,9 @@ def run(use: Callable[[Register], Awaitable[Mapping[str, Any]]]) -> None:
             await register.close()
 
     try:
-        answer = asyncio.run(used())
+        # What is logged meanwhile must not stand in the answer.
+        with contextlib.redirect_stdout(sys.stderr):
+            answer = asyncio.run(used())
     except Refusal as refusal:
         _write(sys.stderr, {"code": refusal.stable_code, "detail": refusal.message, "why": refusal.log})
         raise typer.Exit(1) from None

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from partner_onboarding.register.audit.domain import SHELL
-from partner_onboarding.register.build import Register
+from partner_onboarding.register.build import Register, build_sandbox_tenants
 from partner_onboarding.register.clients.domain import Client, ClientNotFound, Kind, Registration
 from partner_onboarding.register.clients.schemas import AddedSecretBody, ClientBody, RegisteredClientBody
 from partner_onboarding.register.command_line import checked_identifier, differences, line_of_standard_input, run
@@ -27,14 +27,27 @@ def create_tenant(
     tenant: Annotated[str, typer.Argument(help="1 to 40 lower-case letters, digits and hyphens.")],
     name: Annotated[str, typer.Option(help="What people read.")],
     allowed_origin: _Several = None,
+    sandbox: Annotated[
+        bool, typer.Option("--sandbox", help="For tests: its clock can be moved, and it can begin anew.")
+    ] = False,
 ) -> None:
-    """Create a tenant. Pages of an allowed origin may call with a user's session (CORS)."""
+    """Create a tenant. Pages of an allowed origin may call with a user's session (CORS).
+
+    Of a sandbox `"waiting"` names the services that do not know it yet: repeat the command before you use it.
+    """
 
     async def use(register: Register) -> Mapping[str, Any]:
-        found, created = await register.tenants.create(tenant, name, allowed_origin or ())
-        shown = {"tenant": found.tenant, "name": found.name, "allowed_origins": list(found.allowed_origins)}
-        wanted = {"name": name, "allowed_origins": list(allowed_origin or ())}
-        return {"created": created, **shown, **differences(created, wanted, shown)}
+        found, created = await register.tenants.create(tenant, name, allowed_origin or (), sandbox=sandbox)
+        shown: dict[str, Any] = {
+            "tenant": found.tenant,
+            "name": found.name,
+            "allowed_origins": list(found.allowed_origins),
+        }
+        wanted: dict[str, Any] = {"name": name, "allowed_origins": list(allowed_origin or ())}
+        if sandbox or found.is_sandbox:
+            shown["sandbox"], wanted["sandbox"] = found.is_sandbox, sandbox
+        told = {"waiting": await _tell_of_sandbox(register, tenant)} if found.is_sandbox else {}
+        return {"created": created, **shown, **told, **differences(created, wanted, shown)}
 
     run(use)
 
@@ -176,6 +189,14 @@ async def _client(register: Register, client_id: str) -> Client:
     if found is None:
         raise ClientNotFound("There is no such client.")
     return found
+
+
+async def _tell_of_sandbox(register: Register, tenant: str) -> list[str]:
+    sandboxes = build_sandbox_tenants(register)
+    try:
+        return await sandboxes.tell(tenant)
+    finally:
+        await sandboxes.aclose()
 
 
 def _kind(value: str) -> Kind:

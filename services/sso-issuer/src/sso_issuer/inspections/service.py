@@ -7,6 +7,7 @@ from shared.callers import Caller
 from shared.db import Database
 from shared.identifiers import is_identifier
 from shared.jwt import Parts, Rejected, VerificationKey
+from shared.sandboxes.service import Sandboxes
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import jwt
@@ -26,10 +27,13 @@ from sso_issuer.vendors.store import find_by_audience, read_secrets, read_vendor
 class Inspections:
     """Helps vendors to verify tokens."""
 
-    def __init__(self, database: Database, vendors: Vendors, terms: TermsReader, *, public_url: str) -> None:
+    def __init__(
+        self, database: Database, vendors: Vendors, terms: TermsReader, sandboxes: Sandboxes, *, public_url: str
+    ) -> None:
         self._database = database
         self._vendors = vendors
         self._terms = terms
+        self._sandboxes = sandboxes
         self._public_url = public_url
 
     async def inspect(self, caller: Caller, token: str, *, any_vendor: bool) -> Inspection:
@@ -105,8 +109,9 @@ class Inspections:
         )
         if issuance is None:
             return known
+        now += await self._sandboxes.ahead_since(connection, tenant, issuance.issued_at)
         # As agreed when it was issued.
-        return replace(known, algorithm=issuance.algorithm, audience=issuance.audience or known.audience)
+        return replace(known, algorithm=issuance.algorithm, audience=issuance.audience or known.audience, now=now)
 
     async def _issuance(self, connection: AsyncConnection, vendor: Vendor, parts: Parts) -> ListedIssuance | None:
         jti = parts.claims.get("jti")

@@ -11,6 +11,7 @@ from shared.events.outbox import record
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.identifiers import is_identifier
 from shared.jwt import KeySet, Rejected, VerificationKey
+from shared.sandboxes.service import Sandboxes
 from shared.times import iso
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -45,12 +46,20 @@ class Redemptions:
     """Takes tokens back from vendors."""
 
     def __init__(
-        self, database: Database, answers: Answers, vendors: Vendors, ledger: LedgerClient, *, public_url: str
+        self,
+        database: Database,
+        answers: Answers,
+        vendors: Vendors,
+        ledger: LedgerClient,
+        sandboxes: Sandboxes,
+        *,
+        public_url: str,
     ) -> None:
         self._database = database
         self._answers = answers
         self._vendors = vendors
         self._ledger = ledger
+        self._sandboxes = sandboxes
         self._public_url = public_url
 
     async def redeem_once(
@@ -115,6 +124,10 @@ class Redemptions:
                 raise VendorNotFound
             issuance = await _find_issuance(connection, vendor, token)
             algorithm, audience = _terms_of(vendor, issuance)
+            now = await read_clock(connection)
+            if issuance is not None:
+                # The token cannot change, so its end is judged by the clock of the sandbox.
+                now += await self._sandboxes.ahead_since(connection, caller.tenant, issuance.issued_at)
             try:
                 claims = jwt.verify(
                     token,
@@ -123,7 +136,7 @@ class Redemptions:
                     issuer=issuer_of(self._public_url, vendor.tenant),
                     audience=audience,
                     # The database's clock stamped it and judges it: there is nothing to be lenient about.
-                    now=(await read_clock(connection)).timestamp(),
+                    now=now.timestamp(),
                     leeway_seconds=0,
                 )
             except Rejected as rejected:

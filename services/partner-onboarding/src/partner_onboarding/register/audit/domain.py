@@ -26,6 +26,8 @@ Action = Literal[
     "second_factor_removed",
     "recovery_codes_renewed",
     "tenant_created",
+    "sandbox_clock_moved",
+    "sandbox_begun_anew",
     "user_created",
     "user_changed",
     "user_registered",

@@ -23,11 +23,15 @@ class TenantNotFound(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """A customer of the platform; `allowed_origins` may call with a signed-in user's session (CORS)."""
+    """A customer of the platform; `allowed_origins` may call with a signed-in user's session (CORS).
+
+    `is_sandbox`: made for tests, and never anything else.
+    """
 
     tenant: str
     name: str
     allowed_origins: tuple[str, ...] = ()
+    is_sandbox: bool = False
 
 
 def checked(tenant: str, name: str, allowed_origins: Iterable[str]) -> Tenant:

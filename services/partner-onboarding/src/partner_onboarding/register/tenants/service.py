@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from shared.db import Database
+from shared.sandboxes.service import Sandboxes
 from shared.web.addresses import bare_origin
 
 from partner_onboarding.register.audit import store as audit_store
@@ -14,16 +15,28 @@ from partner_onboarding.register.tenants.domain import Tenant, TenantNotFound, c
 class Tenants:
     """The tenants of this platform."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, sandboxes: Sandboxes) -> None:
         self._database = database
+        self._sandboxes = sandboxes
 
-    async def create(self, tenant: str, name: str, allowed_origins: Iterable[str]) -> tuple[Tenant, bool]:
-        """The tenant and whether it is new; an existing one stays unchanged."""
+    async def create(
+        self, tenant: str, name: str, allowed_origins: Iterable[str], *, sandbox: bool = False
+    ) -> tuple[Tenant, bool]:
+        """The tenant and whether it is new; an existing one stays unchanged, and what it is.
+
+        Raises:
+            MalformedTenant: naming what is wrong.
+            SandboxesNotAllowed: production has none unless a setting says so.
+        """
         wanted = checked(tenant, name, allowed_origins)
         async with self._database.transaction() as connection:
             created = await store.add_tenant(connection, wanted)
             if created:
-                change = Change(None, {"name": wanted.name, "allowed_origins": list(wanted.allowed_origins)})
+                after: dict[str, object] = {"name": wanted.name, "allowed_origins": list(wanted.allowed_origins)}
+                if sandbox:
+                    await self._sandboxes.found(connection, tenant)
+                    after["sandbox"] = True
+                change = Change(None, after)
                 await audit_store.add(connection, tenant, SHELL, "tenant_created", tenant, change=change)
             found = await store.find_tenant(connection, tenant)
         return (wanted if found is None else found), created

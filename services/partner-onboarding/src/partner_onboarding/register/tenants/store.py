@@ -4,7 +4,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partner_onboarding.register.tables import tenants
+from partner_onboarding.register.tables import sandboxes, tenants
 from partner_onboarding.register.tenants.domain import Tenant
 
 
@@ -20,8 +20,10 @@ async def add_tenant(connection: AsyncConnection, tenant: Tenant) -> bool:
 
 
 async def find_tenant(connection: AsyncConnection, tenant: str) -> Tenant | None:
-    row = (await connection.execute(select(tenants).where(tenants.c.tenant == tenant))).one_or_none()
-    return Tenant(row.tenant, row.name, tuple(row.allowed_origins)) if row is not None else None
+    is_sandbox = select(sandboxes.sandboxes).where(sandboxes.sandboxes.c.tenant == tenants.c.tenant).exists()
+    query = select(tenants, is_sandbox.label("is_sandbox")).where(tenants.c.tenant == tenant)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Tenant(row.tenant, row.name, tuple(row.allowed_origins), row.is_sandbox)
 
 
 async def find_named(connection: AsyncConnection, name: str) -> str | None:
