@@ -49,7 +49,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store = Store(settings.state_path)
-        async with _platform_http(settings, transport) as http:
+        async with platform_http(settings, transport) as http:
             platform = PlatformClient(http, sleep=sleep, clock=clock)
             keys = IssuerKeys(http, settings.jwks_url, clock=clock)
             checkout = Checkout(store, Eai(platform), warehouse, clock=clock)
@@ -86,7 +86,8 @@ def create_app(
     return app
 
 
-def _platform_http(settings: ShopSettings, transport: httpx.AsyncBaseTransport | None) -> httpx.AsyncClient:
+def platform_http(settings: ShopSettings, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """The way to the platform, with the shop's credentials."""
     return httpx.AsyncClient(
         base_url=settings.platform_url,
         auth=httpx.BasicAuth(settings.client_id, settings.client_secret.get_secret_value()),

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,6 +16,7 @@ from rewards_shop.tokens import Visitor
 
 T = TypeVar("T")
 
+PAGE = 500
 TABLES = """
 create table if not exists orders (
     order_id text primary key,
@@ -106,6 +107,22 @@ class Store:
     async def open_orders(self) -> list[Order]:
         query = "select body from orders where finished = 0 order by placed_at"
         return await self._transact(lambda connection: _orders(connection.execute(query)))
+
+    async def finished_orders(self, since: float, until: float) -> AsyncIterator[Order]:
+        """Those placed between, a few hundred in memory at once."""
+        query = (
+            "select body from orders where finished = 1 and placed_at >= ? and placed_at < ? and order_id > ?"
+            " order by order_id limit ?"
+        )
+
+        def read_behind(order_id: str) -> Callable[[sqlite3.Connection], list[Order]]:
+            return lambda connection: _orders(connection.execute(query, (since, until, order_id, PAGE)))
+
+        page = await self._transact(read_behind(""))
+        while page:
+            for order in page:
+                yield order
+            page = await self._transact(read_behind(page[-1].order_id))
 
     async def write_event(self, event_id: str, body: str, *, at: float, forget_before: float) -> bool:
         """Writes an event down, and forgets old ones. False if there is one with this id already."""

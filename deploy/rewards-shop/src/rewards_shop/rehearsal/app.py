@@ -1,6 +1,7 @@
 """The stand-in over HTTP."""
 
 import base64
+import json
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -54,6 +55,12 @@ def create_rehearsal(url: str, shop_url: str, platform: RehearsalPlatform | None
         transaction = stage.transactions.get(transaction_id)
         status, body = succeeded(transaction_id, transaction) if transaction else failed(404, "transaction_not_found")
         return refused(request) or JSONResponse(body, status)
+
+    @app.post("/eai/v1/reconciliations")
+    async def reconcile(request: Request) -> Response:
+        lines = [json.loads(line) for line in (await request.body()).splitlines()]
+        told = "".join(json.dumps(one) + "\n" for one in stage.reconcile(lines))
+        return refused(request) or Response(told, media_type="application/x-ndjson")
 
     @app.get("/eai/v1/balances/{user_id}")
     async def balance(request: Request, user_id: str) -> Response:

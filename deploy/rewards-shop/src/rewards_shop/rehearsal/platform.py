@@ -138,6 +138,37 @@ class RehearsalPlatform:
         }
         return headers, body.encode()
 
+    def reconcile(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The findings about a vendor's list, and a summary."""
+        findings: list[dict[str, Any]] = []
+        for line in lines:
+            yours = {"state": line["state"], "points": line["points"]}
+            ours = self.stand(line["transactionid"])
+            if ours is None:
+                findings.append({"finding": "only_yours", "yours": yours})
+            elif ours["state"] == "held":
+                findings.append({"finding": "still_held", "yours": yours, "ours": ours})
+            elif ours != yours:
+                kind = "points_differ" if ours["state"] == yours["state"] else "state_differs"
+                findings.append({"finding": kind, "yours": yours, "ours": ours})
+            else:
+                continue
+            findings[-1]["transactionid"] = line["transactionid"]
+        named = {line["transactionid"] for line in lines}
+        findings += [
+            {"finding": "only_ours", "transactionid": id_, "ours": self.stand(id_)}
+            for id_ in self.transactions
+            if id_ not in named
+        ]
+        return [*findings, {"summary": {"yours": len(lines), "agreed": len(lines) - len(findings)}}]
+
+    def stand(self, transaction_id: str) -> dict[str, Any] | None:
+        """Where a transaction stands, as a reconciliation says it."""
+        found = self.transactions.get(transaction_id)
+        if found is None:
+            return {"state": "cancelled", "points": 0} if transaction_id in self.cancelled else None
+        return {"state": found.state, "points": found.points if found.state in {"held", "confirmed"} else 0}
+
     def expire(self, transaction_id: str) -> None:
         """Ends a hold, as time would."""
         transaction = self.transactions[transaction_id]
