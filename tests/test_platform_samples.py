@@ -18,6 +18,7 @@ GUIDES = REPOSITORY / "docs" / "developers"
 CLIENT_OF_PAGE = {
     "vendors.md": "vendor",
     "receipts.md": "vendor",
+    "reconciliation.md": "vendor",
     "campaigns.md": "campaign",
     "platform.md": "platform",
     "sandbox.md": "platform",

@@ -30,6 +30,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/eai/v1/points"): scope("points:redeem"),
     ("GET", "/eai/v1/points"): scope("points:redeem"),
     ("GET", "/eai/v1/points/{transactionid}"): scope("points:redeem"),
+    ("POST", "/eai/v1/reconciliations"): scope("points:redeem"),
     ("GET", "/eai/v1/receipts/{transactionid}"): scope("points:redeem"),
     ("PUT", "/v1/accounts/{user_id}"): scope("points:admin"),
     ("DELETE", "/v1/accounts/{user_id}"): scope("points:admin"),

@@ -73,6 +73,16 @@ class Reports:
             TooManyReports: the client has as many under way as it may.
             Unavailable: the database cannot be reached, or a statement took too long.
         """
+        async with self.place(tenant, client_id), self.slice() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def place(self, tenant: str, client_id: str) -> AsyncIterator[None]:
+        """Counts a report of a client as long as it is under way, for one that reads slice by slice.
+
+        Raises:
+            TooManyReports: the client has as many under way as it may.
+        """
         client = (tenant, client_id)
         if self._under_way[client] >= self._at_once:
             raise TooManyReports(
@@ -81,13 +91,22 @@ class Reports:
             )
         self._under_way[client] += 1
         try:
-            async with self._database.transaction() as connection:
-                await connection.execute(self._limit_statement)
-                yield connection
+            yield
         finally:
             self._under_way[client] -= 1
             if not self._under_way[client]:
                 del self._under_way[client]
+
+    @asynccontextmanager
+    async def slice(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction for a part of a report that has a place.
+
+        Raises:
+            Unavailable: the database cannot be reached, or a statement took too long.
+        """
+        async with self._database.transaction() as connection:
+            await connection.execute(self._limit_statement)
+            yield connection
 
     async def close(self) -> None:
         await self._database.dispose()

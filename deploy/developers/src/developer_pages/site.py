@@ -26,6 +26,7 @@ _PAGES: Final = (
     ("Start here", "index.md"),
     ("Rewards vendors", "vendors.md"),
     ("Receipts", "receipts.md"),
+    ("Reconciliation", "reconciliation.md"),
     ("Third parties", "third-parties.md"),
     ("Partners", "partners.md"),
     ("Partner (Deutsch)", "partner-deutsch.md"),

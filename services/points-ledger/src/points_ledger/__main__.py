@@ -1,4 +1,4 @@
-"""`python -m points_ledger serve | migrate | verify | check-receipt | events …`."""
+"""`python -m points_ledger serve | migrate | verify | check-receipt | reconcile | events …`."""
 
 import json
 from typing import Annotated
@@ -15,11 +15,13 @@ from shared.settings import load, load_database_settings
 from points_ledger import verifying
 from points_ledger.app import build_events, create_app
 from points_ledger.receipts.checking import NotGenuine, check
+from points_ledger.reconciliations.command import reconcile
 from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.settings import Settings
 
 cli = typer.Typer(help="The system of record of points.", no_args_is_help=True, add_completion=False)
 cli.add_typer(event_commands(Settings, build_events), name="events")
+cli.command()(reconcile)
 
 
 @cli.command()

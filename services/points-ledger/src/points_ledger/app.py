@@ -45,6 +45,8 @@ from points_ledger.holds.watching import HoldsWatch
 from points_ledger.ledger import Ledger
 from points_ledger.receipts.routes import router as receipts_router
 from points_ledger.receipts.service import ReceiptService
+from points_ledger.reconciliations.routes import router as reconciliations_router
+from points_ledger.reconciliations.service import ReconciliationService
 from points_ledger.seals.routes import router as seals_router
 from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.seals.service import SealService
@@ -161,9 +163,11 @@ def create_app(
         sandboxes,
         scenarios,
         ReceiptService(database, issuer),
+        ReconciliationService(reports),
     )
     app.include_router(eai_router)
     app.include_router(receipts_router)
+    app.include_router(reconciliations_router)
     app.include_router(accounts_router)
     app.include_router(vendors_router)
     app.include_router(holds_router)

@@ -12,26 +12,22 @@ from contextlib import aclosing
 from typing import Any, Final, Literal, NamedTuple
 
 import orjson
-from pydantic import ValidationError
 from shared.callers import Caller
 from shared.errors import Malformed, Refusal
 from shared.idempotency import Answer
 from shared.identifiers import Identifier
-from shared.line_exchange import LineTooLong, answered_in_order, line_blocks_of
-from shared.lists.csv_lists import CsvList
-from shared.lists.encodings import recognise
-from shared.lists.records import RecordTooLong
+from shared.line_exchange import answered_in_order
 from shared.problems import status_of
 
 from points_ledger.accounts.schemas import PostBody, entry_body
 from points_ledger.accounts.service import AccountService, Credit, Rehearsal
 from points_ledger.domain.accounts import Entry
 from points_ledger.ledger import Settled
+from points_ledger.lists import Line, ListOf
 
 #: How many credits may wait at the same time; enough to fill the batches of the line.
 _AHEAD: Final = 512
 _KIND_OF_STATUS: Final[dict[int, Literal["credited", "repeated"]]] = {201: "credited", 200: "repeated"}
-_COLUMNS: Final = frozenset({"user_id", "points", "reference", "reason"})
 
 
 class CreditLine(PostBody):
@@ -40,11 +36,8 @@ class CreditLine(PostBody):
     user_id: Identifier
 
 
-class Line(NamedTuple):
-    """A line that is not empty: its number, and what it says or why it says nothing."""
-
-    number: int
-    said: CreditLine | Malformed
+#: What comes in.
+CREDITS: Final = ListOf(CreditLine, frozenset({"user_id", "points", "reference", "reason"}), frozenset({"points"}))
 
 
 class Outcome(NamedTuple):
@@ -54,34 +47,10 @@ class Outcome(NamedTuple):
     answer: bytes
 
 
-async def ndjson_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
-    """Lines of JSON; a byte order mark is no part of the first one.
-
-    Raises:
-        UnreadableList: it is something else.
-    """
-    encoding, behind = await recognise(chunks, None)
-    encoding.check_is_utf_8()
-    return _json_blocks(behind)
-
-
-async def csv_lines(chunks: AsyncIterator[bytes], charset: str | None) -> AsyncIterator[list[Line]]:
-    """Records of CSV below a header, as target lists have them.
-
-    Raises:
-        UnreadableList, UnsupportedMediaType, MalformedHeader: as they say.
-    """
-    csv = await CsvList.open(chunks, charset=charset, is_known=_COLUMNS.__contains__)
-    missing = sorted(_COLUMNS - set(csv.header.columns))
-    if missing:
-        raise csv.header.missing(missing)
-    return _csv_blocks(csv)
-
-
 async def import_credits(
     service: AccountService,
     caller: Caller,
-    blocks: AsyncIterator[list[Line]],
+    blocks: AsyncIterator[list[Line[CreditLine]]],
     *,
     open_accounts: bool,
     rehearsal: Rehearsal | None,
@@ -99,10 +68,10 @@ async def import_credits(
     """
     counts: Counter[str] = Counter()
 
-    def begin(line: Line) -> asyncio.Task[Outcome]:
+    def begin(line: Line[CreditLine]) -> asyncio.Task[Outcome]:
         return asyncio.create_task(_outcome(service, caller, line, rehearsal))
 
-    async def prepared() -> AsyncIterator[list[Line]]:
+    async def prepared() -> AsyncIterator[list[Line[CreditLine]]]:
         async for block in blocks:
             named = {line.said.user_id for line in block if isinstance(line.said, CreditLine)}
             if rehearsal is not None:
@@ -119,65 +88,15 @@ async def import_credits(
     yield orjson.dumps({"summary": summary}) + b"\n"
 
 
-async def _json_blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[Line]]:
-    number = 0
-    try:
-        async for lines in line_blocks_of(chunks):
-            yield [Line(place, _read(line)) for place, line in enumerate(lines, number + 1) if line.strip()]
-            number += len(lines)
-    except LineTooLong:
-        yield [Line(number + 1, _too_long())]
-
-
-async def _csv_blocks(csv: CsvList) -> AsyncIterator[list[Line]]:
-    places = {name: place for place, name in enumerate(csv.header.columns) if name in _COLUMNS}
-    try:
-        async for records, lines in csv.blocks():
-            block = []
-            for record, number in zip(records, lines, strict=True):
-                try:
-                    fields = csv.fields_of(record)
-                except ValueError as error:
-                    block.append(Line(number, Malformed(f"The row {error}.")))
-                    continue
-                said: dict[str, Any] = {name: fields[place] for name, place in places.items()}
-                points = said["points"].strip()
-                said["points"] = int(points) if points.isascii() and points.isdecimal() and len(points) < 20 else points
-                block.append(Line(number, _read(orjson.dumps(said)) if _is_text(said) else _no_text()))
-            yield block
-    except RecordTooLong as error:
-        yield [Line(error.line, _too_long())]
-
-
-def _is_text(said: dict[str, Any]) -> bool:
-    """Whether all of it is Unicode: bytes that the encoding does not have come as lone surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for value in said.values() for letter in str(value))
-
-
-def _read(line: bytes) -> CreditLine | Malformed:
-    try:
-        return CreditLine.model_validate_json(line)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        return Malformed(f"{field}: {first['msg']}" if field else first["msg"])
-
-
-def _no_text() -> Malformed:
-    return Malformed("The row has bytes that are not UTF-8; if the list is in windows-1252, send it with this charset.")
-
-
-def _too_long() -> Malformed:
-    return Malformed("The line is too long; nothing after it was read.", code="line_too_long")
-
-
-def _credit_of(line: Line) -> Credit:
+def _credit_of(line: Line[CreditLine]) -> Credit:
     assert isinstance(line.said, CreditLine)  # noqa: S101 — asked before
     said = line.said
     return Credit(said.user_id, said.points, said.reference, said.reason)
 
 
-async def _outcome(service: AccountService, caller: Caller, line: Line, rehearsal: Rehearsal | None) -> Outcome:
+async def _outcome(
+    service: AccountService, caller: Caller, line: Line[CreditLine], rehearsal: Rehearsal | None
+) -> Outcome:
     if isinstance(line.said, Malformed):
         return _refused(line.number, line.said)
     try:

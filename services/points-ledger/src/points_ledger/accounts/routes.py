@@ -1,7 +1,6 @@
 """`/v1/accounts` for the platform, and the internal balance for the platform's other services."""
 
 import sys
-from email.message import Message
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -10,7 +9,7 @@ from shared.dependencies import needs
 from shared.errors import Refusal, UnsupportedMediaType
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
-from shared.line_exchange import LinesResponse, body_of
+from shared.line_exchange import LinesResponse
 from shared.lists.csv_lists import MalformedHeader
 from shared.lists.encodings import UnreadableList
 from shared.problems import document_refusals
@@ -20,12 +19,10 @@ from points_ledger.accounts import importing, schemas
 from points_ledger.accounts.service import AccountService, ClosedAccount, InstantInTheFuture
 from points_ledger.domain.accounts import Entry, InvalidUser
 from points_ledger.ledger import Settled
+from points_ledger.lists import DOCUMENTED_BODY, NDJSON
 from points_ledger.paths import ACCOUNT, IDENTIFIER
 
 ADMIN = "points:admin"
-CSV = "text/csv"
-NDJSON = "application/x-ndjson"
-NDJSON_TYPES = (NDJSON, "application/ndjson", "application/jsonl", "text/plain")
 READ = ("points:read", "points:admin")
 _UserId = Annotated[Identifier, Path()]
 _Service = Annotated[AccountService, needs(AccountService)]
@@ -139,12 +136,7 @@ async def balance(
     summary="Earn points in bulk",
     response_class=LinesResponse,
     max_body_size=sys.maxsize,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {NDJSON: {"schema": {"type": "string"}}, CSV: {"schema": {"type": "string"}}},
-        }
-    },
+    openapi_extra=DOCUMENTED_BODY,
     responses={
         200: {"description": "One outcome for each line", "content": {NDJSON: {"schema": {"type": "string"}}}},
         **document_refusals([UnreadableList, MalformedHeader, UnsupportedMediaType]),
@@ -158,15 +150,7 @@ async def import_credits(
 ) -> LinesResponse:
     """Any number of lines `{user_id, points, reference, reason}`, or of CSV with these columns; each gets a line as
     its answer, and the last one is a summary. Lines of one account are booked in their order."""
-    said = Message()
-    said["content-type"] = request.headers.get("content-type", "")
-    media_type = said.get_content_type() if "/" in said["content-type"] else ""
-    if media_type == CSV:
-        blocks = await importing.csv_lines(body_of(request), said.get_content_charset())
-    elif media_type in NDJSON_TYPES:
-        blocks = await importing.ndjson_lines(body_of(request))
-    else:
-        raise UnsupportedMediaType(f"The body must be {NDJSON} or {CSV}.")
+    blocks = await importing.CREDITS.sent_with(request)
     rehearsal = service.rehearsal(caller.tenant, open_accounts=query.open_accounts) if query.dry_run else None
     outcomes = importing.import_credits(service, caller, blocks, open_accounts=query.open_accounts, rehearsal=rehearsal)
     return LinesResponse(outcomes, NDJSON)

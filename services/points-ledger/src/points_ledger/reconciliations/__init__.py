@@ -1,0 +1,1 @@
+"""A vendor's list of transactions against the ledger's."""
