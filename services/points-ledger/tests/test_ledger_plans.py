@@ -13,6 +13,7 @@ from points_ledger.accounts import queries
 from points_ledger.domain.transactions import State
 from points_ledger.eai import queries as eai
 from points_ledger.holds import queries as holds
+from points_ledger.reconciliations import queries as reconciliations
 from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.tables import seals
 from shared.seals.domain import Seal
@@ -175,3 +176,28 @@ async def test_entries_to_be_sealed_are_found_by_their_time(young: asyncpg.Conne
         found = await indexes_of(young, await as_sent(young_url, send))
         assert found.keys() <= {"entries_by_time_idx", "seals_pkey"}
         assert "created_at " in found["entries_by_time_idx"]
+
+
+async def test_a_slice_of_a_reconciliation_looks_up_what_the_list_names(
+    young: asyncpg.Connection, young_url: str
+) -> None:
+    statement = await as_sent(
+        young_url, lambda connection: reconciliations.read_named(connection, "demo", "shop", ["a", "b"])
+    )
+    found = await indexes_of(young, statement)
+    assert found.keys() == {"transactions_pkey"}
+    assert all(f"{column} " in found["transactions_pkey"] for column in ("tenant", "vendor_id", "transaction_id"))
+
+
+async def test_a_slice_of_the_range_is_read_in_the_order_of_its_index(
+    young: asyncpg.Connection, young_url: str
+) -> None:
+    statement = await as_sent(
+        young_url,
+        lambda connection: reconciliations.read_created(
+            connection, "demo", "shop", reconciliations.Place(NOW, "t"), NOW, 100
+        ),
+    )
+    found = await indexes_of(young, statement)
+    assert found.keys() == {"transactions_by_vendor_idx"}
+    assert "created_at" in found["transactions_by_vendor_idx"]
