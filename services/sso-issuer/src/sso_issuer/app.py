@@ -59,6 +59,7 @@ from sso_issuer.receipts.routes import router as receipts_router
 from sso_issuer.receipts.service import Receipts
 from sso_issuer.redemptions.routes import router as redemptions_router
 from sso_issuer.redemptions.service import Redemptions
+from sso_issuer.redemptions.tokens import TokensReader
 from sso_issuer.redirects.browser import render_refusal
 from sso_issuer.redirects.browser import router as browser_router
 from sso_issuer.redirects.pages import PACKAGE as PAGES_PACKAGE
@@ -136,8 +137,19 @@ def create_app(
 
     events = build_events(settings, database)
     terms = TermsReader(database, keys, vendors)
-    users = UsersReader(ledger, onboarding)
-    redirects = Redirects(database, answers, terms, signer, users, public_url=settings.public_url)
+    redirects = Redirects(
+        database, answers, terms, signer, UsersReader(ledger, onboarding), public_url=settings.public_url
+    )
+    sandboxes = Sandboxes(database, sandbox_tables, allowed=settings.allows_sandboxes)
+    redemptions = Redemptions(
+        database,
+        answers,
+        TokensReader(database),
+        vendors,
+        ledger,
+        sandboxes,
+        public_url=settings.public_url,
+    )
     audit = Audit(database)
     authority = Authority(
         database,
@@ -150,7 +162,6 @@ def create_app(
     )
 
     # What it moves is nothing: a signed token cannot change, and is judged by the clock.
-    sandboxes = Sandboxes(database, sandbox_tables, allowed=settings.allows_sandboxes)
     chores = Chores()
 
     @asynccontextmanager
@@ -165,7 +176,7 @@ def create_app(
             # Write all accepted rows before the connections close.
             closing.push_async_callback(audit.close)
             closing.push_async_callback(redirects.close)
-            closing.push_async_callback(users.close)
+            closing.push_async_callback(redemptions.close)
             closing.push_async_callback(terms.close)
             closing.push_async_callback(events.close)
             await sandboxes.refuse_to_start()
@@ -231,7 +242,7 @@ def create_app(
         redirects,
         build_receipts(settings, database),
         Inspections(database, vendors, terms, sandboxes, public_url=settings.public_url),
-        Redemptions(database, answers, vendors, ledger, sandboxes, public_url=settings.public_url),
+        redemptions,
         pages,
         FormAnswers(form_notes, pages.cookies),
         RedirectPages(pages),

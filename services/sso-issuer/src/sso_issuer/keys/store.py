@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -15,6 +16,12 @@ from sso_issuer.tables import key_successions, keys
 
 _REVOKED_AT_ONCE = 1000
 _KEY_COLUMNS = tuple(column for column in keys.c if column.name not in {"public_jwk", "private_key"})
+
+_PUBLICS: Final = """
+    SELECT keys.tenant, keys.kid, keys.public_jwk FROM unnest($1::text[], $2::text[]) AS asked (tenant, kid)
+      JOIN sso_issuer.keys ON keys.tenant = asked.tenant AND keys.kid = asked.kid
+    WHERE keys.state IN ('active', 'retiring')
+"""
 
 #: Keys that leave a state come first: the unique indexes allow one next and one active key at any instant.
 _ORDER_OF_WRITING = (KeyState.RETIRED, KeyState.RETIRING, KeyState.ACTIVE, KeyState.NEXT)
@@ -133,6 +140,12 @@ async def read_public(connection: AsyncConnection, tenant: str, kid: str) -> Jwk
         )
     ).scalar_one_or_none()
     return jwk
+
+
+async def read_publics(connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The same for many, by tenant and kid, as the text of their JWK."""
+    rows = await connection.fetch(_PUBLICS, [tenant for tenant, _ in asked], [kid for _, kid in asked])
+    return {(row["tenant"], row["kid"]): row["public_jwk"] for row in rows}
 
 
 async def read_any_public(connection: AsyncConnection, tenant: str, kid: str) -> tuple[Jwk, KeyState] | None:

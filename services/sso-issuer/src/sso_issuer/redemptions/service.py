@@ -1,13 +1,16 @@
 """The use case of redeeming: verify, ask the ledger, then use the token up."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeGuard
 
 from shared.callers import Caller
 from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
+from shared.events.domain import NewEvent
 from shared.events.outbox import record
+from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.identifiers import is_identifier
 from shared.jwt import KeySet, Rejected, VerificationKey
@@ -18,16 +21,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared import jwt
 from sso_issuer.events import redirect_redeemed, redirect_replayed
 from sso_issuer.keys.domain import issuer_of
-from sso_issuer.keys.store import read_clock, read_public
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.redemptions import store
 from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, TokenNotIssued, TokenRefused, is_issued
+from sso_issuer.redemptions.tokens import Known, TokensReader, shown
 from sso_issuer.redirects.domain import ListedIssuance
 from sso_issuer.redirects.store import find
 from sso_issuer.tables import events
-from sso_issuer.vendors.domain import Vendor, VendorAlgorithm, VendorNotFound, is_live
+from sso_issuer.vendors.domain import VendorAlgorithm, is_live
 from sso_issuer.vendors.service import Vendors
-from sso_issuer.vendors.store import read_secrets, read_vendor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +40,19 @@ class Redeemed:
     points_now: int
 
 
-#: What a redemption writes and answers, and the issuance that it ends.
-_Prepared = tuple[Redemption, Redeemed, ListedIssuance]
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """A good token that waits for its redemption, and the issuance that it ends."""
+
+    redemption: Redemption
+    issuance: ListedIssuance
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.redemption.tenant, self.redemption.jti
+
+    def event(self) -> NewEvent:
+        return redirect_redeemed(self.issuance, self.redemption.points_now)
 
 
 class Redemptions:
@@ -49,6 +62,7 @@ class Redemptions:
         self,
         database: Database,
         answers: Answers,
+        tokens: TokensReader,
         vendors: Vendors,
         ledger: LedgerClient,
         sandboxes: Sandboxes,
@@ -57,10 +71,12 @@ class Redemptions:
     ) -> None:
         self._database = database
         self._answers = answers
+        self._tokens = tokens
         self._vendors = vendors
         self._ledger = ledger
         self._sandboxes = sandboxes
         self._public_url = public_url
+        self._line = GroupCommit[_Brought, None](self._write_all, name="redemptions")
 
     async def redeem_once(
         self,
@@ -80,13 +96,15 @@ class Redemptions:
             TokenRefused, TokenNotIssued, TokenAlreadyRedeemed: as they say.
             Unavailable: ledger or database cannot be asked; the token is not used up.
         """
+        if key is None:
+            brought, redeemed = await self._prepare(caller, token, request_id)
+            await self._line.submit(brought)
+            return shape(redeemed)
         first = await self._answers.recall(caller.tenant, caller.client_id, key)
         if first is not None:
             return first
         try:
-            found: tuple[Redemption, Redeemed, ListedIssuance] | Refusal = await self._prepare(
-                caller, token, request_id
-            )
+            found: tuple[_Brought, Redeemed] | Refusal = await self._prepare(caller, token, request_id)
         except (Unavailable, TooManyRequests):
             raise
         except Refusal as refusal:
@@ -95,16 +113,22 @@ class Redemptions:
         async def act(connection: AsyncConnection) -> Answer:
             if isinstance(found, Refusal):
                 raise found
-            redemption, redeemed, issuance = found
+            brought, redeemed = found
+            redemption = brought.redemption
             if not await store.append(connection, redemption):
-                raise _already_redeemed(await find(connection, redemption.tenant, redemption.jti))
-            told = redirect_redeemed(issuance, redemption.points_now)
-            await record(connection, events, caller.tenant, [told])
+                issuance = await find(connection, redemption.tenant, redemption.jti)
+                raise _already_redeemed(None if issuance is None else issuance.redeemed_at)
+            await record(connection, events, caller.tenant, [brought.event()])
             return shape(redeemed)
 
         return await self._answers.once(caller.tenant, caller.client_id, key, act)
 
-    async def _prepare(self, caller: Caller, token: str, request_id: str) -> _Prepared:
+    async def close(self) -> None:
+        """Reads and writes what waits in line, and takes no more."""
+        await self._tokens.close()
+        await self._line.close()
+
+    async def _prepare(self, caller: Caller, token: str, request_id: str) -> tuple[_Brought, Redeemed]:
         claims, issuance = await self._verify(caller, token)
         points_now = await self._ledger.available_points(caller.tenant, issuance.user_id)
         redemption = Redemption(
@@ -114,35 +138,49 @@ class Redemptions:
             request_id=request_id,
             points_now=points_now,
         )
-        return redemption, Redeemed(claims=claims, points_now=points_now), issuance
+        return _Brought(redemption, issuance), Redeemed(claims=claims, points_now=points_now)
+
+    async def _write_all(self, brought: Sequence[_Brought]) -> Sequence[Exception | None]:
+        """Writes the first redemption of each token, and refuses all others."""
+        firsts: dict[tuple[str, str], _Brought] = {}
+        for one in brought:
+            firsts.setdefault(one.place, one)
+        async with self._database.raw_transaction() as connection:
+            written = await store.append_all(connection, [one.redemption for one in firsts.values()])
+            used = [one.place in written and firsts[one.place] is one for one in brought]
+            told = [one for one, is_first in zip(brought, used, strict=True) if is_first]
+            if told:
+                await store.record_all(connection, ((one.redemption.tenant, one.event()) for one in told))
+            late = {one.place for one, is_first in zip(brought, used, strict=True) if not is_first}
+            redeemed_at = await store.read_redeemed_at(connection, sorted(late)) if late else {}
+        return [
+            None if is_first else _already_redeemed(redeemed_at.get(one.place))
+            for one, is_first in zip(brought, used, strict=True)
+        ]
 
     async def _verify(self, caller: Caller, token: str) -> tuple[Mapping[str, Any], ListedIssuance]:
         """The claims of a token that is valid for this caller now, and its issuance."""
-        async with self._database.transaction() as connection:
-            vendor = await read_vendor(connection, caller.tenant, caller.vendor)
-            if vendor is None:
-                raise VendorNotFound
-            issuance = await _find_issuance(connection, vendor, token)
-            algorithm, audience = _terms_of(vendor, issuance)
-            now = await read_clock(connection)
-            if issuance is not None:
-                # The token cannot change, so its end is judged by the clock of the sandbox.
+        known = await self._tokens.read(shown(caller.tenant, caller.vendor, token))
+        issuance, now = known.issuance, known.read_at
+        if issuance is not None and caller.tenant in self._sandboxes:
+            # The token cannot change, so its end is judged by the clock of the sandbox.
+            async with self._database.transaction() as connection:
                 now += await self._sandboxes.ahead_since(connection, caller.tenant, issuance.issued_at)
-            try:
-                claims = jwt.verify(
-                    token,
-                    await self._keys_of(connection, vendor, algorithm, token),
-                    typ="JWT",
-                    issuer=issuer_of(self._public_url, vendor.tenant),
-                    audience=audience,
-                    # The database's clock stamped it and judges it: there is nothing to be lenient about.
-                    now=now.timestamp(),
-                    leeway_seconds=0,
-                )
-            except Rejected as rejected:
-                # A token under an unknown key counts as badly signed, so that nobody learns which keys exist.
-                code = "invalid_signature" if rejected.reason == "unknown_key" else rejected.reason
-                raise TokenRefused(rejected.message, code=code, log=rejected.reason) from None
+        try:
+            claims = jwt.verify(
+                token,
+                self._keys_of(known, token),
+                typ="JWT",
+                issuer=issuer_of(self._public_url, caller.tenant),
+                audience=known.audience,
+                # The database's clock stamped it and judges it: there is nothing to be lenient about.
+                now=now.timestamp(),
+                leeway_seconds=0,
+            )
+        except Rejected as rejected:
+            # A token under an unknown key counts as badly signed, so that nobody learns which keys exist.
+            code = "invalid_signature" if rejected.reason == "unknown_key" else rejected.reason
+            raise TokenRefused(rejected.message, code=code, log=rejected.reason) from None
         if not _is_jti(claims.get("jti")):
             raise TokenRefused("The token does not say its jti.", code="malformed_token")
         if issuance is None or not is_issued(issuance, token, claims):
@@ -150,52 +188,23 @@ class Redemptions:
         if issuance.redeemed_at is not None:
             async with self._database.transaction() as connection:
                 await record(connection, events, caller.tenant, [redirect_replayed(issuance)])
-            raise _already_redeemed(issuance)
+            raise _already_redeemed(issuance.redeemed_at)
         return claims, issuance
 
-    async def _keys_of(
-        self, connection: AsyncConnection, vendor: Vendor, algorithm: VendorAlgorithm, token: str
-    ) -> KeySet:
+    def _keys_of(self, known: Known, token: str) -> KeySet:
         """The key that `token` names, if it fits this vendor and the agreed algorithm; else no key."""
+        if known.algorithm is not VendorAlgorithm.HS256:
+            fits = known.key is not None and known.key.algorithm == known.algorithm.value
+            return KeySet([known.key] if known.key is not None and fits else [])
         kid = jwt.unverified_header(token).get("kid")
-        if not isinstance(kid, str) or not is_identifier(kid):
-            return KeySet([])
-        if algorithm is VendorAlgorithm.HS256:
-            now = await read_clock(connection)
-            secrets = await read_secrets(connection, vendor.tenant, vendor.vendor_id)
-            return KeySet(
-                VerificationKey.from_secret(secret.kid, self._vendors.unseal(vendor, secret))
-                for secret in secrets
-                if secret.kid == kid and is_live(secret, now)
-            )
-        jwk = await read_public(connection, vendor.tenant, kid)
-        if jwk is None or jwk["alg"] != algorithm.value:
-            return KeySet([])
-        return KeySet([VerificationKey.from_jwk(jwk)])
+        return KeySet(
+            VerificationKey.from_secret(secret.kid, self._vendors.unseal(known.vendor, secret))
+            for secret in known.secrets
+            if secret.kid == kid and is_live(secret, known.read_at)
+        )
 
 
-async def _find_issuance(connection: AsyncConnection, vendor: Vendor, token: str) -> ListedIssuance | None:
-    """The issuance for this vendor that a token names, of which nothing is verified yet."""
-    try:
-        jti = jwt.unverified_claims(token).get("jti")
-    except Rejected:
-        return None
-    if not _is_jti(jti):
-        return None
-    issuance = await find(connection, vendor.tenant, jti)
-    return issuance if issuance is not None and issuance.vendor_id == vendor.vendor_id else None
-
-
-def _terms_of(vendor: Vendor, issuance: ListedIssuance | None) -> tuple[VendorAlgorithm, str]:
-    """The algorithm and the audience that a token must have: as agreed when it was issued, whatever is agreed since."""
-    agreement = vendor.agreement
-    if issuance is None:
-        return agreement.algorithm, agreement.audience
-    return VendorAlgorithm(issuance.algorithm), issuance.audience or agreement.audience
-
-
-def _already_redeemed(issuance: ListedIssuance | None) -> TokenAlreadyRedeemed:
-    at = None if issuance is None else issuance.redeemed_at
+def _already_redeemed(at: datetime | None) -> TokenAlreadyRedeemed:
     return TokenAlreadyRedeemed(None if at is None else iso(at))
 
 

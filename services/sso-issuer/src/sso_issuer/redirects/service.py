@@ -131,7 +131,8 @@ class Redirects:
         return pages.cut(found, limit, lambda issuance: IssuancePlace(issuance.issued_at, issuance.jti))
 
     async def close(self) -> None:
-        """Writes all waiting rows."""
+        """Asks what waits to be asked, and writes all waiting rows."""
+        await self._users.close()
         await self._audit.close()
 
     async def _prepare(self, asker: Asker, user_id: str, vendor_id: str) -> _Prepared:

@@ -53,6 +53,12 @@ _SECRETS: Final = """
         ON secrets.tenant = asked.tenant AND secrets.vendor_id = asked.vendor_id
     ORDER BY secrets.n
 """
+_FIND: Final = f"""
+    SELECT {", ".join(f"issuances.{name}" for name, _ in _COLUMNS)}, redemptions.redeemed_at
+    FROM unnest($1::text[], $2::text[]) AS asked (tenant, jti)
+      JOIN sso_issuer.issuances ON issuances.tenant = asked.tenant AND issuances.jti = asked.jti
+      LEFT JOIN sso_issuer.redemptions ON redemptions.tenant = asked.tenant AND redemptions.jti = asked.jti
+"""  # noqa: S608 — our own names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,16 @@ async def find(connection: AsyncConnection, tenant: str, jti: str) -> ListedIssu
     """One issuance and when its token was redeemed."""
     row = (await connection.execute(_listed().where(issuances.c.tenant == tenant, issuances.c.jti == jti))).first()
     return None if row is None else _issuance(row)
+
+
+async def find_all(
+    connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], ListedIssuance]:
+    """The same for many, by tenant and jti."""
+    rows = await connection.fetch(_FIND, *_columns(asked))
+    return {
+        (row["tenant"], row["jti"]): ListedIssuance(**{**row, "delivery": Delivery(row["delivery"])}) for row in rows
+    }
 
 
 async def list_newest(
