@@ -37,7 +37,9 @@ def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     return networks
 
 
-class _RegisteredClient(BaseModel):
+class CheckedClient(BaseModel):
+    """A client as the register sends it."""
+
     model_config = ConfigDict(strict=True)
 
     client_id: str
@@ -46,6 +48,9 @@ class _RegisteredClient(BaseModel):
     kind: str
     vendor_id: str | None
     ip_allow_list: Annotated[tuple[str, ...], AfterValidator(_check_networks)]
+
+    def client(self) -> Client:
+        return Client(self.client_id, self.tenant, self.scopes, self.kind, self.vendor_id, self.ip_allow_list)
 
 
 class HttpRegister:
@@ -58,12 +63,10 @@ class HttpRegister:
         asked = {"client_id": client_id, "client_secret": client_secret}
         found = await self._service.find_by(
             # The register calls an id or secret malformed if it is longer than any that it gives out.
-            _RegisteredClient,
+            CheckedClient,
             "/internal/clients/check",
             asked,
             absent="invalid_client",
             malformed_is_absent=True,
         )
-        if found is None:
-            return None
-        return Client(found.client_id, found.tenant, found.scopes, found.kind, found.vendor_id, found.ip_allow_list)
+        return None if found is None else found.client()

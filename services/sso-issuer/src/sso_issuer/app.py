@@ -20,7 +20,7 @@ from shared.jwks import TenantKeys
 from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
 from shared.readiness import check_database
-from shared.register import HttpRegister, Register
+from shared.register import Register
 from shared.sandboxes.routes import router as sandboxes_router
 from shared.sandboxes.service import Sandboxes
 from shared.sealing import Sealer, parse_key_encryption_keys
@@ -41,6 +41,7 @@ from sso_issuer.authority.client_requests import ClientRequests
 from sso_issuer.authority.errors import is_authority_path, oauth_refusal
 from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
+from sso_issuer.authority.tokens import AccessTokensReader
 from sso_issuer.events import TOPIC
 from sso_issuer.inspections.browser import PATH as INSPECTOR
 from sso_issuer.inspections.browser import router as inspector_router
@@ -72,6 +73,7 @@ from sso_issuer.redirects.users import UsersReader
 from sso_issuer.register_client import RegisterClient
 from sso_issuer.retention import retention
 from sso_issuer.sealed import sealed_tables
+from sso_issuer.secret_checks import SecretChecks
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
@@ -150,10 +152,10 @@ def create_app(
         sandboxes,
         public_url=settings.public_url,
     )
-    audit = Audit(database)
     authority = Authority(
         database,
-        audit,
+        Audit(database),
+        AccessTokensReader(database),
         keys,
         signer,
         clients,
@@ -174,7 +176,7 @@ def create_app(
             closing.push_async_callback(tenant_keys.aclose)
             closing.callback(signer.close)
             # Write all accepted rows before the connections close.
-            closing.push_async_callback(audit.close)
+            closing.push_async_callback(authority.close)
             closing.push_async_callback(redirects.close)
             closing.push_async_callback(redemptions.close)
             closing.push_async_callback(terms.close)
@@ -209,7 +211,7 @@ def create_app(
         takes_any_query=("/tenants/", "/.well-known/", "/sso/v1/redeem/", INSPECTOR),
     )
     proxies: ProxyTrust = app.state.proxies
-    register = register or HttpRegister(to_onboarding)
+    register = register or SecretChecks(to_onboarding)
     authorities = Authorities(database, keys, clients, public_url=settings.public_url)
     limits = AttemptLimits(
         Counts.at(settings.rate_limit_url),

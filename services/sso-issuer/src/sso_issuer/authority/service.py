@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.db import Database
 from shared.errors import Refusal
-from shared.jwt import KeySet, Rejected, VerificationKey
+from shared.jwt import KeySet, Rejected
 from shared.paging import Page
 
 from shared import jwt
@@ -31,7 +31,8 @@ from sso_issuer.authority.domain import (
 )
 from sso_issuer.authority.forms import needed
 from sso_issuer.authority.store import Revocation, TakenCode
-from sso_issuer.keys.domain import Algorithm, issuer_of
+from sso_issuer.authority.tokens import AccessTokensReader
+from sso_issuer.keys.domain import issuer_of
 from sso_issuer.keys.service import Keys
 from sso_issuer.register_client import RefusedCode, RegisterClient
 from sso_issuer.signer import Signer
@@ -57,6 +58,7 @@ class Authority:
         self,
         database: Database,
         audit: Audit,
+        tokens: AccessTokensReader,
         keys: Keys,
         signer: Signer,
         register: RegisterClient,
@@ -66,6 +68,7 @@ class Authority:
     ) -> None:
         self._database = database
         self._audit = audit
+        self._tokens = tokens
         self._keys = keys
         self._signer = signer
         self._register = register
@@ -98,10 +101,8 @@ class Authority:
         Raises:
             Unavailable: the register or the database cannot be asked.
         """
-        claims, reason = await self._verify(client.tenant, token)
-        issued = None
+        claims, issued, reason = await self._verify(client.tenant, token)
         if claims is not None:
-            issued = await self._find_issued(client.tenant, claims)
             reason = domain.why_inactive(issued, claims)
             if issued is not None and reason is None:
                 if client.kind == "third_party" and issued.client_id != client.client_id:
@@ -130,8 +131,7 @@ class Authority:
             UnauthorizedClient: the token is another client's.
             Unavailable: the database cannot be asked; the token is not revoked.
         """
-        claims, reason = await self._verify(client.tenant, token)
-        issued = None if claims is None else await self._find_issued(client.tenant, claims)
+        claims, issued, reason = await self._verify(client.tenant, token)
         revocation = None
         if claims is not None and issued is not None and domain.why_inactive(issued, claims) != "token_not_issued":
             if issued.client_id != client.client_id and not _may_revoke_all(client):
@@ -190,6 +190,11 @@ class Authority:
         async with self._database.transaction() as connection:
             await store.forget_expired(connection)
 
+    async def close(self) -> None:
+        """Reads and writes what waits in line, and takes no more."""
+        await self._tokens.close()
+        await self._audit.close()
+
     async def _give_for_code(self, client: AuthorityClient, form: Mapping[str, str], request_id: str) -> AccessToken:
         code, redirect_uri = needed(form, "code"), needed(form, "redirect_uri")
         # The register says whether the code was asked for with a challenge; a verifier is sent then, and only then.
@@ -224,12 +229,12 @@ class Authority:
 
     async def _issue(self, grant: Grant, code_digest: bytes | None, request_id: str) -> AccessToken:
         tenant = grant.client.tenant
-        async with self._database.transaction() as connection:
-            sealed, now = await store.read_signing_terms(connection, tenant, Algorithm.ES256)
-        if sealed is None:
-            key = await self._keys.signing_key(tenant, Algorithm.ES256)
+        terms = await self._tokens.signing_terms(tenant)
+        now = terms.read_at
+        if terms.key is None:
+            key = await self._keys.signing_key(tenant, domain.ACCESS_TOKEN_ALGORITHM)
         else:
-            key = await self._keys.unseal(sealed)
+            key = await self._keys.unseal(terms.key)
         issued_at = int(now.timestamp())
         expires_at = issued_at + self._lifetime_seconds
         jti = secrets.token_urlsafe(16)
@@ -263,35 +268,23 @@ class Authority:
         await self._audit.append(Entry(event=event, code=code))
         return AccessToken(token=token, expires_in=self._lifetime_seconds, scopes=grant.scopes)
 
-    async def _verify(self, tenant: str, token: str) -> tuple[dict[str, Any] | None, str | None]:
-        """The claims of an unexpired token of this authority, or why it is refused."""
+    async def _verify(self, tenant: str, token: str) -> tuple[dict[str, Any] | None, IssuedToken | None, str | None]:
+        """The claims of an unexpired token of this authority and what the audit knows of it, or why it is refused."""
         try:
-            kid = jwt.unverified_header(token).get("kid")
-            async with self._database.transaction() as connection:
-                now = await store.read_clock(connection)
-                jwk = None
-                if isinstance(kid, str) and kid.isascii() and kid.isprintable():
-                    jwk = await store.read_public(connection, tenant, kid)
+            known = await self._tokens.read(tenant, token)
             claims = jwt.verify(
                 token,
-                KeySet([] if jwk is None else [VerificationKey.from_jwk(jwk)]),
+                KeySet([] if known.key is None else [known.key]),
                 typ=ACCESS_TOKEN_TYP,
                 issuer=issuer_of(self._public_url, tenant),
                 audience=self._public_url,
                 # The database's clock stamped the token and judges it, so no leeway is needed.
-                now=now.timestamp(),
+                now=known.read_at.timestamp(),
                 leeway_seconds=0,
             )
         except Rejected as rejected:
-            return None, rejected.reason
-        return claims, None
-
-    async def _find_issued(self, tenant: str, claims: Mapping[str, Any]) -> IssuedToken | None:
-        jti = claims.get("jti")
-        if not isinstance(jti, str) or not jti.isascii() or not jti.isprintable():
-            return None
-        async with self._database.transaction() as connection:
-            return await store.find_issued(connection, tenant, jti)
+            return None, None, rejected.reason
+        return claims, known.issued, None
 
     async def _why_not_allowed(self, tenant: str, issued: IssuedToken) -> str | None:
         """Why the register no longer covers a token; None if it does."""

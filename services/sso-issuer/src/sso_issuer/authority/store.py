@@ -12,12 +12,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.authority.assertions import Assertion
-from sso_issuer.authority.domain import Event, EventKind, EventPlace, IssuedToken
-from sso_issuer.keys.domain import Algorithm
-from sso_issuer.keys.store import SealedKey, read_clock, read_public
+from sso_issuer.authority.domain import ACCESS_TOKEN_ALGORITHM, Event, EventKind, EventPlace, IssuedToken
+from sso_issuer.keys.store import SealedKey, read_clock
 from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
 
-__all__ = ["read_clock", "read_public"]
+__all__ = ["read_clock"]
 
 _COLUMNS: Final = (
     ("tenant", "text"),
@@ -56,9 +55,18 @@ _REVOKE: Final = """
     ON CONFLICT DO NOTHING
 """
 _SIGNING: Final = """
-    SELECT clock_timestamp() AS now, keys.kid, keys.private_key
-    FROM (SELECT) AS once LEFT JOIN sso_issuer.keys
-      ON keys.tenant = $1 AND keys.algorithm = $2 AND keys.state = 'active'
+    SELECT asked.tenant, clock_timestamp() AS now, keys.kid, keys.private_key
+    FROM unnest($1::text[]) AS asked (tenant) LEFT JOIN sso_issuer.keys
+      ON keys.tenant = asked.tenant AND keys.algorithm = $2 AND keys.state = 'active'
+"""
+_ISSUED: Final = """
+    SELECT issued.tenant, issued.jti, issued.client_id, issued.subject, issued.scope, issued.consent_version,
+      issued.expires_at, revoked.jti IS NOT NULL AS is_revoked
+    FROM unnest($1::text[], $2::text[]) AS asked (tenant, jti)
+      JOIN sso_issuer.authority_events AS issued
+        ON issued.tenant = asked.tenant AND issued.jti = asked.jti AND issued.event = 'issued'
+      LEFT JOIN sso_issuer.revoked_tokens AS revoked
+        ON revoked.tenant = asked.tenant AND revoked.jti = asked.jti
 """
 
 
@@ -84,14 +92,25 @@ async def has_keys(connection: AsyncConnection, tenant: str) -> bool:
     return bool(await connection.scalar(sa.select(sa.exists().where(keys.c.tenant == tenant))))
 
 
-async def read_signing_terms(
-    connection: AsyncConnection, tenant: str, algorithm: Algorithm
-) -> tuple[SealedKey | None, datetime]:
-    """The signing key, if there is one, and the database's clock, in one statement."""
-    row = await (await driver_of(connection)).fetchrow(_SIGNING, tenant, algorithm.value)
-    if row["kid"] is None:
-        return None, row["now"]
-    return SealedKey(tenant=tenant, kid=row["kid"], algorithm=algorithm, sealed=row["private_key"]), row["now"]
+async def read_driver_clock(connection: asyncpg.Connection) -> datetime:
+    """The database's clock now."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return now
+
+
+async def read_signing_keys(
+    connection: asyncpg.Connection, tenants: Sequence[str]
+) -> tuple[dict[str, SealedKey], datetime]:
+    """The keys that sign access tokens now, by tenant, and the database's clock, in one statement."""
+    rows = await connection.fetch(_SIGNING, tenants, ACCESS_TOKEN_ALGORITHM.value)
+    found = {
+        row["tenant"]: SealedKey(
+            tenant=row["tenant"], kid=row["kid"], algorithm=ACCESS_TOKEN_ALGORITHM, sealed=row["private_key"]
+        )
+        for row in rows
+        if row["kid"] is not None
+    }
+    return found, rows[0]["now"]
 
 
 async def append_events(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
@@ -146,27 +165,27 @@ async def spoil_code(connection: AsyncConnection, tenant: str, code_digest: byte
 
 async def find_issued(connection: AsyncConnection, tenant: str, jti: str) -> IssuedToken | None:
     """What the audit knows of a token, and whether it was revoked."""
-    is_revoked = sa.exists().where(revoked_tokens.c.tenant == tenant, revoked_tokens.c.jti == jti)
-    row = (
-        await connection.execute(
-            sa.select(authority_events, is_revoked.label("is_revoked")).where(
-                authority_events.c.tenant == tenant,
-                authority_events.c.jti == jti,
-                authority_events.c.event == EventKind.ISSUED.value,
-            )
+    found = await find_all_issued(await driver_of(connection), [(tenant, jti)])
+    return found.get((tenant, jti))
+
+
+async def find_all_issued(
+    connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], IssuedToken]:
+    """The same for many, by tenant and jti."""
+    rows = await connection.fetch(_ISSUED, [tenant for tenant, _ in asked], [jti for _, jti in asked])
+    return {
+        (row["tenant"], row["jti"]): IssuedToken(
+            jti=row["jti"],
+            client_id=row["client_id"],
+            subject=row["subject"],
+            scopes=frozenset(row["scope"].split()),
+            consent_version=row["consent_version"],
+            expires_at=row["expires_at"],
+            is_revoked=row["is_revoked"],
         )
-    ).first()
-    if row is None:
-        return None
-    return IssuedToken(
-        jti=row.jti,
-        client_id=row.client_id,
-        subject=row.subject,
-        scopes=frozenset(row.scope.split()),
-        consent_version=row.consent_version,
-        expires_at=row.expires_at,
-        is_revoked=row.is_revoked,
-    )
+        for row in rows
+    }
 
 
 async def list_newest(

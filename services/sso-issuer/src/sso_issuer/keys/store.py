@@ -130,20 +130,8 @@ async def read_greatest_ages(connection: AsyncConnection) -> dict[Algorithm, flo
     return {Algorithm(row.algorithm): float(row.seconds) for row in rows}
 
 
-async def read_public(connection: AsyncConnection, tenant: str, kid: str) -> Jwk | None:
-    """The public half of a key of this tenant whose tokens may still be valid."""
-    jwk: Jwk | None = (
-        await connection.execute(
-            sa.select(keys.c.public_jwk)
-            .filter_by(tenant=tenant, kid=kid)
-            .where(keys.c.state.in_([KeyState.ACTIVE.value, KeyState.RETIRING.value]))
-        )
-    ).scalar_one_or_none()
-    return jwk
-
-
 async def read_publics(connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The same for many, by tenant and kid, as the text of their JWK."""
+    """The public halves of keys whose tokens may still be valid, by tenant and kid, as the text of their JWK."""
     rows = await connection.fetch(_PUBLICS, [tenant for tenant, _ in asked], [kid for _, kid in asked])
     return {(row["tenant"], row["kid"]): row["public_jwk"] for row in rows}
 

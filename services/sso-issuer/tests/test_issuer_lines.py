@@ -1,0 +1,219 @@
+"""What waits together is read, asked and written together, and each is answered on its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.issuer_world import World, body_of
+from platform_testing.serving import running
+from shared.calling import ServiceClient
+from shared.errors import Unavailable
+from sso_issuer.app import create_app
+from sso_issuer.secret_checks import SecretChecks
+from sso_issuer.tables import redemptions
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+
+async def _redeemed(world: World) -> list[str]:
+    async with world.database.connect() as connection:
+        query = sa.select(redemptions.c.jti).where(redemptions.c.tenant == world.tenant)
+        return list((await connection.execute(query)).scalars())
+
+
+def _said(answer: httpx.Response) -> tuple[int, str | None]:
+    return answer.status_code, None if answer.is_success else answer.json()["code"]
+
+
+# Tokens that are brought back
+
+
+async def test_tokens_that_are_brought_together_are_used_up_each_once(world: World) -> None:
+    """A forged one, one of another vendor and one that is brought twice harm none of the others."""
+    for vendor_id, algorithm in (("shop", "ES256"), ("hmac", "HS256"), ("other", "ES256")):
+        await world.put_vendor(vendor_id, algorithm=algorithm)
+    await world.add_secret("hmac")
+    vendors = {vendor_id: world.vendor_client(vendor_id) for vendor_id in ("shop", "hmac")}
+    issued = [(("shop", "hmac")[n % 2], await world.redirect(("shop", "hmac")[n % 2])) for n in range(12)]
+    foreign = (await world.redirect("other"))["token"]
+    wishes = [(vendor_id, redirect["token"]) for vendor_id, redirect in issued for _ in range(2)]
+    bad = [("shop", foreign), ("shop", "no.token.this"), ("hmac", issued[1][1]["token"][:-3] + "abc")]
+    answers = await asyncio.gather(*(world.redeem(token, vendors[vendor_id]) for vendor_id, token in wishes + bad))
+    pairs = zip(answers[0:24:2], answers[1:24:2], strict=True)
+    assert all(sorted(map(_said, pair)) == [(200, None), (409, "token_already_redeemed")] for pair in pairs)
+    assert [answer.status_code for answer in answers[24:]] == [400, 400, 400]
+    assert all(answer.json()["redeemed_at"] for answer in answers if answer.status_code == 409)
+    assert sorted(await _redeemed(world)) == sorted(redirect["jti"] for _, redirect in issued)
+
+
+async def test_a_token_is_used_up_once_also_by_two_replicas(
+    world: World, make_settings: Any, register: FakeRegister
+) -> None:
+    await world.put_vendor()
+    tokens, vendor = [(await world.redirect())["token"] for _ in range(6)], world.vendor_client("shop")
+    ledger = httpx.ASGITransport(world.ledger.app)
+    replica = create_app(make_settings(), register=register, ledger_transport=ledger)
+    async with running(replica) as other:
+        answers = await asyncio.gather(
+            *(
+                client.post("/sso/v1/tokens/redeem", json={"token": token}, headers=vendor)
+                for token in tokens
+                for client in (world.client, other)
+            )
+        )
+    assert sorted(answer.status_code for answer in answers) == [200] * 6 + [409] * 6
+    assert len(await _redeemed(world)) == 6
+
+
+async def test_a_caller_that_hangs_up_takes_nobody_along(world: World) -> None:
+    await world.put_vendor()
+    tokens, vendor = [(await world.redirect())["token"] for _ in range(6)], world.vendor_client("shop")
+    asked = asyncio.Event()
+
+    def answer() -> Response:
+        asked.set()
+        return JSONResponse({"balances": [{"user_id": world.user_id, "available": 7}], "absent": []})
+
+    world.ledger.answer = answer
+    asking = [asyncio.create_task(world.redeem(token, vendor)) for token in tokens]
+    await asked.wait()
+    asking[0].cancel()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert [_said(answer) for answer in answers[1:] if isinstance(answer, httpx.Response)] == [(200, None)] * 5
+
+
+# Access tokens
+
+
+async def test_tokens_that_are_asked_about_together_are_judged_each_on_its_own(world: World) -> None:
+    auth, stranger = world.add_third_party(), world.add_third_party()
+    for client_id, _ in (auth, stranger):
+        world.consent(client_id, "points:read")
+
+    async def given(auth: tuple[str, str]) -> str:
+        answer = await world.oauth("token", auth=auth, grant_type="client_credentials")
+        token: str = body_of(answer, 200)["access_token"]
+        return token
+
+    good, revoked, foreign = await asyncio.gather(given(auth), given(auth), given(stranger))
+    await world.oauth("revoke", auth=auth, token=revoked)
+    shown = [good, revoked, foreign, "no.token.this", good[:-3] + "abc", good] * 3
+    answers = await asyncio.gather(*(world.oauth("introspect", auth=auth, token=token) for token in shown))
+    assert [answer.json()["active"] for answer in answers] == [True, False, False, False, False, True] * 3
+
+
+async def test_who_does_not_ask_the_ledger_does_not_miss_it(world: World) -> None:
+    await world.put_vendor()
+    auth = world.add_third_party()
+    world.consent(auth[0], "points:read")
+    world.ledger.answer = lambda: Response("down", 503)
+    *refused, token = await asyncio.gather(
+        world.ask_redirect(),
+        world.ask_redirect("nowhere"),
+        world.ask_redirect(user_id="nobody"),
+        world.oauth("token", auth=auth, grant_type="client_credentials"),
+    )
+    assert list(map(_said, refused)) == [
+        (503, "temporarily_unavailable"),
+        (404, "vendor_not_found"),
+        (404, "user_not_found"),
+    ]
+    assert token.status_code == 200
+
+
+# Secrets of clients
+
+
+@pytest.fixture
+def checks(service_keys: ServiceKeys) -> Callable[[Callable[[Any], Response]], SecretChecks]:
+    def make(answer: Callable[[Any], Response]) -> SecretChecks:
+        async def check(request: Request) -> Response:
+            return answer((await request.json())["credentials"])
+
+        app = Starlette(routes=[Route("/internal/clients/check-many", check, methods=["POST"])])
+        return SecretChecks(
+            ServiceClient(
+                "http://register.invalid",
+                audience="partner-onboarding",
+                service_tokens=service_keys.tokens("sso-issuer"),
+                transport=httpx.ASGITransport(app),
+            )
+        )
+
+    return make
+
+
+def _client(client_id: str) -> dict[str, object]:
+    return {
+        "client_id": client_id,
+        "tenant": "t",
+        "kind": "first_party",
+        "scopes": ["sso:issue"],
+        "vendor_id": None,
+        "ip_allow_list": [],
+    }
+
+
+async def test_secrets_that_wait_together_are_checked_in_one_call_and_anew_each_time(
+    checks: Callable[[Callable[[Any], Response]], SecretChecks],
+) -> None:
+    calls: list[list[str]] = []
+
+    def answer(credentials: list[dict[str, str]]) -> Response:
+        calls.append([one["client_id"] for one in credentials])
+        good = [one["client_secret"] == "right" for one in credentials]
+        found = [_client(one["client_id"]) if right else None for one, right in zip(credentials, good, strict=True)]
+        return JSONResponse({"clients": found})
+
+    register = checks(answer)
+    wishes = [(f"c{n % 5}", "right" if n % 3 else "wrong") for n in range(30)]
+    found = await asyncio.gather(*(register.check(*wish) for wish in wishes))
+    assert [client and client.client_id for client in found] == [
+        client_id if secret == "right" else None for client_id, secret in wishes
+    ]
+    assert len(calls) <= 4
+    assert max(map(len, calls)) <= 10
+    before = len(calls)
+    await register.check("c1", "right")
+    assert len(calls) == before + 1
+
+
+async def test_an_endless_secret_is_nobodys_and_spoils_no_call(
+    checks: Callable[[Callable[[Any], Response]], SecretChecks],
+) -> None:
+    def answer(credentials: list[dict[str, str]]) -> Response:
+        return JSONResponse({"clients": [_client(one["client_id"]) for one in credentials]})
+
+    register = checks(answer)
+    endless, good = await asyncio.gather(register.check("c", "x" * 4097), register.check("c", "x" * 4096))
+    assert endless is None
+    assert good is not None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _: Response("down", 503),
+        lambda _: JSONResponse({"clients": []}),
+        lambda _: JSONResponse({"clients": ["nonsense"]}),
+        lambda _: JSONResponse({"code": "not_here"}, 404),
+    ],
+)
+async def test_a_register_that_does_not_answer_with_sense_proves_nobody(
+    checks: Callable[[Callable[[Any], Response]], SecretChecks], answer: Callable[[Any], Response]
+) -> None:
+    register = checks(answer)
+
+    async def refused(asking: Awaitable[object]) -> bool:
+        with pytest.raises(Unavailable):
+            await asking
+        return True
+
+    assert await asyncio.gather(*(refused(register.check(f"c{n}", "s")) for n in range(4))) == [True] * 4
