@@ -89,6 +89,8 @@ TABLE: dict[tuple[str, str], Access] = {
     # The other services.
     ("POST", "/internal/clients/check"): service(*SERVICES),
     ("POST", "/internal/clients/check-many"): service("sso-issuer"),
+    ("POST", "/internal/clients/find-many"): service("sso-issuer"),
+    ("POST", "/internal/sessions/check-many"): service("sso-issuer"),
     ("GET", "/internal/clients/{client_id}"): service("sso-issuer"),
     ("POST", "/internal/sessions/check"): service("sso-issuer", "token-service"),
     ("GET", "/internal/tenants/{tenant}"): service("sso-issuer"),

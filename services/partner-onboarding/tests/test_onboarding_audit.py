@@ -74,6 +74,8 @@ NOT_WRITTEN = {
     ("POST", "/user/partner/init-register-handshake"): "gives out codes that do nothing by themselves, by the thousand",
     ("POST", "/internal/clients/check"): "asks",
     ("POST", "/internal/clients/check-many"): "asks",
+    ("POST", "/internal/clients/find-many"): "asks",
+    ("POST", "/internal/sessions/check-many"): "asks",
     ("POST", "/internal/sessions/check"): "asks",
     ("POST", "/internal/tenants/{tenant}/profiles"): "asks",
     ("POST", "/password/forgotten"): "mails a link, and shall tell nobody whether there is an account",

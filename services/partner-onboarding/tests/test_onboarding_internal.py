@@ -195,3 +195,24 @@ async def test_no_more_secrets_are_checked_in_one_call_than_a_line_carries(house
             "/internal/clients/check-many", json={"credentials": [one] * count}, headers=house.service("sso-issuer")
         )
         assert answer.status_code == status
+
+
+async def test_many_clients_are_found_in_one_call_without_those_that_are_disabled(house: House) -> None:
+    (first, _), (gone, _) = await house.client("points:read"), await house.client("points:redeem")
+    operator = await house.caller("clients:admin")
+    assert (await house.http.delete(f"/v1/clients/{gone}", headers=operator)).status_code in {200, 204}
+    body = {"client_ids": [gone, first, "nobody", "A/b", first]}
+    answer = await house.http.post("/internal/clients/find-many", json=body, headers=house.service("sso-issuer"))
+    assert [client["client_id"] for client in answer.json()["clients"]] == [first]
+    assert answer.json()["clients"][0]["scopes"] == ["points:read"]
+
+
+async def test_many_sessions_are_checked_in_one_call_each_on_its_own(house: House) -> None:
+    await house.sign_in(await house.user())
+    (cookie,) = (value for name, value in house.http.cookies.items() if name.endswith("session"))
+    body = {"sessions": [f"{cookie}x", cookie, "", "a.b", cookie]}
+    answer = await house.http.post("/internal/sessions/check-many", json=body, headers=house.service("sso-issuer"))
+    alone = await house.http.post(
+        "/internal/sessions/check", json={"session": cookie}, headers=house.service("sso-issuer")
+    )
+    assert answer.json()["sessions"] == [None, alone.json(), None, None, alone.json()]

@@ -201,7 +201,7 @@ async def test_what_goes_wrong_inside_is_said_without_telling_of_the_inside(
         raise RuntimeError("the secret of the inside")
 
     await house.sign_in(await house.user())
-    monkeypatch.setattr("partner_onboarding.register.sessions.store.find_session", broken)
+    monkeypatch.setattr("partner_onboarding.register.sessions.store.find_sessions", broken)
     for headers in (HTML, {}):
         answer = await house.http.get("/account", headers=headers)
         assert answer.status_code == 500

@@ -74,7 +74,8 @@ class FakeOnboarding:
         self.app = Starlette(
             routes=[
                 Route("/internal/tenants/{tenant}/profiles", self._profiles, methods=["POST"]),
-                Route("/internal/sessions/check", self._session, methods=["POST"]),
+                Route("/internal/sessions/check-many", self._sessions, methods=["POST"]),
+                Route("/internal/clients/find-many", self._clients, methods=["POST"]),
                 Route("/internal/origins", self._origin),
                 Route("/internal/tenants/{tenant}", self._tenant),
                 Route("/internal/clients/{client_id}", self._client),
@@ -92,11 +93,18 @@ class FakeOnboarding:
             {"profiles": list(found.values()), "absent": [user_id for user_id in asked if user_id not in found]}
         )
 
-    async def _session(self, request: Request) -> Response:
+    async def _sessions(self, request: Request) -> Response:
         if self.answer is not None:
             return self.answer()
-        session = self.sessions.get((await request.json())["session"])
-        return _problem(404, "no_session") if session is None else JSONResponse(session)
+        asked = (await request.json())["sessions"]
+        return JSONResponse({"sessions": [self.sessions.get(session) for session in asked]})
+
+    async def _clients(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        asked = (await request.json())["client_ids"]
+        defaults: dict[str, Any] = {"vendor_id": None, "ip_allow_list": []}
+        return JSONResponse({"clients": [defaults | self.clients[one] for one in asked if one in self.clients]})
 
     async def _origin(self, request: Request) -> Response:
         if self.answer is not None:

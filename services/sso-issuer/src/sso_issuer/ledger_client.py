@@ -1,6 +1,7 @@
 """The questions to points-ledger: how many points users can spend now."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from pydantic import BaseModel, Field
 from shared.calling import ServiceClient
@@ -21,7 +22,7 @@ class _Balances(BaseModel):
 class LedgerClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
-        self._questions = Questions(self.points_of, name="balances")
+        self._questions = Questions[tuple[str, str], int](self._points_of, name="balances", apart=itemgetter(0))
 
     async def available_points(self, tenant: str, user_id: str) -> int:
         """The user's available points; 0 for a user who has no account yet.
@@ -29,7 +30,7 @@ class LedgerClient:
         Raises:
             Unavailable: the ledger does not answer, or not with a number. Points are never guessed.
         """
-        return await self._questions.ask(tenant, user_id)
+        return await self._questions.ask((tenant, user_id))
 
     async def points_of(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
         """The users' available points by their ids; 0 for a user who has no account yet.
@@ -44,3 +45,8 @@ class LedgerClient:
     async def aclose(self) -> None:
         await self._questions.close()
         await self._service.aclose()
+
+    async def _points_of(self, users: Sequence[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        tenant = users[0][0]
+        found = await self.points_of(tenant, [user_id for _, user_id in users])
+        return {(tenant, user_id): points for user_id, points in found.items()}

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 from shared.calling import ServiceClient
+from shared.errors import Unavailable
 from shared.identifiers import Tenant
+
+from sso_issuer.questions import Questions
 
 
 class Session(BaseModel):
@@ -15,6 +18,10 @@ class Session(BaseModel):
     allowed_origins: frozenset[str]
     roles: frozenset[str] = frozenset()
     tenant_name: str = ""
+
+
+class _Sessions(BaseModel):
+    sessions: list[Session | None]
 
 
 class RegisteredProfile(BaseModel):
@@ -39,6 +46,7 @@ class _OriginAnswer(BaseModel):
 class OnboardingClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
+        self._sessions = Questions(self._find_sessions, name="sessions")
 
     async def find_session(self, session: str) -> Session | None:
         """The user of a browser session; None if the session is unknown or has ended.
@@ -46,9 +54,7 @@ class OnboardingClient:
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        return await self._service.find_by(
-            Session, "/internal/sessions/check", {"session": session}, absent="no_session"
-        )
+        return await self._sessions.ask(session)
 
     async def profiles(self, tenant: str, user_ids: Sequence[str]) -> dict[str, RegisteredProfile | None]:
         """The users' profiles by their ids; None for those that the tenant does not have.
@@ -71,3 +77,10 @@ class OnboardingClient:
 
     async def aclose(self) -> None:
         await self._service.aclose()
+
+    async def _find_sessions(self, sessions: Sequence[str]) -> dict[str, Session | None]:
+        answer = await self._service.ask("/internal/sessions/check-many", {"sessions": sessions})
+        found = self._service.understand(_Sessions, answer).sessions
+        if len(found) != len(sessions):
+            raise Unavailable(log="partner-onboarding: answered for other sessions")
+        return dict(zip(sessions, found, strict=True))

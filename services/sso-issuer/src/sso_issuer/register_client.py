@@ -1,6 +1,6 @@
 """The authority's questions to partner-onboarding: tenants, clients, consents and authorization codes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import httpx
@@ -9,8 +9,10 @@ from shared.calling import ServiceClient, named
 from shared.errors import Unavailable
 from shared.identifiers import Identifier, Tenant, is_identifier
 from shared.proxies import parse_networks
+from shared.register import CheckedClient, Client
 
 from sso_issuer.authority.domain import Consent, Kind
+from sso_issuer.questions import Questions
 
 
 def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -60,9 +62,14 @@ class _Consent(BaseModel):
     since_version: int = 0
 
 
+class _Clients(BaseModel):
+    clients: list[CheckedClient]
+
+
 class RegisterClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
+        self._standings = Questions(self._find_standings, name="clients")
 
     async def has_tenant(self, tenant: str) -> bool:
         """Whether there is such a tenant.
@@ -85,6 +92,14 @@ class RegisterClient:
         if found is not None and found.client_id != client_id:
             raise Unavailable(log="partner-onboarding: answered for another client")
         return found
+
+    async def standing(self, client_id: str) -> Client | None:
+        """What the client may do now, unless it is disabled. What waits together is asked together.
+
+        Raises:
+            Unavailable: partner-onboarding does not answer, or not with sense.
+        """
+        return await self._standings.ask(client_id) if is_identifier(client_id) else None
 
     async def find_consent(self, tenant: str, client_id: str) -> Consent | None:
         """The tenant's present consent; None also if the client is disabled.
@@ -122,6 +137,12 @@ class RegisterClient:
         if self._service.says(answer, httpx.codes.NOT_FOUND, "invalid_grant"):
             return self._service.understand(RefusedCode, answer, status=httpx.codes.NOT_FOUND)
         return self._service.understand(RedeemedCode, answer)
+
+    async def _find_standings(self, client_ids: Sequence[str]) -> dict[str, Client | None]:
+        answer = await self._service.ask("/internal/clients/find-many", {"client_ids": client_ids})
+        found = self._service.understand(_Clients, answer).clients
+        absent: dict[str, Client | None] = dict.fromkeys(client_ids)
+        return absent | {client.client_id: client.client() for client in found}
 
 
 def _is_nameable(client_id: str) -> bool:

@@ -10,6 +10,7 @@ from shared.identifiers import Identifier, Tenant
 
 from partner_onboarding.register.clients.domain import Client, Kind
 from partner_onboarding.register.clients.service import Clients
+from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.tenants.service import Tenants
 from partner_onboarding.register.users.domain import User
@@ -55,6 +56,14 @@ class CheckedClientsBody(BaseModel):
     clients: list[CheckedClientBody | None]
 
 
+class ClientIdsBody(BaseModel):
+    client_ids: Annotated[list[Identifier], Field(min_length=1, max_length=256)]
+
+
+class FoundClientsBody(BaseModel):
+    clients: list[CheckedClientBody]
+
+
 class KnownClientBody(BaseModel):
     client_id: str
     tenant: str
@@ -77,6 +86,24 @@ class CheckedSessionBody(BaseModel):
     roles: list[str]
     allowed_origins: list[str]
     tenant_name: str
+
+    @classmethod
+    def of(cls, found: SignedIn) -> "CheckedSessionBody":
+        return cls(
+            tenant=found.tenant,
+            user_id=found.user_id,
+            roles=list(found.roles),
+            allowed_origins=list(found.allowed_origins),
+            tenant_name=found.tenant_name,
+        )
+
+
+class SessionsBody(BaseModel):
+    sessions: Annotated[list[_Secret], Field(min_length=1, max_length=256)]
+
+
+class CheckedSessionsBody(BaseModel):
+    sessions: list[CheckedSessionBody | None]
 
 
 class ProfileBody(BaseModel):
@@ -136,6 +163,13 @@ async def check_clients(clients: ClientService, body: ManyCredentialsBody) -> Ch
     return CheckedClientsBody(clients=[None if client is None else CheckedClientBody.of(client) for client in found])
 
 
+@router.post("/clients/find-many", dependencies=[_Issuer])
+async def find_clients(clients: ClientService, body: ClientIdsBody) -> FoundClientsBody:
+    """Those that are there and not disabled."""
+    found = await clients.enabled_among(body.client_ids)
+    return FoundClientsBody(clients=[CheckedClientBody.of(client) for client in found])
+
+
 @router.get("/clients/{client_id}", dependencies=[_Issuer])
 async def known_client(clients: ClientService, client_id: str) -> KnownClientBody:
     client = await clients.enabled(client_id)
@@ -155,14 +189,14 @@ async def known_client(clients: ClientService, client_id: str) -> KnownClientBod
 
 @router.post("/sessions/check", dependencies=[_SessionReaders])
 async def check_session(sessions: SessionService, body: SessionBody) -> CheckedSessionBody:
-    found = await sessions.check(body.session)
-    return CheckedSessionBody(
-        tenant=found.tenant,
-        user_id=found.user_id,
-        roles=list(found.roles),
-        allowed_origins=list(found.allowed_origins),
-        tenant_name=found.tenant_name,
-    )
+    return CheckedSessionBody.of(await sessions.check(body.session))
+
+
+@router.post("/sessions/check-many", dependencies=[_Issuer])
+async def check_sessions(sessions: SessionService, body: SessionsBody) -> CheckedSessionsBody:
+    """What `check` says of each, in order; null where it refuses."""
+    found = await sessions.check_all(body.sessions)
+    return CheckedSessionsBody(sessions=[None if one is None else CheckedSessionBody.of(one) for one in found])
 
 
 @router.post("/tenants/{tenant}/profiles", dependencies=[_Issuer])

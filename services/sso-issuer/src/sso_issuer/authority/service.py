@@ -291,7 +291,7 @@ class Authority:
         if issued.consent_version is not None:
             consent = await self._register.find_consent(tenant, issued.client_id)
             return domain.why_not_consented(issued, consent)
-        client = await self._register.find_client(issued.client_id)
+        client = await self._register.standing(issued.client_id)
         if client is None or client.tenant != tenant:
             return "client_disabled"
         return None if issued.scopes <= client.scopes else "scope_withdrawn"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeVar
 
 from shared.errors import Unavailable
@@ -29,7 +30,7 @@ class UsersReader:
     def __init__(self, ledger: LedgerClient, onboarding: OnboardingClient) -> None:
         self._ledger = ledger
         self._onboarding = onboarding
-        self._questions = Questions(self._ask, name="users")
+        self._questions = Questions[tuple[str, str], _Said](self._ask, name="users", apart=itemgetter(0))
 
     async def read(self, tenant: str, user_id: str) -> tuple[Profile, int]:
         """The user's name and address, and the points that can be spent now.
@@ -41,7 +42,7 @@ class UsersReader:
             EmailUnconfirmed: nobody has shown that the address is the user's.
             Unavailable: a neighbour does not answer, or not with sense.
         """
-        said = await self._questions.ask(tenant, user_id)
+        said = await self._questions.ask((tenant, user_id))
         profile = _given(said.profile)
         if profile is None:
             raise UserNotFound
@@ -56,7 +57,8 @@ class UsersReader:
         """Asks what waits in line, and takes no more."""
         await self._questions.close()
 
-    async def _ask(self, tenant: str, user_ids: Sequence[str]) -> dict[str, _Said]:
+    async def _ask(self, users: Sequence[tuple[str, str]]) -> dict[tuple[str, str], _Said]:
+        tenant, user_ids = users[0][0], [user_id for _, user_id in users]
         profiles, points = await asyncio.gather(
             self._onboarding.profiles(tenant, user_ids),
             self._ledger.points_of(tenant, user_ids),
@@ -68,7 +70,7 @@ class UsersReader:
             raise points
         silent = Unavailable(log="a neighbour did not say anything of a user")
         return {
-            user_id: _Said(
+            (tenant, user_id): _Said(
                 profiles if isinstance(profiles, Unavailable) else profiles.get(user_id, silent),
                 points if isinstance(points, Unavailable) else points.get(user_id, silent),
             )

@@ -230,6 +230,11 @@ class Clients:
             raise ClientNotFound("There is no such client.")
         return found
 
+    async def enabled_among(self, client_ids: Sequence[str]) -> list[Client]:
+        """Those of the clients that are there, of any tenant, and not disabled."""
+        found = await store.live_secrets(self._database, [one for one in client_ids if CLIENT_ID.fullmatch(one)])
+        return [one.client for one in found.values()]
+
     async def find_anywhere(self, client_id: str) -> Client | None:
         """A client of any tenant, for operators with shell access."""
         async with self._database.transaction() as connection:

@@ -1,5 +1,6 @@
 """The use cases of sessions: begin, check and end them."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -59,12 +60,17 @@ class Sessions:
         Raises:
             NoSession: unknown, ended, or signed out.
         """
-        key = key_of(cookie)
-        if key is not None:
-            found = await store.find_session(self._database, key, self._rules)
-            if found is not None:
-                return found
-        raise NoSession("Nobody is signed in with this session.")
+        (found,) = await self.check_all([cookie])
+        if found is None:
+            raise NoSession("Nobody is signed in with this session.")
+        return found
+
+    async def check_all(self, cookies: Sequence[str]) -> list[SignedIn | None]:
+        """The people of the cookies' sessions, in order; None for each that `check` refuses."""
+        keys = [key_of(cookie) for cookie in cookies]
+        known = list(dict.fromkeys(key for key in keys if key is not None))
+        found = await store.find_sessions(self._database, known, self._rules) if known else {}
+        return [None if key is None else found.get(key) for key in keys]
 
     async def half(self, connection: AsyncConnection, cookie: str) -> HalfSignedIn:
         """Who has given the right password and owes more.

@@ -1,11 +1,24 @@
 """Every statement about sessions. The time is the database's."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.db import Database
 from shared.readings import Reading
-from sqlalchemy import ColumnElement, Interval, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Interval,
+    LargeBinary,
+    Text,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.second_factors.domain import Awaits
@@ -14,8 +27,14 @@ from partner_onboarding.register.tables import sessions, tenants, users
 
 #: The shortest time between two writes of a session's last use, so that reading pages does not write.
 _SEEN_EVERY = timedelta(minutes=1)
+_ASKED: Final = (
+    func.unnest(bindparam("tenants", type_=ARRAY(Text)), bindparam("session_hashes", type_=ARRAY(LargeBinary)))
+    .table_valued("tenant", "session_hash", name="asked")
+    .render_derived()
+)
 _SIGNED_IN: Final = Reading(
     select(
+        sessions.c.session_hash,
         users.c.tenant,
         users.c.user_id,
         users.c.roles,
@@ -23,12 +42,11 @@ _SIGNED_IN: Final = Reading(
         tenants.c.name.label("tenant_name"),
         (sessions.c.seen_at < func.now() - bindparam("seen_every", _SEEN_EVERY)).label("unseen"),
     )
-    .select_from(sessions)
+    .select_from(_ASKED)
+    .join(sessions, (sessions.c.tenant == _ASKED.c.tenant) & (sessions.c.session_hash == _ASKED.c.session_hash))
     .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
     .join(tenants, tenants.c.tenant == sessions.c.tenant)
     .where(
-        sessions.c.tenant == bindparam("of_tenant"),
-        sessions.c.session_hash == bindparam("session_hash"),
         sessions.c.awaits.is_(None),
         users.c.disabled_at.is_(None),
         sessions.c.expires_at > func.now(),
@@ -51,20 +69,32 @@ async def add_session(
     )
 
 
-async def find_session(database: Database, key: SessionKey, rules: SessionRules) -> SignedIn | None:
-    """The person of a live session. The call extends the idle time.
+async def find_sessions(
+    database: Database, keys: Sequence[SessionKey], rules: SessionRules
+) -> dict[SessionKey, SignedIn]:
+    """The people of live sessions. The call extends the idle time.
 
     Raises:
         Unavailable: the database cannot be reached.
     """
-    found = await database.read(_SIGNED_IN, of_tenant=key.tenant, session_hash=key.session_hash, idle=rules.idle)
-    if not found:
-        return None
-    row = found[0]
-    if row.unseen:
+    rows = await database.read(
+        _SIGNED_IN,
+        tenants=[key.tenant for key in keys],
+        session_hashes=[key.session_hash for key in keys],
+        idle=rules.idle,
+    )
+    unseen = [SessionKey(row.tenant, row.session_hash) for row in rows if row.unseen]
+    if unseen:
+        # In one order, so that two calls cannot deadlock.
         async with database.transaction() as connection:
-            await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
-    return SignedIn(row.tenant, row.user_id, tuple(row.roles), tuple(row.allowed_origins), row.tenant_name)
+            for key in sorted(unseen, key=lambda key: (key.tenant, key.session_hash)):
+                await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
+    return {
+        SessionKey(row.tenant, row.session_hash): SignedIn(
+            row.tenant, row.user_id, tuple(row.roles), tuple(row.allowed_origins), row.tenant_name
+        )
+        for row in rows
+    }
 
 
 async def find_half(connection: AsyncConnection, key: SessionKey) -> HalfSignedIn | None:
