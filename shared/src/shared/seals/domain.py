@@ -2,10 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from shared.times import iso
 
@@ -48,11 +47,23 @@ class Seal:
         return hashlib.sha256(json.dumps(told, ensure_ascii=False).encode()).digest()
 
 
+class Slice(NamedTuple):
+    """Rows that follow each other."""
+
+    rows: int
+    first_at: datetime
+    first_key: list[Any]
+    last_at: datetime
+    last_key: list[Any]
+    #: The digest of each, one behind the other.
+    content: bytes
+
+
 def next_seal(
     tenant: str,
     chain: str,
     version: int,
-    rows: Sequence[tuple[Key, bytes]],
+    found: Slice,
     *,
     after: Seal | None,
     until: datetime,
@@ -61,23 +72,22 @@ def next_seal(
     """The seal of these rows.
 
     Args:
-        rows: the key and the digest of each, in order; at least one.
+        found: at least one.
         after: the seal before; None for the first.
         until: all rows of an earlier time are among these, or before them.
     """
-    first, last = rows[0][0], rows[-1][0]
     unsigned = Seal(
         tenant=tenant,
         chain=chain,
         number=1 if after is None else after.number + 1,
         version=version,
-        rows=len(rows),
-        first_at=first[0],
-        first_key=list(first[1:]),
-        last_at=last[0],
-        last_key=list(last[1:]),
+        rows=found.rows,
+        first_at=found.first_at,
+        first_key=found.first_key,
+        last_at=found.last_at,
+        last_key=found.last_key,
         until=in_milliseconds(until),
-        content=b"".join(digest for _, digest in rows),
+        content=found.content,
         previous=None if after is None else after.hash,
         hash=b"",
         sealed_at=in_milliseconds(sealed_at),

@@ -1,18 +1,19 @@
 """The rows that are sealed: which they are, their order, their digests, and up to which time all of them are there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.seals.domain import Key, Seal, in_milliseconds
 
 _MICROSECONDS: Final[sa.ColumnElement[str]] = sa.literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 _BEGINNING: Final[sa.ColumnElement[datetime]] = sa.literal_column("'-infinity'::timestamptz")
+_NO_BYTES: Final[sa.ColumnElement[bytes]] = sa.literal_column("''::bytea")
 _UTF8: Final[sa.ColumnElement[str]] = sa.literal_column("'UTF8'")
 _WRITING: Final = ("RowExclusiveLock",)
 
@@ -91,6 +92,30 @@ class SealedTable:
         if before is not None:
             query = query.where(self.at < before)
         return query.order_by(*order).limit(limit)
+
+    def slice(self, tenant: str, version: int, *, after: Seal | None, before: datetime, limit: int) -> sa.Select[Any]:
+        """What a seal holds of the first of these rows, as one row: reading a thousand would keep a process busy.
+
+        All but the count is NULL if there are none.
+        """
+        found = self.rows(tenant, version, after=after, before=before, limit=limit).cte("found")
+        places = [found.c[column.name] for column in (self.at, *self.key)]
+        in_order = [_by_bytes(column) for column in places]
+        key = sa.func.jsonb_build_array(*places[1:])
+
+        def end(of: sa.ColumnElement[Any], direction: Callable[[Any], Any]) -> sa.ColumnElement[Any]:
+            """A column of the first or last row."""
+            return sa.select(of).order_by(*map(direction, in_order)).limit(1).scalar_subquery()
+
+        content = sa.func.string_agg(found.c.digest, aggregate_order_by(_NO_BYTES, *in_order), type_=sa.LargeBinary)
+        return sa.select(
+            sa.func.count().label("rows"),
+            end(places[0], sa.asc).label("first_at"),
+            end(key, sa.asc).label("first_key"),
+            end(places[0], sa.desc).label("last_at"),
+            end(key, sa.desc).label("last_key"),
+            content.label("content"),
+        ).select_from(found)
 
     def waiting(self, seals: sa.Table, before: datetime, limit: int) -> sa.Select[Any]:
         """Tenants with rows that are in no seal yet, and the time of the oldest; the oldest ones first.
@@ -180,7 +205,7 @@ _OLDEST_WRITER: Final = sa.text(
 )
 
 
-def _by_bytes(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+def _by_bytes(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     return sa.collate(column, "C") if isinstance(column.type, sa.Text) else column
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from shared.chores import Chore
 from shared.db import Database
-from shared.seals.domain import next_seal
+from shared.seals.domain import Slice, next_seal
 from shared.seals.rows import SealedTable
 from shared.seals.store import last_seal
 
@@ -58,18 +58,16 @@ class Sealing:
         async with self._database.transaction() as connection:
             await connection.execute(_BY_INDEX)
             last = await last_seal(connection, self._seals, tenant, sealed.chain)
-            found = await connection.execute(
-                sealed.rows(tenant, sealed.version, after=last, before=horizon, limit=ROWS)
-            )
-            rows = [(tuple(row[:-1]), row[-1]) for row in found]
-            if not rows:
+            query = sealed.slice(tenant, sealed.version, after=last, before=horizon, limit=ROWS)
+            found = Slice(*(await connection.execute(query)).one())
+            if not found.rows:
                 return 0
             # A full one ends with its last row: there may be more of the same time.
-            until = rows[-1][0][0] if len(rows) == ROWS else horizon
-            seal = next_seal(tenant, sealed.chain, sealed.version, rows, after=last, until=until, sealed_at=now)
+            until = found.last_at if found.rows == ROWS else horizon
+            seal = next_seal(tenant, sealed.chain, sealed.version, found, after=last, until=until, sealed_at=now)
             written = await connection.execute(
                 postgresql.insert(self._seals).values(asdict(seal)).on_conflict_do_nothing()
             )
         if written.rowcount:
-            _sealed.labels(sealed.chain).inc(len(rows))
-        return len(rows)
+            _sealed.labels(sealed.chain).inc(found.rows)
+        return found.rows
