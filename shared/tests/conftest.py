@@ -6,11 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
+import sqlalchemy as sa
 from fastapi import FastAPI
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import ServiceKeys
 from platform_testing.serving import PUBLIC_URL
+from shared.db import Database
 from shared.settings import Mode, ServiceSettings
+
+from .events_world import TABLES, Receiver, World, build, metadata
 
 MakeSettings = Callable[..., ServiceSettings]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -52,3 +56,30 @@ def shared_url(postgres: EmbeddedPostgres) -> str:
     password = secrets.token_urlsafe(16)
     postgres.create_role_and_database("shared_tests", password)
     return postgres.url("shared_tests", "shared_tests", password)
+
+
+@pytest.fixture(scope="session")
+async def database(shared_url: str) -> AsyncIterator[Database]:
+    """Has the tables of events; other modules have databases of their own."""
+    database = Database(shared_url, pool_size=20)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def world(database: Database, tenant: str) -> AsyncIterator[World]:
+    """A topic of events, seen by one tenant of the test's own."""
+    receiver = Receiver()
+    events = build(database, receiver)
+    yield World(database, events, receiver, tenant)
+    await events.close()
+
+
+@pytest.fixture
+async def leaves_nothing(database: Database, tenant: str) -> AsyncIterator[None]:
+    """What waits for one test's endpoints would otherwise be sent by the next one's, and be in its way."""
+    yield
+    async with database.transaction() as connection:
+        await connection.execute(sa.delete(TABLES.endpoints).where(TABLES.endpoints.c.tenant == tenant))

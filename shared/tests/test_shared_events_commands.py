@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -13,7 +12,9 @@ from shared.events.command_line import event_commands
 from shared.settings import ServiceSettings, settings_config
 from typer.testing import CliRunner, Result
 
-from .events_world import URL, Receiver, World, build, held, metadata
+from .events_world import URL, World, build, held
+
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
 class Settings(ServiceSettings):
@@ -47,23 +48,6 @@ class Shell:
         result = await self(*arguments)
         assert result.exit_code == 0, result.output
         return result.stdout.splitlines()
-
-
-@pytest.fixture(scope="session")
-async def database(shared_url: str) -> AsyncIterator[Database]:
-    database = Database(shared_url, pool_size=20)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield database
-    await database.dispose()
-
-
-@pytest.fixture
-async def world(database: Database, tenant: str) -> AsyncIterator[World]:
-    receiver = Receiver()
-    events = build(database, receiver)
-    yield World(database, events, receiver, tenant)
-    await events.close()
 
 
 @pytest.fixture

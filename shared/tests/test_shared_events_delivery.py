@@ -21,24 +21,9 @@ from shared.events.domain import (
 from shared.events.endpoints import Change
 from standardwebhooks import Webhook
 
-from .events_world import TABLES, URL, Receiver, World, build, held, metadata
+from .events_world import TABLES, URL, Receiver, World, build, held
 
-
-@pytest.fixture(scope="session")
-async def database(shared_url: str) -> AsyncIterator[Database]:
-    database = Database(shared_url, pool_size=20)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield database
-    await database.dispose()
-
-
-@pytest.fixture
-async def world(database: Database, tenant: str) -> AsyncIterator[World]:
-    receiver = Receiver()
-    events = build(database, receiver)
-    yield World(database, events, receiver, tenant)
-    await events.close()
+pytestmark = pytest.mark.usefixtures("leaves_nothing")
 
 
 async def add(world: World, reader: Reader, *, url: str = URL, types: tuple[str, ...] = ()) -> tuple[str, str]:
@@ -109,7 +94,7 @@ async def test_a_redirect_is_not_followed(world: World, status: int) -> None:
     world.receiver.answer = lambda _: httpx.Response(status, headers={"Location": "http://169.254.169.254/"})
     await world.happen(held("a"))
     await world.settle()
-    assert [str(request.url) for request in world.receiver.requests] == [URL]
+    assert {str(request.url) for request in world.receiver.requests} == {URL}
     assert (await only_delivery(world, vendor, endpoint_id)).state == "waiting"
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 
 import pytest
 from shared.db import Database
@@ -11,24 +10,7 @@ from shared.events import outbox
 from shared.events.domain import NewEvent
 from shared.paging import InvalidCursor
 
-from .events_world import TABLES, Receiver, World, build, held, metadata
-
-
-@pytest.fixture(scope="session")
-async def database(shared_url: str) -> AsyncIterator[Database]:
-    database = Database(shared_url, pool_size=20)
-    async with database.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield database
-    await database.dispose()
-
-
-@pytest.fixture
-async def world(database: Database, tenant: str) -> AsyncIterator[World]:
-    receiver = Receiver()
-    events = build(database, receiver)
-    yield World(database, events, receiver, tenant)
-    await events.close()
+from .events_world import TABLES, Receiver, World, build, held
 
 
 async def test_a_reader_who_follows_misses_none_and_sees_none_twice_while_many_write_and_commit_late(

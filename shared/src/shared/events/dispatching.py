@@ -1,4 +1,7 @@
-"""Sends due deliveries, a few of each endpoint at a time, so that a slow or dead one delays no other.
+"""Sends due deliveries. Each endpoint has a lane of its own, so that a slow or dead one delays no other.
+
+A lane takes a few deliveries, sends them at the same time, writes what came of them, and goes on as long as something
+is due. An endpoint that fails is tried once, then its lane ends; those that fail have lanes apart from the others.
 
 A delivery is taken by moving its next attempt into the future. A process that is killed while it sends leaves it to be
 sent again (at least once, never lost), and two replicas do not take the same one.
@@ -6,12 +9,16 @@ sent again (at least once, never lost), and two replicas do not take the same on
 
 import asyncio
 import random
+from collections import Counter as Tally
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from prometheus_client import Counter, Gauge
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import Interval, bindparam, func, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import Database
@@ -31,17 +38,46 @@ from shared.events.domain import (
 from shared.events.endpoints import Endpoints
 from shared.events.sending import ATTEMPT_SECONDS, Sender
 from shared.events.tables import EventTables
+from shared.sealing import CannotOpen
 
-_ENDPOINTS_AT_ONCE: Final = 100
-#: Of one endpoint at the same time, and of all of a process.
-_OF_ONE_ENDPOINT: Final = 4
-_AT_THE_SAME_TIME: Final = 64
+_ENDPOINTS_AT_ONCE: Final = 500
+#: Deliveries that a lane sends at the same time.
+_OF_ONE_ENDPOINT: Final = 10
+#: Lanes of a process: of endpoints that work, of one client among them, and of endpoints that fail.
+_LANES: Final = 40
+_LANES_OF_ONE_CLIENT: Final = 10
+_FAILING_LANES: Final = 40
+#: Connections that all lanes together take from the pool, which belongs to requests.
+_CONNECTIONS: Final = 2
 #: How long a replica that took a delivery has it to itself.
 _TAKEN_FOR: Final = timedelta(seconds=ATTEMPT_SECONDS + 20)
+#: What is no failure of the receiver.
+_EVENT_IS_GONE: Final = "event_is_gone"
+_INTERNAL: Final = "internal"
 _log = structlog.get_logger("events")
 _attempts = Counter("events_attempts", "Attempts to deliver an event.", ["topic", "outcome"])
 _oldest = Gauge("events_delivery_lag_seconds", "How long the oldest delivery that is due has been due.", ["topic"])
 _disabled = Counter("events_endpoints_disabled", "Endpoints that the service disabled.", ["topic", "reason"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """An endpoint that something is due for."""
+
+    tenant: str
+    endpoint_id: str
+    client_id: str
+    is_failing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Deliveries of one endpoint that this process has to itself, with their events; None is gone."""
+
+    endpoint: Endpoint
+    #: None: they cannot be opened.
+    secrets: Sequence[str] | None
+    deliveries: Sequence[tuple[Delivery, Event | None]]
 
 
 class Dispatcher:
@@ -55,180 +91,249 @@ class Dispatcher:
         self._topic = topic
         self._endpoints = endpoints
         self._sender = sender
-        self._sending: set[asyncio.Task[None]] = set()
-        #: How many deliveries of an endpoint this process is sending.
-        self._busy: dict[tuple[str, str], int] = {}
+        self._lanes: dict[_Due, asyncio.Task[None]] = {}
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
+        self._closing = False
 
     async def send_due(self) -> int:
-        """Begins to send due deliveries; returns how many it took.
+        """Begins to send what is due; returns for how many endpoints.
 
-        It does not wait for the receivers: each delivery goes on by itself, and `close` waits for them.
+        It does not wait for the receivers: each lane goes on by itself, and `close` waits for them.
         """
-        taken = 0
-        for tenant, endpoint_id in await self._endpoints_with_due():
-            free = _OF_ONE_ENDPOINT - self._busy.get((tenant, endpoint_id), 0)
-            if free <= 0 or len(self._sending) >= _AT_THE_SAME_TIME:
-                continue
-            for delivery in await self._take(tenant, endpoint_id, free):
-                taken += 1
-                self._begin(delivery)
-        return taken
+        begun = 0
+        present = {(lane.tenant, lane.endpoint_id) for lane in self._lanes}
+        for due in await self._endpoints_with_due():
+            if (due.tenant, due.endpoint_id) not in present and self._has_room_for(due):
+                self._begin(due)
+                begun += 1
+        return begun
 
     async def wait(self) -> None:
-        """Waits for running attempts, at most as long as one may take."""
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=ATTEMPT_SECONDS)
+        """Waits until all present lanes have ended."""
+        if self._lanes:
+            await asyncio.wait(set(self._lanes.values()))
 
     def abandon(self) -> None:
         """Cancels running attempts; they are repeated later."""
-        for task in tuple(self._sending):
+        for task in tuple(self._lanes.values()):
             task.cancel()
 
     async def close(self) -> None:
         """Ends within the time of one attempt."""
-        await self.wait()
+        self._closing = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                await self.wait()
         self.abandon()
         await self._sender.aclose()
 
-    async def _endpoints_with_due(self) -> list[tuple[str, str]]:
+    def _has_room_for(self, due: _Due) -> bool:
+        of_kind = [lane for lane in self._lanes if lane.is_failing == due.is_failing]
+        if due.is_failing:
+            return len(of_kind) < _FAILING_LANES
+        of_client = Tally((lane.tenant, lane.client_id) for lane in of_kind)
+        return len(of_kind) < _LANES and of_client[due.tenant, due.client_id] < _LANES_OF_ONE_CLIENT
+
+    async def _endpoints_with_due(self) -> list[_Due]:
+        """Those that have waited longest come first."""
         deliveries, endpoints = self._tables.deliveries, self._tables.endpoints
-        due_since = func.min(deliveries.c.next_attempt_at)
-        async with self._database.transaction() as connection:
+        first = (
+            select(deliveries.c.next_attempt_at)
+            .where(
+                deliveries.c.tenant == endpoints.c.tenant,
+                deliveries.c.endpoint_id == endpoints.c.endpoint_id,
+                deliveries.c.state == "waiting",
+            )
+            .order_by(deliveries.c.next_attempt_at)
+            .limit(1)
+            .lateral()
+        )
+        async with self._connections, self._database.transaction() as connection:
             rows = await connection.execute(
                 select(
-                    deliveries.c.tenant,
-                    deliveries.c.endpoint_id,
-                    func.extract("epoch", func.now() - due_since).label("seconds"),
+                    endpoints.c.tenant,
+                    endpoints.c.endpoint_id,
+                    endpoints.c.client_id,
+                    endpoints.c.failing_since.is_not(None).label("is_failing"),
+                    func.extract("epoch", func.now() - first.c.next_attempt_at).label("seconds"),
                 )
-                .join(
-                    endpoints,
-                    and_(
-                        endpoints.c.tenant == deliveries.c.tenant, endpoints.c.endpoint_id == deliveries.c.endpoint_id
-                    ),
-                )
-                .where(deliveries.c.state == "waiting", deliveries.c.next_attempt_at <= func.now(), endpoints.c.enabled)
-                .group_by(deliveries.c.tenant, deliveries.c.endpoint_id)
-                .order_by(due_since)
+                .join(first, true())
+                .where(endpoints.c.enabled, first.c.next_attempt_at <= func.now())
+                .order_by(first.c.next_attempt_at)
                 .limit(_ENDPOINTS_AT_ONCE)
             )
             found = list(rows)
         _oldest.labels(self._topic.name).set(max((float(row.seconds) for row in found), default=0.0))
-        return [(row.tenant, row.endpoint_id) for row in found]
+        return [_Due(row.tenant, row.endpoint_id, row.client_id, row.is_failing) for row in found]
 
-    async def _take(self, tenant: str, endpoint_id: str, at_most: int) -> list[Delivery]:
-        columns = self._tables.deliveries.c
-        due = (
-            select(columns.number)
-            .where(
-                columns.tenant == tenant,
-                columns.endpoint_id == endpoint_id,
-                columns.state == "waiting",
-                columns.next_attempt_at <= func.now(),
-            )
-            .order_by(columns.next_attempt_at, columns.number)
-            .limit(at_most)
-            .with_for_update(skip_locked=True)
-        )
-        async with self._database.transaction() as connection:
-            rows = await connection.execute(
-                update(self._tables.deliveries)
-                .where(columns.tenant == tenant, columns.endpoint_id == endpoint_id, columns.number.in_(due))
-                .values(next_attempt_at=func.now() + _TAKEN_FOR)
-                .returning(self._tables.deliveries)
-            )
-            return [delivery_of(row) for row in rows]
-
-    def _begin(self, delivery: Delivery) -> None:
-        key = (delivery.tenant, delivery.endpoint_id)
-        self._busy[key] = self._busy.get(key, 0) + 1
-        task = asyncio.create_task(self._deliver(delivery), name="event-delivery")
-        self._sending.add(task)
+    def _begin(self, due: _Due) -> None:
+        task = asyncio.create_task(self._serve(due), name="event-deliveries")
+        self._lanes[due] = task
 
         def ended(done: asyncio.Task[None]) -> None:
-            self._sending.discard(done)
-            self._busy[key] -= 1
-            if not self._busy[key]:
-                del self._busy[key]
+            del self._lanes[due]
             if not done.cancelled() and (trouble := done.exception()) is not None:
-                _log.error("a delivery broke off; it is taken again", topic=self._topic.name, error=repr(trouble))
+                _log.error("deliveries broke off; they are taken again", topic=self._topic.name, error=repr(trouble))
 
         task.add_done_callback(ended)
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        async with self._database.transaction() as connection:
-            endpoint, event, secrets = await self._look_up(connection, delivery)
-        if endpoint is None:
-            return
-        if event is None:
-            outcome = Outcome(None, "event_is_gone", 0)
-        else:
-            outcome = await self._sender.send(endpoint.url, secrets, event)
-        await self._settle(delivery, outcome, is_over=event is None)
-
-    async def _look_up(
-        self, connection: AsyncConnection, delivery: Delivery
-    ) -> tuple[Endpoint | None, Event | None, list[str]]:
-        columns = self._tables.endpoints.c
-        row = (
-            await connection.execute(
-                select(self._tables.endpoints, func.now().label("now")).where(
-                    columns.tenant == delivery.tenant, columns.endpoint_id == delivery.endpoint_id, columns.enabled
-                )
-            )
-        ).one_or_none()
-        if row is None:
-            return None, None, []
-        endpoint = endpoint_rows.endpoint_of(row)
-        event = await feed.event_of(connection, self._tables, endpoint.reader, delivery.event_id)
-        return endpoint, event, await self._endpoints.secrets_of(connection, endpoint, row.now)
-
-    async def _settle(self, delivery: Delivery, outcome: Outcome, *, is_over: bool) -> None:
-        """Writes the outcome of an attempt, for the delivery and for its endpoint."""
-        attempts = delivery.attempts + 1
-        # Jitter: not a secret.
-        pause = None if is_over else pause_after(attempts, random.random())  # noqa: S311
-        state: DeliveryState = "delivered" if outcome.is_delivered else "waiting" if pause is not None else "failed"
-        _attempts.labels(self._topic.name, "delivered" if outcome.is_delivered else "failed").inc()
-        deliveries = self._tables.deliveries
-        async with self._database.transaction() as connection:
-            endpoint = await endpoint_rows.locked(connection, self._tables, delivery.tenant, delivery.endpoint_id)
-            if endpoint is None:
+    async def _serve(self, due: _Due) -> None:
+        while not self._closing:
+            async with self._connections:
+                taken = await self._take(due)
+            if taken is None:
                 return
-            await connection.execute(
-                update(deliveries)
-                .where(
-                    deliveries.c.tenant == delivery.tenant,
-                    deliveries.c.endpoint_id == delivery.endpoint_id,
-                    deliveries.c.number == delivery.number,
-                    # It was sent again by hand meanwhile, and its attempts count from the beginning.
-                    deliveries.c.attempts == delivery.attempts,
-                )
-                .values(
-                    state=state,
-                    attempts=attempts,
-                    status=outcome.status,
-                    error=outcome.error,
-                    attempted_at=func.now(),
-                    next_attempt_at=func.now() + pause if state == "waiting" and pause is not None else None,
-                )
+            outcomes = await asyncio.gather(
+                *(self._attempt(taken.endpoint, taken.secrets, event) for _, event in taken.deliveries)
             )
-            if not is_over:
-                await self._note(connection, endpoint, outcome)
+            async with self._connections:
+                works = await self._settle(taken, outcomes)
+            # The others' turn, if there are as many as there may be.
+            if not works or len(self._lanes) >= _LANES:
+                return
 
-    async def _note(self, connection: AsyncConnection, endpoint: Endpoint, outcome: Outcome) -> None:
-        if outcome.is_delivered:
+    async def _take(self, due: _Due) -> _Taken | None:
+        """What is due at the endpoint; None if nothing is, or it is enabled no more."""
+        columns = self._tables.deliveries.c
+        async with self._database.transaction() as connection:
+            found = await self._endpoint(connection, due)
+            if found is None:
+                return None
+            endpoint, now = found
+            first = (
+                select(columns.number)
+                .where(
+                    columns.tenant == due.tenant,
+                    columns.endpoint_id == due.endpoint_id,
+                    columns.state == "waiting",
+                    columns.next_attempt_at <= func.now(),
+                )
+                .order_by(columns.next_attempt_at, columns.number)
+                .limit(_OF_ONE_ENDPOINT if endpoint.failing_since is None else 1)
+                .with_for_update(skip_locked=True)
+                # Once; within the UPDATE it might be looked up again, and take more.
+                .cte("first")
+                .prefix_with("MATERIALIZED")
+            )
+            rows = await connection.execute(
+                update(self._tables.deliveries)
+                .where(
+                    columns.tenant == due.tenant,
+                    columns.endpoint_id == due.endpoint_id,
+                    columns.number.in_(select(first.c.number)),
+                )
+                .values(next_attempt_at=func.now() + _TAKEN_FOR)
+                .returning(self._tables.deliveries)
+            )
+            deliveries = sorted((delivery_of(row) for row in rows), key=lambda delivery: delivery.number)
+            if not deliveries:
+                return None
+            events = await feed.events_of(
+                connection, self._tables, endpoint.reader, [delivery.event_id for delivery in deliveries]
+            )
+            secrets = await self._secrets_of(connection, endpoint, now)
+        return _Taken(endpoint, secrets, [(delivery, events.get(delivery.event_id)) for delivery in deliveries])
+
+    async def _endpoint(self, connection: AsyncConnection, due: _Due) -> tuple[Endpoint, datetime] | None:
+        """The endpoint, if it is enabled, and the present time."""
+        columns = self._tables.endpoints.c
+        query = select(self._tables.endpoints, func.now().label("now")).where(
+            columns.tenant == due.tenant, columns.endpoint_id == due.endpoint_id, columns.enabled
+        )
+        row = (await connection.execute(query)).one_or_none()
+        return None if row is None else (endpoint_rows.endpoint_of(row), row.now)
+
+    async def _secrets_of(self, connection: AsyncConnection, endpoint: Endpoint, now: datetime) -> Sequence[str] | None:
+        try:
+            return await self._endpoints.secrets_of(connection, endpoint, now)
+        except CannotOpen as trouble:
+            _log.error("an endpoint's secrets cannot be opened", topic=self._topic.name, error=str(trouble))
+            return None
+
+    async def _attempt(self, endpoint: Endpoint, secrets: Sequence[str] | None, event: Event | None) -> Outcome:
+        if event is None:
+            return Outcome(None, _EVENT_IS_GONE, 0)
+        if secrets is None:
+            return Outcome(None, _INTERNAL, 0)
+        try:
+            return await self._sender.send(endpoint.url, secrets, event)
+        # A defect that one event brings to light must not keep back the others.
+        except Exception:
+            _log.exception("an attempt failed within", topic=self._topic.name, event_id=event.event_id)
+            return Outcome(None, _INTERNAL, 0)
+
+    async def _settle(self, taken: _Taken, outcomes: Sequence[Outcome]) -> bool:
+        """Writes what came of the attempts, for the deliveries and for their endpoint. Returns whether it works."""
+        columns = self._tables.deliveries.c
+        settled = [
+            _settled(delivery, outcome, is_over=event is None)
+            for (delivery, event), outcome in zip(taken.deliveries, outcomes, strict=True)
+        ]
+        statement = (
+            update(self._tables.deliveries)
+            .where(
+                columns.tenant == taken.endpoint.tenant,
+                columns.endpoint_id == taken.endpoint.endpoint_id,
+                columns.number == bindparam("of_number"),
+                # Otherwise it was sent again by hand meanwhile, or another process took it.
+                columns.state == "waiting",
+                columns.next_attempt_at == bindparam("taken_until"),
+            )
+            .values(
+                state=bindparam("now_state"),
+                attempts=bindparam("now_attempts"),
+                status=bindparam("now_status"),
+                error=bindparam("now_error"),
+                attempted_at=func.now(),
+                next_attempt_at=func.now() + bindparam("pause", type_=Interval),
+            )
+        )
+        async with self._database.transaction() as connection:
+            endpoint = await endpoint_rows.locked(
+                connection, self._tables, taken.endpoint.tenant, taken.endpoint.endpoint_id
+            )
+            if endpoint is None:
+                return False
+            await connection.execute(statement, settled)
+            # What an address answered says nothing about the one that has taken its place.
+            if endpoint.url == taken.endpoint.url:
+                await self._note(
+                    connection, endpoint, [one for one in outcomes if one.error not in (_EVENT_IS_GONE, _INTERNAL)]
+                )
+        for outcome in outcomes:
+            _attempts.labels(self._topic.name, "delivered" if outcome.is_delivered else "failed").inc()
+        return all(outcome.is_delivered for outcome in outcomes)
+
+    async def _note(self, connection: AsyncConnection, endpoint: Endpoint, outcomes: Sequence[Outcome]) -> None:
+        if any(outcome.is_gone for outcome in outcomes):
+            await self._disable(connection, endpoint, endpoint_rows.GONE)
+        elif any(outcome.is_delivered for outcome in outcomes):
             if endpoint.failing_since is not None:
                 await endpoint_rows.change(connection, self._tables, endpoint, failing_since=None)
-            return
-        if outcome.is_gone:
-            await self._disable(connection, endpoint, endpoint_rows.GONE)
-            return
-        now: datetime = (await connection.execute(select(func.now()))).scalar_one()
-        if endpoint.failing_since is None:
-            await endpoint_rows.change(connection, self._tables, endpoint, failing_since=now)
-        elif now - endpoint.failing_since >= DISABLED_AFTER:
-            await self._disable(connection, endpoint, endpoint_rows.FAILING)
+        elif outcomes:
+            now: datetime = (await connection.execute(select(func.now()))).scalar_one()
+            if endpoint.failing_since is None:
+                await endpoint_rows.change(connection, self._tables, endpoint, failing_since=now)
+            elif now - endpoint.failing_since >= DISABLED_AFTER:
+                await self._disable(connection, endpoint, endpoint_rows.FAILING)
 
     async def _disable(self, connection: AsyncConnection, endpoint: Endpoint, reason: str) -> None:
         if await endpoint_rows.disable(connection, self._tables, endpoint, reason):
             _disabled.labels(self._topic.name, reason).inc()
+
+
+def _settled(delivery: Delivery, outcome: Outcome, *, is_over: bool) -> dict[str, object]:
+    """The parameters that write an attempt's outcome."""
+    attempts = delivery.attempts + 1
+    # Jitter: not a secret.
+    pause = None if outcome.is_delivered or is_over else pause_after(attempts, random.random())  # noqa: S311
+    state: DeliveryState = "delivered" if outcome.is_delivered else "waiting" if pause is not None else "failed"
+    return {
+        "of_number": delivery.number,
+        "taken_until": delivery.next_attempt_at,
+        "now_state": state,
+        "now_attempts": attempts,
+        "now_status": outcome.status,
+        "now_error": outcome.error,
+        "pause": pause,
+    }

@@ -169,6 +169,8 @@ class Endpoints:
         values: dict[str, Any] = {}
         if change.url is not None:
             values["url"] = await self._destinations.check(change.url)
+            # The new address has not failed yet.
+            values["failing_since"] = None
         if change.types is not None:
             values["types"] = list(self._topic.check_types(change.types))
         if change.description is not None:

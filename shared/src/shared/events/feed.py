@@ -186,10 +186,14 @@ async def last_number(connection: AsyncConnection, tables: EventTables, tenant: 
 
 async def event_of(connection: AsyncConnection, tables: EventTables, reader: Reader, event_id: str) -> Event | None:
     """The event with this id, if the reader sees it."""
-    key = key_of(event_id)
-    if key is None:
-        return None
+    return (await events_of(connection, tables, reader, [event_id])).get(event_id)
+
+
+async def events_of(
+    connection: AsyncConnection, tables: EventTables, reader: Reader, event_ids: Sequence[str]
+) -> dict[str, Event]:
+    """The events with these ids that the reader sees, by id."""
+    keys = {key for event_id in event_ids if (key := key_of(event_id)) is not None}
     query = numbered_events(tables, reader.tenant, reader.owner)
-    query = query.where(tables.batches.c.key == key, query.selected_columns["event_id"] == event_id)
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else Event(*row)
+    query = query.where(tables.batches.c.key.in_(keys), query.selected_columns["event_id"].in_(event_ids))
+    return {row.event_id: Event(*row) for row in await connection.execute(query)}

@@ -1,7 +1,7 @@
 """The tables of events in a service's schema, for the migrations of each service.
 
-`create_event_tables` makes the first version, `pack_events` the present one, which `tables` describes. A later change
-needs a function here and a migration in each service.
+`create_event_tables` makes the first version; `pack_events` and `index_deliveries` lead to the present one, which
+`tables` describes. A later change needs a function here and a migration in each service.
 """
 
 from typing import Any
@@ -75,6 +75,32 @@ SELECT tenant, recorded_at, (
  ORDER BY tenant, batch
 """)  # noqa: S608 — our own name
     op.drop_table("event_batches", schema=schema)
+
+
+def index_deliveries(op: Any, schema: str) -> None:
+    """The index of waiting deliveries leads with the endpoint: what waits for one is not read to find another's."""
+    # A schema that is made today has it from the beginning.
+    op.create_index(
+        "event_deliveries_waiting",
+        "event_deliveries",
+        ["tenant", "endpoint_id", "next_attempt_at", "number"],
+        schema=schema,
+        postgresql_where=sa.text("state = 'waiting'"),
+        if_not_exists=True,
+    )
+    op.drop_index("event_deliveries_due", "event_deliveries", schema=schema, if_exists=True)
+
+
+def unindex_deliveries(op: Any, schema: str) -> None:
+    """What its `downgrade` calls."""
+    op.create_index(
+        "event_deliveries_due",
+        "event_deliveries",
+        ["next_attempt_at"],
+        schema=schema,
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.drop_index("event_deliveries_waiting", "event_deliveries", schema=schema)
 
 
 def _present(schema: str) -> EventTables:

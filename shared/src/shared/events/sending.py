@@ -43,8 +43,9 @@ class Sender:
         self._http = httpx.AsyncClient(
             transport=transport,
             timeout=attempt_seconds,
-            # A connection is used once: the next delivery looks at the name's addresses again.
-            limits=httpx.Limits(max_connections=200, max_keepalive_connections=0),
+            # Used once, since the next delivery looks at the name's addresses again. Lanes bound their number:
+            # to wait for a connection here would count as a failure of the receiver.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,
         )
@@ -55,7 +56,9 @@ class Sender:
         status, error = None, None
         try:
             async with asyncio.timeout(self._attempt_seconds):
-                status = await self._post(url, secrets, event)
+                response = await self._post(url, secrets, event)
+                status = response.status_code
+                await _read_a_little(response)
         except TimeoutError:
             error = "timeout"
         except Refusal as refusal:
@@ -64,12 +67,13 @@ class Sender:
             error = type(trouble).__name__
         except OSError:
             error = "unknown_host"
-        return Outcome(status, error, round((time.perf_counter() - began) * 1000))
+        # An answer has come, however its body ends.
+        return Outcome(status, None if status is not None else error, round((time.perf_counter() - began) * 1000))
 
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    async def _post(self, url: str, secrets: Sequence[str], event: Event) -> int:
+    async def _post(self, url: str, secrets: Sequence[str], event: Event) -> httpx.Response:
         target = await self._destinations.target(url)
         body = orjson.dumps(body_of(event, self._topic)).decode()
         now = datetime.now(UTC)
@@ -88,16 +92,19 @@ class Sender:
             # The certificate must be of the name, although the connection goes to a number.
             extensions={"sni_hostname": target.host},
         )
-        response = await self._http.send(request, stream=True)
-        try:
-            read = 0
-            async for piece in response.aiter_raw():
-                read += len(piece)
-                if read >= _READ_BYTES:
-                    break
-        finally:
-            await response.aclose()
-        return response.status_code
+        return await self._http.send(request, stream=True)
+
+
+async def _read_a_little(response: httpx.Response) -> None:
+    """So that a receiver that writes a word does not meet a closed door."""
+    try:
+        read = 0
+        async for piece in response.aiter_raw():
+            read += len(piece)
+            if read >= _READ_BYTES:
+                break
+    finally:
+        await response.aclose()
 
 
 def body_of(event: Event, topic: Topic) -> dict[str, Any]:

@@ -107,6 +107,10 @@ def define_event_tables(metadata: sa.MetaData) -> EventTables:
         sa.CheckConstraint(
             "(state = 'waiting') = (next_attempt_at IS NOT NULL)", name=conv("event_deliveries_next_attempt_at_check")
         ),
-        sa.Index("event_deliveries_due", "next_attempt_at", postgresql_where=sa.text("state = 'waiting'")),
+        sa.Index(
+            "event_deliveries_waiting",
+            *("tenant", "endpoint_id", "next_attempt_at", "number"),
+            postgresql_where=sa.text("state = 'waiting'"),
+        ),
     )
     return EventTables(batches, positions, endpoints, deliveries)
