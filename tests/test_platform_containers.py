@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from .running_platform import REPOSITORY, SERVICES
 
 PREFIXES = {service.name: service.prefix for service in services.SERVICES}
 #: Names of metrics are made of these and nothing else in the dashboards is.
-METRIC = re.compile(r"\b(?:http|ledger|group_commit|issuer|onboarding|tokens)_[a-z_]+\b")
+METRIC = re.compile(r"\b(?:chore|events|http|ledger|group_commit|issuer|onboarding|tokens)_[a-z_]+\b")
 SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
 
 
@@ -200,8 +201,35 @@ def test_the_dashboards_show_what_must_be_watched() -> None:
         *("http_request_seconds_count", "http_request_seconds_bucket", "ledger_held_points"),
         *("ledger_oldest_hold_seconds", "group_commit_waiting", "group_commit_batch_size_sum"),
         *("issuer_signing_key_age_seconds", "tokens_signing_key_age_seconds"),
+        *("events_outbox_lag_seconds", "events_delivery_lag_seconds", "events_endpoint_failing_seconds"),
     ):
         assert figure in expressions
+
+
+def test_every_alarm_asks_for_figures_that_there_are_and_leads_to_its_runbook() -> None:
+    exported = set(metrics())
+    for rule in alarms():
+        asked = set(METRIC.findall(rule["expr"]))
+        assert asked
+        assert asked - exported == set(), rule["alert"]
+        page, _, section = rule["annotations"]["runbook"].partition("#")
+        headings = re.findall(r"^#+ (.+)$", (REPOSITORY / page).read_text(), re.MULTILINE)
+        assert section in {heading.lower().replace(" ", "-") for heading in headings}, rule["alert"]
+
+
+def test_every_alarm_is_tried_and_read_by_prometheus(compose: dict[str, Any]) -> None:
+    rules = REPOSITORY / "deploy" / "monitoring" / "rules"
+    tried = [
+        each["alertname"]
+        for file in rules.glob("*.test.yml")
+        for test in yaml.safe_load(file.read_text())["tests"]
+        for each in test["alert_rule_test"]
+        if each["exp_alerts"]
+    ]
+    assert sorted(tried) == sorted(rule["alert"] for rule in alarms())
+    mounted = "\n".join(compose["services"]["prometheus"]["volumes"])
+    for file in files_of_alarms():
+        assert f"./deploy/monitoring/rules/{file.name}:/etc/prometheus/rules/{file.name}:ro" in mounted
 
 
 def test_every_panel_asks_the_data_source_that_is_provided() -> None:
@@ -221,6 +249,18 @@ def queries() -> Iterator[tuple[str, str]]:
     for file in files:
         for panel in json.loads(file.read_text())["panels"]:
             yield from ((panel["title"], target["expr"]) for target in panel.get("targets", []))
+
+
+def files_of_alarms() -> list[Path]:
+    rules = REPOSITORY / "deploy" / "monitoring" / "rules"
+    return sorted(file for file in rules.glob("*.yml") if not file.name.endswith(".test.yml"))
+
+
+def alarms() -> Iterator[dict[str, Any]]:
+    """Every rule of every file."""
+    for file in files_of_alarms():
+        for group in yaml.safe_load(file.read_text())["groups"]:
+            yield from group["rules"]
 
 
 def metrics() -> Iterator[str]:

@@ -60,6 +60,7 @@ class Network(httpx.MockTransport):
 
 
 def build(database: Database, receiver: Any, **options: Any) -> Events:
+    """A process's events; without a receiver they go out over the real network."""
     sealer = Sealer({1: secrets.token_bytes(32)}) if "sealer" not in options else options.pop("sealer")
     return Events(
         database,
@@ -68,7 +69,7 @@ def build(database: Database, receiver: Any, **options: Any) -> Events:
         sealer=sealer,
         answers=Answers(database, ANSWERS, sealer),
         development=True,
-        transport=Network(receiver),
+        transport=None if receiver is None else Network(receiver),
         **options,
     )
 

@@ -13,5 +13,6 @@
 - `endpoints`: a client's addresses for events, and the secrets that sign them.
 - `destinations`: the allowed addresses, checked again before each delivery.
 - `deliveries`: sends, retries, gives up.
+- `watching`: figures of endpoints. `command_line`: the same use cases for operators.
 - `routes`: `/events/v1/{topic}`, the same in all four services.
 """

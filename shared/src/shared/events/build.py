@@ -17,8 +17,9 @@ from shared.events.domain import Topic
 from shared.events.endpoints import Endpoints
 from shared.events.feed import ROWS_AT_ONCE, Feed
 from shared.events.routes import events_router
-from shared.events.sending import Sender
+from shared.events.sending import ATTEMPT_SECONDS, Sender
 from shared.events.tables import EventTables
+from shared.events.watching import EndpointsWatch
 from shared.idempotency import Answers
 from shared.sealing import Sealer
 from shared.settings import Mode, ServiceSettings
@@ -27,6 +28,7 @@ from shared.settings import Mode, ServiceSettings
 _NUMBER_EVERY_SECONDS: Final = 0.4
 _SPREAD_EVERY_SECONDS: Final = 0.5
 _SEND_EVERY_SECONDS: Final = 0.5
+_WATCH_EVERY_SECONDS: Final = 15.0
 _FORGET_EVERY_SECONDS: Final = 600.0
 
 
@@ -36,7 +38,7 @@ class Events:
     Args:
         answers: sealed ones, since some answers hold a secret.
         own_ports: where the platform itself listens on the loopback network; never sent to.
-        transport: handed in by tests.
+        transport, attempt_seconds: handed in by tests.
     """
 
     def __init__(
@@ -50,14 +52,16 @@ class Events:
         development: bool,
         own_ports: Iterable[int] = (),
         transport: httpx.AsyncBaseTransport | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self.topic = topic
         self.feed = Feed(database, tables, topic.name)
         destinations = Destinations(development=development, own_ports=own_ports)
         self.endpoints = Endpoints(database, tables, topic, destinations, sealer, answers)
-        sender = Sender(destinations, topic, transport=transport)
+        sender = Sender(destinations, topic, transport=transport, attempt_seconds=attempt_seconds)
         self.deliveries = Deliveries(database, tables, topic, self.endpoints, sender)
         self.dispatcher = Dispatcher(database, tables, topic, self.endpoints, sender)
+        self.watch = EndpointsWatch(database, tables, topic)
 
     @classmethod
     def of(
@@ -91,6 +95,7 @@ class Events:
             Chore("events-number", self.feed.number_recorded, _NUMBER_EVERY_SECONDS, full_slice=ROWS_AT_ONCE),
             Chore("events-spread", self.deliveries.spread, _SPREAD_EVERY_SECONDS, full_slice=EVENTS_AT_ONCE),
             Chore("events-send", self.dispatcher.send_due, _SEND_EVERY_SECONDS),
+            Chore("events-watch", self.watch.look, _WATCH_EVERY_SECONDS),
             Chore("events-forget", self._forget_old, _FORGET_EVERY_SECONDS, full_slice=10_000),
         )
 

@@ -42,7 +42,8 @@ class Sender:
         self._attempt_seconds = attempt_seconds
         self._http = httpx.AsyncClient(
             transport=transport,
-            timeout=attempt_seconds,
+            # A handshake that is cut off from outside would leave its socket open; this cut closes it.
+            timeout=httpx.Timeout(attempt_seconds, connect=0.8 * attempt_seconds),
             # Used once, since the next delivery looks at the name's addresses again. Lanes bound their number:
             # to wait for a connection here would count as a failure of the receiver.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
