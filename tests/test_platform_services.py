@@ -59,6 +59,7 @@ def test_what_is_not_public_is_nobodys(path: str) -> None:
         ("/tenants/demo/jwks.json", "sso-issuer"),
         ("/sso/v1/inspect", "sso-issuer"),
         ("/developers/inspect", "sso-issuer"),
+        ("/developers/test-client", "partner-onboarding"),
         ("/password/forgotten", "partner-onboarding"),
         ("/account/statement", "partner-onboarding"),
         ("/v1/users/ada/entitlements", "partner-onboarding"),

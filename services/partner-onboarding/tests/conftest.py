@@ -50,6 +50,8 @@ def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> 
         account_name_key=random_key(),
         second_factor_required=False,
         sandboxes=True,
+        developers_sandbox="developers",
+        test_clients_per_address=3,
         wrong_passwords_per_account=4,
         wrong_passwords_per_address=8,
         last_used_every_seconds=0.05,

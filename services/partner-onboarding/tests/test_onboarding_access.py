@@ -125,6 +125,8 @@ TABLE: dict[tuple[str, str], Access] = {
     ("GET", "/integrations/apply"): PUBLIC,
     ("POST", "/integrations/apply"): PUBLIC_FORM,
     ("GET", "/integrations/thanks"): PUBLIC,
+    ("GET", "/developers/test-client"): PUBLIC,
+    ("POST", "/developers/test-client"): PUBLIC_FORM,
     ("GET", "/static/{name}"): PUBLIC,
     # Pages for people who are signed in.
     ("GET", "/"): person(),

@@ -52,6 +52,7 @@ WRITTEN: dict[tuple[str, str], set[str]] = {
     ("POST", "/account/second-factor/codes"): {"recovery_codes_renewed"},
     ("POST", "/account/second-factor/remove"): {"second_factor_removed"},
     ("POST", "/integrations/apply"): {"request_submitted"},
+    ("POST", "/developers/test-client"): {"client_registered", "client_disabled"},
     ("POST", "/operations/requests/{request_id}/approve"): {"request_approved", "client_registered"},
     ("POST", "/operations/requests/{request_id}/decline"): {"request_declined"},
     ("POST", "/operations/clients/{client_id}/edit"): {"client_changed"},

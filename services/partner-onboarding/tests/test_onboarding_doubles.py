@@ -116,6 +116,11 @@ async def apply(house: House) -> Filled:
     }
 
 
+async def make_test_client(house: House) -> Filled:
+    await house.register.tenants.create("developers", "For developers", (), sandbox=True)
+    return "/developers/test-client", await _fields(house, "/developers/test-client")
+
+
 async def approve(house: House) -> Filled:
     request_id = await submit(house)
     await sign_in_as(house, "operator")
@@ -327,6 +332,7 @@ FORMS: dict[str, Callable[[House], Awaitable[Filled]]] = {
     "/register": link_account,
     "/register/confirm/{tenant}/{token}": confirm_address,
     "/integrations/apply": apply,
+    "/developers/test-client": make_test_client,
     "/operations/requests/{request_id}/approve": approve,
     "/operations/requests/{request_id}/decline": decline,
     "/operations/clients/{client_id}/secrets": rotate,

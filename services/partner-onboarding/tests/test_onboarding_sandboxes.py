@@ -2,25 +2,32 @@
 thing."""
 
 import asyncio
+import re
 import secrets
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 from partner_onboarding.app import create_app
+from partner_onboarding.register.sandboxes import store
+from partner_onboarding.register.sandboxes.developers import LIVES_FOR, DevelopersClients
 from partner_onboarding.register.sandboxes.domain import PEOPLE
 from partner_onboarding.register.sandboxes.service import SandboxTenants
+from partner_onboarding.register.tables import clients
 from partner_onboarding.settings import Settings
 from platform_testing.serving import running
 from shared.dependencies import provided
 from shared.settings import WrongSettings
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from .handshake_partner import Partner
-from .onboarding_house import House, Running, Shell
+from .onboarding_house import House, Running, Shell, hidden_fields
 
 MINUTE = 60_000
 
@@ -222,3 +229,60 @@ class TestInProduction:
         monkeypatch.setattr(provided(service.app, SandboxTenants)._sandboxes, "_allowed", False)
         assert (await sandbox.move("PT20M")).status_code == 404
         assert (await sandbox.reset()).status_code == 404
+
+
+class TestMakingAClient:
+    """A developer makes a client for the sandbox, without an account and without asking anybody."""
+
+    PATH = "/developers/test-client"
+
+    @pytest.fixture
+    async def house(self, house: House) -> House:
+        await house.register.tenants.create("developers", "For developers", (), sandbox=True)
+        return house
+
+    async def _made(self, house: House) -> httpx.Response:
+        fields = hidden_fields((await house.http.get(self.PATH)).text)
+        return await house.http.post(self.PATH, data=fields)
+
+    async def test_a_client_is_a_vendor_of_the_sandbox_and_its_secret_is_shown_once(self, house: House) -> None:
+        page = await self._made(house)
+        assert (page.status_code, page.headers["Cache-Control"]) == (200, "no-store")
+        client_id, secret = (_shown(page.text, name) for name in ("client_id", "client_secret"))
+        checked = (await house.check(client_id, secret)).json()
+        assert (checked["tenant"], checked["scopes"]) == ("developers", ["points:redeem"])
+        assert secret not in (await house.http.get(self.PATH)).text
+
+    async def test_one_network_makes_a_few_and_others_go_on(self, house: House) -> None:
+        assert [(await self._made(house)).status_code for _ in range(4)] == [200, 200, 200, 429]
+        assert "Retry-After" in (await self._made(house)).headers
+
+    async def test_so_many_live_at_once_and_old_ones_end(
+        self, house: House, owner: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = _shown((await self._made(house)).text, "client_id")
+        developers = provided(house.app, DevelopersClients)
+        async with house.register.database.transaction() as connection:
+            live = await store.live_clients(connection, "developers", "test-")
+        monkeypatch.setattr(developers, "_at_most", live)
+        assert (await self._made(house)).status_code == 429
+        async with owner.begin() as connection:
+            statement = update(clients).where(clients.c.client_id == first)
+            await connection.execute(statement.values(created_at=func.now() - LIVES_FOR - timedelta(days=1)))
+        assert (await self._made(house)).status_code == 200
+        assert (await house.register.clients.get("developers", first)).client.disabled_at is not None
+
+    @pytest.mark.parametrize("setting", [None, "nobody-has-this", "one that is no sandbox"])
+    async def test_without_a_sandbox_there_is_no_such_page(
+        self, house: House, setting: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        named = house.tenant if setting == "one that is no sandbox" else setting
+        monkeypatch.setattr(provided(house.app, DevelopersClients), "_tenant", named)
+        assert (await house.http.get(self.PATH)).status_code == 404
+        assert (await house.http.post(self.PATH, data={})).status_code in {403, 404}
+
+
+def _shown(page: str, name: str) -> str:
+    found = re.search(rf'id="{name}">([^<]+)<', page)
+    assert found is not None
+    return found[1]

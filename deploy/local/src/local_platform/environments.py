@@ -63,6 +63,7 @@ class Environments:
         if service is ONBOARDING:
             own["MAIL_DIRECTORY"] = str(self._state.mail.absolute())
             own["PLATFORM_TENANT"] = DEMO_TENANT
+            own["DEVELOPERS_SANDBOX"] = "sandbox"
             # Everybody here comes from one address, and the demonstration may be repeated at will.
             own["INTEGRATION_REQUESTS_PER_ADDRESS"] = own["REGISTRATIONS_PER_ADDRESS"] = "10000"
             # The people of demo.json sign in with their passwords alone.

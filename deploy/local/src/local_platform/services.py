@@ -114,6 +114,7 @@ ONBOARDING = Service(
         "/setup",
         "/consents",
         "/static",
+        "/developers/test-client",
         # A tenant's admin may use the browser's session here as well.
         "/v1/consents",
     ),

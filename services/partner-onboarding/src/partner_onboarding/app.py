@@ -41,7 +41,12 @@ from partner_onboarding.register import internal
 from partner_onboarding.register.audit import routes as audit
 from partner_onboarding.register.audit.origin import NotesOrigin
 from partner_onboarding.register.audit.sealed import sealed_audit
-from partner_onboarding.register.build import Register, build_register, build_sandbox_tenants
+from partner_onboarding.register.build import (
+    Register,
+    build_developers_clients,
+    build_register,
+    build_sandbox_tenants,
+)
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
@@ -55,6 +60,7 @@ from partner_onboarding.register.pages import (
     password_reset,
     second_factor,
     sign_in,
+    test_client,
 )
 from partner_onboarding.register.pages.operated_people import PeoplePages
 from partner_onboarding.register.sandboxes import routes as sandboxes
@@ -187,7 +193,7 @@ def create_app(
     form_answers = FormAnswers(register.form_notes, pages.cookies)
     app.add_middleware(NotesOrigin, proxies=proxies)
     provide(app, settings, callers, service_tokens, pages, form_answers, LedgerClient(ledger), IssuerClient(issuer))
-    provide(app, sandbox_tenants)
+    provide(app, sandbox_tenants, build_developers_clients(register))
     _provide_houses(app, register, handshake, third_parties, pages)
     for routes in (
         partners,
@@ -208,6 +214,7 @@ def create_app(
         own_profile,
         own_sessions,
         password_reset,
+        test_client,
         sign_in,
         second_factor,
         account,

@@ -67,6 +67,13 @@ class Settings(PageSettings, AuditSettings):
         description="The tenant whose operators get integration requests for companies that are nobody's. Without it,"
         " nobody reads them.",
     )
+    developers_sandbox: Tenant | None = Field(
+        None, description="The sandbox tenant in which anybody may make a test client by page. Without it, nobody may."
+    )
+    test_clients: int = Field(500, ge=1, description="How many test clients may live there at once; each for 30 days.")
+    test_clients_per_address: int = Field(
+        5, ge=1, description="How many test clients one network may make in an hour before 429."
+    )
     second_factor_required: bool = Field(
         True, description="People with a role sign in with a second factor; those without one set it up first."
     )

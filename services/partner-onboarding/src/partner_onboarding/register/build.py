@@ -24,6 +24,7 @@ from partner_onboarding.register.clients.secret_hashing import SecretHashing
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.notices.service import Notices
 from partner_onboarding.register.password_resets.service import PasswordResets
+from partner_onboarding.register.sandboxes.developers import DevelopersClients
 from partner_onboarding.register.sandboxes.domain import PEOPLE
 from partner_onboarding.register.sandboxes.service import Neighbours, SandboxTenants
 from partner_onboarding.register.second_factors.service import SecondFactors
@@ -211,3 +212,16 @@ def build_sandbox_tenants(
                 _log.warning("a sandbox misses a user", tenant=tenant, user=person.user_id, why=refusal.stable_code)
 
     return SandboxTenants(register.database, register.answers, register.sandboxes, Neighbours(clients), settle_people)
+
+
+def build_developers_clients(register: Register) -> DevelopersClients:
+    """The use case of test clients that developers make for themselves."""
+    settings = register.settings
+    return DevelopersClients(
+        register.database,
+        register.sandboxes,
+        register.clients,
+        RateLimit(register.counts, settings.test_clients_per_address, _HOUR_SECONDS, "test-clients"),
+        tenant=settings.developers_sandbox,
+        at_most=settings.test_clients,
+    )

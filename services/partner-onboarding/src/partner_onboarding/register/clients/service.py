@@ -339,9 +339,15 @@ class Clients:
             ClientNotFound
         """
         async with self._database.transaction() as connection:
-            await self._get(connection, tenant, client_id, lock=True)
-            if await store.disable_client(connection, tenant, client_id):
-                await audit_store.add(connection, tenant, by, "client_disabled", client_id, change=_DISABLED)
+            await self.disable_within(connection, tenant, client_id, by=by)
+
+    async def disable_within(
+        self, connection: AsyncConnection, tenant: str, client_id: str, *, by: Actor = SHELL
+    ) -> None:
+        """The same in the caller's transaction."""
+        await self._get(connection, tenant, client_id, lock=True)
+        if await store.disable_client(connection, tenant, client_id):
+            await audit_store.add(connection, tenant, by, "client_disabled", client_id, change=_DISABLED)
 
     async def _end_predecessor(
         self, connection: AsyncConnection, tenant: str, vendor_id: str, successor: str, by: Actor

@@ -18,14 +18,13 @@ from shared.errors import Unavailable
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.sandboxes.domain import SandboxState
 from shared.sandboxes.service import Sandboxes
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.clock import database_clock
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, Change
+from partner_onboarding.register.sandboxes import store
 from partner_onboarding.register.sandboxes.domain import USERS, NoSandbox
-from partner_onboarding.register.tables import tenants
 
 _RETRY_AFTER_SECONDS: Final = 5
 _log = structlog.get_logger("sandboxes")
@@ -103,7 +102,7 @@ class SandboxTenants:
         """
 
         async def act(connection: AsyncConnection) -> Answer:
-            await _lock(connection, tenant)
+            await store.lock_tenant(connection, tenant)
             before = await self._sandboxes.state_of(connection, tenant)
             state = await self._sandboxes.advance(connection, tenant, amount)
             change = _change_of(before, state)
@@ -120,7 +119,7 @@ class SandboxTenants:
         """
 
         async def act(connection: AsyncConnection) -> Answer:
-            await _lock(connection, tenant)
+            await store.lock_tenant(connection, tenant)
             before = await self._sandboxes.state_of(connection, tenant)
             state = await self._sandboxes.begin_anew(connection, tenant)
             change = _change_of(before, state)
@@ -179,8 +178,3 @@ class SandboxTenants:
 def _change_of(before: SandboxState, after: SandboxState) -> Change:
     told, now = [{"round": each.round, "ahead_seconds": each.ahead.total_seconds()} for each in (before, after)]
     return Change(told, now)
-
-
-async def _lock(connection: AsyncConnection, tenant: str) -> None:
-    """One change of a sandbox at a time."""
-    await connection.execute(select(tenants.c.tenant).where(tenants.c.tenant == tenant).with_for_update(key_share=True))
