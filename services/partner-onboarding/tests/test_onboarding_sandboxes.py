@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from local_platform.demonstration import SANDBOX_USERS
 from partner_onboarding.app import create_app
 from partner_onboarding.register.sandboxes import store
 from partner_onboarding.register.sandboxes.developers import LIVES_FOR, DevelopersClients
@@ -128,6 +129,10 @@ async def test_the_test_users_are_there_from_the_beginning(sandbox: Sandbox) -> 
         assert found.json()["email"] == person.email
     told = sandbox.followers.declared[sandbox.tenant][0]["users"]
     assert {user["user_id"]: user["points"] for user in told} == {one.user_id: one.points for one in PEOPLE}
+
+
+def test_the_demonstration_shows_the_users_whom_a_sandbox_has() -> None:
+    assert [(person.user_id, person.firstname, person.points) for person in PEOPLE] == list(SANDBOX_USERS)
 
 
 async def test_what_did_not_reach_a_service_is_told_again_and_counts_once(sandbox: Sandbox) -> None:

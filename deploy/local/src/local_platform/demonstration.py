@@ -146,7 +146,7 @@ def make_demonstration(ports: Ports, state: StateDirectory) -> Demonstration:
                 User(
                     user_id, f"{user_id}@sandbox.example", kept(f"user-sandbox-{user_id}"), firstname, "Sandbox", points
                 )
-                for user_id, firstname, points in _SANDBOX_USERS
+                for user_id, firstname, points in SANDBOX_USERS
             ),
             is_sandbox=True,
         ),
@@ -190,7 +190,7 @@ def write_demo_json(description: Mapping[str, Any], state: StateDirectory) -> No
 
 
 #: Those whom partner-onboarding gives to every sandbox, with the points of a new round.
-_SANDBOX_USERS = (
+SANDBOX_USERS = (
     ("user-1", "Una", 10_000),
     ("user-2", "Duncan", 500),
     ("user-insufficient", "Ida", 0),
