@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import httpx
 import pytest
+import sqlalchemy as sa
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
 from points_ledger.app import create_app
 from points_ledger.holds import queries
+from points_ledger.holds.watching import ENOUGH_HOLDS
 from points_ledger.settings import Settings
+from shared.db import Database
 from sqlalchemy.exc import ProgrammingError
 
 from .parties import Platform, Vendor
@@ -72,6 +75,76 @@ async def test_what_is_held_can_be_watched(
     for number in range(2):
         assert (await shop.confirm(user, f"t-{number}")).status_code == 200
     assert await watched(client, "ledger_held_points", lambda points: points < 10**12)
+
+
+async def test_a_vendor_that_never_confirms_is_named(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, rows: asyncpg.Connection, ledger_url: str, tenant: str
+) -> None:
+    user = await platform.user_with(10**15)
+
+    async def silent() -> bool:
+        database = Database(ledger_url)
+        try:
+            async with database.transaction() as connection:
+                found = await queries.vendors_that_never_confirm(connection, at_least=ENOUGH_HOLDS)
+        finally:
+            await database.dispose()
+        return (tenant, "shop") in found
+
+    assert (await shop.commit(user, "too much", 10**15 + 1)).status_code == 400
+    for number in range(ENOUGH_HOLDS):
+        assert not await silent()
+        await shop.commit(user, f"t-{number}", 1)
+        assert (await shop.rollback(user, f"t-{number}")).status_code == 200
+    assert await silent()
+    assert await watched(client, "ledger_vendors_that_never_confirm", lambda vendors: vendors >= 1)
+    await shop.commit(user, "good", 1)
+    assert (await shop.confirm(user, "good")).status_code == 200
+    assert not await silent()
+    # What happened two days ago says nothing about today.
+    await rows.execute(
+        "UPDATE points_ledger.transactions SET touched_at = touched_at - interval '2 days'"
+        " WHERE tenant = $1 AND transaction_id <> 't-1'",
+        tenant,
+    )
+    assert not await silent()
+
+
+async def test_a_tenants_held_share_can_be_watched(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, ledger_url: str, tenant: str
+) -> None:
+    user = await platform.user_with(100)
+    await platform.user_with(100)
+    await shop.commit(user, "t-1", 50)
+    database = Database(ledger_url)
+    try:
+        async with database.transaction() as connection:
+            assert (await queries.held_shares(connection))[tenant] == 0.25
+    finally:
+        await database.dispose()
+    assert await watched(client, "ledger_greatest_held_share", lambda share: 0.25 <= share <= 1)
+
+
+async def test_a_hold_that_nobody_releases_can_be_watched(
+    platform: Platform, shop: Vendor, ledger_url: str, tenant: str
+) -> None:
+    user = await platform.user_with(100)
+    await shop.commit(user, "t-1", 50)
+    database = Database(ledger_url)
+    try:
+        # Nobody else sees this: no sweeper comes by.
+        async with database.transaction() as connection:
+            before = (await queries.open_holds(connection)).overdue
+            await connection.execute(
+                sa.text(
+                    "UPDATE points_ledger.transactions SET expires_at = clock_timestamp() - interval '61 seconds'"
+                    " WHERE tenant = :tenant"
+                ),
+                {"tenant": tenant},
+            )
+            assert (await queries.open_holds(connection)).overdue == before + 1
+    finally:
+        await database.dispose()
 
 
 async def watched(client: httpx.AsyncClient, name: str, holds: Callable[[float], bool]) -> bool:

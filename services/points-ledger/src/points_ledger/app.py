@@ -41,7 +41,7 @@ from points_ledger.holds.routes import internal as internal_holds_router
 from points_ledger.holds.routes import router as holds_router
 from points_ledger.holds.service import HoldService
 from points_ledger.holds.sweeper import sweep
-from points_ledger.holds.watching import HoldsWatch
+from points_ledger.holds.watching import HoldsWatch, VendorsWatch
 from points_ledger.ledger import Ledger
 from points_ledger.receipts.routes import router as receipts_router
 from points_ledger.receipts.service import ReceiptService
@@ -122,6 +122,7 @@ def create_app(
                         full_slice=SLICE,
                     ),
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
+                    Chore("watch vendors", VendorsWatch(reports).look, every_seconds=12 * settings.sweep_seconds),
                     Sealing(database, seals, [SEALED_ENTRIES]).chore(),
                     answers.forgetting(settings.sweep_seconds),
                     sandboxes.chore(),

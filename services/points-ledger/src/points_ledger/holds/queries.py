@@ -10,7 +10,7 @@ from shared.paging import Listing
 from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from points_ledger.tables import HELD, ONE_HELD_BY_AGE, ONE_TO_SWEEP, transactions
+from points_ledger.tables import HELD, ONE_HELD_BY_AGE, ONE_OF_THE_CHANGED, ONE_TO_SWEEP, accounts, transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class OpenHolds:
     points: int
     #: The age of the oldest, 0 if there is none.
     oldest_seconds: float
+    #: How many ended more than a minute ago.
+    overdue: int
 
 
 async def users_with_expired_holds(connection: AsyncConnection, limit: int) -> dict[tuple[str, str], int]:
@@ -43,9 +45,57 @@ async def open_holds(connection: AsyncConnection) -> OpenHolds:
     statement = sa.select(
         sa.func.coalesce(sa.func.sum(transactions.c.points), 0).label("points"),
         sa.func.coalesce(age, 0).label("oldest_seconds"),
+        sa.func.count()
+        .filter(transactions.c.expires_at < sa.func.clock_timestamp() - timedelta(minutes=1))
+        .label("overdue"),
     ).where(HELD)
     row = (await connection.execute(statement)).one()
-    return OpenHolds(int(row.points), float(row.oldest_seconds))
+    return OpenHolds(int(row.points), float(row.oldest_seconds), row.overdue)
+
+
+async def held_shares(connection: AsyncConnection) -> dict[str, float]:
+    """Tenant → the part of all its points that is held. Reads every account."""
+    columns = accounts.c
+    held, total = sa.func.sum(columns.held), sa.func.sum(columns.held + columns.available)
+    statement = sa.select(columns.tenant, held / total).group_by(columns.tenant).having(total > 0)
+    return {tenant: float(share) for tenant, share in await connection.execute(statement)}
+
+
+# From vendor to vendor along the primary key, and of each only its latest changes: the number of transactions does not
+# matter. With `now()`, which does not move within a transaction, the index also bounds the time.
+_NEVER_CONFIRM: Final = sa.text(
+    f"""
+    WITH RECURSIVE vendor AS (
+        (SELECT tenant, vendor_id FROM points_ledger.transactions ORDER BY tenant, vendor_id LIMIT 1)
+         UNION ALL
+        SELECT behind.tenant, behind.vendor_id
+          FROM vendor,
+               LATERAL (SELECT t.tenant, t.vendor_id
+                          FROM points_ledger.transactions t
+                         WHERE (t.tenant, t.vendor_id) > (vendor.tenant, vendor.vendor_id)
+                         ORDER BY t.tenant, t.vendor_id
+                         LIMIT 1) AS behind
+    )
+    SELECT vendor.tenant, vendor.vendor_id
+      FROM vendor,
+           LATERAL (SELECT count(*) AS ended,
+                           count(*) FILTER (WHERE latest.state = 'confirmed') AS confirmed
+                      FROM (SELECT t.state
+                              FROM points_ledger.transactions t
+                             WHERE t.tenant = vendor.tenant AND t.vendor_id = vendor.vendor_id
+                               AND {ONE_OF_THE_CHANGED.text} AND t.touched_at > now() - interval '1 day'
+                             ORDER BY t.touched_at DESC, t.transaction_id DESC
+                             LIMIT 200) AS latest
+                     WHERE latest.state IN ('confirmed', 'rolled_back', 'expired')) AS seen
+     WHERE seen.ended >= :at_least AND seen.confirmed = 0
+    """  # noqa: S608 — the condition is a constant
+)
+
+
+async def vendors_that_never_confirm(connection: AsyncConnection, *, at_least: int) -> frozenset[tuple[str, str]]:
+    """(tenant, vendor) of those of whose last 200 changes within a day so many ended a hold, and none by a confirm."""
+    rows = await connection.execute(_NEVER_CONFIRM, {"at_least": at_least})
+    return frozenset((row.tenant, row.vendor_id) for row in rows)
 
 
 async def vendors_with_open_holds(connection: AsyncConnection, *, at_least: int) -> frozenset[tuple[str, str]]:

@@ -1,12 +1,26 @@
 """Looks at all open holds now and then: for the metrics, and for vendors that have too many."""
 
+from typing import Final
+
+import structlog
 from prometheus_client import Gauge
 from shared.db import Database
+from shared.reports import Reports
 
 from points_ledger.holds import queries
 
 _oldest = Gauge("ledger_oldest_hold_seconds", "Age of the oldest open hold.")
 _held = Gauge("ledger_held_points", "Points of all open holds.")
+_overdue = Gauge("ledger_overdue_holds", "Holds that ended more than a minute ago and are not released.")
+_share = Gauge("ledger_greatest_held_share", "The tenant with the greatest part of its points held: that part.")
+_silent = Gauge(
+    "ledger_vendors_that_never_confirm",
+    "Vendors of whose last holds within a day none ended by a confirm; see the log.",
+)
+
+#: With fewer ended holds nothing is said of a vendor.
+ENOUGH_HOLDS: Final = 20
+_log = structlog.get_logger("holds")
 
 
 class HoldsWatch:
@@ -32,3 +46,24 @@ class HoldsWatch:
             self._full = await queries.vendors_with_open_holds(connection, at_least=self._max_of_vendor)
         _held.set(holds.points)
         _oldest.set(holds.oldest_seconds)
+        _overdue.set(holds.overdue)
+
+
+class VendorsWatch:
+    """Looks seldom at what takes longer: vendors that never confirm, and how much of a tenant's points is held."""
+
+    def __init__(self, reports: Reports) -> None:
+        self._reports = reports
+        self._silent: frozenset[tuple[str, str]] = frozenset()
+
+    async def look(self) -> None:
+        """Names a vendor in the log once for each time that it falls silent."""
+        async with self._reports.slice() as connection:
+            silent = await queries.vendors_that_never_confirm(connection, at_least=ENOUGH_HOLDS)
+        async with self._reports.slice() as connection:
+            shares = await queries.held_shares(connection)
+        for tenant, vendor_id in sorted(silent - self._silent):
+            _log.warning("a vendor never confirms", tenant=tenant, vendor_id=vendor_id)
+        self._silent = silent
+        _silent.set(len(silent))
+        _share.set(max(shares.values(), default=0.0))
