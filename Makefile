@@ -10,6 +10,9 @@ export PORT_BASE STATE_DIR PROFILES
 
 PYTHON := .venv/bin/python
 SERVICES := points-ledger sso-issuer partner-onboarding token-service
+SOURCES := shared/src $(wildcard services/*/src deploy/*/src)
+# It stays on this machine: no statistics, no look-up of versions, no rules but ours.
+SEMGREP := --metrics=off --disable-version-check
 # Arguments for pytest, such as: make test T="services/points-ledger -k hold -n 0"
 T ?=
 D ?=
@@ -53,11 +56,20 @@ mutants: set-up ## put bugs into copies of the ledger, each of which the history
 bench: set-up ## measure requests a second
 	@$(PYTHON) -m benchmarks
 
-lint: set-up ## check style, types and who imports whom
+lint: set-up ## check style, types, who imports whom, and rules for security
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src
 	.venv/bin/lint-imports
+	@deploy/local/set-up lint
+	lint/.venv/bin/bandit --quiet --recursive --configfile lint/pyproject.toml $(SOURCES)
+	@$(MAKE) --no-print-directory lint/.venv/.rules-tested
+	lint/.venv/bin/semgrep scan --error --quiet $(SEMGREP) --config lint/semgrep $(SOURCES)
+
+# Each rule finds what it is to find in the examples beside it, and nothing else there.
+lint/.venv/.rules-tested: $(wildcard lint/semgrep/*) lint/uv.lock
+	lint/.venv/bin/semgrep scan --test $(SEMGREP) lint/semgrep
+	@touch $@
 
 format: set-up ## put the code into its form
 	$(PYTHON) -m ruff check --fix
@@ -71,5 +83,5 @@ $(addprefix migrate-,$(SERVICES)): migrate-%: set-up
 	@$(PYTHON) -m $(subst -,_,$*) migrate
 
 clean: ## remove what was installed and built (the data in STATE_DIR stay)
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts
+	rm -rf .venv lint/.venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

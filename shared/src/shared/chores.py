@@ -177,7 +177,7 @@ class _Rounds:
 
     async def _pause(self) -> None:
         # Jitter: not a secret.
-        seconds = self._chore.every_seconds * random.uniform(0.8, 1.2)  # noqa: S311
+        seconds = self._chore.every_seconds * random.uniform(0.8, 1.2)  # noqa: S311  # nosec B311
         try:
             await asyncio.wait_for(self._stopping.wait(), seconds)
         except TimeoutError:

@@ -326,7 +326,7 @@ def _settled(delivery: Delivery, outcome: Outcome, *, is_over: bool) -> dict[str
     """The parameters that write an attempt's outcome."""
     attempts = delivery.attempts + 1
     # Jitter: not a secret.
-    pause = None if outcome.is_delivered or is_over else pause_after(attempts, random.random())  # noqa: S311
+    pause = None if outcome.is_delivered or is_over else pause_after(attempts, random.random())  # noqa: S311  # nosec B311
     state: DeliveryState = "delivered" if outcome.is_delivered else "waiting" if pause is not None else "failed"
     return {
         "of_number": delivery.number,
