@@ -3,11 +3,14 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from partner_onboarding.register.tables import audit_entries, mails
 from partner_onboarding.retention import retention
 from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.tables import consents, integration_requests
+from platform_testing.databases import MigratedDatabase
+from platform_testing.plans import connected, indexes_of
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from .onboarding_house import House
@@ -94,6 +97,17 @@ def _consent(client_id: str, version: int, event: str) -> dict[str, Any]:
         "actor_kind": "tenant_admin",
         "actor": "erika",
     }
+
+
+@pytest.mark.parametrize(("table", "written_at"), [("audit_entries", "recorded_at"), ("mails", "created_at")])
+async def test_old_rows_are_found_by_their_age(young_database: MigratedDatabase, table: str, written_at: str) -> None:
+    """Each hour, over all tenants: most rounds find nothing, and must not read everything for it."""
+    place = f"partner_onboarding.{table}"
+    statement = f"SELECT 1 FROM {place} WHERE {written_at} < now() - $1::interval LIMIT 5000"  # noqa: S608 - our names
+    async with connected(young_database("partner_onboarding")) as young:
+        found = await indexes_of(young, statement)
+    assert list(found) == [f"ix_{table}_{written_at}"]
+    assert f"({written_at} < " in found[f"ix_{table}_{written_at}"]
 
 
 async def _add(house: House, table: sa.Table, **values: Any) -> None:

@@ -2,8 +2,11 @@
 
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
+from platform_testing.databases import MigratedDatabase
 from platform_testing.issuer_world import World
+from platform_testing.plans import connected, indexes_of
 from shared.db import Database
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sso_issuer.retention import retention
@@ -41,6 +44,18 @@ async def test_old_events_of_the_authority_go(world: World, owner: AsyncEngine, 
     async with world.database.connect() as connection:
         left = await connection.execute(sa.select(columns.event_id).where(columns.tenant == world.tenant))
         assert left.scalars().all() == []
+
+
+@pytest.mark.parametrize(
+    ("table", "written_at"),
+    [("issuances", "issued_at"), ("redemptions", "redeemed_at"), ("authority_events", "happened_at")],
+)
+async def test_old_rows_are_found_by_their_age(young_database: MigratedDatabase, table: str, written_at: str) -> None:
+    """Each hour, over all tenants: most rounds find nothing, and must not read everything for it."""
+    statement = f"SELECT 1 FROM sso_issuer.{table} WHERE {written_at} < now() - $1::interval LIMIT 5000"  # noqa: S608
+    async with connected(young_database("sso_issuer")) as young:
+        [condition] = (await indexes_of(young, statement)).values()
+    assert f"({written_at} < " in condition
 
 
 async def _age(owner: AsyncEngine, world: World, jti: str, by: timedelta) -> None:

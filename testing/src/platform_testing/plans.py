@@ -50,7 +50,7 @@ async def indexes_of(
     assert "Seq Scan" not in plan, plan
     found = {}
     for line, condition in zip(lines, [*lines[1:], ""], strict=True):
-        if name := re.search(r"Index (?:Only )?Scan (?:Backward )?using (\w+)", line):
+        if name := re.search(r"(?:Index (?:Only )?Scan (?:Backward )?using|Bitmap Index Scan on) (\w+)", line):
             assert "Index Cond:" in condition, plan
             found[name[1]] = condition
     return found

@@ -198,6 +198,7 @@ redemptions = sa.Table(
     _time("redeemed_at"),
     sa.ForeignKeyConstraint(["tenant", "jti"], ["sso_issuer.issuances.tenant", "sso_issuer.issuances.jti"]),
     sa.CheckConstraint("points_now >= 0", name="points_now"),
+    sa.Index("redemptions_redeemed_at_idx", "redeemed_at", postgresql_using="brin"),
 )
 
 #: The audit of the authorities, append-only: issued, refused, introspected and revoked.

@@ -199,6 +199,7 @@ mails = Table(
     CheckConstraint("user_id IS NOT NULL OR recipient IS NOT NULL", name="recipient"),
     Index("uq_mails_token", "tenant", "token_hash", unique=True),
     Index("ix_mails_tenant_user_id", "tenant", "user_id"),
+    Index("ix_mails_created_at", "created_at", postgresql_using="brin"),
     Index("ix_mails_next_attempt_at", "next_attempt_at", postgresql_where=text("next_attempt_at IS NOT NULL")),
 )
 
@@ -222,6 +223,7 @@ audit_entries = Table(
     CheckConstraint("action ~ '^[a-z_]{1,64}$'", name="action"),
     # Finds what is to be sealed.
     Index("audit_entries_by_time_idx", "tenant", "recorded_at", postgresql_where=one_to_seal("recorded_at")),
+    Index("ix_audit_entries_recorded_at", "recorded_at", postgresql_using="brin"),
     info=append_only(Forgotten(by="recorded_at")) | in_sandbox(stays=True),
 )
 
