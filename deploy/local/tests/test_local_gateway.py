@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from local_platform.gateway import certificate_authority, gateway_command, gateway_environment
+from local_platform.ports import Ports
 from local_platform.processes import launch
 from platform_testing.tried_gateway import Gateway, free_ports, wait_for
 
@@ -189,6 +190,34 @@ def test_nobody_passes_for_another_address_or_request(gateway: Gateway) -> None:
 def test_cookies_go_only_where_there_are_pages(gateway: Gateway, path: str, gets_them: bool) -> None:
     headers = json.loads(gateway.get(path, headers={"Cookie": "session=s"}).text.splitlines()[0])["headers"]
     assert ("cookie" in headers) is gets_them
+
+
+def test_the_host_of_landing_pages_has_nothing_else_and_no_cookies(
+    services: None, ports: Ports, tmp_path: Path
+) -> None:
+    own = free_ports()
+    environment = {
+        **gateway_environment(own, tmp_path, tmp_path / "developers"),
+        "GATEWAY_LANDING_HOST": "offers.example",
+        "GATEWAY_TOKEN_SERVICE": f"127.0.0.1:{ports.of_services()['points-ledger']}",
+    }
+    gateway = Gateway(own, tmp_path / "gateway.log", certificate_authority(tmp_path))
+    process = launch(gateway_command(tmp_path), environment, gateway.log)
+    try:
+        wait_for(gateway, "/t/0", process)
+        there = {"Host": f"offers.example:{own.gateway}", "Cookie": "__Host-session=s"}
+        shown = gateway.get("/t/0123?lang=de", headers=there)
+        assert shown.status_code == 200
+        asked = json.loads(shown.text.splitlines()[0])
+        assert asked["path"] == "/t/0123"
+        assert asked["headers"]["host"] == there["Host"]
+        assert "cookie" not in asked["headers"]
+        for path in ("/", "/login", "/account", "/v1/tokens", "/campaigns", "/eai/v1/points", "/developers", "/t"):
+            assert gateway.get(path, headers=there).status_code == 404, path
+        assert "cookie" in json.loads(gateway.get("/t/0", headers={"Cookie": "a=b"}).text.splitlines()[0])["headers"]
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
 
 
 async def test_of_two_request_ids_none_is_believed(gateway: Gateway) -> None:

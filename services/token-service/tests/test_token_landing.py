@@ -12,7 +12,7 @@ from token_service.app import create_app
 from token_service.landing.service import LandingService
 
 from .campaign_house import OFFER, House, flipped, refusal
-from .conftest import MakeSettings
+from .conftest import PUBLIC_URL, MakeSettings
 
 PUBLIC = {"User-Agent": "Mozilla/5.0 (Macintosh) Safari/605.1.15", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 
@@ -128,6 +128,44 @@ async def test_a_visitor_who_tries_many_links_is_slowed_down(
         assert int(answers[-1].headers["retry-after"]) >= 1
         # Somebody else may come from the same address, and has a link that is good.
         assert (await opened(strict, token)).status_code == 200
+
+
+async def test_the_page_names_the_tenant_and_the_destination(hosted: House) -> None:
+    page = await opened(hosted, await hosted.issue())
+    assert f"Ein Angebot von {hosted.tenant}." in page.text
+    assert "Er führt Sie zu " in page.text
+
+
+async def test_landing_pages_may_have_a_host_of_their_own(
+    hosted: House, make_settings: MakeSettings, register: FakeRegister
+) -> None:
+    """Links on the platform's host lead there; its other links lead back, and no cookie is set."""
+    token = await hosted.issue(max_uses=1)
+    app = create_app(make_settings(landing_origin="http://offers.example:8000"), register=register)
+    async with running(app) as client:
+        house = House(app, client, hosted.headers, hosted.tenant)
+        for method in ("GET", "POST"):
+            answer = await house.client.request(method, f"/t/{token}?utm=x%26y", headers=PUBLIC)
+            assert answer.status_code == 308
+            assert answer.headers["location"] == f"http://offers.example:8000/t/{token}?utm=x%26y"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+        page = await opened(house, token, Host="offers.example:8000")
+        assert page.status_code == 200
+        assert "set-cookie" not in page.headers
+        links = re.findall(r'href="(/[^"]*)"', page.text)
+        assert all(link.startswith(("/t/static/", f"/t/{token}?lang=")) for link in links)
+        assert f'href="{PUBLIC_URL}/"' in page.text
+        assert f'href="{PUBLIC_URL}/register/privacy"' in page.text
+        gone = await house.client.post(f"/t/{token}", headers=PUBLIC | {"Host": "offers.example:8000"})
+        assert gone.status_code == 303
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://offers.example/x", "offers.example", "ftp://offers.example", f"{PUBLIC_URL}:444"]
+)
+def test_an_origin_of_landing_pages_is_another_host_and_no_more(make_settings: MakeSettings, origin: str) -> None:
+    with pytest.raises(ValueError, match="landing_origin"):
+        make_settings(landing_origin=origin)
 
 
 async def test_forged_links_ask_no_database(hosted: House) -> None:

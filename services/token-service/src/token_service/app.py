@@ -155,12 +155,12 @@ def create_app(
         proxies=app.state.proxies,
         limit=ClientLimit(settings.requests_per_client),
     )
-    pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static")
+    pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static", home=settings.home)
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
     provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding), sandboxes)
     provide(app, ring, tally, verifying, idempotent, housekeeping, RowWriters(database, ring, sequences, zones))
     provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, reports, tally))
-    provide(app, LandingService(database, verifying, idempotent, tally, clock))
+    provide(app, LandingService(database, verifying, idempotent, tally, clock, origin=settings.landing_origin))
     _add_routes(app, pages)
     events.provide_to(app)
     return app

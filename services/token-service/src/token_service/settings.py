@@ -1,7 +1,9 @@
 """The settings of token-service: `TOKENS_…` in the environment."""
 
+import re
 from datetime import timedelta
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.reports import ReportSettings
@@ -23,6 +25,11 @@ class Settings(PageSettings, ReportSettings):
     )
     issuer_url: InternalUrl = Field(
         ..., description="The internal address of sso-issuer, which publishes the keys of access tokens."
+    )
+    landing_origin: str | None = Field(
+        None,
+        description="The origin of landing pages, where it is not that of `PUBLIC_URL`: `https://offers.example`. The "
+        "gateway must know its host (`GATEWAY_LANDING_HOST`), and shows nothing but landing pages there.",
     )
     key_encryption_keys: SecretStr = Field(
         ...,
@@ -58,6 +65,11 @@ class Settings(PageSettings, ReportSettings):
     batch_max_bytes: int = Field(16_000_000, ge=1024, description="The longest body of `POST /v1/tokens/batch`.")
 
     @property
+    def home(self) -> str:
+        """Where links of the pages to other pages lead: elsewhere, if landing pages have a host of their own."""
+        return self.public_url if self.landing_origin else ""
+
+    @property
     def key_notice(self) -> timedelta:
         """After how long every process knows a key that is needed at once."""
         return max(NOTICE, timedelta(seconds=self.key_refresh_seconds + 2))
@@ -67,6 +79,25 @@ class Settings(PageSettings, ReportSettings):
     def _can_be_read(cls, value: SecretStr) -> SecretStr:
         parse_key_encryption_keys(value.get_secret_value())
         return value
+
+    @field_validator("landing_origin")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not re.fullmatch(r"https?://[^\s/?#@]+", value):
+            raise ValueError("must be https:// (or, in development, http://) and a host, without a path")
+        return value
+
+    @model_validator(mode="after")
+    def _landing_pages_are_safe_and_elsewhere(self) -> Self:
+        if self.landing_origin is None:
+            return self
+        if self.is_production and not self.landing_origin.startswith("https://"):
+            raise ValueError("landing_origin must be https:// in production mode")
+        if urlsplit(self.landing_origin).hostname == urlsplit(self.public_url).hostname:
+            raise ValueError("landing_origin must have another host than public_url: cookies know no ports")
+        return self
 
     @model_validator(mode="after")
     def _keys_are_known_before_they_sign(self) -> Self:

@@ -65,6 +65,7 @@ class Pages:
         static_path: where the service serves style and scripts; the gateway leads it there.
         form_key: the key of the form tokens, for a service that has forms of its own.
         scripts: static files that every page may run; nothing needs them.
+        home: where links to the platform's other pages lead, for pages that may be on a host of their own.
         functions: what the templates call beside what they all can, by name; each is handed the texts first.
     """
 
@@ -77,6 +78,7 @@ class Pages:
         static_path: str,
         form_key: bytes | None = None,
         scripts: Collection[str] = (),
+        home: str = "",
         functions: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         self.cookies = Cookies(proxies, always_secure=settings.is_production)
@@ -98,6 +100,7 @@ class Pages:
         self._environment.globals |= {
             "static": self.static.addresses(),
             "languages": LANGUAGES,
+            "home": home,
             "product_name": settings.product_name,
             "footer_links": _footer_links(settings),
             "csrf_field": PROOF_FIELD,

@@ -64,7 +64,10 @@ class OffersBody(BaseModel):
 
 
 class LandingBody(BaseModel):
-    """The hosted landing page. Tokens that lead to it have the base URL `<the platform>/t`."""
+    """The hosted landing page. Tokens that lead to it have the base URL `<the platform>/t`.
+
+    Where the platform has a host for landing pages, links lead on to that host, and it may be named at once.
+    """
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [_EXAMPLE]})
 

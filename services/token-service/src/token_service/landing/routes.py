@@ -4,7 +4,7 @@ on."""
 import re
 import secrets
 from typing import Final
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from shared.dependencies import provided
 from shared.web.languages import LANGUAGES
@@ -32,6 +32,8 @@ async def show_offer(request: Request) -> Response:
     """The offer and a button. HEAD and prefetches get an answer but do not count."""
     request.state.route = _PATH
     service = provided(request.app, LandingService)
+    if (way := _way_to(service.origin, request)) is not None:
+        return way
     pages = provided(request.app, Pages)
     text = token_of(request.path_params["token"])
     is_counted = request.method == "GET" and not is_prefetch(_purpose(request))
@@ -48,6 +50,7 @@ async def show_offer(request: Request) -> Response:
         action=_action(text, request),
         expires_at=token.content.expires_at,
         destination=urlsplit(landing.destination_url).hostname,
+        tenant=token.id.tenant,
         visit=secrets.token_hex(16),
     )
 
@@ -56,9 +59,22 @@ async def go_on(request: Request) -> Response:
     """Uses the token up and leads to the campaign's site."""
     request.state.route = _PATH
     service = provided(request.app, LandingService)
+    if (way := _way_to(service.origin, request)) is not None:
+        return way
     visit_id = _visit_id(await request.body())
     text = token_of(request.path_params["token"])
     return (await service.go(text, _visit(request), visit_id, request.url.query)).response()
+
+
+def _way_to(origin: str | None, request: Request) -> Response | None:
+    """To the host of landing pages, for links that name another one; None on that host, or where there is none."""
+    if origin is None or request.headers.get("host") == urlsplit(origin).netloc:
+        return None
+    query = f"?{request.url.query}" if request.url.query else ""
+    address = f"{origin}/t/{quote(request.path_params['token'], safe='')}{query}"
+    return Response(
+        status_code=308, headers={"Location": address, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    )
 
 
 def _action(text: str, request: Request) -> str:

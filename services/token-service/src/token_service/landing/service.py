@@ -29,6 +29,7 @@ class LandingService:
     """One a process.
 
     Args:
+        origin: of all landing pages; None if they are where the platform is.
         seconds: a clock that is never set; handed in by tests.
     """
 
@@ -40,8 +41,10 @@ class LandingService:
         tally: Tally,
         clock: DatabaseClock,
         *,
+        origin: str | None = None,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.origin = origin
         self._database = database
         self._verifying = verifying
         self._idempotent = idempotent
