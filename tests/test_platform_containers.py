@@ -284,3 +284,13 @@ def _metrics_of(module: ast.Module) -> Iterator[str]:
             name = call.args[0]
             if isinstance(name, ast.Constant):
                 yield from (f"{name.value}{suffix}" for suffix in SUFFIXES.get(kinds[call.func.id], ()))
+
+
+def test_dashboards_ask_for_a_sign_in_and_metrics_have_no_other_way_out(compose: dict[str, Any]) -> None:
+    grafana = compose["services"]["grafana"]
+    assert grafana["environment"]["GF_AUTH_ANONYMOUS_ENABLED"] == "false"
+    assert grafana["environment"]["GF_USERS_ALLOW_SIGN_UP"] == "false"
+    # Made at random for each installation, as all secrets are.
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD__FILE"] == "/run/secrets/grafana_password"
+    assert grafana["secrets"] == ["grafana_password"]
+    assert "ports" not in compose["services"]["prometheus"]
