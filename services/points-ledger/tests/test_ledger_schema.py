@@ -83,6 +83,18 @@ async def test_each_operation_of_eai_answers_as_openapi_says(house: House) -> No
     page.validate_response(answer)
 
 
+def test_openapi_says_what_is_kept_in_clear_for_good(house: House) -> None:
+    document = house.app.openapi()
+    schemas = document["components"]["schemas"]
+    closing = document["paths"]["/v1/accounts/{user_id}"]["delete"]["parameters"]
+    for field in (
+        schemas["CommitBody"]["properties"]["description"],
+        schemas["PostBody"]["properties"]["reason"],
+        next(parameter for parameter in closing if parameter["name"] == "reason"),
+    ):
+        assert "no personal data" in field["description"]
+
+
 def test_openapi_describes_what_the_contract_names(house: House) -> None:
     document = house.app.openapi()
 

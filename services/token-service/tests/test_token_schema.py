@@ -33,6 +33,14 @@ async def test_no_input_gets_an_answer_that_openapi_does_not_name(patient: House
     await try_all(patient.client, operations, examples=12, headers=patient.headers, known=known)
 
 
+def test_openapi_says_what_is_kept_in_clear(patient: House) -> None:
+    schemas = patient.app.openapi()["components"]["schemas"]
+    for name in ("customer_id", "attributes"):
+        assert "no personal data" in str(schemas["OrderBody"]["properties"][name]).replace(
+            "no other personal", "no personal"
+        )
+
+
 def test_openapi_has_every_operation_of_the_contract_and_says_how_it_is_called(patient: House) -> None:
     document = patient.app.openapi()
     assert document["openapi"].startswith("3.1")

@@ -88,7 +88,10 @@ class ClosedAccountBody(BaseModel):
 class CloseQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    reason: Annotated[PlainText, Field(min_length=1, description="Stands in the entry of what lapses.")]
+    reason: Annotated[
+        PlainText,
+        Field(min_length=1, description="Stands in the entry of what lapses, and is kept for good: no personal data."),
+    ]
 
 
 class StatementQuery(BaseModel):

@@ -102,6 +102,15 @@ def _attributes(value: Any, _rules: Rules) -> str | None:
 
 
 _IDENTIFIER: Final = {"type": "string", "minLength": 1, "maxLength": MAX_IDENTIFIER_CHARACTERS}
+#: Kept as it is until the token is purged.
+_CUSTOMER: Final = _IDENTIFIER | {
+    "description": "Your own key of the customer, kept in clear: an id; no personal data."
+}
+_ATTRIBUTES: Final = {
+    "type": "object",
+    "additionalProperties": True,
+    "description": "What each verification is to return, kept in clear: no personal data.",
+}
 _BASE_URL: Final = {"type": "string", "format": "uri", "minLength": 1, "maxLength": orders.MAX_BASE_URL_CHARACTERS}
 MOMENT: Final = {"type": "string", "format": "date-time"}
 _MAX_USES: Final = {"type": "integer", "minimum": 1, "maximum": orders.MAX_USES}
@@ -114,7 +123,7 @@ class Terms(NamedTuple):
     The customer comes first, so that what follows can be compared as one: it is often the same for a whole list.
     """
 
-    customer_id: Annotated[str, Term(read_identifier, _IDENTIFIER, "text", is_of_list=False)]
+    customer_id: Annotated[str, Term(read_identifier, _CUSTOMER, "text", is_of_list=False)]
     campaign_id: Annotated[str, Term(read_identifier, _IDENTIFIER, None)]
     base_url: Annotated[str, Term(_base_url, _BASE_URL, None)]
     product_id: Annotated[str | None, Term(read_identifier, _IDENTIFIER, "text")] = None
@@ -123,7 +132,7 @@ class Terms(NamedTuple):
         str | None,
         Term(
             _attributes,
-            {"type": "object", "additionalProperties": True},
+            _ATTRIBUTES,
             "text",
             is_of_list=False,
             can_change=True,
