@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "20261129_0011"
-down_revision = "20261129_0010"
+revision = "20261129_0012"
+down_revision = "20261129_0011"
 branch_labels = None
 depends_on = None
 

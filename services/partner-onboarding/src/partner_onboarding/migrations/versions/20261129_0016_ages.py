@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "20261129_0015"
-down_revision = "20261129_0014"
+revision = "20261129_0016"
+down_revision = "20261129_0015"
 branch_labels = None
 depends_on = None
 
