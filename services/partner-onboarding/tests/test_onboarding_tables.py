@@ -1,13 +1,21 @@
 """What lies in the database: the tables as the code knows them, and nothing in clear."""
 
 import secrets
+from collections import Counter
 
 import pytest
+from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.settings import Settings
 from partner_onboarding.tables import metadata
+from partner_onboarding.third_parties.build import build_third_parties
 from shared.migrating import differences
+from shared.resealing import sealed_columns
+from shared.sealing import Sealer, parse_key_encryption_keys
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
+from .handshake_partner import Partner
+from .integration_partner import submit
 from .onboarding_house import PASSWORD, House
 
 
@@ -97,3 +105,34 @@ async def test_a_client_id_is_unique_over_all_tenants(house: House) -> None:
     with pytest.raises(IntegrityError):
         async with house.register.database.transaction() as connection:
             await connection.execute(insert, {"tenant": other, "client_id": client_id})
+
+
+async def test_each_sealed_value_opens_under_the_context_that_its_column_names(
+    house: House, settings: Settings
+) -> None:
+    """So that `reseal` can move it to another key."""
+    partner = await Partner.of(house)
+    await house.user("anna", roles=["operator"])
+    await house.sign_in(await house.user("erika"))
+    await partner.codes()
+    await house.register.second_factors.begin(house.tenant, "erika")
+    request_id = await submit(house)
+    await submit(house, contact_email=house.address("ines"))
+    integrations = build_third_parties(house.register).integrations
+    await integrations.decline(house.tenant, request_id, "No.", by=Actor("operator", "anna"))
+    headers = await house.caller("users:write")
+    moved = {"email": house.address("moved"), "firstname": "Erika", "lastname": "Mustermann"}
+    await house.http.put("/v1/users/erika", json=moved, headers=headers)
+    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
+    opened = Counter[str]()
+    async with house.register.database.transaction() as connection:
+        for sealed in sealed_columns(metadata):
+            table = sealed.column.table
+            mine = select(table).where(table.c.tenant.in_([house.tenant, ""]), sealed.column.is_not(None))
+            for row in (await connection.execute(mine)).mappings():
+                sealer.open(row[sealed.column.name], sealed.context(dict(row)))
+                opened[sealed.name] += 1
+    assert {name for name in opened if not name.startswith("event_")} == {
+        *("users.profile", "mails.recipient", "mails.facts", "second_factors.secret"),
+        *("handshakes.authorization_code", "integration_requests.particulars", "integration_requests.reason"),
+    }

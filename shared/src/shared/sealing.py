@@ -62,6 +62,19 @@ class Sealer:
         head = _VERSION + self._current.to_bytes(2, "big") + wrap_nonce + wrapped + nonce
         return head + AESGCM(data_key).encrypt(nonce, plain, bound)
 
+    @property
+    def newest(self) -> int:
+        """The number of the key-encryption key that seals."""
+        return self._current
+
+    def rewrapped(self, sealed: bytes, context: str) -> bytes:
+        """The same text under the newest key-encryption key, sealed anew.
+
+        Raises:
+            CannotOpen: see there.
+        """
+        return self.seal(self.open(sealed, context), context)
+
     def open(self, sealed: bytes, context: str) -> bytes:
         """What was sealed.
 

@@ -1,5 +1,6 @@
 """What the tables of all services say in one way."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +12,10 @@ NAMES: Final = {
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
     "ix": "%(table_name)s_%(column_0_N_name)s_idx",
 }
+#: The context under which a value of this row is sealed.
+ContextOf = Callable[[Mapping[str, Any]], str]
+
+_SEALED_AS: Final = "sealed_as"
 _APPEND_ONLY: Final = "append_only"
 _FORGOTTEN: Final = "forgotten"
 _OF_OWNER: Final = "of_owner"
@@ -89,3 +94,17 @@ def in_sandbox_of(info: dict[Any, Any]) -> InSandbox:
 def forgetting_function(table: str) -> str:
     """The name of the function that deletes old rows of this append-only table."""
     return f"forget_{table}"
+
+
+def sealed_as(context: ContextOf) -> dict[Any, Any]:
+    """`sa.Column(…, info=sealed_as(…))`: what lies in this column is sealed under the context of its row.
+
+    So that `shared.resealing` can move it to another key-encryption key.
+    """
+    return {_SEALED_AS: context}
+
+
+def context_of(info: dict[Any, Any]) -> ContextOf | None:
+    """How a column with this `info` is sealed; None if it is not."""
+    found: ContextOf | None = info.get(_SEALED_AS)
+    return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from shared.events.command_line import event_commands
+from shared.resealing import reseal_command
 from shared.seals.command import verify_audit
 from shared.seals.rows import SealedTable
 from shared.settings import load, load_database_settings, load_part
@@ -17,6 +18,7 @@ from partner_onboarding.register.commands import commands as register_commands
 from partner_onboarding.register.tables import seals
 from partner_onboarding.register.user_commands import commands as user_commands
 from partner_onboarding.settings import AuditSettings, Settings
+from partner_onboarding.tables import metadata
 from partner_onboarding.third_parties.commands import commands as third_party_commands
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ cli.add_typer(user_commands)
 cli.add_typer(handshake_commands)
 cli.add_typer(third_party_commands)
 cli.add_typer(event_commands(Settings, _build_events), name="events")
+cli.command("reseal")(reseal_command(Settings, metadata))
 
 
 @cli.command()

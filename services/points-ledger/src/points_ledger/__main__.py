@@ -7,6 +7,7 @@ import typer
 from shared.events.command_line import event_commands
 from shared.jwt import UnusableKey
 from shared.migrating import migrate as migrate_schema
+from shared.resealing import reseal_command
 from shared.seals.checking import Head
 from shared.seals.command import Report, Told, verify_command
 from shared.serving import serve as serve_app
@@ -18,10 +19,12 @@ from points_ledger.receipts.checking import NotGenuine, check
 from points_ledger.reconciliations.command import reconcile
 from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.settings import Settings
+from points_ledger.tables import metadata
 
 cli = typer.Typer(help="The system of record of points.", no_args_is_help=True, add_completion=False)
 cli.add_typer(event_commands(Settings, build_events), name="events")
 cli.command()(reconcile)
+cli.command("reseal")(reseal_command(Settings, metadata))
 
 
 @cli.command()

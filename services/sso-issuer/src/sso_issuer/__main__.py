@@ -9,6 +9,7 @@ import typer
 from shared.db import Database
 from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
+from shared.resealing import reseal_command
 from shared.seals.command import verify_audit
 from shared.seals.rows import SealedTable
 from shared.serving import serve as serve_app
@@ -21,12 +22,13 @@ from sso_issuer.keys.service import Keys, RevocationNotImmediate, RotationWish
 from sso_issuer.receipts.domain import ReceiptKeyNotFound
 from sso_issuer.sealed import sealed_tables
 from sso_issuer.settings import RetentionSettings, Settings
-from sso_issuer.tables import seals
+from sso_issuer.tables import metadata, seals
 
 T = TypeVar("T")
 
 cli = typer.Typer(help="Signs tokens for rewards vendors.", no_args_is_help=True, add_completion=False)
 cli.add_typer(event_commands(Settings, build_events), name="events")
+cli.command("reseal")(reseal_command(Settings, metadata))
 
 
 @cli.command()

@@ -7,8 +7,10 @@ from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
 from shared.seals.tables import define_seals_table
-from shared.tables import NAMES, Forgotten, append_only, in_sandbox
+from shared.tables import NAMES, Forgotten, append_only, in_sandbox, sealed_as
 from sqlalchemy.dialects.postgresql import JSONB
+
+from sso_issuer import contexts
 
 metadata = sa.MetaData(
     schema="sso_issuer",
@@ -38,7 +40,12 @@ keys = sa.Table(
     sa.Column("algorithm", sa.Text, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("public_jwk", JSONB, nullable=False),
-    sa.Column("private_key", sa.LargeBinary, comment="sealed PKCS #8; gone as soon as the key no longer signs"),
+    sa.Column(
+        "private_key",
+        sa.LargeBinary,
+        comment="sealed PKCS #8; gone as soon as the key no longer signs",
+        info=sealed_as(lambda row: contexts.private_key(row["tenant"], row["kid"])),
+    ),
     _time("published_at"),
     _time("signs_from"),
     _time("activated_at", nullable=True),
@@ -86,7 +93,13 @@ receipt_signers = sa.Table(
     metadata,
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("kid", sa.Text, nullable=False),
-    sa.Column("private_key", sa.LargeBinary, nullable=False, comment="sealed PKCS #8"),
+    sa.Column(
+        "private_key",
+        sa.LargeBinary,
+        nullable=False,
+        comment="sealed PKCS #8",
+        info=sealed_as(lambda row: contexts.receipt_key(row["tenant"], row["kid"])),
+    ),
     sa.ForeignKeyConstraint(["tenant", "kid"], ["sso_issuer.receipt_keys.tenant", "sso_issuer.receipt_keys.kid"]),
     info=in_sandbox(stays=True),
 )
@@ -134,7 +147,13 @@ vendor_secrets = sa.Table(
     sa.Column("n", sa.Integer, primary_key=True),
     sa.Column("slot", sa.SmallInteger, nullable=False),
     sa.Column("kid", sa.Text, nullable=False),
-    sa.Column("secret", sa.LargeBinary, nullable=False, comment="sealed"),
+    sa.Column(
+        "secret",
+        sa.LargeBinary,
+        nullable=False,
+        comment="sealed",
+        info=sealed_as(lambda row: contexts.vendor_secret(row["tenant"], row["vendor_id"], row["kid"])),
+    ),
     _time("created_at"),
     _time("signs_from"),
     _time("expires_at", nullable=True),

@@ -12,6 +12,7 @@ from rich.console import Console
 from shared.errors import Refusal
 from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
+from shared.resealing import reseal_command
 from shared.serving import serve as serve_app
 from shared.settings import load, load_database_settings
 from shared.times import iso
@@ -23,9 +24,11 @@ from token_service.command_line.workplace import Parts, parts_of
 from token_service.imports.rows import RowProblem
 from token_service.keys.store import KeyRow
 from token_service.settings import Settings
+from token_service.tables import metadata
 
 cli = typer.Typer(help="Unique, verifiable campaign tokens.", no_args_is_help=True, add_completion=False)
 cli.add_typer(event_commands(Settings, build_events), name="events")
+cli.command("reseal")(reseal_command(Settings, metadata))
 
 TenantOption = Annotated[str | None, typer.Option(help="By default the only one there is.")]
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
-from shared.tables import NAMES, in_sandbox
+from shared.tables import NAMES, in_sandbox, sealed_as
 from sqlalchemy.dialects import postgresql
 
 from token_service.tokens.format import MAX_SEQUENCE
@@ -49,7 +49,13 @@ keys = sa.Table(
     metadata,
     sa.Column("tenant", sa.Text, primary_key=True),
     sa.Column("number", sa.SmallInteger, primary_key=True, autoincrement=False),
-    sa.Column("sealed", sa.LargeBinary, nullable=False, comment="AES key and MAC key, 32 bytes each, sealed"),
+    sa.Column(
+        "sealed",
+        sa.LargeBinary,
+        nullable=False,
+        comment="AES key and MAC key, 32 bytes each, sealed",
+        info=sealed_as(lambda row: context_of_key(row["tenant"], row["number"])),
+    ),
     sa.Column("next_sequence", sa.BigInteger, nullable=False, comment="processes draw blocks of numbers from here"),
     _time("created_at", nullable=False),
     _time("signs_from", nullable=False, comment="later than created_at, so that every process knows it first"),
@@ -163,3 +169,8 @@ idempotent_answers = define_answers_table(metadata)
 events = define_event_tables(metadata)
 
 sandboxes = define_sandbox_tables(metadata)
+
+
+def context_of_key(tenant: str, number: int) -> str:
+    """Under which context a tenant's key is sealed."""
+    return f"token key of {tenant}/{number}"

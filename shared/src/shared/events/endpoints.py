@@ -27,7 +27,7 @@ from shared.events.domain import (
     Topic,
 )
 from shared.events.feed import last_number
-from shared.events.tables import EventTables
+from shared.events.tables import EventTables, context_of_secrets
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.sealing import Sealer
 from shared.times import iso
@@ -237,12 +237,12 @@ class Endpoints:
                 )
             )
         ).scalar_one()
-        kept = orjson.loads(self._sealer.open(sealed, _context(endpoint.tenant, endpoint.endpoint_id)))
+        kept = orjson.loads(self._sealer.open(sealed, context_of_secrets(endpoint.tenant, endpoint.endpoint_id)))
         return [one["secret"] for one in kept if one["until"] is None or datetime.fromisoformat(one["until"]) > now]
 
     def _seal(self, tenant: str, endpoint_id: str, kept: Sequence[tuple[str, datetime | None]]) -> bytes:
         plain = [{"secret": secret, "until": None if until is None else until.isoformat()} for secret, until in kept]
-        return self._sealer.seal(orjson.dumps(plain), _context(tenant, endpoint_id))
+        return self._sealer.seal(orjson.dumps(plain), context_of_secrets(tenant, endpoint_id))
 
     async def _find(
         self, connection: AsyncConnection, reader: Reader, endpoint_id: str, *, lock: bool = False
@@ -332,7 +332,3 @@ async def _now(connection: AsyncConnection) -> datetime:
 
 def _new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-
-
-def _context(tenant: str, endpoint_id: str) -> str:
-    return f"event endpoint/{tenant}/{endpoint_id}"

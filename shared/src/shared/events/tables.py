@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.schema import conv
 
-from shared.tables import in_sandbox
+from shared.tables import in_sandbox, sealed_as
 
 _WHEN = sa.DateTime(timezone=True)
 #: Of `event_batches`, for its partial indexes.
@@ -71,7 +71,13 @@ def define_event_tables(metadata: sa.MetaData) -> EventTables:
         sa.Column("url", sa.Text, nullable=False),
         sa.Column("types", ARRAY(sa.Text), nullable=False, comment="Empty: all."),
         sa.Column("description", sa.Text, nullable=False),
-        sa.Column("secrets", sa.LargeBinary, nullable=False, comment="Sealed: the secrets that sign, with their ends."),
+        sa.Column(
+            "secrets",
+            sa.LargeBinary,
+            nullable=False,
+            comment="Sealed: the secrets that sign, with their ends.",
+            info=sealed_as(lambda row: context_of_secrets(row["tenant"], row["endpoint_id"])),
+        ),
         sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
         sa.Column("disabled_because", sa.Text),
         sa.Column("position", sa.BigInteger, nullable=False, comment="Up to here events have become deliveries."),
@@ -114,3 +120,8 @@ def define_event_tables(metadata: sa.MetaData) -> EventTables:
         ),
     )
     return EventTables(batches, positions, endpoints, deliveries)
+
+
+def context_of_secrets(tenant: str, endpoint_id: str) -> str:
+    """Under which context an endpoint's secrets are sealed."""
+    return f"event endpoint/{tenant}/{endpoint_id}"

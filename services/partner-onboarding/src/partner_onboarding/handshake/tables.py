@@ -4,7 +4,10 @@ Links and assignments name a user without a foreign key: partners are billed for
 account. They hold nothing of the person but an id that is never used again.
 """
 
-from shared.tables import in_sandbox
+from collections.abc import Mapping
+from typing import Any
+
+from shared.tables import in_sandbox, sealed_as
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -20,10 +23,16 @@ from sqlalchemy import (
     text,
 )
 
+from partner_onboarding import contexts
 from partner_onboarding.schema import SCHEMA, WHEN, metadata
 
 _CLIENTS = [f"{SCHEMA}.clients.tenant", f"{SCHEMA}.clients.client_id"]
 _USERS = [f"{SCHEMA}.users.tenant", f"{SCHEMA}.users.user_id"]
+
+
+def _code(row: Mapping[str, Any]) -> str:
+    return contexts.handshake(row["tenant"], row["register_hash"])
+
 
 handshakes = Table(
     "handshakes",
@@ -32,7 +41,13 @@ handshakes = Table(
     Column("register_hash", LargeBinary, nullable=False, comment="HMAC-SHA256 of the public code"),
     Column("client_id", Text, nullable=False),
     Column("authorization_hash", LargeBinary, nullable=False, comment="HMAC-SHA256 of the private code"),
-    Column("authorization_code", LargeBinary, nullable=False, comment="Sealed: it is sent to the landing URL."),
+    Column(
+        "authorization_code",
+        LargeBinary,
+        nullable=False,
+        comment="Sealed: it is sent to the landing URL.",
+        info=sealed_as(_code),
+    ),
     Column("hint", Text, comment="Masked: for whom the partner has asked."),
     Column("created_at", WHEN, nullable=False),
     Column("expires_at", WHEN, nullable=False),

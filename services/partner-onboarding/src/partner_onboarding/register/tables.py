@@ -5,11 +5,14 @@ The tenant leads every primary and unique key, with one deliberate exception: a 
 since it is all that a caller sends and determines the tenant.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
 from shared.seals.tables import define_seals_table, one_to_seal
-from shared.tables import Forgotten, append_only, in_sandbox
+from shared.tables import Forgotten, append_only, in_sandbox, sealed_as
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -29,6 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from partner_onboarding import contexts
 from partner_onboarding.register.sandboxes.domain import PEOPLE
 from partner_onboarding.schema import NO_TEXTS, SCHEMA, TEXTS, WHEN, created, metadata
 
@@ -36,6 +40,25 @@ from partner_onboarding.schema import NO_TEXTS, SCHEMA, TEXTS, WHEN, created, me
 ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'user', 'client', 'applicant', 'shell')"
 _AUDITED_ACTORS = "actor_kind IN ('operator', 'tenant_admin', 'user', 'client', 'applicant', 'anonymous', 'shell')"
 _USERS = [f"{SCHEMA}.users.tenant", f"{SCHEMA}.users.user_id"]
+
+
+def _profile(row: Mapping[str, Any]) -> str:
+    return contexts.profile(row["tenant"], row["user_id"])
+
+
+def _recipient(row: Mapping[str, Any]) -> str:
+    if row["user_id"] is None:
+        return contexts.mail(row["tenant"], row["mail_id"], "recipient")
+    return contexts.address(row["tenant"], row["user_id"])
+
+
+def _facts(row: Mapping[str, Any]) -> str:
+    return contexts.mail(row["tenant"], row["mail_id"], "facts")
+
+
+def _second_factor(row: Mapping[str, Any]) -> str:
+    return contexts.second_factor(row["tenant"], row["user_id"])
+
 
 tenants = Table(
     "tenants",
@@ -127,7 +150,13 @@ users = Table(
     Column("tenant", Text, nullable=False),
     Column("user_id", Text, nullable=False),
     Column("email_hash", LargeBinary, nullable=False, comment="HMAC-SHA256(account name key, address)"),
-    Column("profile", LargeBinary, nullable=False, comment="Sealed: e-mail address, first and last name."),
+    Column(
+        "profile",
+        LargeBinary,
+        nullable=False,
+        comment="Sealed: e-mail address, first and last name.",
+        info=sealed_as(_profile),
+    ),
     Column("password_hash", Text, comment="argon2id; none for a user who cannot sign in yet."),
     Column("roles", TEXTS, nullable=False, server_default=NO_TEXTS),
     Column(
@@ -190,8 +219,13 @@ mails = Table(
     Column("next_attempt_at", WHEN, server_default=func.now(), comment="None when there is nothing more to do."),
     Column("sent_at", WHEN),
     Column("token_hash", LargeBinary, comment="SHA-256 of the token in the link; the token itself is not kept."),
-    Column("recipient", LargeBinary, comment="Sealed: the address, where it is not the user's present one."),
-    Column("facts", LargeBinary, comment="Sealed: what the text names."),
+    Column(
+        "recipient",
+        LargeBinary,
+        comment="Sealed: the address, where it is not the user's present one.",
+        info=sealed_as(_recipient),
+    ),
+    Column("facts", LargeBinary, comment="Sealed: what the text names.", info=sealed_as(_facts)),
     PrimaryKeyConstraint("tenant", "mail_id"),
     ForeignKeyConstraint(["tenant", "user_id"], _USERS, ondelete="CASCADE"),
     CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
@@ -235,7 +269,13 @@ second_factors = Table(
     metadata,
     Column("tenant", Text, nullable=False),
     Column("user_id", Text, nullable=False),
-    Column("secret", LargeBinary, nullable=False, comment="Sealed: the secret that the person's app has too."),
+    Column(
+        "secret",
+        LargeBinary,
+        nullable=False,
+        comment="Sealed: the secret that the person's app has too.",
+        info=sealed_as(_second_factor),
+    ),
     Column("last_step", BigInteger, nullable=False, server_default=text("0"), comment="A code is good once."),
     created(),
     Column("confirmed_at", WHEN, comment="It counts from here on."),

@@ -4,7 +4,10 @@ Consents are append-only: no statement of this service changes one. They name us
 outlive a deleted account.
 """
 
-from shared.tables import in_sandbox
+from collections.abc import Mapping
+from typing import Any
+
+from shared.tables import in_sandbox, sealed_as
 from sqlalchemy import (
     CheckConstraint,
     Column,
@@ -20,25 +23,41 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from partner_onboarding import contexts
 from partner_onboarding.register.tables import ACTORS
 from partner_onboarding.schema import NO_TEXTS, SCHEMA, TEXTS, WHEN, metadata
 
 _TENANTS = [f"{SCHEMA}.tenants.tenant"]
 _CLIENTS = [f"{SCHEMA}.clients.tenant", f"{SCHEMA}.clients.client_id"]
 
+
+def _particulars(row: Mapping[str, Any]) -> str:
+    return contexts.integration_request(row["tenant"], row["request_id"])
+
+
+def _reason(row: Mapping[str, Any]) -> str:
+    return contexts.reason(row["tenant"], row["request_id"])
+
+
 integration_requests = Table(
     "integration_requests",
     metadata,
     Column("tenant", Text, nullable=False),
     Column("request_id", Text, nullable=False),
-    Column("particulars", LargeBinary, nullable=False, comment="Sealed: who asks, for what, and how to reach them."),
+    Column(
+        "particulars",
+        LargeBinary,
+        nullable=False,
+        comment="Sealed: who asks, for what, and how to reach them.",
+        info=sealed_as(_particulars),
+    ),
     Column("scopes", TEXTS, nullable=False),
     Column("redirect_uris", TEXTS, nullable=False),
     Column("state", Text, nullable=False, server_default=text("'submitted'")),
     Column("submitted_at", WHEN, nullable=False, server_default=func.now()),
     Column("decided_at", WHEN),
     Column("decided_by", Text),
-    Column("reason", LargeBinary, comment="Sealed: why it was declined."),
+    Column("reason", LargeBinary, comment="Sealed: why it was declined.", info=sealed_as(_reason)),
     Column("client_id", Text, comment="The client that the approval registered."),
     PrimaryKeyConstraint("tenant", "request_id"),
     ForeignKeyConstraint(["tenant"], _TENANTS),

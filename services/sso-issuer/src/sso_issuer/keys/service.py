@@ -16,7 +16,7 @@ from shared.jwt import SigningKey
 from shared.sealing import CannotOpen, Sealer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sso_issuer import signer
+from sso_issuer import contexts, signer
 from sso_issuer.events import key_rotated
 from sso_issuer.keys import domain, store
 from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
@@ -254,7 +254,7 @@ class Keys:
             signs_from=now,
         )
         after = decide(before, fresh, now)
-        sealed = self._sealer.seal(pair.private_der, _context(tenant, pair.kid))
+        sealed = self._sealer.seal(pair.private_der, contexts.private_key(tenant, pair.kid))
         await store.write_keys(connection, before, after, public_jwk=pair.public_jwk, sealed=sealed)
         published = next((key for key in after if key.kid == fresh.kid), None)
         if before and published is not None:
@@ -272,7 +272,7 @@ class Keys:
         return moved
 
     def _open(self, sealed: store.SealedKey) -> SigningKey:
-        private = load_private(self._sealer.open(sealed.sealed, _context(sealed.tenant, sealed.kid)))
+        private = load_private(self._sealer.open(sealed.sealed, contexts.private_key(sealed.tenant, sealed.kid)))
         return signer.of_private_key(sealed.kid, sealed.algorithm, private)
 
 
@@ -293,7 +293,3 @@ def _rotation(before: Sequence[Key], after: Sequence[Key], pair: KeyPair) -> Rot
 
 def _in_state(keys: Sequence[Key], state: KeyState) -> Key | None:
     return next((key for key in keys if key.state is state), None)
-
-
-def _context(tenant: str, kid: str) -> str:
-    return f"sso-issuer private key {tenant}/{kid}"

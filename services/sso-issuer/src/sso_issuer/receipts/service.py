@@ -10,7 +10,7 @@ from shared.errors import Unavailable
 from shared.jwt import SigningKey
 from shared.sealing import Sealer
 
-from sso_issuer import signer
+from sso_issuer import contexts, signer
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.keys.published import KeySetDocument, PublishedKeys, TenantNotFound
@@ -44,7 +44,7 @@ class Receipts:
         place = (tenant, found.kid)
         key = self._unsealed.get(place)
         if key is None:
-            private = load_private(self._sealer.open(found.sealed, _context(tenant, found.kid)))
+            private = load_private(self._sealer.open(found.sealed, contexts.receipt_key(tenant, found.kid)))
             key = signer.of_private_key(found.kid, Algorithm.ES256, private)
             self._unsealed.keep(place, key)
         # ES256 signs in less time than a thread's handover takes.
@@ -131,8 +131,4 @@ class Receipts:
         self._published.forget(tenant)
 
     def _seal(self, tenant: str, pair: KeyPair) -> bytes:
-        return self._sealer.seal(pair.private_der, _context(tenant, pair.kid))
-
-
-def _context(tenant: str, kid: str) -> str:
-    return f"sso-issuer receipt key {tenant}/{kid}"
+        return self._sealer.seal(pair.private_der, contexts.receipt_key(tenant, pair.kid))

@@ -15,6 +15,7 @@ from shared.times import iso
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from sso_issuer import contexts
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
 from sso_issuer.keys.store import read_clock
@@ -150,7 +151,9 @@ class Vendors:
         place = (vendor.tenant, secret.kid)
         found = self._open.get(place)
         if found is None:
-            found = self._sealer.open(secret.sealed, _context(vendor.tenant, vendor.vendor_id, secret.kid))
+            found = self._sealer.open(
+                secret.sealed, contexts.vendor_secret(vendor.tenant, vendor.vendor_id, secret.kid)
+            )
             self._open.keep(place, found)
         return found
 
@@ -177,7 +180,7 @@ class Vendors:
         secret = Secret(
             n=former.n + 1 if former is not None else 1,
             kid=kid,
-            sealed=self._sealer.seal(text.encode(), _context(tenant, vendor_id, kid)),
+            sealed=self._sealer.seal(text.encode(), contexts.vendor_secret(tenant, vendor_id, kid)),
             created_at=now,
             # Before the first secret there is none that could sign meanwhile.
             signs_from=now + signs_in if former is not None else now,
@@ -191,8 +194,3 @@ class Vendors:
             former=former,
             former_expires_at=now + overlap if former is not None else None,
         )
-
-
-def _context(tenant: str, vendor_id: str, kid: str) -> str:
-    # The kid comes first: it has no slash, so that different pairs give different contexts.
-    return f"sso-issuer vendor secret {tenant}/{kid}/{vendor_id}"

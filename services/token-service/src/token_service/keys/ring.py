@@ -22,6 +22,7 @@ from token_service.clock import DatabaseClock
 from token_service.keys import store
 from token_service.keys.material import TokenKey, new_secret
 from token_service.keys.store import KeyRow
+from token_service.tables import context_of_key
 from token_service.tokens.format import Plain
 
 #: The longest time between the beginning of a transaction and its visibility.
@@ -198,7 +199,7 @@ class KeyRing:
         return self._keep(tenant, rows)
 
     async def _insert(self, connection: AsyncConnection, tenant: str, number: int, ahead: timedelta) -> KeyRow | None:
-        sealed = self._sealer.seal(new_secret(), _context(tenant, number))
+        sealed = self._sealer.seal(new_secret(), context_of_key(tenant, number))
         return await store.insert(connection, tenant, number, sealed, ahead)
 
     def _keep(self, tenant: str, rows: Sequence[KeyRow]) -> TenantKeys:
@@ -213,14 +214,10 @@ class KeyRing:
 
     def _open(self, row: KeyRow) -> TokenKey:
         try:
-            return TokenKey(row.number, self._sealer.open(row.sealed, _context(row.tenant, row.number)))
+            return TokenKey(row.number, self._sealer.open(row.sealed, context_of_key(row.tenant, row.number)))
         except CannotOpen as error:
             _log.error("key does not open", tenant=row.tenant, number=row.number, why=str(error))
             raise Unavailable(log=f"key {row.tenant}/{row.number}: {error}") from None
 
     def _is_stale(self) -> bool:
         return self._seconds() - self._read_at > self.notice.total_seconds()
-
-
-def _context(tenant: str, number: int) -> str:
-    return f"token key of {tenant}/{number}"

@@ -5,6 +5,8 @@ import hmac
 
 from shared.sealing import Sealer
 
+from partner_onboarding import contexts
+
 
 class CodeKeeping:
     """Hashes codes under a key outside of the database, and seals the private one.
@@ -24,12 +26,8 @@ class CodeKeeping:
         return hmac.digest(self._key, b"authorization\0" + code.encode(), hashlib.sha256)
 
     def seal(self, tenant: str, register_hash: bytes, authorization_code: str) -> bytes:
-        return self._sealer.seal(authorization_code.encode(), _context(tenant, register_hash))
+        return self._sealer.seal(authorization_code.encode(), contexts.handshake(tenant, register_hash))
 
     def open(self, tenant: str, register_hash: bytes, sealed: bytes) -> str:
         """Raises shared.sealing.CannotOpen if the row was changed or its key is missing."""
-        return self._sealer.open(sealed, _context(tenant, register_hash)).decode()
-
-
-def _context(tenant: str, register_hash: bytes) -> str:
-    return f"partner-onboarding/handshake/{tenant}/{register_hash.hex()}"
+        return self._sealer.open(sealed, contexts.handshake(tenant, register_hash)).decode()

@@ -8,6 +8,7 @@ import orjson
 from shared.sealing import Sealer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding import contexts
 from partner_onboarding.register.notices import store
 from partner_onboarding.register.notices.domain import Kind
 
@@ -33,7 +34,7 @@ class Notices:
         for user_id in await store.operators(connection, tenant, _OPERATORS_AT_MOST):
             if user_id != but:
                 mail_id = secrets.token_hex(8)
-                sealed = self._sealer.seal(orjson.dumps(dict(facts)), _context(tenant, mail_id, "facts"))
+                sealed = self._sealer.seal(orjson.dumps(dict(facts)), contexts.mail(tenant, mail_id, "facts"))
                 await store.add(connection, tenant, user_id, kind, mail_id=mail_id, facts=sealed)
 
     async def call_operators(self, connection: AsyncConnection, tenant: str, kind: Kind, *, pause_seconds: int) -> None:
@@ -65,21 +66,17 @@ class Notices:
             kind,
             language or store.UNKNOWN_LANGUAGE,
             mail_id=mail_id,
-            recipient=self._sealer.seal(email.encode(), _context(tenant, mail_id, "recipient")),
-            facts=self._sealer.seal(orjson.dumps(dict(facts)), _context(tenant, mail_id, "facts")),
+            recipient=self._sealer.seal(email.encode(), contexts.mail(tenant, mail_id, "recipient")),
+            facts=self._sealer.seal(orjson.dumps(dict(facts)), contexts.mail(tenant, mail_id, "facts")),
         )
 
     def open_stranger(self, tenant: str, mail_id: str, sealed: bytes) -> str:
         """The address of somebody without an account."""
-        return self._sealer.open(sealed, _context(tenant, mail_id, "recipient")).decode()
+        return self._sealer.open(sealed, contexts.mail(tenant, mail_id, "recipient")).decode()
 
     def open_facts(self, tenant: str, mail_id: str, sealed: bytes | None) -> dict[str, str]:
         """What the text names."""
         if sealed is None:
             return {}
-        facts: dict[str, str] = orjson.loads(self._sealer.open(sealed, _context(tenant, mail_id, "facts")))
+        facts: dict[str, str] = orjson.loads(self._sealer.open(sealed, contexts.mail(tenant, mail_id, "facts")))
         return facts
-
-
-def _context(tenant: str, mail_id: str, part: str) -> str:
-    return f"partner-onboarding/mail/{tenant}/{mail_id}/{part}"

@@ -11,6 +11,7 @@ from shared.sealing import Sealer
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from partner_onboarding import contexts
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, Change, unsaid
 from partner_onboarding.register.notices import store as notices_store
@@ -99,7 +100,7 @@ class SecondFactors:
             user = await users_store.find_user(connection, tenant, user_id)
             if user is None:
                 raise UserNotFound("There is no such user.")
-            sealed = self._sealer.seal(secret.encode(), _context(tenant, user_id))
+            sealed = self._sealer.seal(secret.encode(), contexts.second_factor(tenant, user_id))
             if not await store.begin(connection, tenant, user_id, sealed):
                 raise SecondFactorExists("This account has a second factor already.")
         return enrolment_of(secret, account=self._profiles.open(user).profile.email, issuer=self._site)
@@ -234,7 +235,7 @@ class SecondFactors:
             ) from None
 
     def _open(self, tenant: str, user_id: str, sealed: bytes) -> str:
-        return self._sealer.open(sealed, _context(tenant, user_id)).decode()
+        return self._sealer.open(sealed, contexts.second_factor(tenant, user_id)).decode()
 
     def _hashes(self, tenant: str, user_id: str, codes: Collection[str]) -> list[bytes]:
         hashes = [recovery_hash(self._key, tenant, user_id, code) for code in codes]
@@ -244,7 +245,3 @@ class SecondFactors:
 async def _now(connection: AsyncConnection) -> datetime:
     now: datetime = (await connection.execute(select(func.now()))).scalar_one()
     return now
-
-
-def _context(tenant: str, user_id: str) -> str:
-    return f"partner-onboarding/second factor/{tenant}/{user_id}"

@@ -3,6 +3,7 @@
 import orjson
 from shared.sealing import Sealer
 
+from partner_onboarding import contexts
 from partner_onboarding.register.users.domain import Profile, SealedUser, User, email_hash, normalised_email
 
 
@@ -19,18 +20,18 @@ class Profiles:
 
     def seal(self, tenant: str, user_id: str, profile: Profile) -> bytes:
         plain = orjson.dumps({"email": profile.email, "firstname": profile.firstname, "lastname": profile.lastname})
-        return self._sealer.seal(plain, _context(tenant, user_id))
+        return self._sealer.seal(plain, contexts.profile(tenant, user_id))
 
     def seal_address(self, tenant: str, user_id: str, email: str) -> bytes:
         """An address that is not in the profile (any more), for a mail to it."""
-        return self._sealer.seal(email.encode(), f"{_context(tenant, user_id)}/address")
+        return self._sealer.seal(email.encode(), contexts.address(tenant, user_id))
 
     def open_address(self, tenant: str, user_id: str, sealed: bytes) -> str:
-        return self._sealer.open(sealed, f"{_context(tenant, user_id)}/address").decode()
+        return self._sealer.open(sealed, contexts.address(tenant, user_id)).decode()
 
     def open(self, user: SealedUser) -> User:
         """Raises shared.sealing.CannotOpen if the row was changed or its key is missing."""
-        fields = orjson.loads(self._sealer.open(user.profile, _context(user.tenant, user.user_id)))
+        fields = orjson.loads(self._sealer.open(user.profile, contexts.profile(user.tenant, user.user_id)))
         return User(
             tenant=user.tenant,
             user_id=user.user_id,
@@ -43,8 +44,3 @@ class Profiles:
             owns_email=user.owns_email,
             disabled_at=user.disabled_at,
         )
-
-
-def _context(tenant: str, user_id: str) -> str:
-    # A tenant contains no slash, so no two users share a context.
-    return f"partner-onboarding/profile/{tenant}/{user_id}"

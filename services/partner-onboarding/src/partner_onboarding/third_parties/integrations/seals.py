@@ -5,6 +5,7 @@ from dataclasses import asdict
 import orjson
 from shared.sealing import Sealer
 
+from partner_onboarding import contexts
 from partner_onboarding.third_parties.integrations.domain import Decision, IntegrationRequest, Particulars, Wish
 from partner_onboarding.third_parties.integrations.store import SealedRequest
 
@@ -16,18 +17,22 @@ class RequestSeals:
         self._sealer = sealer
 
     def seal(self, tenant: str, request_id: str, particulars: Particulars) -> bytes:
-        return self._sealer.seal(orjson.dumps(asdict(particulars)), _context(tenant, request_id))
+        return self._sealer.seal(orjson.dumps(asdict(particulars)), contexts.integration_request(tenant, request_id))
 
     def seal_reason(self, tenant: str, request_id: str, reason: str) -> bytes:
-        return self._sealer.seal(reason.encode(), _context(tenant, request_id) + "/reason")
+        return self._sealer.seal(reason.encode(), contexts.reason(tenant, request_id))
 
     def open(self, sealed: SealedRequest) -> IntegrationRequest:
         """Raises shared.sealing.CannotOpen when the row was tampered with or its key is gone."""
-        context = _context(sealed.tenant, sealed.request_id)
+        context = contexts.integration_request(sealed.tenant, sealed.request_id)
         particulars = Particulars(**orjson.loads(self._sealer.open(sealed.particulars, context)))
         decision = None
         if sealed.decided_at is not None and sealed.decided_by is not None:
-            reason = self._sealer.open(sealed.reason, f"{context}/reason").decode() if sealed.reason else None
+            reason = (
+                self._sealer.open(sealed.reason, contexts.reason(sealed.tenant, sealed.request_id)).decode()
+                if sealed.reason
+                else None
+            )
             decision = Decision(sealed.decided_at, sealed.decided_by, sealed.client_id, reason)
         return IntegrationRequest(
             tenant=sealed.tenant,
@@ -37,7 +42,3 @@ class RequestSeals:
             submitted_at=sealed.submitted_at,
             decision=decision,
         )
-
-
-def _context(tenant: str, request_id: str) -> str:
-    return f"partner-onboarding/integration-request/{tenant}/{request_id}"
