@@ -90,7 +90,8 @@ class Sandboxes:
     async def look(self) -> None:
         """Reads which tenants are sandboxes."""
         if self._allowed:
-            self._tenants = frozenset(await self.every())
+            # Beside those that are known: another one may have been founded since the look began, and none ever ends.
+            self._tenants |= frozenset(await self.every())
 
     async def every(self) -> list[str]:
         """All sandboxes, also where they are not allowed."""
