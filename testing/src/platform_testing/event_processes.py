@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
+from local_platform.embedded_postgres import end_with_parent
 from shared.chores import Chores
 from shared.db import Database
 from shared.events import outbox
@@ -77,7 +78,10 @@ class EventProcess:
     async def start(cls, *arguments: str) -> "EventProcess":
         """Returns as soon as it has begun its work."""
         command = (sys.executable, "-m", "platform_testing.event_processes", *arguments)
-        started = cls(await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE))
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, preexec_fn=end_with_parent(signal.SIGKILL)
+        )
+        started = cls(process)
         assert await started.line() == "begun"
         return started
 

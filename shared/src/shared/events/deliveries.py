@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, delete, func, literal, select
+from sqlalchemy import Row, Select, delete, func, literal, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -168,16 +168,14 @@ class Deliveries:
                 return 0
             # Read first, so that an event that is numbered after this is not skipped.
             last = await feed.last_number(connection, self._tables, tenant)
-            events = await feed.events_behind(
-                connection, self._tables, tenant, endpoint.owner, endpoint.types, endpoint.position, EVENTS_AT_ONCE
-            )
-            await self._add(connection, endpoint, events)
-            if len(events) == EVENTS_AT_ONCE:
-                last = events[-1].number
-            elif events:
-                last = max(last, events[-1].number)
+            # Within the database: the endpoint is locked meanwhile, and whoever wants to note a failure waits.
+            numbers = await self._add_behind(connection, endpoint)
+            if len(numbers) == EVENTS_AT_ONCE:
+                last = max(numbers)
+            elif numbers:
+                last = max(last, *numbers)
             await endpoint_rows.change(connection, self._tables, endpoint, position=last)
-        return len(events)
+        return len(numbers)
 
     async def _replay_since(self, connection: AsyncConnection, endpoint: Endpoint, since: datetime | None) -> int:
         query = feed.numbered_events(self._tables, endpoint.tenant, endpoint.owner)
@@ -187,6 +185,18 @@ class Deliveries:
             query = query.where(told["happened_at"] >= since)
         if endpoint.types:
             query = query.where(told["type"].in_(endpoint.types))
+        return (await connection.execute(self._adding(endpoint, query))).rowcount
+
+    async def _add_behind(self, connection: AsyncConnection, endpoint: Endpoint) -> Sequence[int]:
+        """Makes deliveries of what is behind the endpoint's position; returns their numbers."""
+        query = feed.events_from(
+            self._tables, endpoint.tenant, endpoint.owner, endpoint.types, endpoint.position, EVENTS_AT_ONCE
+        )
+        adding = self._adding(endpoint, query).returning(self._tables.deliveries.c.number)
+        return (await connection.execute(adding)).scalars().all()
+
+    def _adding(self, endpoint: Endpoint, query: Select[Any]) -> Any:
+        """The statement that makes deliveries of the selected events."""
         events = query.subquery()
         rows = select(
             literal(endpoint.tenant).label("tenant"),
@@ -199,8 +209,7 @@ class Deliveries:
         statement = upsert(self._tables.deliveries).from_select(
             ["tenant", "endpoint_id", "number", "event_id", "type", "next_attempt_at"], rows
         )
-        result = await connection.execute(self._again(statement))
-        return result.rowcount
+        return self._again(statement)
 
     async def _add(self, connection: AsyncConnection, endpoint: Endpoint, events: Sequence[Event]) -> int:
         if not events:

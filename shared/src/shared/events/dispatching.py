@@ -211,23 +211,23 @@ class Dispatcher:
                 .order_by(columns.next_attempt_at, columns.number)
                 .limit(_OF_ONE_ENDPOINT if endpoint.failing_since is None else 1)
                 .with_for_update(skip_locked=True)
-                # Once; within the UPDATE it might be looked up again, and take more.
-                .cte("first")
-                .prefix_with("MATERIALIZED")
             )
+            # By a statement of its own, whose numbers the UPDATE names: joined to it, PostgreSQL looked through all
+            # deliveries of the endpoint while it had no statistics.
+            numbers = (await connection.execute(first)).scalars().all()
+            if not numbers:
+                return None
             rows = await connection.execute(
                 update(self._tables.deliveries)
                 .where(
                     columns.tenant == due.tenant,
                     columns.endpoint_id == due.endpoint_id,
-                    columns.number.in_(select(first.c.number)),
+                    columns.number.in_(numbers),
                 )
                 .values(next_attempt_at=func.now() + _TAKEN_FOR)
                 .returning(self._tables.deliveries)
             )
             deliveries = sorted((delivery_of(row) for row in rows), key=lambda delivery: delivery.number)
-            if not deliveries:
-                return None
             events = await feed.events_of(
                 connection, self._tables, endpoint.reader, [delivery.event_id for delivery in deliveries]
             )
@@ -289,9 +289,12 @@ class Dispatcher:
             )
         )
         async with self._database.transaction() as connection:
-            endpoint = await endpoint_rows.locked(
-                connection, self._tables, taken.endpoint.tenant, taken.endpoint.endpoint_id
-            )
+            endpoint: Endpoint | None = taken.endpoint
+            # An endpoint that goes on to work is not locked: whoever makes deliveries for it would have to wait.
+            if taken.endpoint.failing_since is not None or not all(outcome.is_delivered for outcome in outcomes):
+                endpoint = await endpoint_rows.locked(
+                    connection, self._tables, taken.endpoint.tenant, taken.endpoint.endpoint_id
+                )
             if endpoint is None:
                 return False
             await connection.execute(statement, settled)

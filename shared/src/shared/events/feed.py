@@ -167,14 +167,21 @@ async def events_behind(
     limit: int,
 ) -> list[Event]:
     """Events behind `number`, oldest first: all of the tenant or one owner's, of all types or of some."""
+    query = events_from(tables, tenant, owner, types, number, limit)
+    return [Event(*row) for row in await connection.execute(query)]
+
+
+def events_from(
+    tables: EventTables, tenant: str, owner: str | None, types: Sequence[str], number: int, limit: int
+) -> Select[Any]:
+    """The same as a query."""
     query = numbered_events(tables, tenant, owner, behind=number)
     if types:
         # Rows that do not even hold the word need not be taken apart.
         told = (func.strpos(tables.batches.c.events, f'"{name}"') > 0 for name in types)
         query = query.where(or_(*told), query.selected_columns["type"].in_(types))
     # In the order of the index; the rest of the order is that within a row.
-    query = query.order_by(tables.batches.c.last_number, literal_column("place")).limit(limit)
-    return [Event(*row) for row in await connection.execute(query)]
+    return query.order_by(tables.batches.c.last_number, literal_column("place")).limit(limit)
 
 
 async def last_number(connection: AsyncConnection, tables: EventTables, tenant: str) -> int:
