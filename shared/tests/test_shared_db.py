@@ -13,6 +13,7 @@ from local_platform.embedded_postgres import EmbeddedPostgres
 from shared.db import Database, OutcomeUnknown, is_passing, sqlstate_of
 from shared.errors import Conflict, Unavailable
 from shared.readings import Reading
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -349,3 +350,25 @@ async def test_a_reading_that_is_wrong_is_no_passing_trouble(database: Database)
     wrong = Reading(sa.select(sa.text("1 / 0")))
     with pytest.raises(asyncpg.DivisionByZeroError):
         await database.read(wrong)
+
+
+async def test_a_connection_of_the_pool_is_tested_where_it_lay_idle_and_replaced_where_it_is_dead(
+    shared_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested: list[object] = []
+
+    def dead(connection: object) -> None:
+        tested.append(connection)
+        raise OSError("nobody there")
+
+    monkeypatch.setattr(AsyncAdapt_asyncpg_connection, "ping", dead)
+    alone = Database(shared_url, pool_size=1)
+    try:
+        for _ in range(3):
+            await alone.ping()
+        assert not tested
+        monkeypatch.setattr("shared.db._TRUSTED_SECONDS", 0.0)
+        await alone.ping()
+        assert len(tested) == 1
+    finally:
+        await alone.dispose()
