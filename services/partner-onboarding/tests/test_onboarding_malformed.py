@@ -192,6 +192,7 @@ async def test_openapi_promises_no_422_and_hides_what_is_internal(house: House) 
         *("/v1/integration-requests", "/v1/integration-requests/{request_id}"),
         *("/v1/integration-requests/{request_id}/approve", "/v1/integration-requests/{request_id}/decline"),
         *("/v1/consents", "/v1/consents/{client_id}", "/v1/audit"),
+        *("/v1/sandbox/clock", "/v1/sandbox/reset"),
         *("/user/partner/init-register-handshake", "/user/partner/redeem-handshake", "/user/partner/event-list"),
         *("/user/partner/activate-user/{userId}", "/user/partner/remove-user/{userId}", "/user/partner/billing"),
     }

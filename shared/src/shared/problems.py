@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared import errors
-from shared.codes import type_of
+from shared.codes import catalogue, type_of
 
 STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
     errors.Malformed: 400,
@@ -39,7 +39,11 @@ PROBLEM_SCHEMA: Mapping[str, Any] = {
         "title": {"type": "string"},
         "status": {"type": "integer"},
         "detail": {"type": "string", "description": "One sentence for the person who reads it."},
-        "code": {"type": "string", "description": "Stable; programs decide by it."},
+        # Open: a generated client must not fail on a code that is newer than itself.
+        "code": {
+            "anyOf": [{"$ref": "#/components/schemas/Code"}, {"type": "string"}],
+            "description": "Stable; programs decide by it. New ones may come.",
+        },
         "request_id": {"type": "string", "description": "Tell it to the operators."},
         "errors": {
             "type": "array",
@@ -127,11 +131,26 @@ def problem_documentation(description: str) -> dict[str, Any]:
 
 def document_problems(description: str, codes: list[str]) -> dict[str, Any]:
     """How refusals with these codes look, for OpenAPI; with any code if there are none."""
-    schema = dict(PROBLEM_SCHEMA)
+    return refusal_response(description, codes, "application/problem+json", "Problem")
+
+
+def refusal_response(description: str, codes: list[str], media_type: str, component: str) -> dict[str, Any]:
+    """A response object of OpenAPI whose body is a component; `codes` are what it comes with."""
+    content: dict[str, Any] = {"schema": {"$ref": f"#/components/schemas/{component}"}}
     if codes:
-        code = {**schema["properties"]["code"], "examples": codes}
-        schema["properties"] = {**schema["properties"], "code": code}
-    return {"description": description, "content": {"application/problem+json": {"schema": schema}}}
+        content["x-codes"] = codes
+    return {"description": description, "content": {media_type: content}}
+
+
+def add_refusals(document: dict[str, Any]) -> None:
+    """Adds to an OpenAPI document what refusals look like, once: `Problem`, and `Code` with all codes there are."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = PROBLEM_SCHEMA
+    schemas["Code"] = {
+        "type": "string",
+        "enum": sorted(catalogue()),
+        "description": "What each means, and what to do: /developers/codes.",
+    }
 
 
 def document_refusals(

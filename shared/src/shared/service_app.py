@@ -20,7 +20,7 @@ from shared.chores import Chores
 from shared.hot_openapi import add_to_router
 from shared.hot_routes import HotRoute, HotRouteApp, HotTable
 from shared.malformed import MalformedJson, refusal_of_details
-from shared.problems import Renderer, problem_documentation, problem_response
+from shared.problems import Renderer, add_refusals, problem_documentation, problem_response
 from shared.proxies import ProxyTrust
 from shared.query_rules import QueryRules
 from shared.readiness import Readiness, ReadinessCheck
@@ -152,6 +152,7 @@ def create_service_app(
     app.add_middleware(RequestFrame, render=render)
     app.add_hot_routes(hot_routes, settings, render)
     extend_openapi(app, _drop_422)
+    extend_openapi(app, add_refusals)
     return app
 
 

@@ -23,7 +23,7 @@ from shared.sandboxes.routes import router as sandboxes_router
 from shared.sandboxes.service import Sandboxes
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.seals.sealing import Sealing
-from shared.service_app import create_service_app
+from shared.service_app import create_service_app, extend_openapi
 from shared.service_tokens import ServiceTokens
 from starlette.responses import Response
 
@@ -33,6 +33,7 @@ from points_ledger.accounts.service import AccountService
 from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
 from points_ledger.eai.routes import router as eai_router
 from points_ledger.eai.scenarios import Scenarios
+from points_ledger.eai.schemas import add_failures
 from points_ledger.eai.service import TransactionService
 from points_ledger.events import TOPIC
 from points_ledger.holds.moving import move_holds
@@ -167,6 +168,7 @@ def create_app(
         ReconciliationService(reports),
     )
     app.include_router(eai_router)
+    extend_openapi(app, add_failures)
     app.include_router(receipts_router)
     app.include_router(reconciliations_router)
     app.include_router(accounts_router)

@@ -10,7 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from shared.errors import Refusal
 from shared.identifiers import Identifier, PlainText
 from shared.paging import Cursor, NextCursor
-from shared.problems import status_of
+from shared.problems import PROBLEM_SCHEMA, refusal_response, status_of
 from shared.times import Instant, Timestamp, iso
 
 from points_ledger.accounts.queries import Balance
@@ -186,10 +186,14 @@ def failed_body(refusal: Refusal, request_id: str | None = None) -> dict[str, An
 
 def document_failures(description: str, codes: list[str]) -> dict[str, Any]:
     """How refusals with these codes look, for OpenAPI."""
+    return refusal_response(description, codes, "application/json", FailedBody.__name__)
+
+
+def add_failures(document: dict[str, Any]) -> None:
+    """Adds to the OpenAPI document what refusals of EAI look like, once."""
     schema = FailedBody.model_json_schema(mode="serialization")
-    if codes:
-        schema["properties"]["code"]["examples"] = codes
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+    schema["properties"]["code"] = PROBLEM_SCHEMA["properties"]["code"]
+    document["components"]["schemas"][FailedBody.__name__] = schema
 
 
 #: How any refusal looks, for the routes' OpenAPI.
