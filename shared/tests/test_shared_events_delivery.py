@@ -123,7 +123,8 @@ async def test_a_receiver_that_says_gone_is_sent_no_more_and_its_client_s_other_
 async def test_five_days_of_nothing_but_failure_disable_an_endpoint(world: World, database: Database) -> None:
     vendor = world.vendor("a")
     endpoint_id, _ = await add(world, vendor)
-    world.receiver.answer = lambda _: httpx.Response(500)
+    await add(world, vendor, url="http://127.0.0.1:9/there", types=("endpoint.disabled",))
+    world.receiver.answer = lambda request: httpx.Response(204 if request.url.path == "/there" else 500)
     await world.happen(held("a"))
     await world.settle()
     async with database.transaction() as connection:
@@ -135,6 +136,11 @@ async def test_five_days_of_nothing_but_failure_disable_an_endpoint(world: World
     await world.make_due()
     await world.settle()
     assert (await world.events.endpoints.get(vendor, endpoint_id)).disabled_because == "failing_for_five_days"
+    await world.settle()
+    listed = await world.events.feed.read(world.platform, after=None, types=("endpoint.disabled",), limit=10)
+    (told,) = [json.loads(one.content) for one in world.receiver.requests if one.url.path == "/there"]
+    assert [event.event_id for event in listed.events] == [told["id"]]
+    assert told["data"]["disabled_because"] == "failing_for_five_days"
     enabled = await world.events.endpoints.change(vendor, endpoint_id, Change(enabled=True))
     assert (enabled.enabled, enabled.failing_since) == (True, None)
 

@@ -225,3 +225,19 @@ async def test_an_endpoint_whose_secrets_cannot_be_opened_keeps_what_waits_and_i
     await world.settle()
     assert len(world.receiver.requests) == 1
     await stranger.events.close()
+
+
+async def test_what_waits_for_a_disabled_endpoint_goes_with_its_event(world: World) -> None:
+    vendor = world.vendor("a")
+    endpoint_id = await add(world, vendor)
+    world.receiver.answer = lambda _: httpx.Response(500)
+    await world.happen(held("a", "t-1"))
+    await world.settle()
+    async with world.database.transaction() as connection:
+        query = sa.update(TABLES.deliveries).where(TABLES.deliveries.c.endpoint_id == endpoint_id)
+        await connection.execute(query.values(attempted_at=sa.func.now() - timedelta(days=31)))
+    await world.events.deliveries.forget_old()
+    assert len(await deliveries(world, endpoint_id)) == 1
+    await world.events.endpoints.change(vendor, endpoint_id, Change(enabled=False))
+    await world.events.deliveries.forget_old()
+    assert await deliveries(world, endpoint_id) == []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Row, Select, delete, func, literal, select
+from sqlalchemy import Row, Select, and_, delete, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -143,12 +143,24 @@ class Deliveries:
             return await self._replay_since(connection, endpoint, since)
 
     async def forget_old(self) -> int:
-        """Deletes deliveries whose events are gone, in slices; returns how many."""
-        deliveries = self._tables.deliveries
+        """Deletes deliveries whose events are gone, in slices; returns how many.
+
+        What waits for a disabled endpoint goes too: once its event is gone, nothing can be sent.
+        """
+        deliveries, endpoints = self._tables.deliveries, self._tables.endpoints
         async with self._database.transaction() as connection:
             old = (
                 select(deliveries.c.tenant, deliveries.c.endpoint_id, deliveries.c.number)
-                .where(deliveries.c.state != "waiting", deliveries.c.attempted_at < func.now() - KEPT_FOR)
+                .join(
+                    endpoints,
+                    and_(
+                        endpoints.c.tenant == deliveries.c.tenant, endpoints.c.endpoint_id == deliveries.c.endpoint_id
+                    ),
+                )
+                .where(
+                    func.coalesce(deliveries.c.attempted_at, deliveries.c.next_attempt_at) < func.now() - KEPT_FOR,
+                    or_(deliveries.c.state != "waiting", endpoints.c.enabled.is_(False)),
+                )
                 .limit(_DELETED_AT_ONCE)
                 .subquery()
             )
