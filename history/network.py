@@ -162,10 +162,16 @@ class Proxy:
 
 
 class DatabaseProxy(Proxy):
-    """Between a ledger and PostgreSQL: passes bytes on, late or not at all while it is told so."""
+    """Between a ledger and PostgreSQL: passes bytes on, late or not at all while it is told so.
 
-    def __init__(self, target: int) -> None:
+    Args:
+        lost_commits: how likely a connection breaks while a COMMIT is under way: before it arrives, or before it is
+            answered.
+    """
+
+    def __init__(self, target: int, chance: random.Random | None = None, lost_commits: float = 0.0) -> None:
         super().__init__(target)
+        self._chance, self._lost_commits = chance or random.Random(), lost_commits
         self._passes = asyncio.Event()
         self._passes.set()
         #: Added to the way of each piece.
@@ -184,9 +190,10 @@ class DatabaseProxy(Proxy):
         await self._passes.wait()
         upstream_reader, upstream = await self.connect()
         try:
+            broken = asyncio.Event()
             ways = [
-                asyncio.create_task(self._pump(reader, upstream)),
-                asyncio.create_task(self._pump(upstream_reader, writer)),
+                asyncio.create_task(self._pump(reader, upstream, broken, asks=True)),
+                asyncio.create_task(self._pump(upstream_reader, writer, broken, asks=False)),
             ]
             try:
                 await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -197,8 +204,21 @@ class DatabaseProxy(Proxy):
         finally:
             self.forget(upstream)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, broken: asyncio.Event, *, asks: bool
+    ) -> None:
+        """One of the two ways of a connection, until it ends.
+
+        Args:
+            broken: set when the answer to a COMMIT is to be lost.
+        """
         while data := await reader.read(65_536):
+            if asks and b"COMMIT\0" in data and self._chance.random() < self._lost_commits:
+                if self._chance.random() < 0.5:
+                    return
+                broken.set()
+            elif not asks and broken.is_set():
+                return
             if self.delay_seconds:
                 await asyncio.sleep(self.delay_seconds)
             await self._passes.wait()

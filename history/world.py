@@ -28,6 +28,8 @@ VENDORS = ("shop", "kiosk", "hasty")
 HASTY = "hasty"
 #: The second ledger's clock is wrong by so much, in seconds. No promise depends on it.
 WRONG_CLOCK = "+20"
+#: How likely a COMMIT breaks its connection.
+LOST_COMMITS = 0.05
 #: Waits itself, so that who asks need not.
 _IS_FOLLOWED = "SELECT count(*) > 0 FROM pg_stat_replication, pg_sleep(0.05) WHERE sync_state = 'sync'"
 
@@ -174,7 +176,7 @@ async def _services(
     odds: Odds,
 ) -> AsyncIterator[World]:
     """Two ledgers, and the proxies before and behind them."""
-    database_proxies = [DatabaseProxy(postgres.port) for _ in range(2)]
+    database_proxies = [DatabaseProxy(postgres.port, chance, LOST_COMMITS) for _ in range(2)]
     ledgers = []
     for number, proxy in enumerate(database_proxies):
         await proxy.start()
