@@ -114,7 +114,7 @@ def mail_to(email: str, language: str = "en", firstname: str = "Jürgen") -> Ema
         load_texts("partner_onboarding")[language],
         sender="Points platform <no-reply@points.example>",
         public_url="https://points.example",
-        tenant_name="Demo Pünkte",
+        site="Demo Pünkte",
         link="https://points.example/register/confirm/demo/" + "0" * 32,
     )
 

@@ -56,6 +56,12 @@ def ledger_url(migrated_database: MigratedDatabase) -> str:
     return migrated_database("points_ledger")
 
 
+@pytest.fixture(scope="session")
+def spoilt_url(postgres: EmbeddedPostgres) -> str:
+    """A database for tests that leave books behind which do not add up: in any other, `verify` would find them."""
+    return new_database(postgres, "points_ledger", "points_ledger_spoilt")
+
+
 @pytest.fixture
 async def rows(ledger_url: str) -> AsyncIterator[asyncpg.Connection]:
     """The ledger's own tables, under its own role."""

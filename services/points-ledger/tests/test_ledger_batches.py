@@ -22,6 +22,7 @@ from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
 
 from .adding_up import what_does_not_add_up
 from .ledger_model import IDS, NOBODY, USERS, VENDORS, Model, Redemption, Told, told
+from .parties import Platform
 
 BATCHES, COMMANDS = 25, 16
 WEEK = timedelta(days=7)
@@ -182,3 +183,16 @@ async def all_is_as_in_the_model(player: Player, ledger_url: str, rows: asyncpg.
     assert {row[0]: (row[1], row[2]) for row in balances} == {
         user: (player.model.available(user, player.now), player.model.held(user, player.now)) for user in USERS
     }
+
+
+async def test_an_account_that_was_there_already_is_acknowledged_by_a_write(
+    platform: Platform, rows: asyncpg.Connection
+) -> None:
+    user = await platform.user_with(0)
+    question = "SELECT xmax::text FROM points_ledger.accounts WHERE user_id = $1"
+    before = await rows.fetchval(question, user)
+
+    again = await platform.client.put(f"/v1/accounts/{user}", headers=platform.headers)
+
+    assert again.status_code == 200
+    assert await rows.fetchval(question, user) != before

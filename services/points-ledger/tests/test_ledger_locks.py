@@ -20,9 +20,13 @@ from shared.errors import Refusal
 from shared.idempotency import Answer
 
 from .adding_up import what_does_not_add_up
-from .parties import Platform
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def ledger_url(spoilt_url: str) -> str:
+    return spoilt_url
 
 
 @pytest.fixture
@@ -179,16 +183,3 @@ async def test_an_account_that_is_opened_while_a_batch_begins_is_found_at_a_seco
 
     assert answer.body == b'""'
     assert await what_does_not_add_up(rows, tenant) == []
-
-
-async def test_an_account_that_was_there_already_is_acknowledged_by_a_write(
-    platform: Platform, rows: asyncpg.Connection
-) -> None:
-    user = await platform.user_with(0)
-    question = "SELECT xmax::text FROM points_ledger.accounts WHERE user_id = $1"
-    before = await rows.fetchval(question, user)
-
-    again = await platform.client.put(f"/v1/accounts/{user}", headers=platform.headers)
-
-    assert again.status_code == 200
-    assert await rows.fetchval(question, user) != before

@@ -101,6 +101,11 @@ def test_the_model_finds_each_wrong_rule(wrong: Decide) -> None:
         run_state_machine_as_test(machine_of(wrong), settings=settings(PLAY, max_examples=3000))
 
 
+@pytest.fixture(scope="module")
+def ledger_url(spoilt_url: str) -> str:
+    return spoilt_url
+
+
 @pytest.fixture
 async def ledgers(ledger_url: str) -> AsyncIterator[list[Ledger]]:
     """Two, as of two processes, with many small batches under way at once."""
