@@ -143,5 +143,7 @@ async def test_an_operator_disables_an_endpoint_tells_its_client_and_enables_it_
 )
 async def test_what_cannot_be_done_is_said_in_words(shell: Shell, arguments: tuple[str, ...], said: str) -> None:
     refused = await shell(*arguments)
-    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.exit_code == 2
+    # The runner takes the whole process's output, and chores of other tests may log meanwhile.
+    assert [line for line in refused.stdout.splitlines() if '"level": ' not in line] == []
     assert " ".join(said.split()[:4]) in refused.stderr

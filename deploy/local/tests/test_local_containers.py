@@ -18,6 +18,7 @@ COMPOSE = (REPOSITORY / "docker-compose.yml").read_text()
 #: What is for whoever starts it to say; `make up` leaves the defaults.
 LEFT_TO_OTHERS = {
     *("BUILD_NETWORK", "GATEWAY_HTTPS", "GATEWAY_TLS", "LOG_LEVEL", "PLATFORM_VERSION", "PUBLISH"),
+    *("GATEWAY_LANDING_HOST", "LANDING_ORIGIN"),
     *("CADDY_IMAGE", "GRAFANA_IMAGE", "POSTGRES_IMAGE", "PROMETHEUS_IMAGE", "PYTHON_IMAGE"),
 }
 
