@@ -162,7 +162,7 @@ class Proxy:
 
 
 class DatabaseProxy(Proxy):
-    """Between a ledger and PostgreSQL: passes bytes on, late or not at all while it is told so.
+    """Between a ledger and PostgreSQL: passes bytes on, late, or not at all while a fault asks for it.
 
     Args:
         lost_commits: how likely a connection breaks while a COMMIT is under way: before it arrives, or before it is

@@ -1,6 +1,6 @@
 """What the client makes of answers, told by hand: the states of an order, retries, and what is written down when."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -121,12 +121,11 @@ def test_an_open_order_is_finished_after_a_crash(
 )
 def test_what_is_no_answer_is_asked_again_and_a_refusal_never(first: int | None, again: bool) -> None:
     platform = Told([None if first is None else answer(first, code="x"), HELD])
-    ask: Callable[[], Any] = lambda: platform.play(hold("o-1", "u-1", 1, "x"))  # noqa: E731
     if again:
-        assert ask()["state"] == "held"
+        assert platform.play(hold("o-1", "u-1", 1, "x"))["state"] == "held"
     else:
         with pytest.raises(Refused) as refused:
-            ask()
+            platform.play(hold("o-1", "u-1", 1, "x"))
         assert refused.value.code == "x"
     assert platform.asked == [COMMIT] * (2 if again else 1)
 

@@ -164,7 +164,7 @@ export class Redemptions {
   }
 }
 
-/** What the order has become. The platform's state decides wherever it is told. */
+/** What the order has become. Wherever the platform names a state, that decides. */
 function learnt(order: Order, answer: Answer, operation: string): Order {
   switch (answer.body["state"]) {
     case "held":

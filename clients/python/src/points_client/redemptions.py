@@ -176,7 +176,7 @@ def _step(order: Order, can_deliver: CanDeliver) -> Exchange[Order]:
 
 
 def _learnt(order: Order, answer: Answer, operation: str) -> Order:
-    """What the order has become. The platform's state decides wherever it is told."""
+    """What the order has become. Wherever the platform names a state, that decides."""
     body = answer.body
     match body.get("state"):
         case State.HELD if order.step is Step.PLACED:

@@ -84,7 +84,7 @@ class OwnProfile:
     async def confirm(self, token: str, *, language: str) -> None:
         """Makes the address that the link was mailed to the person's own, once.
 
-        The former address is told, and links to another password that went there end.
+        The former address hears of it, and links to another password that went there end.
 
         Raises:
             UnknownMailedLink
