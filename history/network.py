@@ -145,7 +145,7 @@ class Proxy:
         writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection from its beginning to its end."""
+        """One connection from its beginning to its end; each kind of proxy has its own."""
         raise NotImplementedError
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -50,8 +50,8 @@ async def read_transaction(
 ) -> Transaction | None:
     """The transaction at this moment; an expired hold reads as expired.
 
-    A confirm or rollback that was decided before the hold ended may be committed after it. Nobody is told that the hold
-    has expired before that is certain.
+    A confirm or rollback that was decided before the hold ended may be committed after it. The answer says
+    that the hold has expired only when that is certain.
     """
     columns = transactions.c
     statement = sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now")).where(

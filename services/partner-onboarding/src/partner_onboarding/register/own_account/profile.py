@@ -55,8 +55,8 @@ class OwnProfile:
         language: str,
         network: str | None,
     ) -> bool:
-        """Changes the name now. Another address counts once the link that is mailed to it was opened; the present one
-        is told. Returns whether a link is under way.
+        """Changes the name now. Another address counts once the link that is mailed to it was opened; a mail says
+        so to the present one. Returns whether a link is under way.
 
         Raises:
             MalformedUser: `malformed_email` or `malformed_name`.

@@ -106,7 +106,7 @@ class OwnAccount:
         """
         user = await self._find(who)
         if user.roles:
-            # Before the password: an account with duties cannot go, whoever asks.
+            # Before the password: an account with duties cannot go.
             raise AccountIsNeeded("This account has duties; somebody else has to take them over first.")
         await self._check(user, present, address)
         try:

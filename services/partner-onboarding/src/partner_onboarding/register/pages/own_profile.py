@@ -137,7 +137,7 @@ def _later(
 
 
 def _answer(pages: Pages, request: Request, outcome: str, status: int = 200, *, token: str = "") -> Response:
-    # Nothing that the page loads or leads to is told its address, which carries the token.
+    # The browser sends the address, which carries the token, to nothing that the page loads or leads to.
     return pages.render(
         request,
         "new_address.html",

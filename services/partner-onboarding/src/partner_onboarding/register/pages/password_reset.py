@@ -97,7 +97,7 @@ def _forgotten(
 def _reset(
     pages: Pages, request: Request, token: str, status: int = 200, errors: dict[str, str] | None = None
 ) -> Response:
-    # Nothing that the page loads or leads to is told its address, which carries the token.
+    # The browser sends the address, which carries the token, to nothing that the page loads or leads to.
     return pages.render(
         request, "reset.html", status=status, token=token, errors=errors or {}, referrer_policy="strict-origin"
     )

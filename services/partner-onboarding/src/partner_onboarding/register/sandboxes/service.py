@@ -1,7 +1,7 @@
 """The use cases of sandboxes: their owner moves the clock and begins anew, and all services follow.
 
-A change is committed here, with its answer, before the others are told: who repeats it with the same key changes
-nothing twice, and what did not reach a service is told again by a chore.
+A change is committed here, with its answer, before the others hear of it: a repeat with the same key changes nothing
+twice, and a chore declares again what did not reach a service.
 """
 
 import asyncio
