@@ -1,6 +1,7 @@
 """A transaction is kept when it says so, and only then; and what passes is told from what does not."""
 
 import asyncio
+import math
 import secrets
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -362,6 +363,7 @@ async def test_a_connection_of_the_pool_is_tested_where_it_lay_idle_and_replaced
         raise OSError("nobody there")
 
     monkeypatch.setattr(AsyncAdapt_asyncpg_connection, "ping", dead)
+    monkeypatch.setattr("shared.db._TRUSTED_SECONDS", math.inf)
     alone = Database(shared_url, pool_size=1)
     try:
         for _ in range(3):
