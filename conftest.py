@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from shared.logs import log_to_standard_error
 
+# As in a command: what a test reads from standard output is what the code under test printed there.
+log_to_standard_error()
 pytest.register_assert_rewrite("platform_testing")
 pytest_plugins = ["platform_testing.fixtures"]
 

@@ -130,6 +130,11 @@ class RequestLines:
 request_lines: Final = RequestLines()
 
 
+def log_to_standard_error() -> None:
+    """For commands: their standard output is their result alone, which people save and programs read."""
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def configure_logging(service: str, level: str) -> None:
     """Sends the logs of structlog and of the standard library through one renderer to standard output."""
     request_lines.configure(service, level)

@@ -5,7 +5,7 @@ The server and Alembic are imported where they are used, so that operators' comm
 
 from typing import TYPE_CHECKING
 
-import typer
+from shared.commands import service_commands
 from shared.events.command_line import event_commands
 from shared.resealing import reseal_command
 from shared.seals.command import verify_audit
@@ -32,7 +32,7 @@ def _build_events(settings: Settings, database: "Database") -> "Events":
     return build_events(settings, database)
 
 
-cli = typer.Typer(help="The register of the platform.", no_args_is_help=True, add_completion=False)
+cli = service_commands("The register of the platform.")
 cli.add_typer(register_commands)
 cli.add_typer(user_commands)
 cli.add_typer(handshake_commands)

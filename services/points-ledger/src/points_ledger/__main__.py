@@ -4,6 +4,7 @@ import json
 from typing import Annotated
 
 import typer
+from shared.commands import service_commands
 from shared.events.command_line import event_commands
 from shared.jwt import UnusableKey
 from shared.migrating import migrate as migrate_schema
@@ -21,7 +22,7 @@ from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.settings import Settings
 from points_ledger.tables import metadata
 
-cli = typer.Typer(help="The system of record of points.", no_args_is_help=True, add_completion=False)
+cli = service_commands("The system of record of points.")
 cli.add_typer(event_commands(Settings, build_events), name="events")
 cli.command()(reconcile)
 cli.command("reseal")(reseal_command(Settings, metadata))

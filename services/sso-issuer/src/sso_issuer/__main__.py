@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import typer
+from shared.commands import service_commands
 from shared.db import Database
 from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
@@ -26,7 +27,7 @@ from sso_issuer.tables import metadata, seals
 
 T = TypeVar("T")
 
-cli = typer.Typer(help="Signs tokens for rewards vendors.", no_args_is_help=True, add_completion=False)
+cli = service_commands("Signs tokens for rewards vendors.")
 cli.add_typer(event_commands(Settings, build_events), name="events")
 cli.command("reseal")(reseal_command(Settings, metadata))
 

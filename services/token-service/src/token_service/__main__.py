@@ -9,6 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 from rich.console import Console
+from shared.commands import service_commands
 from shared.errors import Refusal
 from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
@@ -26,7 +27,7 @@ from token_service.keys.store import KeyRow
 from token_service.settings import Settings
 from token_service.tables import metadata
 
-cli = typer.Typer(help="Unique, verifiable campaign tokens.", no_args_is_help=True, add_completion=False)
+cli = service_commands("Unique, verifiable campaign tokens.")
 cli.add_typer(event_commands(Settings, build_events), name="events")
 cli.command("reseal")(reseal_command(Settings, metadata))
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, BinaryIO, Final
 
-import structlog
 import typer
 from pydantic import TypeAdapter, ValidationError
 from shared.db import Database
@@ -50,8 +49,6 @@ def reconcile(
     form: Annotated[Form, typer.Option("--format", help="A table, or CSV with a header.")] = Form.TABLE,
 ) -> None:
     """Compare a vendor's list with the ledger; status 1 if there are differences, 2 if it is no list."""
-    # Standard output is for the findings alone.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         # As callers' ids are compared.
         vendor_id = TypeAdapter(Identifier).validate_python(vendor)
