@@ -32,6 +32,7 @@ from shared.events.endpoints import Endpoints
 from shared.events.sending import Sender
 from shared.events.tables import EventTables
 from shared.paging import Listing, Number, Page
+from shared.readings import Reading
 
 #: Events that `spread` takes for one endpoint in one transaction.
 EVENTS_AT_ONCE: Final = 500
@@ -59,19 +60,18 @@ class Deliveries:
         self._topic = topic
         self._endpoints = endpoints
         self._sender = sender
+        columns, positions = tables.endpoints.c, tables.positions.c
+        self._endpoints_behind = Reading(
+            select(columns.tenant, columns.endpoint_id)
+            .join(tables.positions, positions.tenant == columns.tenant)
+            .where(columns.enabled, columns.position < positions.last_number)
+            .limit(_ENDPOINTS_AT_ONCE)
+        )
 
     async def spread(self) -> int:
         """Makes deliveries of new events; returns how many events the busiest endpoint took."""
-        columns, positions = self._tables.endpoints.c, self._tables.positions.c
-        async with self._database.transaction() as connection:
-            rows = await connection.execute(
-                select(columns.tenant, columns.endpoint_id)
-                .join(self._tables.positions, positions.tenant == columns.tenant)
-                .where(columns.enabled, columns.position < positions.last_number)
-                .limit(_ENDPOINTS_AT_ONCE)
-            )
-            behind = [(row.tenant, row.endpoint_id) for row in rows]
-        return max([await self._spread_to(tenant, endpoint_id) for tenant, endpoint_id in behind], default=0)
+        behind = await self._database.read(self._endpoints_behind)
+        return max([await self._spread_to(row.tenant, row.endpoint_id) for row in behind], default=0)
 
     async def test(self, reader: Reader, endpoint_id: str) -> Outcome:
         """Sends `endpoint.test` at once and returns the outcome.

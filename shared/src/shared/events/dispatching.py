@@ -38,6 +38,7 @@ from shared.events.domain import (
 from shared.events.endpoints import Endpoints
 from shared.events.sending import ATTEMPT_SECONDS, Sender
 from shared.events.tables import EventTables
+from shared.readings import Reading
 from shared.sealing import CannotOpen
 
 _ENDPOINTS_AT_ONCE: Final = 500
@@ -94,6 +95,7 @@ class Dispatcher:
         self._lanes: dict[_Due, asyncio.Task[None]] = {}
         self._connections = asyncio.Semaphore(_CONNECTIONS)
         self._closing = False
+        self._endpoints_due = _endpoints_due(tables)
 
     async def send_due(self) -> int:
         """Begins to send what is due; returns for how many endpoints.
@@ -136,33 +138,8 @@ class Dispatcher:
 
     async def _endpoints_with_due(self) -> list[_Due]:
         """Those that have waited longest come first."""
-        deliveries, endpoints = self._tables.deliveries, self._tables.endpoints
-        first = (
-            select(deliveries.c.next_attempt_at)
-            .where(
-                deliveries.c.tenant == endpoints.c.tenant,
-                deliveries.c.endpoint_id == endpoints.c.endpoint_id,
-                deliveries.c.state == "waiting",
-            )
-            .order_by(deliveries.c.next_attempt_at)
-            .limit(1)
-            .lateral()
-        )
-        async with self._connections, self._database.transaction() as connection:
-            rows = await connection.execute(
-                select(
-                    endpoints.c.tenant,
-                    endpoints.c.endpoint_id,
-                    endpoints.c.client_id,
-                    endpoints.c.failing_since.is_not(None).label("is_failing"),
-                    func.extract("epoch", func.now() - first.c.next_attempt_at).label("seconds"),
-                )
-                .join(first, true())
-                .where(endpoints.c.enabled, first.c.next_attempt_at <= func.now())
-                .order_by(first.c.next_attempt_at)
-                .limit(_ENDPOINTS_AT_ONCE)
-            )
-            found = list(rows)
+        async with self._connections:
+            found = await self._database.read(self._endpoints_due)
         _oldest.labels(self._topic.name).set(max((float(row.seconds) for row in found), default=0.0))
         return [_Due(row.tenant, row.endpoint_id, row.client_id, row.is_failing) for row in found]
 
@@ -323,6 +300,34 @@ class Dispatcher:
     async def _disable(self, connection: AsyncConnection, endpoint: Endpoint, reason: str) -> None:
         if await endpoint_rows.disable(connection, self._tables, endpoint, reason):
             _disabled.labels(self._topic.name, reason).inc()
+
+
+def _endpoints_due(tables: EventTables) -> Reading:
+    deliveries, endpoints = tables.deliveries, tables.endpoints
+    first = (
+        select(deliveries.c.next_attempt_at)
+        .where(
+            deliveries.c.tenant == endpoints.c.tenant,
+            deliveries.c.endpoint_id == endpoints.c.endpoint_id,
+            deliveries.c.state == "waiting",
+        )
+        .order_by(deliveries.c.next_attempt_at)
+        .limit(1)
+        .lateral()
+    )
+    return Reading(
+        select(
+            endpoints.c.tenant,
+            endpoints.c.endpoint_id,
+            endpoints.c.client_id,
+            endpoints.c.failing_since.is_not(None).label("is_failing"),
+            func.extract("epoch", func.now() - first.c.next_attempt_at).label("seconds"),
+        )
+        .join(first, true())
+        .where(endpoints.c.enabled, first.c.next_attempt_at <= func.now())
+        .order_by(first.c.next_attempt_at)
+        .limit(_ENDPOINTS_AT_ONCE)
+    )
 
 
 def _settled(delivery: Delivery, outcome: Outcome, *, is_over: bool) -> dict[str, object]:

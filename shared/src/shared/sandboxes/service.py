@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.chores import Chore
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.readings import Reading
 from shared.sandboxes.domain import (
     Advance,
     Move,
@@ -57,6 +58,7 @@ class Sandboxes:
         self._settle = settle
         self._welcome = welcome
         self._tenants: frozenset[str] = frozenset()
+        self._every = Reading(sa.select(tables.sandboxes.c.tenant).order_by("tenant"))
 
     def __contains__(self, tenant: str) -> bool:
         """Whether this process knows the tenant as a sandbox; without asking anybody."""
@@ -95,8 +97,7 @@ class Sandboxes:
 
     async def every(self) -> list[str]:
         """All sandboxes, also where they are not allowed."""
-        async with self._database.transaction() as connection:
-            return list(await connection.scalars(sa.select(self._sandboxes.c.tenant).order_by("tenant")))
+        return [row.tenant for row in await self._database.read(self._every)]
 
     async def bring_to(self, tenant: str, state: SandboxState, users: Sequence[SandboxUser]) -> None:
         """Brings the tenant to a state that the register has declared; an earlier one changes nothing.

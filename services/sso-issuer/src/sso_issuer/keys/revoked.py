@@ -41,8 +41,7 @@ class RevokedKeys:
             Unavailable: the database cannot be asked.
         """
         began = self._clock()
-        async with self._database.transaction() as connection:
-            revoked = await store.read_revoked(connection)
+        revoked = await store.read_revoked(self._database)
         self._asked.keep(watcher, began)
         self._answered.set()
         return revoked

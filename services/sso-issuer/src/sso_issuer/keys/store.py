@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
+from shared.db import Database
+from shared.readings import Reading
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +24,20 @@ _PUBLICS: Final = """
       JOIN sso_issuer.keys ON keys.tenant = asked.tenant AND keys.kid = asked.kid
     WHERE keys.state IN ('active', 'retiring')
 """
+
+#: A key that retires in its time is published until then; one that is revoked leaves the set before.
+_WAS_TAKEN_OUT: Final = sa.or_(keys.c.published_until.is_(None), keys.c.published_until > keys.c.retired_at)
+_REVOKED: Final = Reading(
+    sa.select(keys.c.tenant, keys.c.kid)
+    .where(
+        keys.c.state == KeyState.RETIRED.value,
+        keys.c.retired_at > sa.func.clock_timestamp() - LONGEST_TOKEN,
+        _WAS_TAKEN_OUT,
+    )
+    .order_by(keys.c.retired_at.desc())
+    # More than can be revoked between two questions: each process remembers the answers it got.
+    .limit(_REVOKED_AT_ONCE)
+)
 
 #: Keys that leave a state come first: the unique indexes allow one next and one active key at any instant.
 _ORDER_OF_WRITING = (KeyState.RETIRED, KeyState.RETIRING, KeyState.ACTIVE, KeyState.NEXT)
@@ -151,24 +167,13 @@ async def read_published(connection: AsyncConnection, tenant: str | None) -> lis
     return list((await connection.execute(query.order_by(keys.c.tenant, keys.c.published_at, keys.c.kid))).scalars())
 
 
-async def read_revoked(connection: AsyncConnection) -> list[tuple[str, str]]:
+async def read_revoked(database: Database) -> list[tuple[str, str]]:
     """(tenant, kid) of the keys that were revoked within the last hour, the latest first.
 
-    A key that retires in its time is published until then; one that is revoked leaves the set before.
+    Raises:
+        Unavailable: the database cannot be asked.
     """
-    was_taken_out = sa.or_(keys.c.published_until.is_(None), keys.c.published_until > keys.c.retired_at)
-    query = (
-        sa.select(keys.c.tenant, keys.c.kid)
-        .where(
-            keys.c.state == KeyState.RETIRED.value,
-            keys.c.retired_at > sa.func.clock_timestamp() - LONGEST_TOKEN,
-            was_taken_out,
-        )
-        .order_by(keys.c.retired_at.desc())
-        # More than can be revoked between two questions: who asks remembers what it was told.
-        .limit(_REVOKED_AT_ONCE)
-    )
-    return [(row.tenant, row.kid) for row in await connection.execute(query)]
+    return [(row.tenant, row.kid) for row in await database.read(_REVOKED)]
 
 
 async def read_algorithms(connection: AsyncConnection, tenant: str) -> list[Algorithm]:
