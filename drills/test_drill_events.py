@@ -66,7 +66,6 @@ async def test_the_javascript_library_takes_what_either_secret_signed_and_nothin
     sender = Sender(Destinations(development=True), TOPIC)
     async with receiving() as receiver:
         outcome = await sender.send(receiver.url, [new, former], event)
-    await sender.aclose()
     assert outcome.is_delivered
     (delivery,) = receiver.deliveries
     body = delivery.body.decode()

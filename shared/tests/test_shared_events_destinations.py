@@ -54,6 +54,8 @@ async def test_a_port_of_the_platform_itself_is_never_sent_to() -> None:
         await DEVELOPMENT.check("http://127.0.0.1:8001/internal")
     with pytest.raises(PrivateAddress):
         await DEVELOPMENT.check("http://[::ffff:127.0.0.1]:8001/internal")
+    with pytest.raises(PrivateAddress):
+        await DEVELOPMENT.check("http://127.1:8001/internal")
 
 
 @pytest.mark.parametrize(

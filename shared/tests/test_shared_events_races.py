@@ -110,6 +110,44 @@ async def test_what_is_asked_for_again_while_it_is_under_way_is_sent_again(gated
     assert (delivery.state, delivery.attempts) == ("delivered", 1)
 
 
+async def test_what_a_process_that_ends_has_not_begun_is_due_for_the_others_at_once(gated: World, gate: Gate) -> None:
+    endpoint_id = await add(gated, gated.vendor("a"))
+    await gated.happen(*(held("a", f"t-{number}") for number in range(30)))
+    await gated.events.feed.number_recorded()
+    await gated.events.deliveries.spread()
+    await gated.events.dispatcher.send_due()
+    await gate.arrived.wait()
+    ending = asyncio.create_task(gated.events.close())
+    await asyncio.sleep(0)
+    gate.opened.set()
+    await ending
+    begun = [one for one in await deliveries(gated, endpoint_id) if one.attempts]
+    assert {one.state for one in begun} == {"delivered"}
+    assert 0 < len(begun) < 30
+    other = World(
+        gated.database, build(gated.database, gate, sealer=gated.events.endpoints._sealer), Receiver(), gated.tenant
+    )
+    await other.settle()
+    assert {(one.state, one.attempts) for one in await deliveries(other, endpoint_id)} == {("delivered", 1)}
+    assert len(gate.paths) == 30
+    await other.events.close()
+
+
+async def test_after_a_refusal_nothing_more_is_begun_and_what_was_not_begun_has_not_failed(
+    gated: World, gate: Gate
+) -> None:
+    endpoint_id = await add(gated, gated.vendor("a"))
+    await gated.happen(*(held("a", f"t-{number}") for number in range(30)))
+    await gated.events.feed.number_recorded()
+    await gated.events.deliveries.spread()
+    await gated.events.dispatcher.send_due()
+    await gate.arrived.wait()
+    await answer(gated, gate, 500)
+    listed = await deliveries(gated, endpoint_id)
+    assert len(gate.paths) == len([one for one in listed if one.attempts]) < 30
+    assert {(one.state, one.status) for one in listed if not one.attempts} == {("waiting", None)}
+
+
 async def test_an_endpoint_that_is_removed_while_an_event_is_under_way_leaves_nothing(gated: World, gate: Gate) -> None:
     endpoint_id = await send_one(gated, gate)
     await gated.events.endpoints.remove(gated.vendor("a"), endpoint_id)

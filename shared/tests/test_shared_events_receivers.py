@@ -45,11 +45,8 @@ GOOD: dict[str, Behaviour] = {
 
 async def attempt(url: str, seconds: float = 10.0) -> Outcome:
     sender = Sender(Destinations(development=True), TOPIC, attempt_seconds=seconds)
-    try:
-        async with asyncio.timeout(30):
-            return await sender.send(url, [SECRET], EVENT)
-    finally:
-        await sender.aclose()
+    async with asyncio.timeout(30):
+        return await sender.send(url, [SECRET], EVENT)
 
 
 @pytest.mark.parametrize("how", BAD)
@@ -68,6 +65,23 @@ async def test_an_answer_counts_however_its_body_ends(how: str) -> None:
     assert (outcome.is_delivered, outcome.error) == (True, None)
     (delivery,) = receiver.deliveries
     assert Webhook(SECRET).verify(delivery.body, delivery.headers)["data"] == {"transactionid": "t-1"}
+
+
+async def test_a_connection_that_was_closed_while_it_lay_idle_is_no_failure_of_the_receiver() -> None:
+    sender = Sender(Destinations(development=True), TOPIC)
+    async with receiving(of_one_connection=2) as receiver, sender.conversation(receiver.url, [SECRET]) as conversation:
+        outcomes = [await conversation.send(EVENT) for _ in range(5)]
+    assert all(outcome.is_delivered for outcome in outcomes)
+    assert (len(receiver.deliveries), receiver.connections) == (5, 3)
+
+
+async def test_a_receiver_that_hangs_up_on_a_new_connection_is_asked_once() -> None:
+    sender = Sender(Destinations(development=True), TOPIC)
+    async with receiving() as receiver, sender.conversation(receiver.url, [SECRET]) as conversation:
+        assert (await conversation.send(EVENT)).is_delivered
+        receiver.behave = receivers.hangs_up
+        assert (await conversation.send(EVENT)).error == "RemoteProtocolError"
+    assert len(receiver.deliveries) == 2
 
 
 async def test_nobody_there_is_a_failure_too() -> None:

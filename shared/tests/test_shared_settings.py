@@ -77,6 +77,15 @@ def test_names_are_read_in_any_case_and_lists_with_commas(given: pytest.MonkeyPa
     assert settings.trusted_proxies == (ip_network("10.0.0.0/8"), ip_network("::1/128"))
 
 
+def test_the_ports_of_the_platform_s_own_parts_are_those_of_its_addresses_and_those_that_it_is_told(
+    given: pytest.MonkeyPatch,
+) -> None:
+    given.setenv("SAMPLE_DATABASE_URL", f"postgresql://role:{SECRET}@one:5433,[::1]:5434/sample")
+    given.setenv("SAMPLE_INNER_PORTS", "8001,8004")
+    given.setenv("SAMPLE_PUBLIC_URL", "https://points.example:8443")
+    assert read_settings(Settings).own_ports == {8123, 5433, 5434, 8001, 8004}
+
+
 @pytest.mark.parametrize("url", ["https://points.example/", "https://points.example//", "https://points.example"])
 def test_the_public_address_has_no_slash_at_its_end(given: pytest.MonkeyPatch, url: str) -> None:
     """It is the audience of access tokens, compared letter by letter."""

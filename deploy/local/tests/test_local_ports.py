@@ -22,6 +22,11 @@ def test_the_ports_are_those_of_the_contract() -> None:
     }
 
 
+def test_strangers_may_be_called_on_this_machine_and_the_platform_s_inner_parts_may_not() -> None:
+    ports = Ports(8000)
+    assert set(ports.all()) - set(ports.inner()) == {8000, 8443, 8010, 8011}
+
+
 @pytest.mark.parametrize("base", [0, 80, 65093, 100_000])
 def test_a_base_from_which_some_port_could_not_be_used_is_refused(base: int) -> None:
     with pytest.raises(ValueError, match="PORT_BASE must lie between 1024 and 65092"):

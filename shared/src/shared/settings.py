@@ -142,6 +142,11 @@ class ServiceSettings(DatabaseSettings):
     body_idle_seconds: float = Field(
         20, gt=0, description="How long a body, also that of an import, may pause between two pieces."
     )
+    inner_ports: Annotated[tuple[int, ...], *CommaSeparated] = Field(
+        (),
+        description="Further ports of this machine on which parts of the platform listen: `8001,8002`. No webhook goes"
+        " there. Only development needs it, since production sends nothing to its own machine.",
+    )
     drain_seconds: float = Field(
         3,
         ge=0,
@@ -161,10 +166,10 @@ class ServiceSettings(DatabaseSettings):
 
     @property
     def own_ports(self) -> frozenset[int]:
-        """The ports on which the platform itself listens inside: its own and its neighbours'."""
-        urls = (str(value) for name, value in self if name.endswith("_url") and name != "public_url")
-        ports = {urlsplit(url).port for url in urls if url.startswith(("http://", "https://"))}
-        return frozenset(port for port in (*ports, self.port) if port is not None)
+        """The ports on which the platform itself listens inside: its services, its databases and its other parts."""
+        named = ((name, value) for name, value in self if name.endswith("_url") and name != "public_url")
+        urls = (value.get_secret_value() if isinstance(value, SecretStr) else str(value) for _, value in named)
+        return frozenset((self.port, *self.inner_ports, *(port for url in urls for port in _ports_of(url))))
 
     @field_validator("public_url")
     @classmethod
@@ -317,3 +322,9 @@ def load_part(settings_class: type[ServiceSettings], part: type[S]) -> S:
         return _read(command_settings, known=settings_class)
     except WrongSettings as error:
         _exit(settings_class, error)
+
+
+def _ports_of(url: str) -> list[int]:
+    """Of a URL that may name several hosts: `postgresql://one:5432,two:5433/points`."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+    return [int(port) for host in hosts if (port := host.rpartition(":")[2]).isdecimal()]

@@ -25,7 +25,7 @@ async def drain(url: str, count: int, *, kills: int = 0, patience_seconds: float
         kills: how often one of the two processes is killed (-9) and started anew, spread over the events.
         patience_seconds: how long may pass until the next event that is new arrives.
     """
-    async with crowd(url) as (database, events), receiving() as receiver:
+    async with crowd(url) as (database, events), receiving(of_one_connection=50) as receiver:
         await events.endpoints.add(READER, None, url=receiver.url, types=(), description="")
         await record(database, count)
         processes = await EventProcess.start_two("deliver", url)

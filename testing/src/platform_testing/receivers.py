@@ -99,22 +99,31 @@ class Receiver:
     def event_ids(self) -> list[str]:
         return [delivery.headers["webhook-id"] for delivery in self.deliveries]
 
+    #: Requests that it answers on one connection. The next one finds the connection closed, without an answer.
+    of_one_connection: int = 1
+    connections: int = 0
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
-            body = await reader.readexactly(int(headers["content-length"]))
-            self.deliveries.append(Delivery(headers, body))
-            self.arrived.set()
-            await self.behave(writer)
+            for _ in range(self.of_one_connection):
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+                body = await reader.readexactly(int(headers["content-length"]))
+                self.deliveries.append(Delivery(headers, body))
+                self.arrived.set()
+                await self.behave(writer)
+            if self.of_one_connection > 1:
+                # A caller that sends at this instant cannot know better.
+                await reader.readexactly(1)
             writer.close()
             await writer.wait_closed()
 
 
 @asynccontextmanager
-async def receiving(behave: Behaviour = takes) -> AsyncIterator[Receiver]:
+async def receiving(behave: Behaviour = takes, *, of_one_connection: int = 1) -> AsyncIterator[Receiver]:
     """A receiver on a free port, for as long as the block runs."""
-    receiver = Receiver(behave)
+    receiver = Receiver(behave, of_one_connection=of_one_connection)
     tasks: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -54,6 +54,7 @@ class Environments:
             "PUBLIC_URL": self._ports.public_url,
             "SERVICE_PEERS": self.service_peers(),
             "TRUSTED_PROXIES": "127.0.0.1/32",
+            "INNER_PORTS": ",".join(str(port) for port in self._ports.inner()),
             # No balancer is there that would have to notice.
             "DRAIN_SECONDS": "0",
             "SHUTDOWN_SECONDS": "5",

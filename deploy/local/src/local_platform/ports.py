@@ -65,6 +65,10 @@ class Ports:
         """By the name of the process, in the order of their numbers."""
         return {service.name: self.of(service) for service in SERVICES} | {SHOP: self.rewards_shop}
 
+    def inner(self) -> tuple[int, ...]:
+        """Of the parts that nobody outside calls: all but the gateway, the shop and the stand-in for strangers."""
+        return (*map(self.of, SERVICES), self.postgres)
+
     def all(self) -> tuple[int, ...]:
         return (self.gateway, *self.of_services().values(), self.stand_in, self.postgres, self.gateway_tls)
 

@@ -107,11 +107,7 @@ class Destinations:
 
     async def _resolve(self, parts: SplitResult) -> IpAddress:
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(_RESOLVING_SECONDS):
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        # A zone (`%eth0`) names an interface of this machine.
-        addresses = [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found]
+        addresses = _number(host) or await _addresses_of(host, port)
         if not addresses or not all(self._is_allowed(address, port) for address in addresses):
             raise PrivateAddress
         return addresses[0]
@@ -121,6 +117,23 @@ class Destinations:
         if inner.is_loopback:
             return self._development and port not in self._own_ports
         return inner.is_global and not inner.is_multicast and not inner.is_reserved
+
+
+def _number(host: str) -> list[IpAddress]:
+    """The address that is written as a number; none for a name, and for a number in an odd spelling."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return []
+    return [] if "%" in host else [address]
+
+
+async def _addresses_of(host: str, port: int) -> list[IpAddress]:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(_RESOLVING_SECONDS):
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # A zone (`%eth0`) names an interface of this machine.
+    return [ipaddress.ip_address(str(info[4][0]).partition("%")[0]) for info in found]
 
 
 def _inner(address: IpAddress) -> IpAddress:

@@ -1,7 +1,8 @@
 """Sends due deliveries. Each endpoint has a lane of its own, so that a slow or dead one delays no other.
 
-A lane takes a few deliveries, sends them at the same time, writes what came of them, and goes on as long as something
-is due. An endpoint that fails is tried once, then its lane ends; those that fail have lanes apart from the others.
+A lane takes some deliveries, sends a few at the same time, writes what came of them, and goes on as long as something
+is due. What it cannot begin in time, since the receiver is slow or has failed, it gives back. An endpoint that fails is
+tried once, then its lane ends; those that fail have lanes apart from the others.
 
 A delivery is taken by moving its next attempt into the future. A process that is killed while it sends leaves it to be
 sent again (at least once, never lost), and two replicas do not take the same one.
@@ -9,6 +10,7 @@ sent again (at least once, never lost), and two replicas do not take the same on
 
 import asyncio
 import random
+import time
 from collections import Counter as Tally
 from collections.abc import Sequence
 from contextlib import suppress
@@ -36,22 +38,26 @@ from shared.events.domain import (
     pause_after,
 )
 from shared.events.endpoints import Endpoints
-from shared.events.sending import ATTEMPT_SECONDS, Sender
+from shared.events.sending import ATTEMPT_SECONDS, Conversation, Sender
 from shared.events.tables import EventTables
 from shared.readings import Reading
 from shared.sealing import CannotOpen
 
 _ENDPOINTS_AT_ONCE: Final = 500
-#: Deliveries that a lane sends at the same time.
-_OF_ONE_ENDPOINT: Final = 10
+#: Deliveries that a lane takes in one transaction.
+_TAKEN_AT_ONCE: Final = 100
+#: Deliveries that it sends at the same time.
+_SENT_AT_ONCE: Final = 10
+#: For how long it begins to send what it took.
+_BEGINNING_SECONDS: Final = 10.0
 #: Lanes of a process: of endpoints that work, of one client among them, and of endpoints that fail.
 _LANES: Final = 40
 _LANES_OF_ONE_CLIENT: Final = 10
 _FAILING_LANES: Final = 40
 #: Connections that all lanes together take from the pool, which belongs to requests.
 _CONNECTIONS: Final = 2
-#: How long a replica that took a delivery has it to itself.
-_TAKEN_FOR: Final = timedelta(seconds=ATTEMPT_SECONDS + 20)
+#: How long a replica that took a delivery has it to itself: to begin, to end, and to write what came of it.
+_TAKEN_FOR: Final = timedelta(seconds=_BEGINNING_SECONDS + ATTEMPT_SECONDS + 10)
 #: What is no failure of the receiver.
 _EVENT_IS_GONE: Final = "event_is_gone"
 _INTERNAL: Final = "internal"
@@ -127,7 +133,6 @@ class Dispatcher:
             async with asyncio.timeout(ATTEMPT_SECONDS):
                 await self.wait()
         self.abandon()
-        await self._sender.aclose()
 
     def _has_room_for(self, due: _Due) -> bool:
         of_kind = [lane for lane in self._lanes if lane.is_failing == due.is_failing]
@@ -160,9 +165,7 @@ class Dispatcher:
                 taken = await self._take(due)
             if taken is None:
                 return
-            outcomes = await asyncio.gather(
-                *(self._attempt(taken.endpoint, taken.secrets, event) for _, event in taken.deliveries)
-            )
+            outcomes = await self._send(taken)
             async with self._connections:
                 works = await self._settle(taken, outcomes)
             # The others' turn, if there are as many as there may be.
@@ -186,7 +189,7 @@ class Dispatcher:
                     columns.next_attempt_at <= func.now(),
                 )
                 .order_by(columns.next_attempt_at, columns.number)
-                .limit(_OF_ONE_ENDPOINT if endpoint.failing_since is None else 1)
+                .limit(_TAKEN_AT_ONCE if endpoint.failing_since is None else 1)
                 .with_for_update(skip_locked=True)
             )
             # By a statement of its own, whose numbers the UPDATE names: joined to it, PostgreSQL looked through all
@@ -227,62 +230,92 @@ class Dispatcher:
             _log.error("an endpoint's secrets cannot be opened", topic=self._topic.name, error=str(trouble))
             return None
 
-    async def _attempt(self, endpoint: Endpoint, secrets: Sequence[str] | None, event: Event | None) -> Outcome:
+    async def _send(self, taken: _Taken) -> Sequence[Outcome | None]:
+        """The outcomes in the order of the deliveries; None for those that were not begun."""
+        if taken.secrets is None:
+            return [Outcome(None, _INTERNAL, 0) for _ in taken.deliveries]
+        outcomes: list[Outcome | None] = [None] * len(taken.deliveries)
+        waiting = iter(enumerate(event for _, event in taken.deliveries))
+        goes_on_until = time.monotonic() + _BEGINNING_SECONDS
+        works = True
+
+        async def send_some(secrets: Sequence[str]) -> None:
+            nonlocal works
+            async with self._sender.conversation(taken.endpoint.url, secrets) as conversation:
+                # Each takes the next one from the same iterator.
+                for place, event in waiting:
+                    outcomes[place] = outcome = await self._attempt(conversation, event)
+                    works = works and (outcome.is_delivered or event is None)
+                    if not works or self._closing or time.monotonic() > goes_on_until:
+                        return
+
+        await asyncio.gather(*(send_some(taken.secrets) for _ in range(min(_SENT_AT_ONCE, len(outcomes)))))
+        return outcomes
+
+    async def _attempt(self, conversation: Conversation, event: Event | None) -> Outcome:
         if event is None:
             return Outcome(None, _EVENT_IS_GONE, 0)
-        if secrets is None:
-            return Outcome(None, _INTERNAL, 0)
         try:
-            return await self._sender.send(endpoint.url, secrets, event)
+            return await conversation.send(event)
         # A defect that one event brings to light must not keep back the others.
         except Exception:
             _log.exception("an attempt failed within", topic=self._topic.name, event_id=event.event_id)
             return Outcome(None, _INTERNAL, 0)
 
-    async def _settle(self, taken: _Taken, outcomes: Sequence[Outcome]) -> bool:
+    async def _settle(self, taken: _Taken, outcomes: Sequence[Outcome | None]) -> bool:
         """Writes what came of the attempts, for the deliveries and for their endpoint. Returns whether it works."""
+        attempted = [outcome for outcome in outcomes if outcome is not None]
+        works = all(outcome.is_delivered for outcome in attempted)
+        async with self._database.transaction() as connection:
+            endpoint: Endpoint | None = taken.endpoint
+            # An endpoint that goes on to work is not locked: whoever makes deliveries for it would have to wait.
+            if taken.endpoint.failing_since is not None or not works:
+                endpoint = await endpoint_rows.locked(
+                    connection, self._tables, taken.endpoint.tenant, taken.endpoint.endpoint_id
+                )
+            if endpoint is None:
+                return False
+            await self._write(connection, taken, outcomes)
+            # What an address answered says nothing about the one that has taken its place.
+            if endpoint.url == taken.endpoint.url:
+                await self._note(
+                    connection, endpoint, [one for one in attempted if one.error not in (_EVENT_IS_GONE, _INTERNAL)]
+                )
+        for outcome in attempted:
+            _attempts.labels(self._topic.name, "delivered" if outcome.is_delivered else "failed").inc()
+        return works
+
+    async def _write(self, connection: AsyncConnection, taken: _Taken, outcomes: Sequence[Outcome | None]) -> None:
         columns = self._tables.deliveries.c
-        settled = [
-            _settled(delivery, outcome, is_over=event is None)
-            for (delivery, event), outcome in zip(taken.deliveries, outcomes, strict=True)
-        ]
-        statement = (
-            update(self._tables.deliveries)
-            .where(
-                columns.tenant == taken.endpoint.tenant,
-                columns.endpoint_id == taken.endpoint.endpoint_id,
-                columns.number == bindparam("of_number"),
-                # Otherwise it was sent again by hand meanwhile, or another process took it.
-                columns.state == "waiting",
-                columns.next_attempt_at == bindparam("taken_until"),
-            )
-            .values(
+        still_taken = update(self._tables.deliveries).where(
+            columns.tenant == taken.endpoint.tenant,
+            columns.endpoint_id == taken.endpoint.endpoint_id,
+            # Otherwise it was sent again by hand meanwhile, or another process took it.
+            columns.state == "waiting",
+            columns.next_attempt_at == bindparam("taken_until"),
+        )
+        settled, given_back = [], []
+        for (delivery, event), outcome in zip(taken.deliveries, outcomes, strict=True):
+            if outcome is None:
+                given_back.append(delivery.number)
+            else:
+                settled.append(_settled(delivery, outcome, is_over=event is None))
+        await connection.execute(
+            still_taken.where(columns.number == bindparam("of_number")).values(
                 state=bindparam("now_state"),
                 attempts=bindparam("now_attempts"),
                 status=bindparam("now_status"),
                 error=bindparam("now_error"),
                 attempted_at=func.now(),
                 next_attempt_at=func.now() + bindparam("pause", type_=Interval),
-            )
+            ),
+            settled,
         )
-        async with self._database.transaction() as connection:
-            endpoint: Endpoint | None = taken.endpoint
-            # An endpoint that goes on to work is not locked: whoever makes deliveries for it would have to wait.
-            if taken.endpoint.failing_since is not None or not all(outcome.is_delivered for outcome in outcomes):
-                endpoint = await endpoint_rows.locked(
-                    connection, self._tables, taken.endpoint.tenant, taken.endpoint.endpoint_id
-                )
-            if endpoint is None:
-                return False
-            await connection.execute(statement, settled)
-            # What an address answered says nothing about the one that has taken its place.
-            if endpoint.url == taken.endpoint.url:
-                await self._note(
-                    connection, endpoint, [one for one in outcomes if one.error not in (_EVENT_IS_GONE, _INTERNAL)]
-                )
-        for outcome in outcomes:
-            _attempts.labels(self._topic.name, "delivered" if outcome.is_delivered else "failed").inc()
-        return all(outcome.is_delivered for outcome in outcomes)
+        if given_back:
+            await connection.execute(
+                still_taken.where(columns.number.in_(given_back)).values(next_attempt_at=func.now()),
+                {"taken_until": taken.deliveries[0][0].next_attempt_at},
+            )
 
     async def _note(self, connection: AsyncConnection, endpoint: Endpoint, outcomes: Sequence[Outcome]) -> None:
         if any(outcome.is_gone for outcome in outcomes):

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,6 +20,8 @@ from shared.times import iso
 ATTEMPT_SECONDS: Final = 10.0
 #: What is read of an answer's body; nobody looks at it.
 _READ_BYTES: Final = 1024
+#: A receiver may close a connection that lies idle while a request is on its way. That is no failure of its own.
+_CLOSED_WHILE_IDLE: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 
 class Sender:
@@ -40,24 +43,58 @@ class Sender:
         self._destinations = destinations
         self._topic = topic
         self._attempt_seconds = attempt_seconds
-        self._http = httpx.AsyncClient(
-            transport=transport,
-            # A handshake that is cut off from outside would leave its socket open; this cut closes it.
-            timeout=httpx.Timeout(attempt_seconds, connect=0.8 * attempt_seconds),
-            # Used once, since the next delivery looks at the name's addresses again. Lanes bound their number:
-            # to wait for a connection here would count as a failure of the receiver.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._transport = transport
+        self._tls = httpx.create_ssl_context(trust_env=False)
+
+    @asynccontextmanager
+    async def conversation(self, url: str, secrets: Sequence[str]) -> AsyncIterator["Conversation"]:
+        """Attempts at one address, one after the other over one connection, while the block runs.
+
+        Two addresses never share a connection: its certificate was checked for one name.
+        """
+        # A pool of its own: httpcore looks at all connections of a pool with each request.
+        network = self._transport or httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
+        try:
+            yield Conversation(self._destinations, self._topic, url, secrets, network, self._attempt_seconds)
+        finally:
+            if network is not self._transport:
+                await network.aclose()
 
     async def send(self, url: str, secrets: Sequence[str], event: Event) -> Outcome:
+        """One attempt. Every failure is an outcome; none is raised."""
+        async with self.conversation(url, secrets) as conversation:
+            return await conversation.send(event)
+
+
+class Conversation:
+    """Attempts at one address; made by `Sender.conversation`."""
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        topic: Topic,
+        url: str,
+        secrets: Sequence[str],
+        network: httpx.AsyncBaseTransport,
+        attempt_seconds: float,
+    ) -> None:
+        self._destinations = destinations
+        self._topic = topic
+        self._url = url
+        self._signing = [Webhook(secret) for secret in secrets]
+        self._network = network
+        self._attempt_seconds = attempt_seconds
+        # Past httpx's client, whose redirects, cookies and proxies are not wanted. A handshake that is cut off from
+        # outside would leave its socket open; this cut closes it.
+        self._timeout = httpx.Timeout(attempt_seconds, connect=0.8 * attempt_seconds).as_dict()
+
+    async def send(self, event: Event) -> Outcome:
         """One attempt. Every failure is an outcome; none is raised."""
         began = time.perf_counter()
         status, error = None, None
         try:
             async with asyncio.timeout(self._attempt_seconds):
-                response = await self._post(url, secrets, event)
+                response = await self._post(event)
                 status = response.status_code
                 await _read_a_little(response)
         except TimeoutError:
@@ -71,29 +108,49 @@ class Sender:
         # An answer has come, however its body ends.
         return Outcome(status, None if status is not None else error, round((time.perf_counter() - began) * 1000))
 
-    async def aclose(self) -> None:
-        await self._http.aclose()
-
-    async def _post(self, url: str, secrets: Sequence[str], event: Event) -> httpx.Response:
-        target = await self._destinations.target(url)
-        body = orjson.dumps(body_of(event, self._topic)).decode()
+    async def _post(self, event: Event) -> httpx.Response:
+        target = await self._destinations.target(self._url)
+        body = orjson.dumps(body_of(event, self._topic))
         now = datetime.now(UTC)
-        request = self._http.build_request(
+        signatures = (signing.sign(event.event_id, now, body.decode()) for signing in self._signing)
+        connection = _Connection()
+        request = httpx.Request(
             "POST",
             target.url,
             content=body,
             headers={
                 "Host": target.authority,
+                "Accept": "*/*",
                 "Content-Type": "application/json",
                 "User-Agent": "points-platform-events/1",
                 "webhook-id": event.event_id,
                 "webhook-timestamp": str(int(now.timestamp())),
-                "webhook-signature": " ".join(Webhook(secret).sign(event.event_id, now, body) for secret in secrets),
+                "webhook-signature": " ".join(signatures),
             },
             # The certificate must be of the name, although the connection goes to a number.
-            extensions={"sni_hostname": target.host},
+            extensions={"sni_hostname": target.host, "timeout": self._timeout, "trace": connection.note},
         )
-        return await self._http.send(request, stream=True)
+        try:
+            return await self._network.handle_async_request(request)
+        except _CLOSED_WHILE_IDLE:
+            if not connection.is_used_again:
+                raise
+        # That connection is gone, so this opens another one.
+        return await self._network.handle_async_request(request)
+
+
+class _Connection:
+    """Notes whether a request goes out over a connection that an earlier one has opened."""
+
+    def __init__(self) -> None:
+        self._is_new = False
+        self.is_used_again = False
+
+    async def note(self, step: str, _: Any) -> None:
+        if step == "connection.connect_tcp.started":
+            self._is_new = True
+        elif step == "http11.send_request_headers.started":
+            self.is_used_again = not self._is_new
 
 
 async def _read_a_little(response: httpx.Response) -> None:
