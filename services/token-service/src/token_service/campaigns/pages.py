@@ -1,7 +1,5 @@
 """`/campaigns`: statistics of campaigns, for the person who runs them."""
 
-import csv
-import io
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -11,6 +9,7 @@ from zoneinfo import ZoneInfo
 from shared.dependencies import provided
 from shared.errors import Forbidden, Malformed
 from shared.identifiers import read_identifier
+from shared.spreadsheets import csv_lines
 from shared.times import iso
 from shared.web.cookies import SESSION
 from shared.web.languages import Texts
@@ -184,16 +183,14 @@ def _figures(counts: Counts) -> list[int]:
 
 def _as_csv(statistics: Statistics) -> Response:
     reasons = sorted(statistics.total.refused)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([*_CSV_COLUMNS, *(f"refused.{reason}" for reason in reasons)])
+    rows: list[list[object]] = [[*_CSV_COLUMNS, *(f"refused.{reason}" for reason in reasons)]]
     for start, counts in statistics.buckets.items():
         issued, *others = _figures(counts)
         by_reason = (counts.refused.get(reason, 0) for reason in reasons)
-        writer.writerow([iso(start), issued, counts.opened, *others, *by_reason])
+        rows.append([iso(start), issued, counts.opened, *others, *by_reason])
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", statistics.campaign.campaign_id).strip("-.") or "campaign"
     return Response(
-        text.getvalue(),
+        csv_lines(rows),
         headers={
             "Cache-Control": "no-store",
             "Content-Disposition": f'attachment; filename="{name}-{statistics.bucket.value}.csv"',

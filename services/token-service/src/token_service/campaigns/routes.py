@@ -1,8 +1,6 @@
 """`/v1/campaigns`: parse → one use case → shape."""
 
-import csv
-import io
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
@@ -16,6 +14,7 @@ from shared.identifiers import Identifier
 from shared.paging import Cursor, InvalidCursor, Page
 from shared.problems import document_refusals
 from shared.reports import ReportRoute
+from shared.spreadsheets import csv_lines
 from shared.web.accept import wants_csv
 from starlette.responses import StreamingResponse
 
@@ -118,21 +117,15 @@ async def list_campaign_tokens(
     first = await page(cursor, _CSV_ROWS)
 
     async def lines() -> AsyncIterator[str]:
-        yield _csv_of([schemas.RECIPIENT_COLUMNS])
+        yield csv_lines([schemas.RECIPIENT_COLUMNS])
         found = first
         while True:
-            yield _csv_of(map(schemas.recipient_row, found.items))
+            yield csv_lines(map(schemas.recipient_row, found.items))
             if found.next_cursor is None:
                 return
             found = await page(found.next_cursor, _CSV_ROWS)
 
     return StreamingResponse(lines(), headers={"Cache-Control": "no-store"}, media_type=_CSV)
-
-
-def _csv_of(rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    return text.getvalue()
 
 
 @router.delete(f"{_PATH}/tokens", summary="Revoke all tokens of a campaign")

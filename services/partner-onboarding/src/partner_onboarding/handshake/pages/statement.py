@@ -1,8 +1,6 @@
 """The person's own statement: every entry, and what is held for purchases under way; as a page and as CSV."""
 
 import asyncio
-import csv
-import io
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Final
 
@@ -10,6 +8,7 @@ from fastapi import APIRouter, Request
 from shared.dependencies import needs
 from shared.errors import Unavailable
 from shared.paging import InvalidCursor
+from shared.spreadsheets import as_words, csv_lines
 from shared.times import iso
 from shared.web.pages import Pages
 from starlette.responses import Response, StreamingResponse
@@ -30,8 +29,6 @@ router = APIRouter(include_in_schema=False)
 _PAGE: Final = 50
 _CSV_PAGE: Final = 500
 _COLUMNS: Final = ("time", "kind", "shop", "reason", "reference", "points", "balance", "held_until")
-#: A spreadsheet takes a cell that begins so for a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _NOBODY: Final = Entries(entries=[], next_cursor=None)
 
 
@@ -88,13 +85,10 @@ async def _as_csv(ledger: LedgerClient, issuer: IssuerClient, who: SignedIn) -> 
     names = {} if isinstance(vendors, Unavailable) else {one.vendor_id: one.name for one in vendors}
 
     async def lines() -> AsyncIterator[str]:
-        yield _line(_COLUMNS)
-        for hold in holds:
-            yield _hold_line(hold, names)
+        yield csv_lines([_COLUMNS, *(_hold_cells(hold, names) for hold in holds)])
         page = first or _NOBODY
         while True:
-            for entry in page.entries:
-                yield _entry_line(entry, names)
+            yield csv_lines(_entry_cells(entry, names) for entry in page.entries)
             if page.next_cursor is None:
                 return
             page = (await ledger.entries(who.tenant, who.user_id, cursor=page.next_cursor, limit=_CSV_PAGE)) or _NOBODY
@@ -103,22 +97,12 @@ async def _as_csv(ledger: LedgerClient, issuer: IssuerClient, who: SignedIn) -> 
     return StreamingResponse(lines(), headers=headers, media_type="text/csv; charset=utf-8")
 
 
-def _hold_line(hold: Hold, names: Mapping[str, str]) -> str:
+def _hold_cells(hold: Hold, names: Mapping[str, str]) -> tuple[object, ...]:
     shop = names.get(hold.vendor_id, hold.vendor_id)
-    return _line((iso(hold.created_at), "hold", _safe(shop), "", "", -hold.points, "", iso(hold.expires_at)))
+    return (iso(hold.created_at), "hold", as_words(shop), "", "", -hold.points, "", iso(hold.expires_at))
 
 
-def _entry_line(entry: Entry, names: Mapping[str, str]) -> str:
+def _entry_cells(entry: Entry, names: Mapping[str, str]) -> tuple[object, ...]:
     shop = "" if entry.vendor_id is None else names.get(entry.vendor_id, entry.vendor_id)
-    words = (_safe(shop), _safe(entry.reason), _safe(entry.reference))
-    return _line((iso(entry.created_at), entry.kind, *words, entry.points, entry.balance, ""))
-
-
-def _safe(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _line(cells: tuple[object, ...]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text).writerow(cells)
-    return text.getvalue()
+    words = (as_words(shop), as_words(entry.reason), as_words(entry.reference))
+    return (iso(entry.created_at), entry.kind, *words, entry.points, entry.balance, "")

@@ -1,11 +1,10 @@
 """Bodies of the partner interface, in the camelCase of the source."""
 
-import csv
-import io
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from shared.spreadsheets import csv_lines
 from shared.times import Timestamp, iso
 
 from partner_onboarding.handshake.handshakes.domain import CODE_CHARACTERS, Codes
@@ -142,9 +141,6 @@ def bill_shown(bill: Bill) -> dict[str, Any]:
 
 def bill_as_csv(bill: Bill) -> str:
     """One line for each assignment (RFC 4180)."""
-    text = io.StringIO()
-    lines = csv.writer(text)
-    lines.writerow(("month", "userId", "months", "assignedAt"))
-    for one in bill.assignments:
-        lines.writerow((f"{bill.month:%Y-%m}", one.user_id, one.months, iso(one.assigned_at)))
-    return text.getvalue()
+    head = ("month", "userId", "months", "assignedAt")
+    rows = ((f"{bill.month:%Y-%m}", one.user_id, one.months, iso(one.assigned_at)) for one in bill.assignments)
+    return csv_lines([head, *rows])
