@@ -34,10 +34,11 @@ OFFER = {
 
 
 class FakeSessions:
-    """partner-onboarding's check of browser sessions."""
+    """partner-onboarding: its check of browser sessions, and what tenants are called."""
 
     def __init__(self) -> None:
         self.known: dict[str, dict[str, Any]] = {}
+        self.names: dict[str, str] = {}
         self.is_down = False
 
     def add(self, session: str, tenant: str, *roles: str) -> dict[str, str]:
@@ -54,6 +55,9 @@ class FakeSessions:
     async def _answer(self, request: Request) -> Response:
         if self.is_down:
             return Response(status_code=503)
+        if (tenant := request.url.path.removeprefix("/internal/tenants/")) != request.url.path:
+            name = self.names.get(tenant)
+            return JSONResponse({"code": "tenant_not_found"}, 404) if name is None else JSONResponse({"name": name})
         assert request.url.path == "/internal/sessions/check"
         found = self.known.get((await request.json())["session"])
         if found is None:

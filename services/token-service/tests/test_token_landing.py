@@ -5,13 +5,16 @@ from typing import Any
 
 import httpx
 import pytest
-from platform_testing.callers import FakeRegister
+from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.serving import running
+from shared.calling import ServiceClient
 from shared.dependencies import provided
 from token_service.app import create_app
 from token_service.landing.service import LandingService
+from token_service.landing.tenant_names import TenantNames
+from token_service.onboarding_client import OnboardingClient
 
-from .campaign_house import OFFER, House, flipped, refusal
+from .campaign_house import OFFER, FakeSessions, House, flipped, refusal
 from .conftest import PUBLIC_URL, MakeSettings
 
 PUBLIC = {"User-Agent": "Mozilla/5.0 (Macintosh) Safari/605.1.15", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
@@ -130,10 +133,42 @@ async def test_a_visitor_who_tries_many_links_is_slowed_down(
         assert (await opened(strict, token)).status_code == 200
 
 
-async def test_the_page_names_the_tenant_and_the_destination(hosted: House) -> None:
+async def test_the_page_names_the_tenant_and_the_destination(hosted: House, sessions: FakeSessions) -> None:
+    sessions.names[hosted.tenant] = "Müller & Söhne"
     page = await opened(hosted, await hosted.issue())
-    assert f"Ein Angebot von {hosted.tenant}." in page.text
+    assert "Ein Angebot von Müller &amp; Söhne." in page.text
     assert "Er führt Sie zu " in page.text
+
+
+async def test_an_offer_is_shown_also_while_nobody_says_what_the_tenant_is_called(
+    hosted: House, sessions: FakeSessions
+) -> None:
+    token = await hosted.issue()
+    sessions.is_down = True
+    page = await opened(hosted, token)
+    assert page.status_code == 200
+    assert f"Ein Angebot von {hosted.tenant}." in page.text
+
+
+async def test_the_name_of_a_tenant_is_remembered_and_renewed() -> None:
+    sessions, now = FakeSessions(), [0.0]
+    service_tokens = ServiceKeys().tokens("token-service")
+    asked = ServiceClient(
+        "http://onboarding",
+        audience="partner-onboarding",
+        service_tokens=service_tokens,
+        transport=sessions.transport(),
+    )
+    names = TenantNames(OnboardingClient(asked), seconds=lambda: now[0])
+    sessions.names["demo"] = "Before"
+    assert await names.of("demo") == "Before"
+    sessions.names["demo"] = "After"
+    assert await names.of("demo") == "Before"
+    now[0], sessions.is_down = 300.0, True
+    assert await names.of("demo") == "Before"
+    now[0], sessions.is_down = 305.0, False
+    assert await names.of("demo") == "After"
+    assert await names.of("nobody") == "nobody"
 
 
 async def test_landing_pages_may_have_a_host_of_their_own(

@@ -44,6 +44,7 @@ from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
 from token_service.landing import routes as landing_routes
 from token_service.landing.service import LandingService
+from token_service.landing.tenant_names import TenantNames
 from token_service.onboarding_client import OnboardingClient
 from token_service.settings import Settings
 from token_service.tables import events as event_tables
@@ -157,7 +158,8 @@ def create_app(
     )
     pages = Pages("token_service.pages", settings, app.state.proxies, static_path="/t/static", home=settings.home)
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
-    provide(app, callers, service_tokens, pages, rules, OnboardingClient(onboarding), sandboxes)
+    people = OnboardingClient(onboarding)
+    provide(app, callers, service_tokens, pages, rules, people, TenantNames(people), sandboxes)
     provide(app, ring, tally, verifying, idempotent, housekeeping, RowWriters(database, ring, sequences, zones))
     provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, reports, tally))
     provide(app, LandingService(database, verifying, idempotent, tally, clock, origin=settings.landing_origin))

@@ -1,4 +1,4 @@
-"""The questions to partner-onboarding about browser sessions."""
+"""The questions to partner-onboarding: who a browser is signed in as, and what tenants are called."""
 
 from typing import Final
 
@@ -18,6 +18,10 @@ class Session(BaseModel):
     tenant_name: str = ""
 
 
+class _Tenant(BaseModel):
+    name: str
+
+
 class OnboardingClient:
     """The fields that are read here, and no more."""
 
@@ -33,3 +37,12 @@ class OnboardingClient:
         return await self._service.find_by(
             Session, "/internal/sessions/check", {"session": session}, absent="no_session"
         )
+
+    async def tenant_name(self, tenant: str) -> str | None:
+        """What the tenant is called; None if there is no such tenant.
+
+        Raises:
+            Unavailable: partner-onboarding does not answer, or not with sense.
+        """
+        found = await self._service.find(_Tenant, f"/internal/tenants/{tenant}", absent="tenant_not_found")
+        return None if found is None else found.name

@@ -18,7 +18,7 @@ from partner_onboarding.register.users.service import Users
 
 _Secret = Annotated[str, Field(strict=True, max_length=4096)]
 _Anyone = require_service("points-ledger", "sso-issuer", "token-service", "partner-onboarding")
-_SessionReaders = require_service("sso-issuer", "token-service")
+_PageServices = require_service("sso-issuer", "token-service")
 _Issuer = require_service("sso-issuer")
 
 
@@ -187,7 +187,7 @@ async def known_client(clients: ClientService, client_id: str) -> KnownClientBod
     )
 
 
-@router.post("/sessions/check", dependencies=[_SessionReaders])
+@router.post("/sessions/check", dependencies=[_PageServices])
 async def check_session(sessions: SessionService, body: SessionBody) -> CheckedSessionBody:
     return CheckedSessionBody.of(await sessions.check(body.session))
 
@@ -209,7 +209,7 @@ async def user_profiles(users: UserService, tenant: Annotated[Tenant, Path()], b
     )
 
 
-@router.get("/tenants/{tenant}", dependencies=[_Issuer])
+@router.get("/tenants/{tenant}", dependencies=[_PageServices])
 async def known_tenant(tenants: TenantService, tenant: Annotated[Tenant, Path()]) -> TenantBody:
     found = await tenants.get(tenant)
     return TenantBody(tenant=found.tenant, name=found.name)

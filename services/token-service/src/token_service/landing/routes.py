@@ -16,6 +16,7 @@ from starlette.routing import Route
 from token_service.counting.kinds import is_prefetch, kind_of
 from token_service.landing.destinations import parameters_of, token_of
 from token_service.landing.service import LandingService
+from token_service.landing.tenant_names import TenantNames
 from token_service.tokens.verifying import Visit
 
 _PATH: Final = "/t/{token}"
@@ -50,7 +51,7 @@ async def show_offer(request: Request) -> Response:
         action=_action(text, request),
         expires_at=token.content.expires_at,
         destination=urlsplit(landing.destination_url).hostname,
-        tenant=token.id.tenant,
+        tenant=await provided(request.app, TenantNames).of(token.id.tenant),
         visit=secrets.token_hex(16),
     )
 
