@@ -1,8 +1,17 @@
 """The register of clients over HTTP, for operators."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
+from partner_onboarding.register.clients.domain import (
+    SCOPES,
+    THIRD_PARTY_SCOPES,
+    ExceedsOwnRights,
+    Registration,
+    check_within_rights,
+    own_client_id,
+)
 from platform_testing.callers import basic
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
@@ -328,6 +337,53 @@ async def test_an_operator_bound_to_networks_makes_no_operator_that_is_not(house
     assert within.status_code == 201
     free = await house.caller("clients:admin")
     assert (await house.http.post("/v1/clients", json=body, headers=free)).status_code == 201
+
+
+async def test_an_operator_bound_to_networks_gets_no_secret_of_one_that_is_not(house: House) -> None:
+    bound = await house.caller("clients:admin", ip_allow_list=("10.0.0.0/8",))
+    free_id, free_secret = await house.client("clients:admin")
+    refused = await house.http.post(f"/v1/clients/{free_id}/secrets", json={"overlap_seconds": 0}, headers=bound)
+    assert (refused.status_code, refused.json()["code"]) == (403, "exceeds_own_rights")
+    assert (await house.check(free_id, free_secret)).status_code == 200
+    for scopes, networks in (("clients:admin", ("10.1.0.0/16",)), ("points:admin", ())):
+        other, _ = await house.client(scopes, ip_allow_list=networks)
+        assert (await house.http.post(f"/v1/clients/{other}/secrets", headers=bound)).status_code == 201
+
+
+def test_a_client_gives_no_more_than_its_operator_may() -> None:
+    """The rule itself: who may register gives every scope; who may not, none; networks bind other operators too."""
+    operator = Registration("Operator", scopes=("clients:admin",))
+    bound = replace(operator, ip_allow_list=("10.0.0.0/8", "2001:db8::/32"))
+    for scope in SCOPES:
+        given = Registration("Given", scopes=(scope,))
+        check_within_rights(given, operator)
+        for others in (replace(operator, scopes=()), replace(operator, scopes=(*THIRD_PARTY_SCOPES, "sso:admin"))):
+            with pytest.raises(ExceedsOwnRights):
+                check_within_rights(given, others)
+        for networks, is_within in {
+            (): False,
+            ("10.1.0.0/16", "2001:db8:1::/48"): True,
+            ("10.0.0.0/7",): False,
+        }.items():
+            asked = replace(given, ip_allow_list=networks)
+            if is_within or scope != "clients:admin":
+                check_within_rights(asked, bound)
+            else:
+                with pytest.raises(ExceedsOwnRights):
+                    check_within_rights(asked, bound)
+
+
+async def test_the_services_own_client_is_out_of_the_reach_of_operators_clients(house: House) -> None:
+    operator = await house.caller("clients:admin")
+    client_id = own_client_id(house.tenant, "1")
+    async with house.register.database.transaction() as connection:
+        new = await house.register.clients.register(
+            connection, house.tenant, Registration("Links in mails", scopes=("tokens:issue",)), client_id=client_id
+        )
+    for method, path in (("POST", "/secrets"), ("DELETE", "/secrets/1"), ("DELETE", "")):
+        refused = await house.http.request(method, f"/v1/clients/{client_id}{path}", headers=operator)
+        assert (refused.status_code, refused.json()["code"]) == (409, "client_internal"), path
+    assert (await house.check(client_id, new.client_secret)).status_code == 200
 
 
 async def test_a_token_of_a_disabled_client_opens_nothing_of_the_register(house: House) -> None:

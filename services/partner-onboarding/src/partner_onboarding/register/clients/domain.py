@@ -103,7 +103,7 @@ class FormerSecretLive(Conflict):
 
 
 class ExceedsOwnRights(Forbidden):
-    """The new client could do what the operator that registers it cannot."""
+    """The client could do what the operator that registers it, or wants a secret of it, cannot."""
 
     code = "exceeds_own_rights"
 
@@ -112,6 +112,15 @@ class SecretNeeded(Forbidden):
     """A client does this with its secret; an access token of it is not enough."""
 
     code = "secret_needed"
+
+
+class ClientInternal(Conflict):
+    """The service keeps this client for itself; without it, it could send no mails."""
+
+    code = "client_internal"
+
+    def __init__(self) -> None:
+        super().__init__("The platform itself keeps this client.")
 
 
 class MalformedClient(Malformed):
@@ -334,20 +343,23 @@ def rotate(secrets: Sequence[Secret], overlap: timedelta, now: datetime, *, end_
     )
 
 
-def check_within_rights(registration: Registration, operators_networks: Sequence[str]) -> None:
-    """An operator that may call from certain networks only cannot make another one that calls from anywhere.
+def check_within_rights(registration: Registration, operator: Registration) -> None:
+    """A client gives another one no more than it may do itself, be it a registration or a new secret.
+
+    `clients:admin` is the right to give every scope that a client of its kind may have (`checked`), in the operator's
+    own tenant. The networks that bind the operator bind every other operator that it makes or gets a secret of.
 
     Raises:
         ExceedsOwnRights
     """
-    if "clients:admin" not in registration.scopes or not operators_networks:
+    if "clients:admin" not in operator.scopes:
+        raise ExceedsOwnRights("Clients are for those who have clients:admin.")
+    if "clients:admin" not in registration.scopes or not operator.ip_allow_list:
         return
-    own = [ipaddress.ip_network(network) for network in operators_networks]
+    own = [ipaddress.ip_network(network) for network in operator.ip_allow_list]
     given = [ipaddress.ip_network(network) for network in registration.ip_allow_list]
     if not given or not all(any(_is_part(network, outer) for outer in own) for network in given):
-        raise ExceedsOwnRights(
-            "A client with clients:admin is bound to the networks of the operator that registers it."
-        )
+        raise ExceedsOwnRights("A client with clients:admin is bound to the networks of the operator that gives it.")
 
 
 def _is_part(network: _Network, outer: _Network) -> bool:

@@ -21,6 +21,7 @@ from partner_onboarding.register.clients.domain import (
     ClientChanged,
     ClientDisabled,
     ClientIdTaken,
+    ClientInternal,
     ClientNotFound,
     InvalidClient,
     MalformedClient,
@@ -190,8 +191,7 @@ class Clients:
         """
 
         async def act(connection: AsyncConnection) -> Answer:
-            operator = await self._get(connection, tenant, by.name)
-            check_within_rights(registration, operator.registration.ip_allow_list)
+            await self._check_rights(connection, tenant, registration, by)
             new = await self.register(connection, tenant, registration, takes_over=takes_over, by=by)
             return shape(new)
 
@@ -246,7 +246,7 @@ class Clients:
         """A new secret; the former one stays good for the overlap, older ones end at once.
 
         Raises:
-            ClientNotFound, ClientDisabled, FormerSecretLive
+            ClientNotFound, ClientDisabled, ClientInternal, FormerSecretLive
             MalformedClient: the overlap is negative or longer than 30 days.
         """
         async with self._database.transaction() as connection:
@@ -263,9 +263,16 @@ class Clients:
         key: RequestKey | None,
         shape: Callable[[NewSecret], Answer],
     ) -> Answer:
-        """The same; a repeat with the same key gets the first answer."""
+        """The same, by a client; a repeat with the same key gets the first answer.
+
+        Raises:
+            ExceedsOwnRights: the secret would open more than the caller's own does.
+        """
 
         async def act(connection: AsyncConnection) -> Answer:
+            if by != Actor("client", client_id):
+                wanted = (await self._get(connection, tenant, client_id)).registration
+                await self._check_rights(connection, tenant, wanted, by)
             return shape(await self._rotate_secret(connection, tenant, client_id, overlap_seconds, end_former, by))
 
         return await self._answers.once(tenant, by.name, key, act)
@@ -274,8 +281,9 @@ class Clients:
         """Ends a secret now; a repeat is fine.
 
         Raises:
-            ClientNotFound, SecretNotFound
+            ClientNotFound, ClientInternal, SecretNotFound
         """
+        _check_operable(tenant, client_id, by)
         async with self._database.transaction() as connection:
             await self._get(connection, tenant, client_id, lock=True)
             kept = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
@@ -291,12 +299,13 @@ class Clients:
         async with self._database.transaction() as connection:
             return await self.register(connection, tenant, registration, takes_over=takes_over, by=by)
 
-    async def live(self, tenant: str, client_id: str) -> Client:
-        """A client that can still be changed.
+    async def live(self, tenant: str, client_id: str, *, by: Actor) -> Client:
+        """A client that this actor can still change.
 
         Raises:
-            ClientNotFound, ClientDisabled
+            ClientNotFound, ClientDisabled, ClientInternal
         """
+        _check_operable(tenant, client_id, by)
         async with self._database.transaction() as connection:
             return await self._live(connection, tenant, client_id)
 
@@ -317,9 +326,10 @@ class Clients:
             seen: the state (`state_of`) of the client that the operator saw.
 
         Raises:
-            ClientNotFound, ClientDisabled, MalformedClient
+            ClientNotFound, ClientDisabled, ClientInternal, MalformedClient
             ClientChanged: somebody else has changed it meanwhile.
         """
+        _check_operable(tenant, client_id, by)
         async with self._database.transaction() as connection:
             client = await self._live(connection, tenant, client_id, lock=True)
             changed = self.checked_change(client, **wanted)
@@ -336,8 +346,9 @@ class Clients:
         """Disables the client for good; a repeat is fine.
 
         Raises:
-            ClientNotFound
+            ClientNotFound, ClientInternal
         """
+        _check_operable(tenant, client_id, by)
         async with self._database.transaction() as connection:
             await self.disable_within(connection, tenant, client_id, by=by)
 
@@ -368,6 +379,7 @@ class Clients:
     ) -> NewSecret:
         if not 0 <= overlap_seconds <= MAX_OVERLAP_SECONDS:
             raise MalformedClient(f"overlap_seconds lies between 0 and {MAX_OVERLAP_SECONDS}.")
+        _check_operable(tenant, client_id, by)
         client = await self._live(connection, tenant, client_id, lock=True)
         present = (await store.secrets_of(connection, tenant, [client_id]))[client_id]
         now = await store.now(connection)
@@ -381,6 +393,12 @@ class Clients:
         await audit_store.add(connection, tenant, by, "secret_added", client_id, details, change=change)
         await self._tell_operators(connection, client, "secret_made", by)
         return NewSecret(client, rotation.new_n, secret, tuple(kept))
+
+    async def _check_rights(
+        self, connection: AsyncConnection, tenant: str, registration: Registration, by: Actor
+    ) -> None:
+        """Raises ExceedsOwnRights if the client that acts would give another one more than it may do itself."""
+        check_within_rights(registration, (await self._get(connection, tenant, by.name)).registration)
 
     async def _tell_operators(self, connection: AsyncConnection, client: Client, kind: Kind, by: Actor) -> None:
         """Tells the other operators of a new secret: nobody makes one without their notice.
@@ -406,3 +424,9 @@ class Clients:
         if client is None:
             raise ClientNotFound("There is no such client.")
         return client
+
+
+def _check_operable(tenant: str, client_id: str, by: Actor) -> None:
+    """Raises ClientInternal for a client that the service keeps for itself; a shell may do everything."""
+    if by != SHELL and is_platforms_own(tenant, client_id):
+        raise ClientInternal

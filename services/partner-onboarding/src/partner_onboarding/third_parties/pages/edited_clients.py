@@ -24,14 +24,14 @@ from partner_onboarding.register.clients.domain import (
     Registration,
     VendorIdTaken,
     audited,
-    is_platforms_own,
     state_of,
 )
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.pages.access import Operator
+from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.third_parties.pages.handovers import PATH as HANDOVERS
 from partner_onboarding.third_parties.pages.handovers import HandoverService
-from partner_onboarding.third_parties.pages.operated_clients import ClientInternal, known_client_id
+from partner_onboarding.third_parties.pages.operated_clients import known_client_id
 
 NEW: Final = "/operations/new-client"
 #: The field at which each refusal stands.
@@ -51,7 +51,7 @@ router = APIRouter(include_in_schema=False, route_class=FormRoute)
 async def edit_page(
     pages: PagesPart, clients: ClientService, request: Request, who: Operator, client_id: str
 ) -> Response:
-    client = await _editable(clients, who.tenant, client_id)
+    client = await _editable(clients, who, client_id)
     return _form(pages, request, client, _filled(client.registration))
 
 
@@ -60,7 +60,7 @@ async def edit(pages: PagesPart, clients: ClientService, request: Request, who: 
     fields = await read_fields(request)
     form = dict(reversed(fields))
     pages.form_tokens.check(request, form)
-    client = await _editable(clients, who.tenant, client_id)
+    client = await _editable(clients, who, client_id)
     filled = _sent(fields)
     try:
         wanted = clients.checked_change(client, **_wanted(filled))
@@ -71,7 +71,7 @@ async def edit(pages: PagesPart, clients: ClientService, request: Request, who: 
     except MalformedClient as refusal:
         return _form(pages, request, client, filled, 400, _wrong(pages, request, refusal, filled))
     except ClientChanged:
-        client = await _editable(clients, who.tenant, client_id)
+        client = await _editable(clients, who, client_id)
         errors = {"form": pages.texts(request).say("edit.changed_meanwhile")}
         return _form(pages, request, client, filled, 409, errors)
     return pages.redirect(f"/operations/clients/{client_id}?done=changed")
@@ -115,11 +115,9 @@ async def make(
     return pages.redirect(f"{HANDOVERS}/{handover_id}")
 
 
-async def _editable(clients: Clients, tenant: str, client_id: str) -> Client:
+async def _editable(clients: Clients, who: SignedIn, client_id: str) -> Client:
     """Raises ClientNotFound, ClientDisabled, ClientInternal."""
-    if is_platforms_own(tenant, client_id):
-        raise ClientInternal("The platform itself keeps this client.")
-    return await clients.live(tenant, known_client_id(client_id))
+    return await clients.live(who.tenant, known_client_id(client_id), by=Actor("operator", who.user_id))
 
 
 def _filled(registration: Registration) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
-from shared.errors import Conflict, Malformed
+from shared.errors import Malformed
 from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.pages import Pages
@@ -24,12 +24,6 @@ _PAGE: Final = 50
 #: The overlaps (seconds) that the page offers.
 OVERLAPS: Final = (0, 3600, 86_400, 604_800, 2_592_000)
 _DAY: Final = 86_400
-
-
-class ClientInternal(Conflict):
-    """The service keeps this client for itself; ending it by page would stop its mails."""
-
-    code = "client_internal"
 
 
 PagesPart = Annotated[Pages, needs(Pages)]
@@ -71,7 +65,7 @@ async def rotate(
     end_former = form.get("end_former") == "yes"
     try:
         new = await clients.rotate_secret(
-            who.tenant, _operable(who.tenant, client_id), overlap_seconds=overlap, end_former=end_former, by=_actor(who)
+            who.tenant, known_client_id(client_id), overlap_seconds=overlap, end_former=end_former, by=_actor(who)
         )
     except FormerSecretLive:
         errors = {"end_former": pages.texts(request).say("clients.former_live")}
@@ -91,7 +85,7 @@ async def end_secret(
     pages: PagesPart, clients: ClientService, request: Request, who: Operator, client_id: str, n: _N
 ) -> Response:
     pages.form_tokens.check(request, await read_form(request))
-    await clients.revoke_secret(who.tenant, _operable(who.tenant, client_id), n, by=_actor(who))
+    await clients.revoke_secret(who.tenant, known_client_id(client_id), n, by=_actor(who))
     return pages.redirect(f"/operations/clients/{client_id}?done=ended")
 
 
@@ -100,7 +94,7 @@ async def disable(
     pages: PagesPart, clients: ClientService, request: Request, who: Operator, client_id: str
 ) -> Response:
     pages.form_tokens.check(request, await read_form(request))
-    await clients.disable(who.tenant, _operable(who.tenant, client_id), by=_actor(who))
+    await clients.disable(who.tenant, known_client_id(client_id), by=_actor(who))
     return pages.redirect(f"/operations/clients/{client_id}?done=disabled")
 
 
@@ -138,12 +132,6 @@ def known_client_id(client_id: str) -> str:
     if not CLIENT_ID.fullmatch(client_id):
         raise ClientNotFound("There is no such client.")
     return client_id
-
-
-def _operable(tenant: str, client_id: str) -> str:
-    if is_platforms_own(tenant, client_id):
-        raise ClientInternal("The platform itself keeps this client.")
-    return known_client_id(client_id)
 
 
 def _actor(who: SignedIn) -> Actor:
