@@ -56,6 +56,7 @@ class FakeNeighbours:
     vendors: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     entries: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     holds: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
+    issuances: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     ledger_is_down: bool = False
     closed: list[tuple[str, str]] = field(default_factory=list)
     issuer_is_down: bool = False
@@ -158,6 +159,15 @@ class FakeNeighbours:
             if self.issuer_is_down:
                 return Response(status_code=503)
             return JSONResponse({"vendors": self.vendors.get(tenant, [])})
+
+        @app.get("/internal/tenants/{tenant}/users/{user_id}/issuances")
+        async def issuances(tenant: str, user_id: str, cursor: int = 0) -> Response:
+            if self.issuer_is_down:
+                return Response(status_code=503)
+            found = self.issuances.get((tenant, user_id), [])
+            after = cursor + 2
+            page = {"issuances": found[cursor:after], "next_cursor": str(after) if after < len(found) else None}
+            return JSONResponse(page)
 
         return app
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from platform_testing.callers import ServiceKeys
 from platform_testing.issuer_world import World, claims_of
 from shared.errors import Unavailable
 from sso_issuer.redirects import store
@@ -183,6 +184,21 @@ async def test_the_audit_is_listed_newest_first_in_pages(world: World) -> None:
     assert await listed(user_id="user-2") == [issued[4], issued[2]]
     assert await listed(vendor_id="other", user_id=world.user_id) == [issued[1]]
     assert await listed(vendor_id="nowhere") == []
+
+
+async def test_onboarding_learns_which_shops_were_told_about_a_person(world: World, service_keys: ServiceKeys) -> None:
+    await world.put_vendor()
+    world.add_user("user/2")
+    told = [(await world.redirect("shop", user))["jti"] for user in ("user/2", None, "user/2")]
+    path = f"/internal/tenants/{world.tenant}/users/user%2F2/issuances"
+    asked = service_keys.headers("partner-onboarding", "sso-issuer")
+    first = (await world.client.get(path, params={"limit": 1}, headers=asked)).json()
+    rest = (await world.client.get(path, params={"cursor": first["next_cursor"]}, headers=asked)).json()
+    seen = [one["jti"] for page in (first, rest) for one in page["issuances"]]
+    assert (seen, rest["next_cursor"]) == ([told[2], told[0]], None)
+    assert (
+        await world.client.get(path, headers=service_keys.headers("token-service", "sso-issuer"))
+    ).status_code == 403
 
 
 @pytest.mark.parametrize("cursor", ["x", "eyJ", "ÿ", "MjAyNi0xMS0yMQ", "A" * 500, "MjAyNi0xMS0yMVQwMDowMDowMCBh"])

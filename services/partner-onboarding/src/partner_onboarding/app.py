@@ -1,6 +1,6 @@
 """Builds the service. Nothing else does."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Final
@@ -28,6 +28,7 @@ from shared.web.refusals import page_or_problem
 from partner_onboarding.clock import Clock, database_clock
 from partner_onboarding.handshake.account.issuer_client import IssuerClient
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
+from partner_onboarding.handshake.account.records import PointsRecords, ShopsRecords
 from partner_onboarding.handshake.build import Handshake, build_handshake
 from partner_onboarding.handshake.links import routes as entitlements
 from partner_onboarding.handshake.pages import account, confirmation, documents, registration, statement, unlinking
@@ -50,9 +51,11 @@ from partner_onboarding.register.build import (
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
+from partner_onboarding.register.own_account.domain import Records
 from partner_onboarding.register.own_account.profile import OwnProfile
 from partner_onboarding.register.own_account.service import OwnAccount
 from partner_onboarding.register.pages import (
+    operated_audit,
     operated_people,
     own_account,
     own_profile,
@@ -192,9 +195,11 @@ def create_app(
     )
     form_answers = FormAnswers(register.form_notes, pages.cookies)
     app.add_middleware(NotesOrigin, proxies=proxies)
-    provide(app, settings, callers, service_tokens, pages, form_answers, LedgerClient(ledger), IssuerClient(issuer))
+    points, shops = LedgerClient(ledger), IssuerClient(issuer)
+    provide(app, settings, callers, service_tokens, pages, form_answers, points, shops)
     provide(app, sandbox_tenants, build_developers_clients(register))
-    _provide_houses(app, register, handshake, third_parties, pages)
+    records = (handshake.records, PointsRecords(points), ShopsRecords(shops), third_parties.records)
+    _provide_houses(app, register, handshake, third_parties, records, pages)
     for routes in (
         partners,
         clients,
@@ -224,6 +229,7 @@ def create_app(
         operated_clients,
         edited_clients,
         operated_people,
+        operated_audit,
         handovers,
         setup,
         consent_pages,
@@ -241,7 +247,12 @@ def build_events(settings: Settings, database: Database) -> Events:
 
 
 def _provide_houses(
-    app: FastAPI, register: Register, handshake: Handshake, third_parties: ThirdParties, pages: Pages
+    app: FastAPI,
+    register: Register,
+    handshake: Handshake,
+    third_parties: ThirdParties,
+    records: Sequence[Records],
+    pages: Pages,
 ) -> None:
     own_account_service = OwnAccount(
         register.database,
@@ -249,7 +260,7 @@ def _provide_houses(
         register.passwords,
         register.throttle,
         register.sessions,
-        handshake.belongings,
+        records,
         handshake.erasing,
     )
     provide(

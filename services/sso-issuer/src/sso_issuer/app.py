@@ -66,6 +66,7 @@ from sso_issuer.redirects.browser import router as browser_router
 from sso_issuer.redirects.pages import PACKAGE as PAGES_PACKAGE
 from sso_issuer.redirects.pages import STATIC_PATH, RedirectPages
 from sso_issuer.redirects.routes import ISSUE_REDIRECT
+from sso_issuer.redirects.routes import internal_router as internal_redirects_router
 from sso_issuer.redirects.routes import router as redirects_router
 from sso_issuer.redirects.service import Redirects
 from sso_issuer.redirects.terms import TermsReader
@@ -261,6 +262,7 @@ def create_app(
         vendors_router,
         internal_router,
         redirects_router,
+        internal_redirects_router,
         browser_router,
         redemptions_router,
         inspections_router,

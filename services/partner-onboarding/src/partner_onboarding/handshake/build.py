@@ -11,6 +11,7 @@ from partner_onboarding.clock import Clock, database_clock
 from partner_onboarding.handshake.account.belongings import HandshakeBelongings
 from partner_onboarding.handshake.account.erasures import CLOSED_AT_ONCE, Erasures
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
+from partner_onboarding.handshake.account.records import HandshakeRecords
 from partner_onboarding.handshake.handshakes.codes import CodeKeeping
 from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.links.billing import Billing
@@ -41,7 +42,7 @@ class Handshake:
     billing: Billing
     mails: Mails
     registrations: Registrations
-    belongings: HandshakeBelongings
+    records: HandshakeRecords
     erasing: Erasing
     erasures: Erasures
     tokens: TokenClient
@@ -73,7 +74,6 @@ def build_handshake(
     codes = CodeKeeping(settings.key_for("handshake codes"), register.sealer)
     handshakes = Handshakes(register.database, answers, codes, clock)
     links = Links(register.database, answers, clock)
-    belongings = HandshakeBelongings(links)
     key = settings.key_for("own clients")
     tokens = TokenClient(settings.tokens_url, register.database, register.clients, key, tokens_transport)
     documents = Documents(
@@ -83,22 +83,23 @@ def build_handshake(
         },
         versions={"terms": settings.terms_version, "privacy": settings.privacy_version},
     )
+    mails = Mails(
+        register.database,
+        register.profiles,
+        register.notices,
+        tokens,
+        _delivery(settings),
+        sender=settings.mail_from,
+        public_url=settings.public_url,
+        product_name=settings.product_name,
+    )
     return Handshake(
         settings=settings,
         documents=documents,
         handshakes=handshakes,
         links=links,
         billing=Billing(register.database, clock),
-        mails=Mails(
-            register.database,
-            register.profiles,
-            register.notices,
-            tokens,
-            _delivery(settings),
-            sender=settings.mail_from,
-            public_url=settings.public_url,
-            product_name=settings.product_name,
-        ),
+        mails=mails,
         registrations=Registrations(
             register.database,
             register.profiles,
@@ -112,8 +113,8 @@ def build_handshake(
             per_address=RateLimit(counts, settings.registrations_per_address, _HOUR_SECONDS, "registrations"),
             per_email=RateLimit(counts, settings.registrations_per_email, _HOUR_SECONDS, "registered-email"),
         ),
-        belongings=belongings,
-        erasing=Erasing(register.database, belongings),
+        records=HandshakeRecords(register.database, mails),
+        erasing=Erasing(register.database, HandshakeBelongings(links)),
         erasures=Erasures(register.database, ledger),
         tokens=tokens,
         access=PartnerAccess(

@@ -7,6 +7,7 @@ from shared.rate_limits import RateLimit
 
 from partner_onboarding.register.build import Register
 from partner_onboarding.register.tables import idempotent_answers
+from partner_onboarding.third_parties.consents.records import ConsentRecords
 from partner_onboarding.third_parties.consents.service import Consents
 from partner_onboarding.third_parties.handovers.service import KEPT_FOR as HANDOVERS_KEPT_FOR
 from partner_onboarding.third_parties.handovers.service import Handovers
@@ -28,6 +29,7 @@ class ThirdParties:
     integrations: Integrations
     handovers: Handovers
     consents: Consents
+    records: ConsentRecords
 
 
 def build_third_parties(register: Register) -> ThirdParties:
@@ -51,4 +53,5 @@ def build_third_parties(register: Register) -> ThirdParties:
         ),
         handovers=Handovers(BriefNotes(database, idempotent_answers, register.sealer, "handover", HANDOVERS_KEPT_FOR)),
         consents=Consents(database, register.profiles),
+        records=ConsentRecords(database),
     )

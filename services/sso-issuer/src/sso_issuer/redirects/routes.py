@@ -2,11 +2,13 @@
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
-from shared.callers import document_credentials
+from fastapi import APIRouter, Path, Query
+from shared.callers import document_credentials, require_service
 from shared.dependencies import needs
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer
+from shared.identifiers import Identifier, Tenant
+from shared.paging import Cursor
 
 from sso_issuer.admins import Admin
 from sso_issuer.redirects.domain import Asker, EmailUnconfirmed, Redirect, UserNotFound
@@ -23,6 +25,7 @@ from sso_issuer.redirects.service import Redirects
 from sso_issuer.vendors.domain import VendorNotFound, VendorWithoutSecret
 
 router = APIRouter(prefix="/sso/v1", tags=["redirects"], dependencies=document_credentials())
+internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 RedirectService = Annotated[Redirects, needs(Redirects)]
 
@@ -64,6 +67,20 @@ async def list_issuances(
     page = await redirects.list_newest(
         caller.tenant, user_id=asked.user_id, vendor_id=asked.vendor_id, cursor=asked.cursor, limit=asked.limit
     )
+    return IssuancesBody(issuances=[IssuanceBody.of(issuance) for issuance in page.items], next_cursor=page.next_cursor)
+
+
+@internal_router.get("/tenants/{tenant}/users/{user_id:path}/issuances")
+async def issuances_of_user(
+    tenant: Annotated[Tenant, Path()],
+    user_id: Annotated[Identifier, Path()],
+    redirects: RedirectService,
+    _service: Annotated[str, require_service("partner-onboarding")],
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 500,
+) -> IssuancesBody:
+    """For the person's copy of the own data."""
+    page = await redirects.list_newest(tenant, user_id=user_id, vendor_id=None, cursor=cursor, limit=limit)
     return IssuancesBody(issuances=[IssuanceBody.of(issuance) for issuance in page.items], next_cursor=page.next_cursor)
 
 

@@ -6,6 +6,7 @@ import httpx
 from pydantic import BaseModel
 from shared.calling import ServiceClient, named
 from shared.paging import InvalidCursor
+from shared.times import Timestamp
 
 
 class Balance(BaseModel):
@@ -26,7 +27,7 @@ class Entry(BaseModel):
     vendor_id: str | None
     reference: str
     reason: str
-    created_at: datetime
+    created_at: Timestamp
 
 
 class Entries(BaseModel):
@@ -41,8 +42,8 @@ class Hold(BaseModel):
 
     vendor_id: str
     points: int
-    created_at: datetime
-    expires_at: datetime
+    created_at: Timestamp
+    expires_at: Timestamp
 
 
 class _Closed(BaseModel):

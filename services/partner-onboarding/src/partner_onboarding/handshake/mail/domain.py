@@ -27,7 +27,8 @@ class Mail:
     language: str
     created_at: datetime
     attempts: int
-    next_attempt_at: datetime
+    #: None when there is nothing more to do.
+    next_attempt_at: datetime | None
     #: A sealed address, where the mail goes to another than the user's present one.
     recipient: bytes | None = None
     #: Sealed: what the text names.

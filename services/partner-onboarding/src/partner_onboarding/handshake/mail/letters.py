@@ -10,6 +10,11 @@ from partner_onboarding.handshake.mail.domain import Mail
 from partner_onboarding.register.users.domain import Profile, deliverable
 
 
+def subject(mail: Mail, texts: Texts, site: str, facts: Mapping[str, str]) -> str:
+    """The line above a mail; see `letter`."""
+    return texts.say(f"mail.{mail.kind}_subject", site=site, **facts)
+
+
 def letter(
     mail: Mail,
     profile: Profile,
@@ -31,7 +36,7 @@ def letter(
     message = EmailMessage()
     message["From"] = sender
     message["To"] = deliverable(profile.email)
-    message["Subject"] = texts.say(f"mail.{mail.kind}_subject", **told)
+    message["Subject"] = subject(mail, texts, site, facts or {})
     message["Date"] = formatdate(usegmt=True)
     message["Message-ID"] = f"<{mail.kind}.{mail.mail_id}@{sender.rpartition('@')[2].rstrip('>')}>"
     # Asks automatic responders not to answer (RFC 3834).

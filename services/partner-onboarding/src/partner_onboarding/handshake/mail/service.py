@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from email.message import EmailMessage
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from shared.db import Database
 from shared.errors import Gone, Unavailable
+from shared.times import iso
 from shared.web.languages import load_texts
 
 from partner_onboarding.clock import database_clock
 from partner_onboarding.handshake.mail import store
 from partner_onboarding.handshake.mail.delivery import Delivery
 from partner_onboarding.handshake.mail.domain import GIVEN_UP_AFTER, LINK_LIFETIME, Mail, pause_after
-from partner_onboarding.handshake.mail.letters import letter
+from partner_onboarding.handshake.mail.letters import letter, subject
 from partner_onboarding.handshake.mail.token_client import TokenClient, TokenRefused
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, Change
@@ -136,6 +137,27 @@ class Mails:
                 await notices_store.add(connection, tenant, user_id, kind, language)
         return True
 
+    async def about(self, tenant: str, user_id: str) -> list[dict[str, Any]]:
+        """The mails to a person that are kept, oldest first: their subjects, and when each was sent.
+
+        What a mail said is not kept: links are made when it is sent.
+        """
+        async with self._database.transaction() as connection:
+            kept = await store.mails_to(connection, tenant, user_id)
+            found = await tenants_store.find_tenant(connection, tenant)
+        site = tenant if found is None else found.name
+        return [
+            {
+                "kind": mail.kind,
+                "subject": subject(mail, self._texts[mail.language], site, self._facts(mail)),
+                "language": mail.language,
+                "to": None if mail.recipient is None else self._profiles.open_address(tenant, user_id, mail.recipient),
+                "requested_at": iso(mail.created_at),
+                "sent_at": None if sent_at is None else iso(sent_at),
+            }
+            for mail, sent_at in kept
+        ]
+
     async def _send(self, mail: Mail, delivery: Delivery) -> bool:
         async with self._database.transaction() as connection:
             now = await database_clock(connection)
@@ -143,8 +165,9 @@ class Mails:
                 return False
         try:
             message = await self._compose(mail)
-            if message is not None:
-                await delivery.deliver(message)
+            if message is None:
+                return await self._leave(mail)
+            await delivery.deliver(message)
         except (Unavailable, OSError) as trouble:
             _log.warning("a mail was not sent", kind=mail.kind, attempts=mail.attempts + 1, error=repr(trouble))
             return await self._put_off(mail, now)
@@ -161,6 +184,12 @@ class Mails:
         again_at = None if now - mail.created_at > GIVEN_UP_AFTER else now + pause_after(mail.attempts + 1)
         async with self._database.transaction() as connection:
             await store.set_next_attempt(connection, mail, again_at)
+        return False
+
+    async def _leave(self, mail: Mail) -> bool:
+        """Ends a mail that nobody needs any more: it was never sent, and is not tried again."""
+        async with self._database.transaction() as connection:
+            await store.set_next_attempt(connection, mail, None)
         return False
 
     async def _compose(self, mail: Mail) -> EmailMessage | None:

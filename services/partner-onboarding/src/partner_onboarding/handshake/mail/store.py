@@ -49,6 +49,13 @@ async def user_of_token(connection: AsyncConnection, tenant: str, token_hash: by
     return user_id
 
 
+async def mails_to(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[Mail, datetime | None]]:
+    """All mails to a person that are kept, oldest first, each with the time at which it was sent."""
+    query = select(mails).where(mails.c.tenant == tenant, mails.c.user_id == user_id)
+    rows = await connection.execute(query.order_by(mails.c.created_at, mails.c.mail_id))
+    return [(_mail(row), row.sent_at) for row in rows]
+
+
 async def count_links(
     connection: AsyncConnection, tenant: str, user_id: str, since: datetime, since_earlier: datetime
 ) -> tuple[int, int]:

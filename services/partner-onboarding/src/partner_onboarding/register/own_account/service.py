@@ -1,6 +1,7 @@
 """The use cases of a person's own account."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from shared.db import Database
@@ -9,6 +10,7 @@ from shared.times import iso
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, unsaid
 from partner_onboarding.register.notices import store as notices_store
+from partner_onboarding.register.own_account.domain import Records
 from partner_onboarding.register.sessions import store as sessions_store
 from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.register.sessions.service import Sessions
@@ -17,14 +19,18 @@ from partner_onboarding.register.sign_in.service import attempt_at
 from partner_onboarding.register.sign_in.throttle import SignInThrottle
 from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import SealedUser, UserNotFound, normalised_password
-from partner_onboarding.register.users.erasing import AccountIsNeeded, Belongings, Erasing
+from partner_onboarding.register.users.erasing import AccountIsNeeded, Erasing
 from partner_onboarding.register.users.new_passwords import checked_new_password
 from partner_onboarding.register.users.passwords import PasswordHashing
 from partner_onboarding.register.users.profiles import Profiles
 
 
 class OwnAccount:
-    """The acts of a signed-in person on the own account."""
+    """The acts of a signed-in person on the own account.
+
+    Args:
+        records: what the parts beside the register keep about people.
+    """
 
     def __init__(
         self,
@@ -33,7 +39,7 @@ class OwnAccount:
         passwords: PasswordHashing,
         throttle: SignInThrottle,
         sessions: Sessions,
-        belongings: Belongings,
+        records: Sequence[Records],
         erasing: Erasing,
     ) -> None:
         self._database = database
@@ -41,7 +47,7 @@ class OwnAccount:
         self._passwords = passwords
         self._throttle = throttle
         self._sessions = sessions
-        self._belongings = belongings
+        self._records = records
         self._erasing = erasing
 
     async def change_password(
@@ -73,10 +79,14 @@ class OwnAccount:
             return await self._sessions.begin(connection, who.tenant, who.user_id, None)
 
     async def export(self, who: SignedIn) -> dict[str, Any]:
-        """Everything that this service stores about the person (GDPR, articles 15 and 20)."""
+        """Everything that the platform stores about the person (GDPR, articles 15 and 20).
+
+        Raises:
+            Unavailable: one of the services cannot be asked. A copy is whole, or there is none.
+        """
+        parts = await asyncio.gather(*(part.about(who.tenant, who.user_id) for part in self._records))
         async with self._database.transaction() as connection:
             sealed = await users_store.find_user(connection, who.tenant, who.user_id)
-            elsewhere = await self._belongings.tell(connection, who.tenant, who.user_id)
             sessions = await sessions_store.sessions_of(connection, who.tenant, who.user_id)
         if sealed is None:
             raise UserNotFound("There is no such user.")
@@ -91,7 +101,7 @@ class OwnAccount:
             "roles": list(user.roles),
             "created_at": iso(user.created_at),
             "updated_at": iso(user.updated_at),
-            **elsewhere,
+            **{name: records for part in parts for name, records in part.items()},
             "sessions": [{"started_at": iso(started), "last_seen_at": iso(seen)} for started, seen in sessions],
         }
 

@@ -1,6 +1,6 @@
 """Erases a person: by the own account page, and for somebody who asks the operators for it."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from shared.db import Database
 from shared.errors import Conflict
@@ -21,9 +21,6 @@ class AccountIsNeeded(Conflict):
 
 class Belongings(Protocol):
     """Records about a person outside of the register."""
-
-    async def tell(self, connection: AsyncConnection, tenant: str, user_id: str) -> dict[str, Any]:
-        """All records, for the person's copy."""
 
     async def end(self, connection: AsyncConnection, tenant: str, user_id: str, *, by: Actor) -> None:
         """Ends everything that must not outlive the account, in the transaction that deletes it."""

@@ -80,6 +80,24 @@ async def latest_of_all(connection: AsyncConnection, tenant: str, after: str, li
     return [_consent(row) for row in await connection.execute(query)]
 
 
+async def naming(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[str, Consent]]:
+    """Every version that names a person, as the API user or as the one who decided; with the client's name.
+
+    Oldest first.
+    """
+    columns = consents.c
+    query = (
+        select(consents, clients.c.name)
+        .join(clients, (clients.c.tenant == columns.tenant) & (clients.c.client_id == columns.client_id))
+        .where(
+            columns.tenant == tenant,
+            (columns.subject == user_id) | ((columns.actor == user_id) & (columns.actor_kind != "client")),
+        )
+        .order_by(columns.recorded_at, columns.client_id, columns.version)
+    )
+    return [(row.name, _consent(row)) for row in await connection.execute(query)]
+
+
 async def add(connection: AsyncConnection, tenant: str, client_id: str, following: Next, actor: Actor) -> Consent:
     statement = insert(consents).values(
         tenant=tenant,
