@@ -132,7 +132,13 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
     made_up = {"refused": "by code", "points": "counted", "minutes": "counted", "error": "missing"}
     made_up |= {"scope": "by scope", "state": "by state", "action": "by action", "event": "by event"}
     made_up |= {"code": "by code", "document": "by document", "confirm": "by outcome", "mail": "by kind"}
-    made_up |= {"entry": "by kind", "actor": "by kind", "overlap": "by seconds", "wrong": "by field"}
+    made_up |= {
+        "entry": "by kind",
+        "actor": "by kind",
+        "actors": "by kind",
+        "overlap": "by seconds",
+        "wrong": "by field",
+    }
     made_up |= {"role": "by role", "revoking": "by role", "done": "by act", "sessions_count": "counted"}
     made_up |= {"edit_wrong": "by field", "new_address": "by outcome"}
     assert {name for name in known - used if name.partition(".")[0] not in made_up} == set()

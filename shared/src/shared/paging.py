@@ -121,6 +121,13 @@ class Pages(Generic[P]):
         except (binascii.Error, ValidationError):
             raise InvalidCursor from None
 
+    def place_or_top(self, cursor: str | None) -> P | None:
+        """As `place`, for a page that people read: it begins at the top where the cursor is not valid."""
+        try:
+            return self.place(cursor)
+        except InvalidCursor:
+            return None
+
     def cursor(self, place: P) -> str:
         """The cursor of the page that begins behind `place`."""
         return _encode(self._head + orjson.dumps(list(place)))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 ActorKind = Literal["operator", "tenant_admin", "user", "client", "applicant", "anonymous", "shell"]
 Action = Literal[
@@ -97,6 +97,31 @@ class Change:
 def unsaid(names: Collection[str]) -> Change:
     """A change of values that the audit does not keep."""
     return Change({}, {}, tuple(names))
+
+
+#: The longest text that the audit is searched for.
+LONGEST_SEARCH: Final = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which entries somebody asks for; None leaves an aspect open.
+
+    Args:
+        text: part of the actor's id, the subject, the network or the request id, in any case.
+        since: the earliest time.
+        until: the first time that is too late.
+    """
+
+    text: str | None = None
+    action: Action | None = None
+    actor_kind: ActorKind | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+#: All entries.
+EVERYTHING: Final = Filter()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,18 @@
 
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
+from shared.identifiers import PlainText
 from shared.paging import Cursor, NextCursor
-from shared.times import Timestamp
+from shared.times import Instant, Timestamp
+from shared.web.accept import wants_csv
 
-from partner_onboarding.register.audit.domain import Action, ActorKind, Entry
-from partner_onboarding.register.audit.service import AUDIT, Audit, AuditPlace
+from partner_onboarding.register.audit.domain import Action, ActorKind, Entry, Filter
+from partner_onboarding.register.audit.exporting import csv_of
+from partner_onboarding.register.audit.service import Audit, audit_pages
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], dependencies=document_credentials())
 
@@ -53,21 +56,38 @@ class AuditBody(BaseModel):
 
 
 class AuditQuery(BaseModel):
-    """Which page of the audit."""
+    """Which entries of the audit, and which page of them."""
 
     model_config = ConfigDict(extra="forbid")
 
+    q: Annotated[
+        PlainText | None,
+        Field(description="Part of the actor's id, of the subject, the network or the request id, in any case."),
+    ] = None
+    action: Action | None = None
+    actor_kind: ActorKind | None = None
+    since: Annotated[Instant | None, Field(description="The earliest time.")] = None
+    until: Annotated[Instant | None, Field(description="The first time that is too late.")] = None
     cursor: Cursor = None
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
-@router.get("", summary="Who did what in the tenant")
+@router.get(
+    "",
+    summary="Who did what in the tenant",
+    response_model=AuditBody,
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
 async def list_audit(
     audit: AuditService,
     caller: Annotated[Caller, require("clients:admin")],
     asked: Annotated[AuditQuery, Query()],
-) -> AuditBody:
-    pages = AUDIT.of(caller.tenant)
-    found = await audit.newest(caller.tenant, before=pages.place(asked.cursor), limit=asked.limit + 1)
-    page = pages.cut(found, asked.limit, lambda entry: AuditPlace(entry.entry_id))
+    request: Request,
+) -> AuditBody | Response:
+    """Newest first. With a filter a page may be short and lead on. With `Accept: text/csv` all of it, without pages."""
+    wanted = Filter(asked.q or None, asked.action, asked.actor_kind, asked.since, asked.until)
+    place = audit_pages(caller.tenant, wanted).place(asked.cursor)
+    if wants_csv(request):
+        return await csv_of(audit, caller.tenant, wanted)
+    page = await audit.newest(caller.tenant, wanted, before=place, limit=asked.limit)
     return AuditBody(entries=[AuditEntryBody.of(entry) for entry in page.items], next_cursor=page.next_cursor)

@@ -1,17 +1,23 @@
 """Every statement about the audit: one adds, one reads, none changes."""
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from shared.events.outbox import record
 from shared.request_frame import current_request
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from partner_onboarding.register.audit.domain import Action, Actor, Change, Entry
+from partner_onboarding.register.audit.domain import EVERYTHING, Action, Actor, Change, Entry, Filter
 from partner_onboarding.register.audit.origin import current_origin
 from partner_onboarding.register.events import event_of
 from partner_onboarding.register.tables import audit_entries, events
+
+#: Entries that one question looks through; without a bound, a search for nothing would read all there ever were.
+LOOKED_THROUGH: Final = 20_000
+#: By how much the order of the numbers may differ from that of the times: how long a transaction takes.
+_DISORDER: Final = timedelta(minutes=5)
 
 
 async def add(
@@ -54,22 +60,60 @@ async def add(
         await record(connection, events, tenant, [event])
 
 
-async def newest(connection: AsyncConnection, tenant: str, before: int | None, limit: int) -> list[Entry]:
-    """The tenant's entries before this number, newest first."""
-    query = select(audit_entries).where(audit_entries.c.tenant == tenant)
+async def newest(
+    connection: AsyncConnection, tenant: str, before: int | None, limit: int, wanted: Filter = EVERYTHING
+) -> tuple[list[Entry], int | None]:
+    """The tenant's entries before this number, newest first.
+
+    A filter looks through a bounded number of entries. Where it finds fewer than `limit` among these and there are
+    more, the number of the last one that it looked at comes as well.
+    """
+    columns = audit_entries.c
+    query = select(audit_entries).where(columns.tenant == tenant)
     if before is not None:
-        query = query.where(audit_entries.c.entry_id < before)
-    rows = await connection.execute(query.order_by(audit_entries.c.entry_id.desc()).limit(limit))
-    return [
-        Entry(
-            row.entry_id,
-            row.recorded_at,
-            Actor(row.actor_kind, row.actor),
-            row.action,
-            row.subject,
-            row.details,
-            row.origin,
-            row.request_id,
-        )
-        for row in rows
-    ]
+        query = query.where(columns.entry_id < before)
+    query = query.order_by(columns.entry_id.desc())
+    if wanted == EVERYTHING:
+        return [_entry(row) for row in await connection.execute(query.limit(limit))], None
+    looked_at = query.limit(LOOKED_THROUGH).subquery()
+    extent = (func.min(looked_at.c.entry_id), func.max(looked_at.c.entry_id), func.min(looked_at.c.recorded_at))
+    last, first, earliest = (await connection.execute(select(*extent))).one()
+    if last is None:
+        return [], None
+    within = (columns.tenant == tenant, columns.entry_id.between(last, first))
+    matching = select(audit_entries).where(*within, *_conditions(wanted))
+    matching = matching.order_by(columns.entry_id.desc()).limit(limit)
+    found = [_entry(row) for row in await connection.execute(matching)]
+    if len(found) == limit or (wanted.since is not None and earliest < wanted.since - _DISORDER):
+        return found, None
+    rest = select(columns.entry_id).where(columns.tenant == tenant, columns.entry_id < last).limit(1)
+    return found, None if (await connection.execute(rest)).first() is None else last
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    columns, asked = audit_entries.c, []
+    if wanted.text is not None:
+        searched = (columns.actor, columns.subject, columns.origin, columns.request_id)
+        asked.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in searched)))
+    if wanted.action is not None:
+        asked.append(columns.action == wanted.action)
+    if wanted.actor_kind is not None:
+        asked.append(columns.actor_kind == wanted.actor_kind)
+    if wanted.since is not None:
+        asked.append(columns.recorded_at >= wanted.since)
+    if wanted.until is not None:
+        asked.append(columns.recorded_at < wanted.until)
+    return asked
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        row.entry_id,
+        row.recorded_at,
+        Actor(row.actor_kind, row.actor),
+        row.action,
+        row.subject,
+        row.details,
+        row.origin,
+        row.request_id,
+    )

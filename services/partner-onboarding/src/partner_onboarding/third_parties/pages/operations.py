@@ -1,18 +1,15 @@
-"""The operators' pages about integration requests and the audit."""
+"""The operators' pages about integration requests."""
 
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Request
 from shared.dependencies import needs
-from shared.paging import InvalidCursor
-from shared.paging import Pages as Listed
 from shared.web.form_answers import FormRoute
 from shared.web.forms import read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
 
 from partner_onboarding.register.audit.domain import Actor
-from partner_onboarding.register.audit.service import AUDIT, Audit, AuditPlace
 from partner_onboarding.register.pages.access import Operator
 from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.third_parties.integrations.domain import STATES, AlreadyDecided, MalformedRequest
@@ -21,15 +18,12 @@ from partner_onboarding.third_parties.integrations.service import REQUESTS, Inte
 from partner_onboarding.third_parties.pages.handovers import PATH as HANDOVERS
 from partner_onboarding.third_parties.pages.handovers import HandoverService
 
-P = TypeVar("P", bound=tuple[Any, ...])
-
 _RequestId = Annotated[RequestId, Path()]
 _PAGE: Final = 50
 
 
 PagesPart = Annotated[Pages, needs(Pages)]
 IntegrationService = Annotated[Integrations, needs(Integrations)]
-AuditService = Annotated[Audit, needs(Audit)]
 router = APIRouter(prefix="/operations", include_in_schema=False, route_class=FormRoute)
 
 
@@ -40,7 +34,7 @@ async def list_requests(
     wanted = request.query_params.get("state", "submitted")
     state = next((one for one in STATES if one == wanted), None)
     listed = REQUESTS.of(who.tenant, state=state)
-    place = _place(listed, request.query_params.get("after"))
+    place = listed.place_or_top(request.query_params.get("after"))
     found = await integrations.newest(who.tenant, state=state, after=place, limit=_PAGE + 1)
     page = listed.cut(found, _PAGE, RequestPlace.of)
     return pages.render(
@@ -110,21 +104,6 @@ async def decline(
     return pages.redirect(f"/operations/requests/{request_id}?done=declined")
 
 
-@router.api_route("/audit", methods=["GET", "HEAD"])
-async def audit_page(pages: PagesPart, audit: AuditService, request: Request, who: Operator) -> Response:
-    listed = AUDIT.of(who.tenant)
-    place = _place(listed, request.query_params.get("before"))
-    page = listed.cut(
-        await audit.newest(who.tenant, before=place, limit=_PAGE + 1), _PAGE, lambda entry: AuditPlace(entry.entry_id)
-    )
-    return pages.render(
-        request,
-        "audit.html",
-        entries=page.items,
-        next_before=page.next_cursor,
-    )
-
-
 async def _request_page(
     pages: Pages,
     integrations: Integrations,
@@ -149,11 +128,3 @@ async def _request_page(
 
 def _actor(who: SignedIn) -> Actor:
     return Actor("operator", who.user_id)
-
-
-def _place(listed: Listed[P], cursor: str | None) -> P | None:
-    """Where a page of the list begins; a page for people begins at the top where the link is not good."""
-    try:
-        return listed.place(cursor)
-    except InvalidCursor:
-        return None
