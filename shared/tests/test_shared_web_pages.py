@@ -319,7 +319,7 @@ async def test_a_browser_without_cookies_is_told_so(house: House, client: httpx.
     async with client_of(house, "http://points.example") as without:
         answer = await without.post("/form", data={"csrf_token": token}, headers=HTML)
     assert answer.status_code == 403
-    assert "Your browser keeps no cookies" in answer.text
+    assert "Your browser does not keep cookies" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -293,8 +293,8 @@ async def test_more_scope_needs_consent_to_what_is_new_and_keeps_the_rest(house:
     client_id = await third_party(house)
     await consented_code(house, client_id, link(scope="points:read"))
     page = (await house.http.get(f"/setup/{client_id}", params=link(scope="users:read"))).text
-    assert page.index("would be allowed to") < page.index("users:read") < page.index("You have allowed already")
-    assert page.index("You have allowed already") < page.index('<code class="tag">points:read')
+    assert page.index("would be allowed to") < page.index("users:read") < page.index("You have already allowed")
+    assert page.index("You have already allowed") < page.index('<code class="tag">points:read')
     code = await consented_code(house, client_id, link(scope="users:read"))
     assert (await told_consent(house, client_id)).json()["scopes"] == ["points:read", "users:read"]
     assert (await redeem(house, client_id, code)).json()["scopes"] == ["users:read"]

@@ -466,7 +466,7 @@ async def test_a_browser_without_cookies_is_told_so_and_not_that_it_was_slow(hou
         house.http.cookies.clear()
         answer = await house.http.post(path, data=typed | hidden_fields(page.text), headers=HTML)
         assert answer.status_code == 403
-        assert "keeps no cookies" in answer.text
+        assert "does not keep cookies" in answer.text
         assert "open for too long" not in answer.text
 
 

@@ -95,7 +95,7 @@ async def test_who_has_lost_the_mail_gets_it_again_from_a_page(post: Post) -> No
     user_id = await register(post)
     ((_, first),) = await post.sent()
     page = await post.house.http.get(RESEND_PATH, headers=HTML)
-    assert "Send the mail again" in page.text
+    assert "Send the e-mail again" in page.text
     # The first one was sent this minute.
     assert "on its way" in (await send_form(post.house, RESEND_PATH)).text
     assert await post.sent() == []

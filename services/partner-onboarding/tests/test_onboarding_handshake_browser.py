@@ -27,7 +27,7 @@ LABELS = {
     "de": ("Vorname", "Nachname", "E-Mail-Adresse", "Passwort wählen", "Ich stimme den Nutzungsbedingungen zu."),
 }
 PRIVACY = {
-    "en": "I have read how my data are used, and agree.",
+    "en": "I have read how my data are used, and I agree.",
     "de": "Ich habe gelesen, wie meine Daten verwendet werden, und stimme zu.",
 }
 SUBMIT = {"en": "Create account and link", "de": "Konto anlegen und verknüpfen"}
@@ -119,9 +119,9 @@ async def test_a_signed_in_person_links_sees_the_partner_and_unlinks(
     await page.get_by_role("button", name="Link", exact=True).click()
     await page.get_by_role("heading", name="Welcome back").wait_for()
     await page.goto(f"{site.url}/account")
-    await page.get_by_role("link", name="Undo the link with Test").click()
-    await page.get_by_role("button", name="Undo the link").click()
-    await page.get_by_text("The link was undone.").wait_for()
+    await page.get_by_role("link", name="Remove the link with Test").click()
+    await page.get_by_role("button", name="Remove the link").click()
+    await page.get_by_text("The link has been removed.").wait_for()
     await page.get_by_text("You are not linked with any partner.").wait_for()
     assert "removalDates" in (await partner.events())["erika"]
     await context.close()

@@ -146,7 +146,7 @@ async def test_a_used_code_is_of_no_use_to_anybody_else(house: House) -> None:
     async with browser(house) as other:
         page = await other.get(FORM, params={"registerCode": code}, headers=HTML)
         assert (page.status_code, "location" in page.headers) == (410, False)
-        assert "This link was used already" in page.text
+        assert "This link has been used already" in page.text
 
 
 async def test_the_same_form_twice_is_no_mistake(house: House) -> None:

@@ -45,7 +45,7 @@ WORDS = {
         "clients": "Clients",
         "audit": "Audit",
         "rotate": "Make a new secret",
-        "disable": "Take the client out of use",
+        "disable": "Disable the client",
     },
     "de": {
         "tenant": "Um wessen Daten geht es?",

@@ -77,7 +77,7 @@ async def test_a_new_address_counts_once_its_link_is_opened_and_the_former_one_i
     await house.http.get(link, headers=HTML)
     assert former in (await house.http.get("/account")).text
     done = await press(house, link)
-    assert "Your new e-mail address counts from now on." in done.text
+    assert "Your new e-mail address is in effect from now on." in done.text
     house.http.cookies.clear()
     assert (await house.sign_in(former)).status_code == 401
     assert (await house.sign_in(moved)).status_code == 303

@@ -48,7 +48,7 @@ async def test_a_user_without_points_account_is_told_so(house: House) -> None:
     await house.sign_in(await house.user())
     page = (await house.http.get("/account")).text
     assert "You have no points account yet." in page
-    assert "There is no shop to spend points at yet." in page
+    assert "There is no shop yet where you can spend points." in page
     assert "data-points" not in page
 
 

@@ -64,7 +64,7 @@ async def test_unknown_address_wrong_password_and_no_password_get_the_same_answe
         text = answer.text.replace(email, "")
         pages.append(text.replace(hidden_fields(text)["csrf_token"], ""))
     assert len(set(pages)) == 1
-    assert "E-mail address or password is wrong." in pages[0]
+    assert "The e-mail address or the password is wrong." in pages[0]
 
 
 async def test_a_wrong_guess_costs_as_many_comparisons_whoever_knows_the_address(
@@ -131,7 +131,7 @@ async def test_a_form_that_was_not_given_out_to_this_browser_is_refused(house: H
     for changed in ({"csrf_token": ""}, {"csrf_token": "x" * 43}, {"csrf_token": "ü"}):
         answer = await house.http.post("/login", data=good | changed)
         assert answer.status_code == 403
-        assert "The form had been open for too long" in answer.text
+        assert "The form was open for too long" in answer.text
         assert email in answer.text
     house.http.cookies.delete("__Host-form_key")
     assert (await house.http.post("/login", data=good)).status_code == 403

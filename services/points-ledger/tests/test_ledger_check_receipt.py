@@ -76,8 +76,8 @@ def _altered() -> str:
 @pytest.mark.parametrize(
     ("receipt", "options", "why"),
     [
-        (_altered(), (), "its signature is not good"),
-        (signed(key=OTHER), (), "its signature is not good"),
+        (_altered(), (), "its signature is not valid"),
+        (signed(key=OTHER), (), "its signature is not valid"),
         (signed()[:-1], (), "it is no receipt, or only a part of one"),
         ("", (), "it is no receipt, or only a part of one"),
         (signed(kid="two"), (), "the key set lacks its key"),

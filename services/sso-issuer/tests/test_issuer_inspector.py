@@ -52,7 +52,7 @@ async def test_claims_of_another_vendors_token_stay_hidden(world: World) -> None
     assert claims_of(token)["jti"] not in answer.text
 
 
-@pytest.mark.parametrize(("language", "words"), [("de", "Wir konnten das Token"), ("en", "We could not inspect")])
+@pytest.mark.parametrize(("language", "words"), [("de", "Wir konnten das Token"), ("en", "We could not check")])
 async def test_a_wrong_secret_is_refused_on_the_page(world: World, language: str, words: str) -> None:
     await world.put_vendor()
     fields = _fields(world.vendor_client("shop"), "a.b.c") | {"client_secret": "guessed"}

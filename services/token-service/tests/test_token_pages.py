@@ -99,7 +99,7 @@ async def test_campaigns_are_found_by_their_names_and_the_newest_come_first(
     assert 'href="/campaigns"' in text
     assert (await listed("/campaigns?q=SPRING"))[0] == ["spring 2", "Spring 1"]
     assert (await listed("/campaigns?q=50%25"))[0] == ["autumn 50%"]
-    assert "No campaign has these letters" in (await listed("/campaigns?q=_"))[1]
+    assert "No campaign has this in its name" in (await listed("/campaigns?q=_"))[1]
 
 
 async def test_the_page_says_what_the_statistics_say(house: House, sessions: FakeSessions) -> None:

@@ -326,7 +326,7 @@ def _check_form(claims: Mapping[str, Any], *, needs_iat: bool, needs_exp: bool, 
 def _check_life(claims: Mapping[str, Any], latest: float, longest_seconds: int) -> None:
     # `iat` is not later than `latest`, which was checked: to sign in advance wins nothing.
     if claims["exp"] - claims.get("iat", latest) > longest_seconds:
-        raise Rejected("token_lives_too_long", "The token is good for longer than any that is given out.")
+        raise Rejected("token_lives_too_long", "The token is valid for longer than any that is given out.")
 
 
 def _check_claims(claims: Mapping[str, Any], issuer: str, audience: str, now: float, leeway: int) -> None:

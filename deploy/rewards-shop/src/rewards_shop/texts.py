@@ -105,7 +105,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     ),
     "problem.expired.title": ("This link has expired", "Dieser Link ist abgelaufen"),
     "problem.expired.text": (
-        "Links to the shop are good for a moment only. Go back to the platform and press “Redeem” again.",
+        "Links to the shop are valid for a moment only. Go back to the platform and press “Redeem” again.",
         "Links zum Shop gelten nur einen Moment lang. Geh zurück zur Plattform und klicke noch einmal auf „Einlösen“.",
     ),
     "problem.invalid.title": ("This link does not open the shop", "Dieser Link öffnet den Shop nicht"),
@@ -125,12 +125,12 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
         "Der Shop kennt dich über die Plattform. Melde dich dort an und klicke auf „Einlösen“, dann bist du mit deinen"
         " Punkten wieder hier.",
     ),
-    "problem.not_found.title": ("There is nothing here", "Hier ist nichts"),
+    "problem.not_found.title": ("Page not found", "Seite nicht gefunden"),
     "problem.not_found.text": (
         "The page you are looking for does not exist, or it is not yours to see.",
         "Diese Seite gibt es nicht, oder sie ist nicht für dich bestimmt.",
     ),
-    "problem.form.title": ("That form is no longer good", "Dieses Formular gilt nicht mehr"),
+    "problem.form.title": ("That form is no longer valid", "Dieses Formular gilt nicht mehr"),
     "problem.form.text": (
         "Nothing was ordered. Go back to the rewards and choose again.",
         "Es wurde nichts bestellt. Geh zurück zu den Prämien und wähle noch einmal.",

@@ -128,7 +128,7 @@ def list_clients(tenant: Annotated[str | None, typer.Option(help="Of one tenant 
 @commands.command()
 def rotate_secret(
     client_id: _ClientId,
-    overlap_seconds: Annotated[int, typer.Option(help="How long the present secret stays good.")] = 86_400,
+    overlap_seconds: Annotated[int, typer.Option(help="How long the present secret stays valid.")] = 86_400,
     end_former: Annotated[
         bool, typer.Option("--end-former", help="While two secrets are live: end the former one now.")
     ] = False,

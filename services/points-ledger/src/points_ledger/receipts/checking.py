@@ -96,7 +96,7 @@ def check(
 _WHY: Final[Mapping[str, str]] = {
     "malformed_token": "it is no receipt, or only a part of one",
     "unknown_key": "the key set lacks its key; fetch the set again, and check that it is that of the right tenant",
-    "invalid_signature": "its signature is not good: it was altered, or forged",
+    "invalid_signature": "its signature is not valid: it was altered, or forged",
     "wrong_type": "it is signed, but is something other than a receipt",
     "wrong_issuer": "it comes from another issuer",
     "wrong_audience": "it is another vendor's",

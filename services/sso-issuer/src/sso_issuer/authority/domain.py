@@ -56,7 +56,7 @@ class InvalidGrant(Malformed):
     code = "invalid_grant"
 
     def __init__(self, *, log: str | None = None) -> None:
-        super().__init__("The code is not good, not for this client, or does not go with what was sent.", log=log)
+        super().__init__("The code is not valid, not for this client, or does not go with what was sent.", log=log)
 
 
 class UnauthorizedClient(Malformed):

@@ -61,7 +61,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "already_redeemed": (
         "The token was redeemed at {detail}.",
-        "Refuse it. A token is good once; keep its jti until it expires, or redeem it here.",
+        "Refuse it. A token is valid once; keep its jti until it expires, or redeem it here.",
     ),
     "token_not_issued": (
         "The token was not issued here as it stands.",

@@ -125,7 +125,7 @@ class SecretRotationBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_seconds": 86400}]})
 
-    overlap_seconds: _Seconds = Field(86_400, description="How long the former secret stays good; 0 ends it now.")
+    overlap_seconds: _Seconds = Field(86_400, description="How long the former secret stays valid; 0 ends it now.")
     signs_in_seconds: _Seconds = Field(
         0, description="When the new secret begins to sign; until then the former one does. At most the overlap."
     )

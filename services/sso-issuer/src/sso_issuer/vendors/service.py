@@ -31,7 +31,7 @@ class OverlapTooShort(Malformed):
     code = "overlap_too_short"
 
     def __init__(self) -> None:
-        super().__init__("The former secret must stay good at least until the new one signs.")
+        super().__init__("The former secret must stay valid at least until the new one signs.")
 
 
 @dataclass(frozen=True, kw_only=True)

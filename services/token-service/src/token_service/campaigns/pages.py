@@ -147,6 +147,7 @@ def _as_page(request: Request, statistics: Statistics) -> Response:
         ],
         reasons=reasons,
         is_cut=is_cut,
+        zone=str(texts.zone),
     )
 
 

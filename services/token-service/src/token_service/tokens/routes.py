@@ -49,7 +49,7 @@ _Verifying = Annotated[Verifying, needs(Verifying)]
 _Service = Annotated[TokenService, needs(TokenService)]
 _Orders = Annotated[list[schemas.OrderBody], Field(min_length=1, max_length=MOST_IN_BATCH, fail_fast=True)]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
-#: Of a token that is not one of ours; and of one that is not good any more, or not yet.
+#: Of a token that is not one of ours; and of one that is no longer valid, or not yet.
 _FORGED: Final = (MalformedToken, InvalidSignature, TokenNotFound, TooManyBadSignatures)
 _NOT_GOOD: Final = (TokenExpired, TokenRevoked, TokenNotYetValid, TokenUsedUp)
 
@@ -173,7 +173,7 @@ async def look_at_token(
     text: TokenText,
     service: _Service,
     any_state: Annotated[
-        bool, Query(description="Show a token that is not good any more, or not yet, instead of refusing it.")
+        bool, Query(description="Show a token that is no longer valid, or not yet, instead of refusing it.")
     ] = False,
     caller: Caller = require(VERIFY),
 ) -> Response:

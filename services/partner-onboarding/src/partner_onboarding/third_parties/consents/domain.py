@@ -223,7 +223,7 @@ def redeem(
     Raises:
         InvalidGrant: `replayed` if the code was redeemed before, so that the issuer can revoke its token.
     """
-    refusal = InvalidGrant("The code is not good.")
+    refusal = InvalidGrant("The code is not valid.")
     if code.redeemed_at is not None:
         raise InvalidGrant("The code was redeemed before.", replayed=True, consent_version=code.consent_version)
     if code.expires_at <= now or code.redirect_uri != redirect_uri or not _fits(code.code_challenge, code_verifier):

@@ -205,7 +205,7 @@ class Consents:
         client = await clients_store.find_client(connection, client_id) if CLIENT_ID.fullmatch(client_id) else None
         kept = await store.lock_code(connection, client.tenant, client_id, code_hash) if client is not None else None
         if client is None or client.disabled_at is not None or kept is None:
-            raise InvalidGrant("The code is not good.")
+            raise InvalidGrant("The code is not valid.")
         consent = await store.present(connection, client.tenant, client_id)
         since_version = await store.begun_with(connection, client.tenant, client_id)
         scopes = redeem(

@@ -61,7 +61,7 @@ async def rotate(
     pages.form_tokens.check(request, form)
     overlap = next((one for one in OVERLAPS if str(one) == form.get("overlap_seconds")), None)
     if overlap is None:
-        raise Malformed("Choose for how long the present secret stays good.")
+        raise Malformed("Choose for how long the present secret stays valid.")
     end_former = form.get("end_former") == "yes"
     try:
         new = await clients.rotate_secret(
