@@ -194,8 +194,14 @@ async def test_a_client_that_asks_too_often_is_told_when_to_come_again(
     async with httpx.AsyncClient(transport=transport, base_url="https://points.example", auth=("a", "b")) as client:
         answers = [await client.get(path) for _ in range(3)]
     assert [answer.status_code == 429 for answer in answers] == [False, False, True]
+    # Before that, each answer says how many are left.
+    assert [answer.headers["RateLimit"].partition(";t=")[0] for answer in answers[:2]] == [
+        '"client";r=1',
+        '"client";r=0',
+    ]
+    assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"client";q=2;w=60'}
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
-    assert answers[-1].headers["RateLimit-Policy"] == '"client";q=2'
+    assert answers[-1].headers["RateLimit-Policy"] == '"client";q=2;w=60'
     assert answers[-1].headers["RateLimit"].startswith('"client";r=0;t=')
 
 

@@ -71,7 +71,7 @@ async def test_a_service_speaks_as_itself(
 
 
 async def test_the_requests_id_and_trace_go_along(client: ServiceClient, other: Other) -> None:
-    token = current_request.set(RequestContext("request-7", TRACE))
+    token = current_request.set(RequestContext("request-7", TRACE, []))
     try:
         await client.get("/a")
     finally:

@@ -23,7 +23,7 @@ def test_what_is_over_the_limit_is_refused_until_the_minute_is_over() -> None:
         limit.count("demo", "a")
     headers = headers_of(refused.value)
     assert headers["Retry-After"] == "40"
-    assert headers["RateLimit-Policy"] == '"client";q=2'
+    assert headers["RateLimit-Policy"] == '"client";q=2;w=60'
     assert headers["RateLimit"] == '"client";r=0;t=40'
     limit.count("demo", "b")
     limit.count("other", "a")

@@ -8,7 +8,9 @@ import pytest
 from limits.aio.storage import MemoryStorage
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from shared.errors import TooManyRequests
+from shared.problems import headers_of
 from shared.rate_limits import BoundedMemory, Counts, CountsUrl, RateLimit
+from shared.request_frame import RequestContext, current_request
 
 
 class Away(MemoryStorage):
@@ -42,6 +44,23 @@ async def test_so_many_times_within_a_window_for_each_name_and_purpose(sliding: 
     await _passes(lambda: limit.count("erika"), 3)
     await limit.count("greta")
     await RateLimit(counts, 3, 60, "another", sliding=sliding).count("erika")
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+async def test_the_answer_says_how_many_are_left_and_a_refusal_names_the_limit(sliding: bool) -> None:
+    limit = RateLimit(Counts(), 2, 60, "requests", sliding=sliding)
+    context = RequestContext("request-7", "trace", [])
+    token = current_request.set(context)
+    try:
+        await limit.count("erika")
+        await limit.count("erika")
+        with pytest.raises(TooManyRequests) as refusal:
+            await limit.count("erika")
+    finally:
+        current_request.reset(token)
+    assert [(one.policy.name, one.remaining) for one in context.standings] == [("requests", 1), ("requests", 0)]
+    assert all(0 < one.seconds <= 60 for one in context.standings)
+    assert headers_of(refusal.value)["RateLimit-Policy"] == '"requests";q=2;w=60'
 
 
 @pytest.mark.parametrize("sliding", [False, True])

@@ -106,7 +106,7 @@ class Log:
         self._capture = capture
 
     def text(self) -> str:
-        return self._capture.readouterr().out
+        return self._capture.readouterr().err
 
     def requests(self) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.text().splitlines()]

@@ -9,7 +9,7 @@ The class carries the stable `code`; `shared.problems` makes status and body. Th
 only the log gets `log`.
 """
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 BASIC_CHALLENGE: Final = 'Basic realm="points platform", charset="UTF-8"'
 BEARER_CHALLENGE: Final = 'Bearer realm="points platform"'
@@ -109,13 +109,30 @@ class TooSlow(Refusal):
     code = "request_timeout"
 
 
+class Policy(NamedTuple):
+    """A limit, as callers read it.
+
+    Args:
+        name: which limit.
+        quota: how many requests, or how many at once if there is no window.
+    """
+
+    name: str
+    quota: int
+    window_seconds: int | None = None
+
+    def __str__(self) -> str:
+        window = "" if self.window_seconds is None else f";w={self.window_seconds}"
+        return f'"{self.name}";q={self.quota}{window}'
+
+
 class TooManyRequests(Refusal):
     """The caller exceeded a rate limit."""
 
     code = "too_many_requests"
 
     def __init__(
-        self, message: str, *, retry_after_seconds: int = 1, limit: tuple[str, int] | None = None, **kwargs: Any
+        self, message: str, *, retry_after_seconds: int = 1, limit: Policy | None = None, **kwargs: Any
     ) -> None:
         super().__init__(message, retry_after_seconds=retry_after_seconds, **kwargs)
         self.limit = limit

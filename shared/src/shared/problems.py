@@ -87,9 +87,8 @@ def headers_of(refusal: errors.Refusal) -> dict[str, str]:
         headers["Retry-After"] = str(refusal.retry_after_seconds)
     if isinstance(refusal, errors.TooManyRequests) and refusal.limit is not None:
         # As draft-ietf-httpapi-ratelimit-headers has it: which policy, and when there is room again.
-        name, quota = refusal.limit
-        headers["RateLimit-Policy"] = f'"{name}";q={quota}'
-        headers["RateLimit"] = f'"{name}";r=0;t={refusal.retry_after_seconds}'
+        headers["RateLimit-Policy"] = str(refusal.limit)
+        headers["RateLimit"] = f'"{refusal.limit.name}";r=0;t={refusal.retry_after_seconds}'
     return headers
 
 

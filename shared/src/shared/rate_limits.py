@@ -8,14 +8,15 @@ from math import ceil
 from typing import Annotated, Final, TypeVar
 
 import structlog
-from limits import RateLimitItem, RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerSecond, WindowStats
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
 from pydantic import AfterValidator, SecretStr
 
 from shared.bounded import Bounded
-from shared.errors import TooManyRequests
+from shared.errors import Policy, TooManyRequests
+from shared.request_frame import Standing, tell_standing
 
 T = TypeVar("T")
 Limiter = FixedWindowRateLimiter | SlidingWindowCounterRateLimiter
@@ -127,23 +128,24 @@ class RateLimit:
     """A number of times within a window, for each name.
 
     Args:
-        purpose: keeps counters of different limits apart.
+        purpose: keeps counters of different limits apart; callers read it as the name of the limit.
         sliding: the window ends now. A fixed one is cheaper, but lets twice the number pass around its end.
     """
 
     def __init__(self, counts: Counts, times: int, seconds: int, purpose: str, *, sliding: bool = False) -> None:
         self._counts = counts
+        self._policy = Policy(purpose, times, seconds)
         self._limit: RateLimitItem = RateLimitItemPerSecond(times, seconds, purpose)
         strategy = SlidingWindowCounterRateLimiter if sliding else FixedWindowRateLimiter
         self._limiters: dict[Storage, Limiter] = {one: strategy(one) for one in (counts.own, counts.shared)}
 
     async def count(self, *name: str) -> None:
-        """Counts once more.
+        """Counts once more. The answer to the present request says how many are left.
 
         Raises:
             TooManyRequests: with when to come again.
         """
-        await self._refuse_unless(lambda limiter: limiter.hit(self._limit, *name), name)
+        await self._refuse_unless(lambda limiter: limiter.hit(self._limit, *name), name, tells=True)
 
     async def check(self, *name: str) -> None:
         """Counts nothing. For acts that count only if they fail.
@@ -161,16 +163,22 @@ class RateLimit:
         """Sets the counter to zero."""
         await self._counts.ask(lambda storage: self._limiters[storage].clear(self._limit, *name))
 
-    async def _refuse_unless(self, question: Callable[[Limiter], Awaitable[bool]], name: tuple[str, ...]) -> None:
-        async def reset_at(storage: Storage) -> float | None:
+    async def _refuse_unless(
+        self, question: Callable[[Limiter], Awaitable[bool]], name: tuple[str, ...], *, tells: bool = False
+    ) -> None:
+        async def ask(storage: Storage) -> tuple[bool, WindowStats | None]:
             limiter = self._limiters[storage]
-            if await question(limiter):
-                return None
-            return (await limiter.get_window_stats(self._limit, *name)).reset_time
+            passes = await question(limiter)
+            return passes, await limiter.get_window_stats(self._limit, *name) if tells or not passes else None
 
-        moment = await self._counts.ask(reset_at)
-        if moment is not None:
+        passes, stats = await self._counts.ask(ask)
+        if stats is None:
+            return
+        seconds = max(1, ceil(stats.reset_time - time.time()))
+        if not passes:
             raise TooManyRequests(
                 "Too many requests. Please wait before you try again.",
-                retry_after_seconds=max(1, ceil(moment - time.time())),
+                retry_after_seconds=seconds,
+                limit=self._policy,
             )
+        tell_standing(Standing(self._policy, stats.remaining, seconds))

@@ -18,7 +18,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.db import Database
-from shared.errors import TooManyRequests
+from shared.errors import Policy, TooManyRequests
 from shared.settings import ServiceSettings
 
 T = TypeVar("T")
@@ -88,7 +88,7 @@ class Reports:
         if self._under_way[client] >= self._at_once:
             raise TooManyReports(
                 f"At most {self._at_once} reports of one client at once: wait for an answer before you ask again.",
-                limit=("reports", self._at_once),
+                limit=Policy("reports", self._at_once),
             )
         self._under_way[client] += 1
         try:

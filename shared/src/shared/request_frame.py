@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import NotFound, Refusal, Unexpected, UnsupportedMediaType
+from shared.errors import NotFound, Policy, Refusal, Unexpected, UnsupportedMediaType
 from shared.logs import request_lines
 from shared.problems import Renderer, problem_response
 
@@ -56,16 +56,38 @@ _under_way = _UnderWay()
 _in_flight.set_function(lambda: _under_way.requests)
 
 
+class Standing(NamedTuple):
+    """How a caller stands with a limit.
+
+    Args:
+        remaining: what is left of the quota.
+        seconds: after which the quota is whole again.
+    """
+
+    policy: Policy
+    remaining: int
+    seconds: int
+
+
 class RequestContext(NamedTuple):
     """The context that calls to other services carry on."""
 
     request_id: str
     traceparent: str
+    #: The limits that the request was counted by.
+    standings: list[Standing]
     #: Why the request is refused whatever it asks for.
     refusal: Refusal | None = None
 
 
 current_request: ContextVar[RequestContext | None] = ContextVar("current_request", default=None)
+
+
+def tell_standing(standing: Standing) -> None:
+    """The answer to the present request says how its caller stands; without a request nobody hears of it."""
+    context = current_request.get()
+    if context is not None:
+        context.standings.append(standing)
 
 
 class RequestFrame:
@@ -98,6 +120,8 @@ class RequestFrame:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *headers]
+                if context.standings:
+                    message["headers"] += _rate_limits(context.standings)
                 if _is_unfinished(receive):
                     message["headers"].append(_BODY_UNFINISHED)
             await send(message)
@@ -130,6 +154,13 @@ class RequestFrame:
         if isinstance(refusal, UnsupportedMediaType):
             response.headers["Accept-Encoding"] = "identity"
         await response(scope, receive, send)
+
+
+def _rate_limits(standings: list[Standing]) -> list[tuple[bytes, bytes]]:
+    """As draft-ietf-httpapi-ratelimit-headers has it."""
+    policies = ", ".join(str(standing.policy) for standing in standings)
+    left = ", ".join(f'"{one.policy.name}";r={one.remaining};t={one.seconds}' for one in standings)
+    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
 
 
 def _is_unfinished(receive: Receive) -> bool:
@@ -182,8 +213,8 @@ def _context_of(scope: Scope) -> RequestContext:
         request_id = request_id or random[:32]
         traceparent = traceparent or f"00-{random[:32]}-{random[32:48]}-01"
     if scope["path"].startswith("//"):
-        return RequestContext(request_id, traceparent, NotFound("There is nothing at this address."))
-    return RequestContext(request_id, traceparent, refusal)
+        return RequestContext(request_id, traceparent, [], NotFound("There is nothing at this address."))
+    return RequestContext(request_id, traceparent, [], refusal)
 
 
 def _route_of(scope: Scope) -> str:

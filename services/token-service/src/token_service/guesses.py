@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 from shared.bounded import Bounded
-from shared.errors import TooManyRequests
+from shared.errors import Policy, TooManyRequests
 from shared.rate_limits import Counts, RateLimit
 
 _WINDOW_SECONDS: Final = 60
@@ -28,9 +28,11 @@ _exhausted = Counter(
 class TooManyBadSignatures(TooManyRequests):
     code = "too_many_bad_signatures"
 
-    def __init__(self, retry_after_seconds: int) -> None:
+    def __init__(self, retry_after_seconds: int, limit: Policy | None) -> None:
         super().__init__(
-            "Too many tokens with a bad signature came from here.", retry_after_seconds=retry_after_seconds
+            "Too many tokens with a bad signature came from here.",
+            retry_after_seconds=retry_after_seconds,
+            limit=limit,
         )
 
 
@@ -60,16 +62,21 @@ class Guesses:
         """
         _bad.inc()
         address = visitor or (f"caller {caller}" if caller is not None else None)
-        waits = await asyncio.gather(
+        refusals = await asyncio.gather(
             self._charge("address", self._addresses, address), self._charge("credential", self._credentials, credential)
         )
-        if any(waits):
-            raise TooManyBadSignatures(max(waits))
+        longest = max(
+            (refusal for refusal in refusals if refusal is not None),
+            key=lambda refusal: refusal.retry_after_seconds or 1,
+            default=None,
+        )
+        if longest is not None:
+            raise TooManyBadSignatures(longest.retry_after_seconds or 1, longest.limit)
 
-    async def _charge(self, budget: str, limit: RateLimit, name: str | None) -> int:
-        """For how many seconds bad signatures are refused from now on; 0 while the budget lasts."""
+    async def _charge(self, budget: str, limit: RateLimit, name: str | None) -> TooManyRequests | None:
+        """The refusal of this budget; None while it lasts."""
         if name is None:
-            return 0
+            return None
         try:
             await limit.count(name)
         except TooManyRequests as refusal:
@@ -77,5 +84,5 @@ class Guesses:
             if (budget, name) not in self._logged:
                 self._logged.keep((budget, name), True)
                 _log.warning("guess budget used up", budget=budget, whose=name)
-            return refusal.retry_after_seconds or 1
-        return 0
+            return refusal
+        return None

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from shared.db import Database
-from shared.errors import TooManyRequests
+from shared.errors import Policy, TooManyRequests
 from shared.rate_limits import RateLimit
 from shared.sandboxes.service import Sandboxes
 
@@ -77,7 +77,9 @@ class DevelopersClients:
                 await self._clients.disable_within(connection, tenant, client_id)
             if await store.live_clients(connection, tenant, PREFIX) >= self._at_most:
                 raise TooManyRequests(
-                    "There are too many test clients at the moment.", retry_after_seconds=_FULL_SECONDS
+                    "There are too many test clients at the moment.",
+                    retry_after_seconds=_FULL_SECONDS,
+                    limit=Policy("live-test-clients", self._at_most),
                 )
             wanted = Registration(name="Test client", scopes=_SCOPES)
             client_id = f"{PREFIX}{secrets.token_hex(6)}"

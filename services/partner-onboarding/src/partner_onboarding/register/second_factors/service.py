@@ -232,6 +232,7 @@ class SecondFactors:
             raise TooManyWrongCodes(
                 "Too many wrong codes. Please wait before you try again.",
                 retry_after_seconds=refusal.retry_after_seconds or 1,
+                limit=refusal.limit,
             ) from None
 
     def _open(self, tenant: str, user_id: str, sealed: bytes) -> str:

@@ -56,6 +56,7 @@ class SignInThrottle:
             raise TooManyAttempts(
                 "Too many wrong passwords. Please wait before you try again.",
                 retry_after_seconds=refusal.retry_after_seconds or 1,
+                limit=refusal.limit,
             ) from None
 
     async def count_wrong(self, attempt: Attempt) -> None:
