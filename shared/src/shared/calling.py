@@ -10,16 +10,20 @@ An answer is read into a pydantic model that names the fields which this service
 Never call from inside a database transaction: the other service may be slow, or wait for this one.
 """
 
+import asyncio
+import random
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
-import stamina
+import orjson
 import structlog
 from pydantic import BaseModel, ValidationError
 
 from shared.errors import Unavailable
+from shared.internal_http import HandedTransport, HttpConnections, NoAnswer, Reply
 from shared.request_frame import current_request
 from shared.service_tokens import ServiceTokens
 
@@ -28,6 +32,8 @@ M = TypeVar("M", bound=BaseModel)
 _log = structlog.get_logger("calling")
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
+#: Before the second attempt; at random, so that callers do not all return at the same moment.
+_PAUSE_SECONDS: Final = (0.02, 0.1)
 
 
 class _Passing(Exception):
@@ -36,12 +42,6 @@ class _Passing(Exception):
 
 class _Problem(BaseModel):
     code: str
-
-
-#: With jitter, so that callers do not all return at the same moment.
-_twice = stamina.AsyncRetryingCaller(attempts=2, timeout=None, wait_initial=0.02, wait_max=0.1, wait_jitter=0.08).on(
-    _Passing
-)
 
 
 def named(identifier: str) -> str:
@@ -69,16 +69,13 @@ class ServiceClient:
     ) -> None:
         self._audience = audience
         self._tokens = service_tokens
-        self._http = httpx.AsyncClient(
-            base_url=base_url,
-            transport=transport,
-            timeout=httpx.Timeout(timeout_seconds, connect=min(1.0, timeout_seconds)),
-            limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
-            follow_redirects=False,
-            trust_env=False,
+        self._http: HttpConnections | HandedTransport = (
+            HttpConnections(base_url, timeout_seconds=timeout_seconds)
+            if transport is None
+            else HandedTransport(transport, base_url)
         )
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> httpx.Response:
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Reply:
         """The answer, if its status is below 500. A transient failure is retried once.
 
         Raises:
@@ -86,11 +83,11 @@ class ServiceClient:
         """
         return await self._call("GET", path, may_repeat=True, params=params)
 
-    async def ask(self, path: str, json: Mapping[str, Any]) -> httpx.Response:
+    async def ask(self, path: str, json: Mapping[str, Any]) -> Reply:
         """A POST that only asks, since a secret must not stand in a URL. Retried like a GET."""
         return await self._call("POST", path, may_repeat=True, json=json)
 
-    async def post(self, path: str, json: Mapping[str, Any], *, idempotency_key: str | None = None) -> httpx.Response:
+    async def post(self, path: str, json: Mapping[str, Any], *, idempotency_key: str | None = None) -> Reply:
         """A POST that changes something. Retried only if an idempotency key makes that safe."""
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
         return await self._call("POST", path, may_repeat=idempotency_key is not None, json=json, headers=headers)
@@ -115,7 +112,7 @@ class ServiceClient:
             Unavailable: the service does not answer, or not with sense.
         """
         answer = await self.get(path, params)
-        return None if self.says(answer, httpx.codes.NOT_FOUND, absent) else self.understand(model, answer)
+        return None if self.says(answer, HTTPStatus.NOT_FOUND, absent) else self.understand(model, answer)
 
     async def find_by(
         self, model: type[M], path: str, json: Mapping[str, Any], *, absent: str, malformed_is_absent: bool = False
@@ -126,15 +123,15 @@ class ServiceClient:
             malformed_is_absent: what the service calls malformed (400) cannot exist there.
         """
         answer = await self.ask(path, json)
-        if malformed_is_absent and answer.status_code == httpx.codes.BAD_REQUEST:
+        if malformed_is_absent and answer.status_code == HTTPStatus.BAD_REQUEST:
             return None
-        return None if self.says(answer, httpx.codes.NOT_FOUND, absent) else self.understand(model, answer)
+        return None if self.says(answer, HTTPStatus.NOT_FOUND, absent) else self.understand(model, answer)
 
-    def says(self, answer: httpx.Response, status: int, code: str) -> bool:
+    def says(self, answer: Reply, status: int, code: str) -> bool:
         """Whether the service itself refused, with this status and this code."""
         return answer.status_code == status and self._parse(_Problem, answer).code == code
 
-    def understand(self, model: type[M], answer: httpx.Response, *, status: int = httpx.codes.OK) -> M:
+    def understand(self, model: type[M], answer: Reply, *, status: int = HTTPStatus.OK) -> M:
         """The body of an answer with this status.
 
         Raises:
@@ -147,7 +144,7 @@ class ServiceClient:
     async def aclose(self) -> None:
         await self._http.aclose()
 
-    def _parse(self, model: type[M], answer: httpx.Response) -> M:
+    def _parse(self, model: type[M], answer: Reply) -> M:
         try:
             return model.model_validate_json(answer.content)
         except ValidationError as error:
@@ -163,30 +160,36 @@ class ServiceClient:
         *,
         may_repeat: bool,
         headers: Mapping[str, str] | None = None,
-        **arguments: Any,
-    ) -> httpx.Response:
+        params: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,
+    ) -> Reply:
         sent = {"Authorization": f"Bearer {self._tokens.mint(self._audience)}", **(headers or {})}
         context = current_request.get()
         if context is not None:
             sent |= {"X-Request-Id": context.request_id, "traceparent": context.traceparent}
+        body = None if json is None else orjson.dumps(json)
 
-        async def attempt() -> httpx.Response:
+        async def attempt() -> Reply:
             try:
-                answer = await self._http.request(method, path, headers=sent, **arguments)
-            except httpx.TimeoutException:
-                # The time-out is used up; a second attempt would only delay the caller.
-                raise
-            except httpx.RequestError as error:
-                raise _Passing(repr(error)) from error
+                answer = await self._http.send(method, path, sent, params=params, body=body)
+            except NoAnswer as error:
+                raise _Passing(str(error)) from error
             if answer.status_code >= _SERVER_ERROR or answer.status_code == _TOO_MANY:
                 raise _Passing(f"status {answer.status_code}")
             return answer
 
         try:
-            return await (_twice(attempt) if may_repeat else attempt())
+            try:
+                return await attempt()
+            except _Passing:
+                if not may_repeat:
+                    raise
+            await asyncio.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  # nosec B311
+            return await attempt()
         except _Passing as error:
             trouble = str(error)
-        except httpx.TimeoutException as error:
+        except TimeoutError as error:
+            # The time is used up; a second attempt would only delay the caller.
             trouble = repr(error)
         _log.warning("no answer from another service", callee=self._audience, method=method, trouble=trouble)
         raise Unavailable(log=f"{self._audience}: {trouble}")

@@ -1,9 +1,9 @@
 """The authority's questions to partner-onboarding: tenants, clients, consents and authorization codes."""
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Annotated, Any
 
-import httpx
 from pydantic import AfterValidator, BaseModel
 from shared.calling import ServiceClient, named
 from shared.errors import Unavailable
@@ -131,11 +131,11 @@ class RegisterClient:
             "/internal/authorization-codes/redeem",
             {"code": code, "client_id": client_id, "redirect_uri": redirect_uri, "code_verifier": code_verifier},
         )
-        if answer.status_code == httpx.codes.BAD_REQUEST:
+        if answer.status_code == HTTPStatus.BAD_REQUEST:
             # The register gives out no code of this length or with these characters.
             return RefusedCode(code="invalid_grant")
-        if self._service.says(answer, httpx.codes.NOT_FOUND, "invalid_grant"):
-            return self._service.understand(RefusedCode, answer, status=httpx.codes.NOT_FOUND)
+        if self._service.says(answer, HTTPStatus.NOT_FOUND, "invalid_grant"):
+            return self._service.understand(RefusedCode, answer, status=HTTPStatus.NOT_FOUND)
         return self._service.understand(RedeemedCode, answer)
 
     async def _find_standings(self, client_ids: Sequence[str]) -> dict[str, Client | None]:

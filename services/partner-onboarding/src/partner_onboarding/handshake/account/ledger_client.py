@@ -1,8 +1,8 @@
 """The questions to points-ledger: a person's balance, entries and running holds."""
 
 from datetime import datetime
+from http import HTTPStatus
 
-import httpx
 from pydantic import BaseModel
 from shared.calling import ServiceClient, named
 from shared.paging import InvalidCursor
@@ -77,9 +77,9 @@ class LedgerClient:
         """
         asked = {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
         answer = await self._service.get(f"{_account(tenant, user_id)}/entries", asked)
-        if self._service.says(answer, httpx.codes.BAD_REQUEST, InvalidCursor.code):
+        if self._service.says(answer, HTTPStatus.BAD_REQUEST, InvalidCursor.code):
             raise InvalidCursor
-        if self._service.says(answer, httpx.codes.NOT_FOUND, "account_not_found"):
+        if self._service.says(answer, HTTPStatus.NOT_FOUND, "account_not_found"):
             return None
         return self._service.understand(Entries, answer)
 
@@ -90,7 +90,7 @@ class LedgerClient:
             Unavailable: the ledger does not answer, or not with sense.
         """
         answer = await self._service.post(f"{_account(tenant, user_id)}/close", {"reason": reason})
-        if not self._service.says(answer, httpx.codes.NOT_FOUND, "account_not_found"):
+        if not self._service.says(answer, HTTPStatus.NOT_FOUND, "account_not_found"):
             self._service.understand(_Closed, answer)
 
     async def holds(self, tenant: str, user_id: str) -> list[Hold]:

@@ -7,9 +7,9 @@ twice, and a chore declares again what did not reach a service.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Final
 
-import httpx
 import structlog
 from shared.calling import ServiceClient
 from shared.chores import Chore
@@ -58,7 +58,7 @@ class Neighbours:
             answer = await self._clients[name].post(path, body, idempotency_key=key)
         except Unavailable:
             return False
-        if answer.status_code != httpx.codes.OK:
+        if answer.status_code != HTTPStatus.OK:
             _log.error("a service refuses a sandbox", callee=name, tenant=tenant, status=answer.status_code)
             return False
         return True
