@@ -278,3 +278,21 @@ async def test_no_transaction_in_which_something_failed_is_taken_for_committed(
 
 def test_what_the_database_cannot_do_at_all_is_no_passing_trouble() -> None:
     assert not is_passing(asyncpg.FeatureNotSupportedError("no such thing"))
+
+
+async def test_a_statement_that_writes_by_itself_is_kept_or_its_outcome_is_unknown(url: str, table: str) -> None:
+    async with wire_to(url) as (wire, through):
+        database = Database(through, pool_size=1)
+        async with database.raw_write() as driver:
+            await driver.execute(f"INSERT INTO {table} VALUES ('kept')")  # noqa: S608
+        with pytest.raises(asyncpg.UndefinedTableError):
+            async with database.raw_write() as driver:
+                await driver.execute("INSERT INTO nowhere VALUES ('refused')")
+        wire.lose_answer_to = b"of unknown outcome"
+        with pytest.raises(OutcomeUnknown):
+            async with database.raw_write() as driver:
+                await driver.execute(f"INSERT INTO {table} VALUES ('of unknown outcome')")  # noqa: S608
+        async with database.raw_write() as driver:
+            await driver.execute(f"INSERT INTO {table} VALUES ('kept too')")  # noqa: S608
+        await database.dispose()
+    assert await notes(url, table) == ["kept", "kept too", "of unknown outcome"]

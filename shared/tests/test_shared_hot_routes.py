@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from platform_testing.callers import FakeRegister
+from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.serving import PUBLIC_URL, running
 from pydantic import BaseModel, ConfigDict, Field
 from shared.callers import Callers
 from shared.dependencies import provide
 from shared.errors import Conflict
-from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute, HotTable
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute, HotTable, HotWay
 from shared.idempotency import Answer
 from shared.proxies import ProxyTrust
 from shared.service_app import create_service_app
@@ -29,7 +29,17 @@ async def template(*_: Any) -> None:
     return
 
 
-TABLE = HotTable({("POST", "/v1/tokens"): exact, ("POST", "/v1/tokens/{token}/verify"): template})
+async def choosy(*_: Any) -> None:
+    return
+
+
+TABLE = HotTable(
+    [
+        HotWay("POST", "/v1/tokens", exact),
+        HotWay("POST", "/v1/tokens/{token}/verify", template),
+        HotWay("GET", "/tenants/{tenant}/keys", choosy, fits=lambda scope: scope["path_params"]["tenant"] == "demo"),
+    ]
+)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +56,8 @@ TABLE = HotTable({("POST", "/v1/tokens"): exact, ("POST", "/v1/tokens/{token}/ve
         ("POST", "/v1/tokens/abc/verify/", None, None),
         ("GET", "/v1/tokens/abc/verify", None, None),
         ("POST", "/v1/tokens/{token}", None, None),
+        ("GET", "/tenants/demo/keys", choosy, {"tenant": "demo"}),
+        ("GET", "/tenants/other/keys", None, {"tenant": "other"}),
     ],
 )
 def test_a_request_finds_its_hot_route_or_none(
@@ -136,14 +148,26 @@ ROUTES = [
     ),
 ]
 SCOPES = ("parcels:all", "notes", "looks")
+INTERNAL = HotRoute(
+    method="POST",
+    path="/internal/parcels/{to}",
+    name="count_parcels",
+    tag="internal",
+    summary="Count parcels",
+    services=("sso-issuer",),
+    operations=HotOperation(
+        send_parcel, body=ParcelBody, answers={201: Answered("Counted", SentBody)}, takes_key=False
+    ),
+)
 
 
 @pytest.fixture
-def app(settings: ServiceSettings, lifespan: Lifespan, register: FakeRegister) -> FastAPI:
+def app(settings: ServiceSettings, lifespan: Lifespan, register: FakeRegister, service_keys: ServiceKeys) -> FastAPI:
     app = create_service_app(
-        settings, title="things", description="", lifespan=lifespan, readiness={}, hot_routes=ROUTES
+        settings, title="things", description="", lifespan=lifespan, readiness={}, hot_routes=[*ROUTES, INTERNAL]
     )
     provide(app, Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust([])))
+    provide(app, service_keys.tokens("points-ledger"))
     return app
 
 
@@ -284,3 +308,21 @@ def test_several_operations_of_a_path_stand_there_together(app: FastAPI) -> None
 def codes(answer: dict[str, Any]) -> set[str]:
     (content,) = answer["content"].values()
     return set(content["x-codes"])
+
+
+async def test_an_internal_route_is_for_the_services_that_it_names_and_not_in_openapi(
+    client: httpx.AsyncClient, service_keys: ServiceKeys
+) -> None:
+    async def asked_by(*headers: str) -> tuple[int, str | None]:
+        sent = {"Authorization": headers[0]} if headers else {}
+        answer = await client.post("/internal/parcels/bob", json={"weight": 5}, headers=sent)
+        return answer.status_code, answer.json().get("code")
+
+    def bearer(service: str) -> str:
+        return f"Bearer {service_keys.tokens(service).mint('points-ledger')}"
+
+    assert await asked_by(bearer("sso-issuer")) == (201, None)
+    assert await asked_by(bearer("token-service")) == (403, "forbidden")
+    assert (await asked_by())[0] == 401
+    assert (await asked_by("Bearer nonsense"))[0] == 401
+    assert not [path for path in (await client.get("/openapi.json")).json()["paths"] if path.startswith("/internal")]

@@ -18,13 +18,14 @@ CRASHED = _message(b"E", b"SFATAL", b"VFATAL", b"C57P02", b"Mterminating connect
 class Wire:
     """Passes bytes between a client and the server.
 
-    `cut_at_commit` loses the answer to so many COMMITs; `say_crashed_after` makes the server say so, without being
-    asked, right behind an answer that contains these bytes.
+    `cut_at_commit` loses the answer to so many COMMITs, `lose_answer_to` that to a statement with these bytes;
+    `say_crashed_after` makes the server say so, without being asked, right behind an answer that contains these bytes.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self.cut_at_commit = 0
+        self.lose_answer_to = b""
         self.say_crashed_after = b""
         self.cuts = 0
         #: How the end looks from the client: a reset, or an orderly end as when the server's process is killed.
@@ -38,6 +39,9 @@ class Wire:
             while data := await reader.read(65536):
                 if self.cut_at_commit and b"COMMIT" in data:
                     self.cut_at_commit -= 1
+                    committing.set()
+                if self.lose_answer_to and self.lose_answer_to in data:
+                    self.lose_answer_to = b""
                     committing.set()
                 server_writer.write(data)
                 await server_writer.drain()

@@ -88,10 +88,20 @@ async def redeem(house: House, client_id: str, code: str, **changes: str | None)
     return await house.http.post("/internal/authorization-codes/redeem", json=body, headers=house.service("sso-issuer"))
 
 
-async def told_consent(house: House, client_id: str, tenant: str | None = None) -> httpx.Response:
-    """What the issuer is told of the consent."""
-    path = f"/internal/tenants/{tenant or house.tenant}/consents/{client_id}"
-    return await house.http.get(path, headers=house.service("sso-issuer"))
+async def told_consent(house: House, client_id: str, tenant: str | None = None) -> dict[str, Any] | None:
+    """The consent that the issuer is told of; None if none holds."""
+    asked = {"consents": [{"tenant": tenant or house.tenant, "client_id": client_id}]}
+    answer = await house.http.post("/internal/consents/find-many", json=asked, headers=house.service("sso-issuer"))
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["consents"]
+    return found[0] if found else None
+
+
+async def present_consent(house: House, client_id: str) -> dict[str, Any]:
+    """The same where one must hold."""
+    consent = await told_consent(house, client_id)
+    assert consent is not None
+    return consent
 
 
 async def audit(house: House) -> list[tuple[str, str, str]]:

@@ -95,7 +95,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/internal/sessions/check"): service("sso-issuer", "token-service"),
     ("GET", "/internal/tenants/{tenant}"): service("sso-issuer", "token-service"),
     ("POST", "/internal/tenants/{tenant}/profiles"): service("sso-issuer"),
-    ("GET", "/internal/tenants/{tenant}/consents/{client_id}"): service("sso-issuer"),
+    ("POST", "/internal/consents/find-many"): service("sso-issuer"),
     ("GET", "/internal/origins"): service("sso-issuer"),
     ("POST", "/internal/authorization-codes/redeem"): service("sso-issuer"),
     # Pages for everybody.

@@ -20,6 +20,7 @@ from .integration_partner import (
     consented_code,
     decide,
     link,
+    present_consent,
     random_verifier,
     redeem,
     sign_in_as,
@@ -49,7 +50,7 @@ async def test_consent_gives_a_code_that_tells_the_issuer_once(house: House) -> 
         "scopes": ["points:read", "users:read"],
         "consent_version": 1,
     }
-    consent = (await told_consent(house, client_id)).json()
+    consent = await present_consent(house, client_id)
     assert {key: consent[key] for key in ("client_id", "subject", "scopes", "version")} == {
         "client_id": client_id,
         "subject": "robot",
@@ -72,7 +73,7 @@ async def test_refusing_goes_back_with_access_denied_and_changes_nothing(house: 
     answer = await decide(house, client_id, decision="refuse")
     issuer = f"{PUBLIC_URL}/tenants/{house.tenant}"
     assert carried(answer) == {"from": "points", "error": "access_denied", "state": "st/ä &=", "iss": issuer}
-    assert (await told_consent(house, client_id)).status_code == 404
+    assert await told_consent(house, client_id) is None
     assert ("tenant_admin:boss", "consent_refused", client_id) in await audit(house)
 
 
@@ -205,7 +206,7 @@ async def test_a_form_of_another_browser_or_session_decides_nothing(house: House
     assert (forged.status_code, forged.json()["code"]) == (403, "form_expired")
     house.http.cookies.delete("__Host-session")
     assert (await house.http.post(f"/setup/{client_id}", data=told)).status_code == 403
-    assert (await told_consent(house, client_id)).status_code == 404
+    assert await told_consent(house, client_id) is None
 
 
 @pytest.mark.parametrize("designated", ["", "nobody", "nobody@example.com", "stranger", "\x00", "a@b@c"])
@@ -218,7 +219,7 @@ async def test_the_designated_user_has_to_be_one_of_the_tenants(house: House, de
         assert answer.status_code == 400
         assert "There is no such user in your company." in answer.text
         assert hidden_fields(answer.text)["code_challenge"] == CHALLENGE
-    assert (await told_consent(house, client_id)).status_code == 404
+    assert await told_consent(house, client_id) is None
 
 
 @pytest.mark.parametrize(
@@ -296,9 +297,9 @@ async def test_more_scope_needs_consent_to_what_is_new_and_keeps_the_rest(house:
     assert page.index("would be allowed to") < page.index("users:read") < page.index("You have already allowed")
     assert page.index("You have already allowed") < page.index('<code class="tag">points:read')
     code = await consented_code(house, client_id, link(scope="users:read"))
-    assert (await told_consent(house, client_id)).json()["scopes"] == ["points:read", "users:read"]
+    assert (await present_consent(house, client_id))["scopes"] == ["points:read", "users:read"]
     assert (await redeem(house, client_id, code)).json()["scopes"] == ["users:read"]
-    assert (await told_consent(house, client_id)).json()["version"] == 2
+    assert (await present_consent(house, client_id))["version"] == 2
 
 
 async def test_asking_again_for_what_is_allowed_writes_nothing_new(house: House) -> None:
@@ -318,13 +319,12 @@ async def test_withdrawal_holds_at_once_for_consent_and_codes(house: House) -> N
     page = await house.http.get(f"/consents/{client_id}")
     done = await house.http.post(f"/consents/{client_id}/withdraw", data=hidden_fields(page.text))
     assert done.headers["location"] == f"/consents/{client_id}?done=withdrawn"
-    refused = await told_consent(house, client_id)
-    assert (refused.status_code, refused.json()["code"]) == (404, "consent_not_found")
+    assert await told_consent(house, client_id) is None
     assert (await redeem(house, client_id, code)).status_code == 404
     assert "The permission is withdrawn." in (await house.http.get(done.headers["location"])).text
     await consented_code(house, client_id, link(scope="users:read"))
     await consented_code(house, client_id, link(scope="points:read"))
-    anew = (await told_consent(house, client_id)).json()
+    anew = await present_consent(house, client_id)
     assert (anew["version"], anew["since_version"]) == (4, 3)
     assert anew["scopes"] == ["points:read", "users:read"]
     # Consent that is given again brings nothing back of what the withdrawal has ended.
@@ -336,7 +336,7 @@ async def test_disabling_the_client_ends_consent_and_codes_at_once(house: House)
     client_id = await third_party(house)
     code = await consented_code(house, client_id)
     await house.register.clients.disable(house.tenant, client_id)
-    assert (await told_consent(house, client_id)).status_code == 404
+    assert await told_consent(house, client_id) is None
     assert (await redeem(house, client_id, code)).status_code == 404
     known = await house.http.get(f"/internal/clients/{client_id}", headers=house.service("sso-issuer"))
     assert (known.status_code, known.json()["code"]) == (404, "client_not_found")
@@ -394,10 +394,10 @@ async def test_the_api_lists_and_withdraws_for_a_session_on_this_site(house: Hou
     ):
         forged = await house.http.delete(f"/v1/consents/{client_id}", headers=foreign)
         assert (forged.status_code, forged.json()["code"]) == (403, "cross_site_request")
-    assert (await told_consent(house, client_id)).status_code == 200
+    assert await told_consent(house, client_id) is not None
     for ours in ({}, {"Origin": "https://points.example", "Sec-Fetch-Site": "same-origin"}):
         assert (await house.http.delete(f"/v1/consents/{client_id}", headers=ours)).status_code == 204
-    assert (await told_consent(house, client_id)).status_code == 404
+    assert await told_consent(house, client_id) is None
     history = (await house.http.get(f"/v1/consents/{client_id}")).json()
     assert [version["event"] for version in history["versions"]] == ["withdrawn", "granted"]
     assert (await house.http.delete("/v1/consents/nobody")).status_code == 404
@@ -456,7 +456,6 @@ async def test_the_issuer_learns_of_a_client_all_it_needs(house: House) -> None:
     [
         ("GET", "/internal/clients/nobody"),
         ("POST", "/internal/authorization-codes/redeem"),
-        ("GET", "/internal/tenants/demo/consents/nobody"),
         ("GET", "/internal/tenants/nobody"),
     ],
 )

@@ -216,3 +216,14 @@ async def test_many_sessions_are_checked_in_one_call_each_on_its_own(house: Hous
         "/internal/sessions/check", json={"session": cookie}, headers=house.service("sso-issuer")
     )
     assert answer.json()["sessions"] == [None, alone.json(), None, None, alone.json()]
+
+
+async def test_many_consents_are_found_in_one_call_each_of_its_own_tenant(house: House) -> None:
+    asked = [
+        {"tenant": tenant, "client_id": one} for tenant in (house.tenant, "other") for one in ("nobody", "A/b", "")
+    ]
+    for count, status in ((0, 400), (6, 200), (257, 400)):
+        body = {"consents": (asked * 50)[:count]}
+        answer = await house.http.post("/internal/consents/find-many", json=body, headers=house.service("sso-issuer"))
+        assert answer.status_code == status
+        assert status == 400 or answer.json() == {"consents": []}

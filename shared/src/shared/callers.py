@@ -11,7 +11,7 @@ import functools
 import hashlib
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -384,12 +384,22 @@ def require_service(*names: str) -> Any:
     """A dependency for `/internal` paths: the name of the calling service, one of `names`."""
 
     async def service(request: Request) -> str:
-        scheme, _, token = _authorization_of(request.scope).decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated("This path is for the platform's own services.")
-        name = provided(request.app, ServiceTokens).verify(token.strip())
-        if name not in names:
-            raise Forbidden("This path is not for this service.", log=f"called by {name}")
-        return name
+        return calling_service(request.scope, names)
 
     return Depends(before_body(service))
+
+
+def calling_service(scope: Scope, names: Collection[str]) -> str:
+    """The service that calls, one of `names`.
+
+    Raises:
+        Unauthenticated: the request has no good service token.
+        Forbidden: it is another service.
+    """
+    scheme, _, token = _authorization_of(scope).decode("latin-1").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("This path is for the platform's own services.")
+    name = provided(scope["app"], ServiceTokens).verify(token.strip())
+    if name not in names:
+        raise Forbidden("This path is not for this service.", log=f"called by {name}")
+    return name

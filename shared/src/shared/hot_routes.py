@@ -9,7 +9,7 @@ time. A hot route is declared once, as data, and is two things from then on:
 - a route of FastAPI, so that it stands in OpenAPI and in `Allow` like every other one.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.bodies import refuse_repeated_members
-from shared.callers import Caller, Callers
+from shared.callers import Caller, Callers, calling_service
 from shared.dependencies import provided
 from shared.errors import Malformed, PayloadTooLarge, Refusal, UnsupportedMediaType
 from shared.idempotency import RequestKey, parse_key
@@ -107,6 +107,8 @@ class HotRoute:
         path: exact, or with one segment that is a parameter: `/v1/tokens/{token}/verify`.
         name: `operationId`.
         scopes: the caller needs one of them.
+        services: of an internal route, which OpenAPI does not show: the services that may call it. `caller` is then
+            one of them, of no tenant.
         operations: the one that there is, or several by the name with which the query asks for them.
         authorize: finds out who calls, where a service has more to ask than credentials and scope.
         parameters: name of a path's parameter → its type for OpenAPI.
@@ -118,8 +120,9 @@ class HotRoute:
     name: str
     summary: str
     tag: str
-    scopes: tuple[str, ...]
     operations: HotOperation[Any] | Mapping[str, HotOperation[Any]]
+    scopes: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
     description: str = ""
     authorize: Callable[[Request], Awaitable[Caller]] | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -211,6 +214,7 @@ class HotRouteApp:
         self._method = route.method
         self._path = route.path
         self._scopes = route.scopes
+        self._services = route.services
         self._authorize = route.authorize
         self._render = render
         queries = [operation.query for operation in operations.values() if operation.query is not None]
@@ -262,6 +266,8 @@ class HotRouteApp:
         return await operation.act(HotCall(scope, caller, parsed, asked, request_key))
 
     async def _caller_of(self, scope: Scope) -> Caller:
+        if self._services:
+            return Caller(calling_service(scope, self._services), "", frozenset(), "service")
         if self._authorize is not None:
             return await self._authorize(Request(scope))
         caller = await provided(scope["app"], Callers).authenticate(scope)
@@ -327,37 +333,51 @@ async def _read_body(scope: Scope, receive: Receive, max_body_bytes: int) -> byt
             return b"".join(chunks)
 
 
-class _Template(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HotWay:
+    """The way past the framework to what answers at a path, for requests that it fits."""
+
     method: str
+    path: str
+    app: ASGIApp
+    fits: Callable[[Scope], bool] | None = None
+
+
+class _Template(NamedTuple):
+    way: HotWay
     before: str
     parameter: str
     after: str
-    app: ASGIApp
 
 
 class HotTable:
-    """Finds the hot route of a request."""
+    """Finds the way of a request past the framework."""
 
-    def __init__(self, apps: Mapping[tuple[str, str], ASGIApp]) -> None:
-        self._exact = {key: app for key, app in apps.items() if "{" not in key[1]}
-        self._templates = [_template(*key, app) for key, app in apps.items() if "{" in key[1]]
+    def __init__(self, ways: Iterable[HotWay]) -> None:
+        self._exact: dict[tuple[str, str], HotWay] = {}
+        self._templates: list[_Template] = []
+        for way in ways:
+            if "{" in way.path:
+                self._templates.append(_template(way))
+            else:
+                self._exact[way.method, way.path] = way
 
     def find(self, scope: Scope) -> ASGIApp | None:
-        """The hot route of a request, with its parameter in the scope; None if it has none."""
+        """What answers a request, with its parameter in the scope; None if there is no way past the framework."""
         method, path = scope["method"], scope["path"]
         exact = self._exact.get((method, path))
         if exact is not None:
-            return exact
-        for template in self._templates:
-            if template.method == method and path.startswith(template.before) and path.endswith(template.after):
-                value = path[len(template.before) : len(path) - len(template.after)]
+            return exact.app if exact.fits is None or exact.fits(scope) else None
+        for way, before, parameter, after in self._templates:
+            if way.method == method and path.startswith(before) and path.endswith(after):
+                value = path[len(before) : len(path) - len(after)]
                 if value and "/" not in value:
-                    scope["path_params"] = {template.parameter: value}
-                    return template.app
+                    scope["path_params"] = {parameter: value}
+                    return way.app if way.fits is None or way.fits(scope) else None
         return None
 
 
-def _template(method: str, path: str, app: ASGIApp) -> _Template:
-    before, _, rest = path.partition("{")
+def _template(way: HotWay) -> _Template:
+    before, _, rest = way.path.partition("{")
     parameter, _, after = rest.partition("}")
-    return _Template(method, before, parameter, after, app)
+    return _Template(way, before, parameter, after)

@@ -1,5 +1,6 @@
 """Identifiers that callers choose: user ids, transaction ids, references."""
 
+import re
 import unicodedata
 from typing import Annotated, Final
 
@@ -49,7 +50,13 @@ Identifier = Annotated[
     AfterValidator(read_identifier),
 ]
 
-Tenant = Annotated[str, StringConstraints(strict=True, pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+_TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+Tenant = Annotated[str, StringConstraints(strict=True, pattern=f"^{_TENANT.pattern}$")]
+
+
+def is_tenant(value: str) -> bool:
+    """Whether it has the form of a tenant's name."""
+    return _TENANT.fullmatch(value) is not None
 
 
 def _check_text(value: str) -> str:

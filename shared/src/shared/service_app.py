@@ -18,7 +18,7 @@ from shared.api_pages import add_api_pages
 from shared.bodies import Bodies, RefusedWhileReading
 from shared.chores import Chores
 from shared.hot_openapi import add_to_router
-from shared.hot_routes import HotRoute, HotRouteApp, HotTable
+from shared.hot_routes import HotRoute, HotRouteApp, HotTable, HotWay
 from shared.malformed import MalformedJson, refusal_of_details
 from shared.problems import Renderer, add_refusals, problem_documentation, problem_response
 from shared.proxies import ProxyTrust
@@ -26,6 +26,7 @@ from shared.query_rules import QueryRules
 from shared.readiness import Readiness, ReadinessCheck
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
+from shared.shortcuts import Shortcut, ShortcutApp
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -52,12 +53,23 @@ class ServiceApp(FastAPI):
 
     _hot: HotTable
 
-    def add_hot_routes(self, routes: Sequence[HotRoute], settings: ServiceSettings, render: Renderer) -> None:
+    def add_hot_routes(
+        self, routes: Sequence[HotRoute], shortcuts: Sequence[Shortcut], settings: ServiceSettings, render: Renderer
+    ) -> None:
         apps = {
             (route.method, route.path): HotRouteApp(route, max_body_bytes=settings.max_body_bytes, render=render)
             for route in routes
         }
-        self._hot = HotTable({place: RequestFrame(app, render) for place, app in apps.items()})
+        ways = [HotWay(method, path, RequestFrame(app, render)) for (method, path), app in apps.items()]
+        for shortcut in shortcuts:
+            within = Bodies(
+                ShortcutApp(shortcut, render),
+                max_body_bytes=settings.max_body_bytes,
+                idle_seconds=settings.body_idle_seconds,
+                seconds=settings.body_seconds,
+            )
+            ways.append(HotWay(shortcut.method, shortcut.path, RequestFrame(within, render), shortcut.fits))
+        self._hot = HotTable(ways)
         for route in routes:
             add_to_router(route, apps[route.method, route.path], self.router)
 
@@ -105,6 +117,7 @@ def create_service_app(
     readiness: Mapping[str, ReadinessCheck],
     render: Renderer = problem_response,
     hot_routes: Sequence[HotRoute] = (),
+    shortcuts: Sequence[Shortcut] = (),
     chores: Chores | None = None,
     takes_any_query: tuple[str, ...] = (),
     version: str = "1.0.0",
@@ -115,6 +128,7 @@ def create_service_app(
         readiness: name → check; `/readyz` answers 503 and names those that raise.
         render: how refusals are answered; by path or by what the caller accepts.
         hot_routes: routes that go past the framework.
+        shortcuts: ways past it to routes that are added as usual.
         chores: its periodic work; `/readyz` tells how fresh each is. A late chore makes nothing unready: requests
             do not depend on it, and a restart would only take its place in line.
         takes_any_query: beginnings of paths whose operations ignore unknown parameters.
@@ -150,7 +164,7 @@ def create_service_app(
         seconds=settings.body_seconds,
     )
     app.add_middleware(RequestFrame, render=render)
-    app.add_hot_routes(hot_routes, settings, render)
+    app.add_hot_routes(hot_routes, shortcuts, settings, render)
     extend_openapi(app, _drop_422)
     extend_openapi(app, add_refusals)
     return app

@@ -79,7 +79,7 @@ class FakeOnboarding:
                 Route("/internal/origins", self._origin),
                 Route("/internal/tenants/{tenant}", self._tenant),
                 Route("/internal/clients/{client_id}", self._client),
-                Route("/internal/tenants/{tenant}/consents/{client_id}", self._consent),
+                Route("/internal/consents/find-many", self._consents_of, methods=["POST"]),
                 Route("/internal/authorization-codes/redeem", self._redeem, methods=["POST"]),
             ]
         )
@@ -124,14 +124,12 @@ class FakeOnboarding:
         client = self.clients.get(request.path_params["client_id"])
         return _problem(404, "client_not_found") if client is None else JSONResponse(client)
 
-    async def _consent(self, request: Request) -> Response:
+    async def _consents_of(self, request: Request) -> Response:
         if self.answer is not None:
             return self.answer()
-        client_id = request.path_params["client_id"]
-        consent = self.consents.get((request.path_params["tenant"], client_id))
-        if consent is None or client_id not in self.clients:
-            return _problem(404, "consent_not_found")
-        return JSONResponse(consent)
+        asked = [(one["tenant"], one["client_id"]) for one in (await request.json())["consents"]]
+        known = [place for place in asked if place in self.consents and place[1] in self.clients]
+        return JSONResponse({"consents": [{"tenant": place[0], **self.consents[place]} for place in known]})
 
     async def _redeem(self, request: Request) -> Response:
         if self.answer is not None:

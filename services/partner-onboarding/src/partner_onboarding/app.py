@@ -51,6 +51,7 @@ from partner_onboarding.register.build import (
 from partner_onboarding.register.clients import routes as clients
 from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
 from partner_onboarding.register.events import TOPIC
+from partner_onboarding.register.internal_lists import INTERNAL_LISTS
 from partner_onboarding.register.own_account.domain import Records
 from partner_onboarding.register.own_account.profile import OwnProfile
 from partner_onboarding.register.own_account.service import OwnAccount
@@ -76,6 +77,7 @@ from partner_onboarding.settings import Settings
 from partner_onboarding.third_parties.build import ThirdParties, build_third_parties
 from partner_onboarding.third_parties.consents import internal as internal_consents
 from partner_onboarding.third_parties.consents import routes as consents
+from partner_onboarding.third_parties.consents.internal import FIND_CONSENTS
 from partner_onboarding.third_parties.integrations import routes as integrations
 from partner_onboarding.third_parties.pages import (
     applying,
@@ -190,7 +192,7 @@ def create_app(
         lifespan=lifespan,
         readiness={"database": lambda: check_database(register.database, "partner_onboarding")},
         render=partial(page_or_problem, pages),
-        hot_routes=[partners.INIT_REGISTER_HANDSHAKE],
+        hot_routes=[partners.INIT_REGISTER_HANDSHAKE, *INTERNAL_LISTS, FIND_CONSENTS],
         chores=chores,
     )
     form_answers = FormAnswers(register.form_notes, pages.cookies)

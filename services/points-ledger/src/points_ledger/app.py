@@ -27,6 +27,7 @@ from shared.service_app import create_service_app, extend_openapi
 from shared.service_tokens import ServiceTokens
 from starlette.responses import Response
 
+from points_ledger.accounts.routes import INTERNAL_BALANCES
 from points_ledger.accounts.routes import internal as internal_router
 from points_ledger.accounts.routes import router as accounts_router
 from points_ledger.accounts.service import AccountService
@@ -141,7 +142,7 @@ def create_app(
         readiness={"database": lambda: check_database(database, "points_ledger")},
         render=_render,
         chores=chores,
-        hot_routes=[CHANGE_POINTS],
+        hot_routes=[CHANGE_POINTS, INTERNAL_BALANCES],
     )
     callers = Callers(
         register or HttpRegister(onboarding),

@@ -4,8 +4,7 @@ An internal call costs as much as signing several tokens. Under load, one call a
 is asked at once.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -36,7 +35,6 @@ class Questions(Generic[Q, R]):
         ask: asks different questions in one call; returns the answer to each. Where it raises Unavailable, those who
             asked one of these are refused, and nobody else.
         name: label of the metrics.
-        apart: questions for which this says different things never share a call.
     """
 
     def __init__(
@@ -44,10 +42,8 @@ class Questions(Generic[Q, R]):
         ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, R]]],
         *,
         name: str,
-        apart: Callable[[Q], Hashable] = lambda _: None,
     ) -> None:
         self._ask = ask
-        self._apart = apart
         # Tried once: the client asks a neighbour again by itself.
         self._line = GroupCommit[_Asked[Q], R](
             self._ask_all, name=name, batch_size=_AT_ONCE, attempts=1, patience_seconds=_PATIENCE_SECONDS
@@ -66,15 +62,11 @@ class Questions(Generic[Q, R]):
         await self._line.close()
 
     async def _ask_all(self, asked: Sequence[_Asked[Q]]) -> Sequence[R | Exception]:
-        calls: dict[Hashable, list[_Asked[Q]]] = {}
-        for one in asked:
-            calls.setdefault(self._apart(one.question), []).append(one)
-        found = await asyncio.gather(*map(self._call, calls.values()))
-        answers = dict(zip(calls, found, strict=True))
-        return [_answer(answers[self._apart(one.question)], one.question) for one in asked]
+        answers = await self._call(asked)
+        return [_answer(answers, one.question) for one in asked]
 
     async def _call(self, asked: Sequence[_Asked[Q]]) -> Mapping[Q, R] | Unavailable:
-        # The call goes by the id of the first request that waits for it. `gather` gave this a context of its own.
+        # The call goes by the id of the first request that waits for it.
         current_request.set(asked[0].asked_for)
         try:
             return await self._ask(list(dict.fromkeys(one.question for one in asked)))
@@ -89,3 +81,17 @@ def _answer(answers: Mapping[Q, R] | Unavailable, question: Q) -> R | Exception:
     if question not in answers:
         return Unavailable(log="a neighbour left a question out")
     return answers[question]
+
+
+async def in_parts(ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, R]]], questions: Iterable[Q]) -> dict[Q, R]:
+    """The answers to any number of questions, asked in calls that the other service takes, one after the other.
+
+    Raises:
+        Unavailable: one of the calls was not answered.
+    """
+    left = list(dict.fromkeys(questions))
+    answers: dict[Q, R] = {}
+    while left:
+        answers |= await ask(left[:_AT_ONCE])
+        left = left[_AT_ONCE:]
+    return answers

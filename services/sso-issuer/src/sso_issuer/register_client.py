@@ -1,6 +1,6 @@
 """The authority's questions to partner-onboarding: tenants, clients, consents and authorization codes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from shared.proxies import parse_networks
 from shared.register import CheckedClient, Client
 
 from sso_issuer.authority.domain import Consent, Kind
-from sso_issuer.questions import Questions
+from sso_issuer.questions import Questions, in_parts
 
 
 def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,11 +55,16 @@ class RefusedCode(BaseModel):
 
 
 class _Consent(BaseModel):
+    tenant: str
     client_id: str
     subject: Identifier
     scopes: frozenset[str]
     version: int
     since_version: int = 0
+
+
+class _Consents(BaseModel):
+    consents: list[_Consent]
 
 
 class _Clients(BaseModel):
@@ -69,7 +74,7 @@ class _Clients(BaseModel):
 class RegisterClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
-        self._standings = Questions(self._find_standings, name="clients")
+        self._consents = Questions(self._find_consents, name="consents")
 
     async def has_tenant(self, tenant: str) -> bool:
         """Whether there is such a tenant.
@@ -93,31 +98,29 @@ class RegisterClient:
             raise Unavailable(log="partner-onboarding: answered for another client")
         return found
 
-    async def standing(self, client_id: str) -> Client | None:
-        """What the client may do now, unless it is disabled. What waits together is asked together.
+    async def standings(self, client_ids: Iterable[str]) -> dict[str, Client | None]:
+        """What each of these clients may do now; None for one that is disabled.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        return await self._standings.ask(client_id) if is_identifier(client_id) else None
+        return await in_parts(self._find_standings, client_ids)
+
+    async def consents(self, asked: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Consent | None]:
+        """The tenants' present consents by tenant and client id; None also where the client is disabled.
+
+        Raises:
+            Unavailable: partner-onboarding does not answer, or not with sense.
+        """
+        return await in_parts(self._find_consents, asked)
 
     async def find_consent(self, tenant: str, client_id: str) -> Consent | None:
-        """The tenant's present consent; None also if the client is disabled.
+        """The tenant's present consent; None also if the client is disabled. What waits together is asked together.
 
         Raises:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
-        if not _is_nameable(client_id):
-            return None
-        path = f"/internal/tenants/{tenant}/consents/{named(client_id)}"
-        found = await self._service.find(_Consent, path, absent="consent_not_found")
-        if found is None:
-            return None
-        if found.client_id != client_id:
-            raise Unavailable(log="partner-onboarding: answered for another client")
-        return Consent(
-            subject=found.subject, scopes=found.scopes, version=found.version, since_version=found.since_version
-        )
+        return await self._consents.ask((tenant, client_id)) if is_identifier(client_id) else None
 
     async def redeem_code(
         self, *, code: str, client_id: str, redirect_uri: str, code_verifier: str | None
@@ -143,6 +146,17 @@ class RegisterClient:
         found = self._service.understand(_Clients, answer).clients
         absent: dict[str, Client | None] = dict.fromkeys(client_ids)
         return absent | {client.client_id: client.client() for client in found}
+
+    async def _find_consents(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Consent | None]:
+        consents = [{"tenant": tenant, "client_id": client_id} for tenant, client_id in asked]
+        answer = await self._service.ask("/internal/consents/find-many", {"consents": consents})
+        absent: dict[tuple[str, str], Consent | None] = dict.fromkeys(asked)
+        return absent | {
+            (one.tenant, one.client_id): Consent(
+                subject=one.subject, scopes=one.scopes, version=one.version, since_version=one.since_version
+            )
+            for one in self._service.understand(_Consents, answer).consents
+        }
 
 
 def _is_nameable(client_id: str) -> bool:

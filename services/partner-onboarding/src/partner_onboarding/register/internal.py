@@ -6,25 +6,47 @@ from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from shared.callers import require_service
 from shared.dependencies import needs
-from shared.identifiers import Identifier, Tenant
+from shared.identifiers import Tenant
 
 from partner_onboarding.register.clients.domain import Client, Kind
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.sessions.domain import SignedIn
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.tenants.service import Tenants
-from partner_onboarding.register.users.domain import User
-from partner_onboarding.register.users.service import Users
 
-_Secret = Annotated[str, Field(strict=True, max_length=4096)]
+SecretText = Annotated[str, Field(strict=True, max_length=4096)]
 _Anyone = require_service("points-ledger", "sso-issuer", "token-service", "partner-onboarding")
 _PageServices = require_service("sso-issuer", "token-service")
 _Issuer = require_service("sso-issuer")
 
 
+def checked_client(client: Client) -> dict[str, Any]:
+    """What `CheckedClientBody` describes; a model takes longer to fill than the row to read."""
+    registration = client.registration
+    return {
+        "client_id": client.client_id,
+        "tenant": client.tenant,
+        "kind": registration.kind,
+        "scopes": list(registration.scopes),
+        "vendor_id": registration.vendor_id,
+        "ip_allow_list": list(registration.ip_allow_list),
+    }
+
+
+def checked_session(found: SignedIn) -> dict[str, Any]:
+    """What `CheckedSessionBody` describes."""
+    return {
+        "tenant": found.tenant,
+        "user_id": found.user_id,
+        "roles": list(found.roles),
+        "allowed_origins": list(found.allowed_origins),
+        "tenant_name": found.tenant_name,
+    }
+
+
 class CredentialsBody(BaseModel):
-    client_id: _Secret
-    client_secret: _Secret
+    client_id: SecretText
+    client_secret: SecretText
 
 
 class CheckedClientBody(BaseModel):
@@ -37,31 +59,7 @@ class CheckedClientBody(BaseModel):
 
     @classmethod
     def of(cls, client: Client) -> "CheckedClientBody":
-        registration = client.registration
-        return cls(
-            client_id=client.client_id,
-            tenant=client.tenant,
-            kind=registration.kind,
-            scopes=list(registration.scopes),
-            vendor_id=registration.vendor_id,
-            ip_allow_list=list(registration.ip_allow_list),
-        )
-
-
-class ManyCredentialsBody(BaseModel):
-    credentials: Annotated[list[CredentialsBody], Field(min_length=1, max_length=256)]
-
-
-class CheckedClientsBody(BaseModel):
-    clients: list[CheckedClientBody | None]
-
-
-class ClientIdsBody(BaseModel):
-    client_ids: Annotated[list[Identifier], Field(min_length=1, max_length=256)]
-
-
-class FoundClientsBody(BaseModel):
-    clients: list[CheckedClientBody]
+        return cls.model_validate(checked_client(client))
 
 
 class KnownClientBody(BaseModel):
@@ -77,7 +75,7 @@ class KnownClientBody(BaseModel):
 
 
 class SessionBody(BaseModel):
-    session: _Secret
+    session: SecretText
 
 
 class CheckedSessionBody(BaseModel):
@@ -89,50 +87,7 @@ class CheckedSessionBody(BaseModel):
 
     @classmethod
     def of(cls, found: SignedIn) -> "CheckedSessionBody":
-        return cls(
-            tenant=found.tenant,
-            user_id=found.user_id,
-            roles=list(found.roles),
-            allowed_origins=list(found.allowed_origins),
-            tenant_name=found.tenant_name,
-        )
-
-
-class SessionsBody(BaseModel):
-    sessions: Annotated[list[_Secret], Field(min_length=1, max_length=256)]
-
-
-class CheckedSessionsBody(BaseModel):
-    sessions: list[CheckedSessionBody | None]
-
-
-class ProfileBody(BaseModel):
-    user_id: str
-    firstname: str
-    lastname: str
-    email: str
-    email_verified: bool
-
-    @classmethod
-    def of(cls, user: User) -> "ProfileBody":
-        return cls(
-            user_id=user.user_id,
-            firstname=user.profile.firstname,
-            lastname=user.profile.lastname,
-            email=user.profile.email,
-            email_verified=user.owns_email,
-        )
-
-
-class UsersBody(BaseModel):
-    """The users whose profiles another service asks for."""
-
-    user_ids: Annotated[list[Identifier], Field(min_length=1, max_length=256)]
-
-
-class ProfilesBody(BaseModel):
-    profiles: list[ProfileBody]
-    absent: list[str]
+        return cls.model_validate(checked_session(found))
 
 
 class TenantBody(BaseModel):
@@ -145,7 +100,6 @@ class AllowedBody(BaseModel):
 
 
 ClientService = Annotated[Clients, needs(Clients)]
-UserService = Annotated[Users, needs(Users)]
 SessionService = Annotated[Sessions, needs(Sessions)]
 TenantService = Annotated[Tenants, needs(Tenants)]
 router = APIRouter(prefix="/internal", include_in_schema=False)
@@ -154,20 +108,6 @@ router = APIRouter(prefix="/internal", include_in_schema=False)
 @router.post("/clients/check", dependencies=[_Anyone])
 async def check_client(clients: ClientService, body: CredentialsBody) -> CheckedClientBody:
     return CheckedClientBody.of(await clients.check(body.client_id, body.client_secret))
-
-
-@router.post("/clients/check-many", dependencies=[_Issuer])
-async def check_clients(clients: ClientService, body: ManyCredentialsBody) -> CheckedClientsBody:
-    """What `check` says of each, in order; null where it refuses."""
-    found = await clients.check_all([(one.client_id, one.client_secret) for one in body.credentials])
-    return CheckedClientsBody(clients=[None if client is None else CheckedClientBody.of(client) for client in found])
-
-
-@router.post("/clients/find-many", dependencies=[_Issuer])
-async def find_clients(clients: ClientService, body: ClientIdsBody) -> FoundClientsBody:
-    """Those that are there and not disabled."""
-    found = await clients.enabled_among(body.client_ids)
-    return FoundClientsBody(clients=[CheckedClientBody.of(client) for client in found])
 
 
 @router.get("/clients/{client_id}", dependencies=[_Issuer])
@@ -190,23 +130,6 @@ async def known_client(clients: ClientService, client_id: str) -> KnownClientBod
 @router.post("/sessions/check", dependencies=[_PageServices])
 async def check_session(sessions: SessionService, body: SessionBody) -> CheckedSessionBody:
     return CheckedSessionBody.of(await sessions.check(body.session))
-
-
-@router.post("/sessions/check-many", dependencies=[_Issuer])
-async def check_sessions(sessions: SessionService, body: SessionsBody) -> CheckedSessionsBody:
-    """What `check` says of each, in order; null where it refuses."""
-    found = await sessions.check_all(body.sessions)
-    return CheckedSessionsBody(sessions=[None if one is None else CheckedSessionBody.of(one) for one in found])
-
-
-@router.post("/tenants/{tenant}/profiles", dependencies=[_Issuer])
-async def user_profiles(users: UserService, tenant: Annotated[Tenant, Path()], body: UsersBody) -> ProfilesBody:
-    """The profiles of many users, and the ids that are nobody's."""
-    found = {user.user_id: user for user in await users.get_enabled(tenant, body.user_ids)}
-    return ProfilesBody(
-        profiles=[ProfileBody.of(user) for user in found.values()],
-        absent=[user_id for user_id in dict.fromkeys(body.user_ids) if user_id not in found],
-    )
 
 
 @router.get("/tenants/{tenant}", dependencies=[_PageServices])

@@ -1,12 +1,13 @@
 """`/v1/accounts` for the platform, and the internal balance for the platform's other services."""
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import Caller, document_credentials, require, require_service
 from shared.dependencies import needs
 from shared.errors import Refusal, UnsupportedMediaType
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
 from shared.line_exchange import LinesResponse
@@ -194,19 +195,30 @@ async def close_internally(
     return _closed(await service.close_account(closer, user_id, body.reason))
 
 
-@internal.post("/tenants/{tenant}/balances")
-async def internal_balances(
-    service: _Service,
-    tenant: Tenant,
-    body: schemas.UsersBody,
-    _service_name: Annotated[str, require_service("sso-issuer")],
-) -> schemas.BalancesBody:
+async def _balances(call: HotCall[schemas.UsersBody]) -> Answer:
     """The balances of many users, and those who have no account."""
-    found = await service.balances_of(tenant, body.user_ids)
-    return schemas.BalancesBody(
-        balances=[schemas.BalanceBody.of(balance) for balance in found.values()],
-        absent=[user_id for user_id in dict.fromkeys(body.user_ids) if user_id not in found],
+    user_ids = call.body.user_ids
+    found = await call.part(AccountService).balances_of(call.path_parameter, user_ids)
+    balances = [schemas.balance_body(balance) for balance in found.values()]
+    return Answer.of(
+        200, {"balances": balances, "absent": [one for one in dict.fromkeys(user_ids) if one not in found]}
     )
+
+
+INTERNAL_BALANCES: Final = HotRoute(
+    method="POST",
+    path="/internal/tenants/{tenant}/balances",
+    name="internal_balances",
+    tag="internal",
+    summary="The balances of many users, and those who have no account",
+    services=("sso-issuer",),
+    operations=HotOperation(
+        _balances,
+        body=schemas.UsersBody,
+        answers={200: Answered("Found", schemas.BalancesBody)},
+        takes_key=False,
+    ),
+)
 
 
 def _closed(closed: ClosedAccount) -> schemas.ClosedAccountBody:

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from shared.errors import Malformed, NotFound
 from shared.web.addresses import is_registered
@@ -84,6 +84,17 @@ class Consent:
     @property
     def holds(self) -> bool:
         return self.event != "withdrawn"
+
+
+class PresentConsent(NamedTuple):
+    """A consent that holds. `since_version` is the version with which it began."""
+
+    tenant: str
+    client_id: str
+    subject: str
+    scopes: tuple[str, ...]
+    version: int
+    since_version: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,14 @@
 """The internal interface for sso-issuer about consents: never routed by the gateway, and only with a service token."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from shared.callers import require_service
 from shared.dependencies import needs
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
+from shared.idempotency import Answer
 from shared.identifiers import Tenant
-from shared.times import Timestamp
 
 from partner_onboarding.third_parties.consents.service import Consents
 
@@ -30,13 +31,26 @@ class RedeemedCodeBody(BaseModel):
     consent_version: int
 
 
+class AskedConsentBody(BaseModel):
+    tenant: Tenant
+    client_id: _Secret
+
+
+class AskedConsentsBody(BaseModel):
+    consents: Annotated[list[AskedConsentBody], Field(min_length=1, max_length=256)]
+
+
 class PresentConsentBody(BaseModel):
+    tenant: str
     client_id: str
     subject: str
     scopes: list[str]
     version: int
     since_version: int
-    granted_at: Timestamp
+
+
+class PresentConsentsBody(BaseModel):
+    consents: list[PresentConsentBody]
 
 
 ConsentService = Annotated[Consents, needs(Consents)]
@@ -55,16 +69,22 @@ async def redeem_code(consents: ConsentService, body: CodeBody) -> RedeemedCodeB
     )
 
 
-@router.get("/tenants/{tenant}/consents/{client_id}", dependencies=[_Issuer])
-async def present_consent(
-    consents: ConsentService, tenant: Annotated[Tenant, Path()], client_id: str
-) -> PresentConsentBody:
-    consent, since_version = await consents.present(tenant, client_id)
-    return PresentConsentBody(
-        client_id=consent.client_id,
-        subject=consent.subject,
-        scopes=list(consent.scopes),
-        version=consent.version,
-        since_version=since_version,
-        granted_at=consent.recorded_at,
-    )
+async def _find_consents(call: HotCall[AskedConsentsBody]) -> Answer:
+    found = await call.part(Consents).present_among([(one.tenant, one.client_id) for one in call.body.consents])
+    return Answer.of(200, {"consents": [consent._asdict() for consent in found]})
+
+
+FIND_CONSENTS: Final = HotRoute(
+    method="POST",
+    path="/internal/consents/find-many",
+    name="find_consents",
+    tag="internal",
+    summary="Those of the consents that hold",
+    services=("sso-issuer",),
+    operations=HotOperation(
+        _find_consents,
+        body=AskedConsentsBody,
+        answers={200: Answered("Found", PresentConsentsBody)},
+        takes_key=False,
+    ),
+)

@@ -1,6 +1,6 @@
 """The use cases of consents. Every change locks the client's row first, so that versions follow one another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from partner_onboarding.third_parties.consents.domain import (
     Event,
     InvalidGrant,
     Next,
+    PresentConsent,
     Redeemed,
     UnknownUser,
     hash_of,
@@ -133,17 +134,11 @@ class Consents:
             if latest.holds:
                 await self._write(connection, tenant, client_id, latest, withdrawn(latest), by)
 
-    async def present(self, tenant: str, client_id: str) -> tuple[Consent, int]:
-        """The present consent, and the version with which it began.
-
-        Raises:
-            ConsentNotFound: none, withdrawn, or the client is disabled.
-        """
-        if not CLIENT_ID.fullmatch(client_id):
-            raise ConsentNotFound("There is no such consent.")
-        async with self._database.transaction() as connection:
-            found = await self._present(connection, tenant, client_id)
-            return found, await store.begun_with(connection, tenant, client_id)
+    async def present_among(self, asked: Sequence[tuple[str, str]]) -> list[PresentConsent]:
+        """Those of the consents, by tenant and client id, that hold: given, not withdrawn, to an enabled client."""
+        return await store.present_among(
+            self._database, [(tenant, client_id) for tenant, client_id in asked if CLIENT_ID.fullmatch(client_id)]
+        )
 
     async def scopes_of(self, tenant: str, client_id: str) -> frozenset[str] | None:
         """What the consent that holds gives; None if there is none."""

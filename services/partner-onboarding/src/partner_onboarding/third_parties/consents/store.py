@@ -1,18 +1,56 @@
 """Every statement about consents and authorization codes. Consents are only ever added."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from shared.db import Database
+from shared.readings import Reading
+from sqlalchemy import ARRAY, Row, Text, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.tables import clients, users
-from partner_onboarding.third_parties.consents.domain import CODE_LIFETIME, Asked, Code, Consent, Next
+from partner_onboarding.third_parties.consents.domain import CODE_LIFETIME, Asked, Code, Consent, Next, PresentConsent
 from partner_onboarding.third_parties.tables import authorization_codes, consents
 
 #: How long a used code is remembered, to tell a replay from an unknown code.
 _REPLAYS_KNOWN_FOR = timedelta(days=1)
+
+_ASKED: Final = (
+    func.unnest(bindparam("tenants", type_=ARRAY(Text)), bindparam("client_ids", type_=ARRAY(Text)))
+    .table_valued("tenant", "client_id", name="asked")
+    .render_derived()
+)
+_versions = consents.alias("versions")
+_OF_ASKED: Final = (_versions.c.tenant == _ASKED.c.tenant) & (_versions.c.client_id == _ASKED.c.client_id)
+_NEWEST: Final = select(func.max(_versions.c.version)).where(_OF_ASKED).correlate(_ASKED).scalar_subquery()
+#: With which a consent began: the first version, or the one after the last withdrawal.
+_BEGUN_WITH: Final = (
+    select(func.coalesce(func.max(_versions.c.version), 0))
+    .where(_OF_ASKED, _versions.c.event == "granted")
+    .correlate(_ASKED)
+    .scalar_subquery()
+)
+_PRESENT: Final = Reading(
+    select(
+        consents.c.tenant,
+        consents.c.client_id,
+        consents.c.subject,
+        consents.c.scopes,
+        consents.c.version,
+        _BEGUN_WITH.label("since_version"),
+    )
+    .select_from(_ASKED)
+    .join(clients, (clients.c.tenant == _ASKED.c.tenant) & (clients.c.client_id == _ASKED.c.client_id))
+    .join(
+        consents,
+        (consents.c.tenant == _ASKED.c.tenant)
+        & (consents.c.client_id == _ASKED.c.client_id)
+        & (consents.c.version == _NEWEST),
+    )
+    .where(clients.c.disabled_at.is_(None), consents.c.event != "withdrawn")
+)
 
 
 async def now(connection: AsyncConnection) -> datetime:
@@ -41,6 +79,21 @@ async def present(connection: AsyncConnection, tenant: str, client_id: str) -> C
     row = (await connection.execute(query)).one_or_none()
     found = _consent(row) if row is not None else None
     return found if found is not None and found.holds else None
+
+
+async def present_among(database: Database, asked: Sequence[tuple[str, str]]) -> list[PresentConsent]:
+    """Those of the consents, by tenant and client id, that are not withdrawn, and to an enabled client.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    rows = await database.read(
+        _PRESENT, tenants=[tenant for tenant, _ in asked], client_ids=[client_id for _, client_id in asked]
+    )
+    return [
+        PresentConsent(row.tenant, row.client_id, row.subject, tuple(row.scopes), row.version, row.since_version)
+        for row in rows
+    ]
 
 
 async def begun_with(connection: AsyncConnection, tenant: str, client_id: str) -> int:
