@@ -39,6 +39,8 @@ from sso_issuer.authority.authorize import ConsentRequests
 from sso_issuer.authority.client_authentication import ClientAuthentication
 from sso_issuer.authority.client_requests import ClientRequests
 from sso_issuer.authority.errors import is_authority_path, oauth_refusal
+from sso_issuer.authority.introspections import Introspections
+from sso_issuer.authority.routes import SHORTCUTS as AUTHORITY_SHORTCUTS
 from sso_issuer.authority.routes import router as authority_router
 from sso_issuer.authority.service import Authority
 from sso_issuer.authority.tokens import AccessTokensReader
@@ -47,9 +49,10 @@ from sso_issuer.inspections.browser import PATH as INSPECTOR
 from sso_issuer.inspections.browser import router as inspector_router
 from sso_issuer.inspections.routes import router as inspections_router
 from sso_issuer.inspections.service import Inspections
-from sso_issuer.keys.domain import Schedule
+from sso_issuer.keys.domain import Algorithm, Schedule
 from sso_issuer.keys.published import PublishedKeys
 from sso_issuer.keys.revoked import OwnKeySource, RevokedKeys
+from sso_issuer.keys.routes import SHORTCUTS as KEYS_SHORTCUTS
 from sso_issuer.keys.routes import internal_router as internal_keys_router
 from sso_issuer.keys.routes import router as keys_router
 from sso_issuer.keys.service import Keys
@@ -58,9 +61,10 @@ from sso_issuer.onboarding_client import OnboardingClient
 from sso_issuer.receipts.routes import internal_router as internal_receipts_router
 from sso_issuer.receipts.routes import router as receipts_router
 from sso_issuer.receipts.service import Receipts
-from sso_issuer.redemptions.routes import router as redemptions_router
+from sso_issuer.redemptions.routes import REDEEM_TOKEN
 from sso_issuer.redemptions.service import Redemptions
 from sso_issuer.redemptions.tokens import TokensReader
+from sso_issuer.redirects.browser import SHORTCUTS as BROWSER_SHORTCUTS
 from sso_issuer.redirects.browser import render_refusal
 from sso_issuer.redirects.browser import router as browser_router
 from sso_issuer.redirects.pages import PACKAGE as PAGES_PACKAGE
@@ -121,8 +125,10 @@ def create_app(
         timeout_seconds=settings.neighbour_timeout_seconds,
     )
     ledger, onboarding = LedgerClient(to_ledger), OnboardingClient(to_onboarding)
-    answers = Answers(database, answers_table, sealer)
-    form_notes = BriefNotes(database, answers_table, sealer, "form", _DOUBLE_PRESS)
+    answers, form_notes = (
+        Answers(database, answers_table, sealer),
+        BriefNotes(database, answers_table, sealer, "form", _DOUBLE_PRESS),
+    )
     published, revoked = PublishedKeys(database), RevokedKeys(database)
     keys = build_keys(settings, database, published, revoked)
     vendors = Vendors(
@@ -153,15 +159,19 @@ def create_app(
         sandboxes,
         public_url=settings.public_url,
     )
+    audit, access_tokens = Audit(database), AccessTokensReader(database)
+    introspections = Introspections(access_tokens, clients, audit, public_url=settings.public_url)
     authority = Authority(
         database,
-        Audit(database),
-        AccessTokensReader(database),
+        audit,
+        access_tokens,
         keys,
         signer,
         clients,
+        introspections,
         public_url=settings.public_url,
         lifetime_seconds=settings.access_token_seconds,
+        algorithm=Algorithm(settings.access_token_algorithm),
     )
 
     # What it moves is nothing: a signed token cannot change, and is judged by the clock.
@@ -178,9 +188,9 @@ def create_app(
             closing.callback(signer.close)
             # Write all accepted rows before the connections close.
             closing.push_async_callback(authority.close)
+            closing.push_async_callback(introspections.close)
             closing.push_async_callback(redirects.close)
             closing.push_async_callback(redemptions.close)
-            closing.push_async_callback(terms.close)
             closing.push_async_callback(events.close)
             await sandboxes.refuse_to_start()
             await closing.enter_async_context(
@@ -205,7 +215,8 @@ def create_app(
         description="Signs the tokens that carry a signed-in user to a rewards vendor, and keeps their keys.",
         lifespan=lifespan,
         readiness={"database": lambda: check_database(database, PACKAGE), "keys": keys.check_can_sign},
-        hot_routes=[ISSUE_REDIRECT],
+        hot_routes=[ISSUE_REDIRECT, REDEEM_TOKEN],
+        shortcuts=[*AUTHORITY_SHORTCUTS, *KEYS_SHORTCUTS, *BROWSER_SHORTCUTS],
         chores=chores,
         render=_render,
         # OAuth's endpoints (RFC 6749, 3.1) and what is published beside them, and pages.
@@ -251,6 +262,7 @@ def create_app(
         RedirectPages(pages),
         authorities,
         authority,
+        introspections,
         ConsentRequests(clients),
         limits,
         ClientRequests(authorities, authentication, authority, limits),
@@ -264,7 +276,6 @@ def create_app(
         redirects_router,
         internal_redirects_router,
         browser_router,
-        redemptions_router,
         inspections_router,
         inspector_router,
         authority_router,

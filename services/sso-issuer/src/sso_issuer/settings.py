@@ -1,6 +1,7 @@
 """The settings of sso-issuer: `ISSUER_…` in the environment."""
 
 from datetime import timedelta
+from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator
 from shared.sealing import parse_key_encryption_keys
@@ -46,6 +47,9 @@ class Settings(PageSettings, RetentionSettings):
         ge=60,
         le=LONGEST_ACCESS_TOKEN_SECONDS,
         description="How long an access token is valid.",
+    )
+    access_token_algorithm: Literal["ES256", "RS256"] = Field(
+        "ES256", description="What signs access tokens: RS256 for those who verify nothing else, at ten times the cost."
     )
     longest_assertion_seconds: int = Field(
         3600, ge=60, le=3600, description="How long a client's assertion (`private_key_jwt`) may be valid."

@@ -31,7 +31,7 @@ class Audit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._line = GroupCommit[Entry, None](self._write, name="authority_events")
+        self._line = GroupCommit[Entry, None](self.write, name="authority_events")
 
     async def append(self, entry: Entry) -> None:
         """Waits until `entry` is durable.
@@ -71,9 +71,14 @@ class Audit:
         """Writes all waiting entries."""
         await self._line.close()
 
-    async def _write(self, entries: Sequence[Entry]) -> Sequence[Exception | None]:
+    async def write(self, entries: Sequence[Entry]) -> Sequence[CodeSpent | None]:
+        """Writes entries at once; returns a refusal for each whose code is spent. Driver errors pass unchanged."""
         codes = [entry.code for entry in entries if entry.code is not None]
         revocations = [entry.revocation for entry in entries if entry.revocation is not None]
+        if not codes and not revocations:
+            async with self._database.raw_write() as connection:
+                await store.append_events(connection, [entry.event for entry in entries])
+            return [None] * len(entries)
         async with self._database.raw_transaction() as connection:
             taken = await store.take_codes(connection, codes) if codes else set()
             is_spent = [

@@ -1,12 +1,12 @@
 """The tenants that have an authority, and the authority's metadata."""
 
-import re
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 from shared.bounded import Bounded
 from shared.db import Database
+from shared.identifiers import is_tenant
 
 from sso_issuer.authority import store
 from sso_issuer.authority.assertions import ALGORITHMS
@@ -20,7 +20,6 @@ from sso_issuer.register_client import RegisterClient
 #: How long (seconds) a missing tenant is remembered; an existing one is remembered for good.
 _UNKNOWN_SECONDS: Final = 5.0
 _REMEMBERED: Final = 10_000
-_TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 class Authorities:
@@ -51,7 +50,7 @@ class Authorities:
         """
         if tenant in self._known:
             return
-        if not _TENANT.fullmatch(tenant) or tenant in self._unknown:
+        if not is_tenant(tenant) or tenant in self._unknown:
             raise TenantNotFound
         async with self._database.transaction() as connection:
             is_known = await store.has_keys(connection, tenant)

@@ -12,10 +12,7 @@ from shared.identifiers import Identifier
 from shared.paging import Listing
 from shared.times import Instant
 
-from sso_issuer.keys.domain import Algorithm
-
 LONGEST_ACCESS_TOKEN_SECONDS: Final = 600
-ACCESS_TOKEN_ALGORITHM: Final = Algorithm.ES256
 ACCESS_TOKEN_TYP: Final = "at+jwt"  # noqa: S105 — the type of a token, no secret
 #: The scopes that a tenant can consent to. The others belong to the platform's own clients.
 CONSENTABLE_SCOPES: Final = (

@@ -4,8 +4,9 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import document_credentials
-from shared.dependencies import needs
+from shared.dependencies import needs, provided
 from shared.errors import Refusal
+from shared.shortcuts import Shortcut
 
 from sso_issuer.admins import Admin
 from sso_issuer.authority.authorities import Authorities
@@ -13,6 +14,7 @@ from sso_issuer.authority.authorize import ConsentRequests
 from sso_issuer.authority.client_requests import ClientRequests
 from sso_issuer.authority.errors import private_json
 from sso_issuer.authority.forms import needed, parse_form
+from sso_issuer.authority.introspections import Introspections
 from sso_issuer.authority.schemas import (
     ERRORS,
     INTROSPECTION_FORM,
@@ -108,9 +110,14 @@ async def give_token(tenant: Tenant, request: Request, clients: Clients, authori
     responses=ERRORS,
     openapi_extra=INTROSPECTION_FORM,
 )
-async def introspect(tenant: Tenant, request: Request, clients: Clients, authority: AuthorityService) -> Response:
+async def introspect(
+    tenant: Tenant,
+    request: Request,
+    clients: Clients,
+    introspections: Annotated[Introspections, needs(Introspections)],
+) -> Response:
     async with clients.admit(tenant, request) as (client, form):
-        said = await authority.introspect(client, needed(form, "token"), request.state.request_id)
+        said = await introspections.introspect(client, needed(form, "token"), request.state.request_id)
     return private_json({"active": False} if said is None else said)
 
 
@@ -125,6 +132,22 @@ async def revoke(tenant: Tenant, request: Request, clients: Clients, authority: 
     async with clients.admit(tenant, request) as (client, form):
         await authority.revoke(client, needed(form, "token"), request.state.request_id)
     return Response(headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+
+async def _give_token_at_once(request: Request) -> Response:
+    parts = provided(request.app, ClientRequests), provided(request.app, Authority)
+    return await give_token(request.path_params["tenant"], request, *parts)
+
+
+async def _introspect_at_once(request: Request) -> Response:
+    parts = provided(request.app, ClientRequests), provided(request.app, Introspections)
+    return await introspect(request.path_params["tenant"], request, *parts)
+
+
+SHORTCUTS: Final = (
+    Shortcut("POST", "/tenants/{tenant}/oauth/token", _give_token_at_once),
+    Shortcut("POST", "/tenants/{tenant}/oauth/introspect", _introspect_at_once),
+)
 
 
 @router.get(

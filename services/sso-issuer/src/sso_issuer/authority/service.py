@@ -2,17 +2,17 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from shared.db import Database
 from shared.errors import Refusal
-from shared.jwt import KeySet, Rejected
+from shared.group_commit import GroupCommit
+from shared.jwt import SigningKey
 from shared.paging import Page
 
-from shared import jwt
 from sso_issuer.authority import domain, store
 from sso_issuer.authority.audit import Audit, CodeSpent, Entry, event_of
 from sso_issuer.authority.domain import (
@@ -25,14 +25,14 @@ from sso_issuer.authority.domain import (
     Grant,
     GrantType,
     InvalidGrant,
-    IssuedToken,
     UnauthorizedClient,
     UnsupportedGrantType,
 )
 from sso_issuer.authority.forms import needed
+from sso_issuer.authority.introspections import Introspections, named
 from sso_issuer.authority.store import Revocation, TakenCode
-from sso_issuer.authority.tokens import AccessTokensReader
-from sso_issuer.keys.domain import issuer_of
+from sso_issuer.authority.tokens import AccessTokensReader, SigningTerms
+from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
 from sso_issuer.register_client import RefusedCode, RegisterClient
 from sso_issuer.signer import Signer
@@ -47,8 +47,17 @@ class AccessToken:
     scopes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """An access token that waits to be signed and written."""
+
+    grant: Grant
+    code_digest: bytes | None
+    request_id: str
+
+
 class Authority:
-    """The use cases, for every tenant's authority.
+    """The use cases, for every tenant's authority. What waits together is read, asked, signed and audited together.
 
     Args:
         lifetime_seconds: of an access token, at most 600; so long it may be accepted after a consent was withdrawn.
@@ -62,9 +71,11 @@ class Authority:
         keys: Keys,
         signer: Signer,
         register: RegisterClient,
+        introspections: Introspections,
         *,
         public_url: str,
         lifetime_seconds: int,
+        algorithm: Algorithm,
     ) -> None:
         self._database = database
         self._audit = audit
@@ -72,8 +83,11 @@ class Authority:
         self._keys = keys
         self._signer = signer
         self._register = register
+        self._introspections = introspections
         self._public_url = public_url
         self._lifetime_seconds = lifetime_seconds
+        self._algorithm = algorithm
+        self._issuing = GroupCommit[_Order, AccessToken](self._issue_all, name="access_tokens")
 
     async def give_token(self, client: AuthorityClient, form: Mapping[str, str], request_id: str) -> AccessToken:
         """An access token; its audit is durable before this returns.
@@ -95,33 +109,6 @@ class Authority:
             return await self._issue(grant, None, request_id)
         raise UnsupportedGrantType
 
-    async def introspect(self, client: AuthorityClient, token: str, request_id: str) -> dict[str, Any] | None:
-        """The content of a token that is active now, else None. A third party learns about its own tokens only.
-
-        Raises:
-            Unavailable: the register or the database cannot be asked.
-        """
-        claims, issued, reason = await self._verify(client.tenant, token)
-        if claims is not None:
-            reason = domain.why_inactive(issued, claims)
-            if issued is not None and reason is None:
-                if client.kind == "third_party" and issued.client_id != client.client_id:
-                    reason = "token_of_another_client"
-                else:
-                    reason = await self._why_not_allowed(client.tenant, issued)
-        event = event_of(
-            EventKind.INTROSPECTED,
-            client.tenant,
-            request_id,
-            reason=reason,
-            client_id=client.client_id,
-            **_named(issued),
-        )
-        await self._audit.append(Entry(event=event))
-        if reason is not None or claims is None:
-            return None
-        return {"active": True, "token_type": "Bearer", **claims}
-
     async def revoke(self, client: AuthorityClient, token: str, request_id: str) -> None:
         """Revokes a token of this client, or any token of the tenant if the client has `sso:admin`.
 
@@ -131,9 +118,9 @@ class Authority:
             UnauthorizedClient: the token is another client's.
             Unavailable: the database cannot be asked; the token is not revoked.
         """
-        claims, issued, reason = await self._verify(client.tenant, token)
-        revocation = None
-        if claims is not None and issued is not None and domain.why_inactive(issued, claims) != "token_not_issued":
+        judged = await self._introspections.verified(client.tenant, token)
+        issued, reason, revocation = judged.issued, judged.reason, None
+        if issued is not None and domain.why_inactive(issued, judged.claims) != "token_not_issued":
             if issued.client_id != client.client_id and not _may_revoke_all(client):
                 raise UnauthorizedClient("This token is another client's.")
             revocation = Revocation(tenant=client.tenant, jti=issued.jti, expires_at=issued.expires_at)
@@ -143,7 +130,7 @@ class Authority:
             request_id,
             reason=None if revocation is not None else reason or "token_not_issued",
             client_id=client.client_id,
-            **_named(issued),
+            **named(issued),
         )
         await self._audit.append(Entry(event=event, revocation=revocation))
 
@@ -191,8 +178,8 @@ class Authority:
             await store.forget_expired(connection)
 
     async def close(self) -> None:
-        """Reads and writes what waits in line, and takes no more."""
-        await self._tokens.close()
+        """Carries out what waits in line, and takes no more."""
+        await self._issuing.close()
         await self._audit.close()
 
     async def _give_for_code(self, client: AuthorityClient, form: Mapping[str, str], request_id: str) -> AccessToken:
@@ -228,87 +215,68 @@ class Authority:
         await self._audit.spoil_code(client.tenant, code_digest, client_id=client.client_id, request_id=request_id)
 
     async def _issue(self, grant: Grant, code_digest: bytes | None, request_id: str) -> AccessToken:
-        tenant = grant.client.tenant
-        terms = await self._tokens.signing_terms(tenant)
-        now = terms.read_at
+        return await self._issuing.submit(_Order(grant, code_digest, request_id))
+
+    async def _issue_all(self, orders: Sequence[_Order]) -> Sequence[AccessToken | Exception]:
+        """One read, the signatures, and one transaction for all audit rows."""
+        all_terms = await self._tokens.signing_terms([order.grant.client.tenant for order in orders], self._algorithm)
+        signing = [
+            (await self._signing_key(order.grant.client.tenant, terms), self._claims_of(order.grant, terms.read_at))
+            for order, terms in zip(orders, all_terms, strict=True)
+        ]
+        tokens = await self._signer.sign_all(signing, typ=ACCESS_TOKEN_TYP)
+        entries = [
+            _entry_of(order, key.kid, claims, terms.read_at)
+            for order, (key, claims), terms in zip(orders, signing, all_terms, strict=True)
+        ]
+        refusals = await self._audit.write(entries)
+        return [
+            AccessToken(token=token, expires_in=self._lifetime_seconds, scopes=order.grant.scopes)
+            if refusal is None
+            else refusal
+            for order, token, refusal in zip(orders, tokens, refusals, strict=True)
+        ]
+
+    async def _signing_key(self, tenant: str, terms: SigningTerms) -> SigningKey:
         if terms.key is None:
-            key = await self._keys.signing_key(tenant, domain.ACCESS_TOKEN_ALGORITHM)
-        else:
-            key = await self._keys.unseal(terms.key)
+            return await self._keys.signing_key(tenant, self._algorithm)
+        return await self._keys.unseal(terms.key)
+
+    def _claims_of(self, grant: Grant, now: datetime) -> dict[str, Any]:
         issued_at = int(now.timestamp())
-        expires_at = issued_at + self._lifetime_seconds
-        jti = secrets.token_urlsafe(16)
-        claims = domain.access_token_claims(
+        return domain.access_token_claims(
             grant,
-            issuer=issuer_of(self._public_url, tenant),
+            issuer=issuer_of(self._public_url, grant.client.tenant),
             audience=self._public_url,
-            jti=jti,
+            jti=secrets.token_urlsafe(16),
             issued_at=issued_at,
-            expires_at=expires_at,
+            expires_at=issued_at + self._lifetime_seconds,
         )
-        token = await self._signer.sign(key, claims, typ=ACCESS_TOKEN_TYP)
-        expiry = datetime.fromtimestamp(expires_at, UTC)
-        event = event_of(
-            EventKind.ISSUED,
-            tenant,
-            request_id,
-            client_id=grant.client.client_id,
-            subject=grant.subject,
-            jti=jti,
-            grant_type=grant.grant_type.value,
-            scope=claims["scope"],
-            consent_version=grant.consent_version,
-            kid=key.kid,
-            happened_at=now,
-            expires_at=expiry,
-        )
-        code = None
-        if code_digest is not None:
-            code = TakenCode(tenant=tenant, code_digest=code_digest, jti=jti, token_expires_at=expiry)
-        await self._audit.append(Entry(event=event, code=code))
-        return AccessToken(token=token, expires_in=self._lifetime_seconds, scopes=grant.scopes)
 
-    async def _verify(self, tenant: str, token: str) -> tuple[dict[str, Any] | None, IssuedToken | None, str | None]:
-        """The claims of an unexpired token of this authority and what the audit knows of it, or why it is refused."""
-        try:
-            known = await self._tokens.read(tenant, token)
-            claims = jwt.verify(
-                token,
-                KeySet([] if known.key is None else [known.key]),
-                typ=ACCESS_TOKEN_TYP,
-                issuer=issuer_of(self._public_url, tenant),
-                audience=self._public_url,
-                # The database's clock stamped the token and judges it, so no leeway is needed.
-                now=known.read_at.timestamp(),
-                leeway_seconds=0,
-            )
-        except Rejected as rejected:
-            return None, None, rejected.reason
-        return claims, known.issued, None
 
-    async def _why_not_allowed(self, tenant: str, issued: IssuedToken) -> str | None:
-        """Why the register no longer covers a token; None if it does."""
-        if issued.consent_version is not None:
-            consent = await self._register.find_consent(tenant, issued.client_id)
-            return domain.why_not_consented(issued, consent)
-        client = await self._register.standing(issued.client_id)
-        if client is None or client.tenant != tenant:
-            return "client_disabled"
-        return None if issued.scopes <= client.scopes else "scope_withdrawn"
+def _entry_of(order: _Order, kid: str, claims: Mapping[str, Any], now: datetime) -> Entry:
+    grant, expiry = order.grant, datetime.fromtimestamp(claims["exp"], UTC)
+    event = event_of(
+        EventKind.ISSUED,
+        grant.client.tenant,
+        order.request_id,
+        client_id=grant.client.client_id,
+        subject=grant.subject,
+        jti=claims["jti"],
+        grant_type=grant.grant_type.value,
+        scope=claims["scope"],
+        consent_version=grant.consent_version,
+        kid=kid,
+        happened_at=now,
+        expires_at=expiry,
+    )
+    if order.code_digest is None:
+        return Entry(event=event)
+    code = TakenCode(
+        tenant=grant.client.tenant, code_digest=order.code_digest, jti=claims["jti"], token_expires_at=expiry
+    )
+    return Entry(event=event, code=code)
 
 
 def _may_revoke_all(client: AuthorityClient) -> bool:
     return client.kind == "first_party" and "sso:admin" in client.scopes
-
-
-def _named(issued: IssuedToken | None) -> dict[str, Any]:
-    """The token that an event is about."""
-    if issued is None:
-        return {}
-    return {
-        "subject": issued.subject,
-        "jti": issued.jti,
-        "token_client_id": issued.client_id,
-        "scope": " ".join(sorted(issued.scopes)),
-        "consent_version": issued.consent_version,
-    }

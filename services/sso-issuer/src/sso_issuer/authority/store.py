@@ -12,7 +12,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.authority.assertions import Assertion
-from sso_issuer.authority.domain import ACCESS_TOKEN_ALGORITHM, Event, EventKind, EventPlace, IssuedToken
+from sso_issuer.authority.domain import Event, EventKind, EventPlace, IssuedToken
+from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.store import SealedKey, read_clock
 from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
 
@@ -60,10 +61,11 @@ _SIGNING: Final = """
       ON keys.tenant = asked.tenant AND keys.algorithm = $2 AND keys.state = 'active'
 """
 _ISSUED: Final = """
-    SELECT issued.tenant, issued.jti, issued.client_id, issued.subject, issued.scope, issued.consent_version,
+    SELECT clock.now, issued.tenant, issued.jti, issued.client_id, issued.subject, issued.scope, issued.consent_version,
       issued.expires_at, revoked.jti IS NOT NULL AS is_revoked
-    FROM unnest($1::text[], $2::text[]) AS asked (tenant, jti)
-      JOIN sso_issuer.authority_events AS issued
+    FROM (SELECT clock_timestamp() AS now) AS clock
+      LEFT JOIN unnest($1::text[], $2::text[]) AS asked (tenant, jti) ON true
+      LEFT JOIN sso_issuer.authority_events AS issued
         ON issued.tenant = asked.tenant AND issued.jti = asked.jti AND issued.event = 'issued'
       LEFT JOIN sso_issuer.revoked_tokens AS revoked
         ON revoked.tenant = asked.tenant AND revoked.jti = asked.jti
@@ -92,21 +94,13 @@ async def has_keys(connection: AsyncConnection, tenant: str) -> bool:
     return bool(await connection.scalar(sa.select(sa.exists().where(keys.c.tenant == tenant))))
 
 
-async def read_driver_clock(connection: asyncpg.Connection) -> datetime:
-    """The database's clock now."""
-    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
-    return now
-
-
 async def read_signing_keys(
-    connection: asyncpg.Connection, tenants: Sequence[str]
+    connection: asyncpg.Connection, tenants: Sequence[str], algorithm: Algorithm
 ) -> tuple[dict[str, SealedKey], datetime]:
     """The keys that sign access tokens now, by tenant, and the database's clock, in one statement."""
-    rows = await connection.fetch(_SIGNING, tenants, ACCESS_TOKEN_ALGORITHM.value)
+    rows = await connection.fetch(_SIGNING, tenants, algorithm.value)
     found = {
-        row["tenant"]: SealedKey(
-            tenant=row["tenant"], kid=row["kid"], algorithm=ACCESS_TOKEN_ALGORITHM, sealed=row["private_key"]
-        )
+        row["tenant"]: SealedKey(tenant=row["tenant"], kid=row["kid"], algorithm=algorithm, sealed=row["private_key"])
         for row in rows
         if row["kid"] is not None
     }
@@ -165,16 +159,16 @@ async def spoil_code(connection: AsyncConnection, tenant: str, code_digest: byte
 
 async def find_issued(connection: AsyncConnection, tenant: str, jti: str) -> IssuedToken | None:
     """What the audit knows of a token, and whether it was revoked."""
-    found = await find_all_issued(await driver_of(connection), [(tenant, jti)])
+    found, _ = await find_all_issued(await driver_of(connection), [(tenant, jti)])
     return found.get((tenant, jti))
 
 
 async def find_all_issued(
     connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], IssuedToken]:
-    """The same for many, by tenant and jti."""
+) -> tuple[dict[tuple[str, str], IssuedToken], datetime]:
+    """The same for many, by tenant and jti, and the database's clock, in one statement."""
     rows = await connection.fetch(_ISSUED, [tenant for tenant, _ in asked], [jti for _, jti in asked])
-    return {
+    found = {
         (row["tenant"], row["jti"]): IssuedToken(
             jti=row["jti"],
             client_id=row["client_id"],
@@ -185,7 +179,9 @@ async def find_all_issued(
             is_revoked=row["is_revoked"],
         )
         for row in rows
+        if row["jti"] is not None
     }
+    return found, rows[0]["now"]
 
 
 async def list_newest(

@@ -1,4 +1,4 @@
-"""What is known of access tokens, and the keys that sign them. What waits together is read together."""
+"""What is known of access tokens, and the keys that sign them."""
 
 import functools
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 from shared.db import Database
-from shared.group_commit import GroupCommit
-from shared.jwt import VerificationKey
+from shared.jwt import Rejected, VerificationKey
 
 from shared import jwt
 from sso_issuer.authority import store
 from sso_issuer.authority.domain import IssuedToken
+from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.store import SealedKey, read_publics
 
 
@@ -49,56 +49,46 @@ class SigningTerms:
 
 
 class AccessTokensReader:
-    """Reads what is known of access tokens, and what signs new ones."""
+    """Reads what is known of access tokens, and what signs new ones. Driver errors pass unchanged."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._tokens = GroupCommit[_Shown, Known](self._read_known, name="access_tokens")
-        self._terms = GroupCommit[str, SigningTerms](self._read_terms, name="signing_terms")
 
-    async def read(self, tenant: str, token: str) -> Known:
-        """What is known of a token that was brought to the authority of `tenant`.
-
-        Raises:
-            Rejected: this is no token.
-            Unavailable: the database cannot be asked.
-        """
-        kid, claims = jwt.unverified_header(token).get("kid"), jwt.unverified_claims(token)
-        return await self._tokens.submit(_Shown(tenant, _name_in(kid), _name_in(claims.get("jti"))))
-
-    async def signing_terms(self, tenant: str) -> SigningTerms:
-        """What signs the tenant's access tokens at this moment.
-
-        Raises:
-            Unavailable: the database cannot be asked.
-        """
-        return await self._terms.submit(tenant)
-
-    async def close(self) -> None:
-        """Reads what waits in line, and takes no more."""
-        await self._tokens.close()
-        await self._terms.close()
-
-    async def _read_known(self, tokens: Sequence[_Shown]) -> Sequence[Known]:
-        kids = list(dict.fromkeys((token.tenant, token.kid) for token in tokens if token.kid is not None))
-        jtis = list(dict.fromkeys((token.tenant, token.jti) for token in tokens if token.jti is not None))
+    async def read_all(self, tokens: Sequence[tuple[str, str]]) -> list[Known | Rejected]:
+        """What is known of tokens, each brought to the authority of a tenant; a refusal of what is no token."""
+        shown = [_shown_by(tenant, token) for tenant, token in tokens]
+        good = [one for one in shown if isinstance(one, _Shown)]
+        kids = list(dict.fromkeys((token.tenant, token.kid) for token in good if token.kid is not None))
+        jtis = list(dict.fromkeys((token.tenant, token.jti) for token in good if token.jti is not None))
+        if not good:
+            return [one for one in shown if isinstance(one, Rejected)]
         async with self._database.raw_statement() as connection:
             keys = await read_publics(connection, kids) if kids else {}
-            issued = await store.find_all_issued(connection, jtis) if jtis else {}
-            now = await store.read_driver_clock(connection)
+            issued, now = await store.find_all_issued(connection, jtis)
         return [
             Known(
                 key=None if token.kid is None else _key_of(keys.get((token.tenant, token.kid))),
                 issued=None if token.jti is None else issued.get((token.tenant, token.jti)),
                 read_at=now,
             )
-            for token in tokens
+            if isinstance(token, _Shown)
+            else token
+            for token in shown
         ]
 
-    async def _read_terms(self, tenants: Sequence[str]) -> Sequence[SigningTerms]:
+    async def signing_terms(self, tenants: Sequence[str], algorithm: Algorithm) -> list[SigningTerms]:
+        """What signs each tenant's access tokens at this moment."""
         async with self._database.raw_statement() as connection:
-            found, now = await store.read_signing_keys(connection, list(dict.fromkeys(tenants)))
+            found, now = await store.read_signing_keys(connection, list(dict.fromkeys(tenants)), algorithm)
         return [SigningTerms(found.get(tenant), now) for tenant in tenants]
+
+
+def _shown_by(tenant: str, token: str) -> _Shown | Rejected:
+    try:
+        kid, claims = jwt.unverified_header(token).get("kid"), jwt.unverified_claims(token)
+    except Rejected as rejected:
+        return rejected
+    return _Shown(tenant, _name_in(kid), _name_in(claims.get("jti")))
 
 
 def _name_in(value: Any) -> str | None:

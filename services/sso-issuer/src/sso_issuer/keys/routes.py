@@ -4,10 +4,12 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import document_credentials, require_service
-from shared.dependencies import needs
+from shared.dependencies import needs, provided
 from shared.idempotency import Answer, IdempotencyKey
-from shared.identifiers import Tenant
+from shared.identifiers import Tenant, is_tenant
 from shared.jwks import KeySetBody, RevokedKey, RevokedKeysBody
+from shared.shortcuts import Shortcut
+from starlette.types import Scope
 
 from sso_issuer.admins import Admin
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
@@ -38,6 +40,24 @@ async def all_keys(request: Request, published: Published) -> Response:
 @router.get("/tenants/{tenant}/jwks.json", summary="The public keys of a tenant's authority", response_model=JwksBody)
 async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request, published: Published) -> Response:
     return key_set_answer(request, await published.document(tenant))
+
+
+async def _all_keys_at_once(request: Request) -> Response:
+    return await all_keys(request, provided(request.app, PublishedKeys))
+
+
+async def _tenant_keys_at_once(request: Request) -> Response:
+    return await tenant_keys(request.path_params["tenant"], request, provided(request.app, PublishedKeys))
+
+
+def _names_a_tenant(scope: Scope) -> bool:
+    return is_tenant(scope["path_params"]["tenant"])
+
+
+SHORTCUTS: Final = (
+    Shortcut("GET", "/.well-known/jwks.json", _all_keys_at_once),
+    Shortcut("GET", "/tenants/{tenant}/jwks.json", _tenant_keys_at_once, fits=_names_a_tenant),
+)
 
 
 @router.post(

@@ -25,6 +25,7 @@ _PUBLICS: Final = """
     WHERE keys.state IN ('active', 'retiring')
 """
 
+_ANY_PUBLIC: Final = "SELECT public_jwk, state FROM sso_issuer.keys WHERE tenant = $1 AND kid = $2"
 #: A key that retires in its time is published until then; one that is revoked leaves the set before.
 _WAS_TAKEN_OUT: Final = sa.or_(keys.c.published_until.is_(None), keys.c.published_until > keys.c.retired_at)
 _REVOKED: Final = Reading(
@@ -152,11 +153,16 @@ async def read_publics(connection: asyncpg.Connection, asked: Sequence[tuple[str
     return {(row["tenant"], row["kid"]): row["public_jwk"] for row in rows}
 
 
-async def read_any_public(connection: AsyncConnection, tenant: str, kid: str) -> tuple[Jwk, KeyState] | None:
-    """The public half of a key of this tenant in any state."""
-    query = sa.select(keys.c.public_jwk, keys.c.state).filter_by(tenant=tenant, kid=kid)
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else (row.public_jwk, KeyState(row.state))
+async def read_driver_clock(connection: asyncpg.Connection) -> datetime:
+    """The database's clock now."""
+    now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+    return now
+
+
+async def read_any_public(connection: asyncpg.Connection, tenant: str, kid: str) -> tuple[str, KeyState] | None:
+    """The public half of a key of this tenant in any state, as the text of its JWK."""
+    row = await connection.fetchrow(_ANY_PUBLIC, tenant, kid)
+    return None if row is None else (row["public_jwk"], KeyState(row["state"]))
 
 
 async def read_published(connection: AsyncConnection, tenant: str | None) -> list[Jwk]:

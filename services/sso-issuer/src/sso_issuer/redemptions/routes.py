@@ -1,30 +1,37 @@
 """Redemptions over HTTP."""
 
-from typing import Annotated
+from typing import Final
 
-from fastapi import APIRouter, Request, Response
-from shared.callers import Caller, document_credentials, require
-from shared.dependencies import needs
-from shared.idempotency import Answer, IdempotencyKey
+from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
+from shared.idempotency import Answer
 
-from sso_issuer.redemptions.schemas import RedeemedBody, TokenBody
+from sso_issuer.redemptions.domain import TokenAlreadyRedeemed, TokenNotIssued, TokenRefused
+from sso_issuer.redemptions.schemas import TOKEN_EXAMPLE, RedeemedBody, TokenBody
 from sso_issuer.redemptions.service import Redeemed, Redemptions
+from sso_issuer.vendors.domain import VendorNotFound
 
-router = APIRouter(prefix="/sso/v1/tokens", tags=["redemptions"], dependencies=document_credentials())
 
-
-@router.post("/redeem", summary="Take a token back, once", response_model=RedeemedBody)
-async def redeem_token(
-    body: TokenBody,
-    request: Request,
-    redemptions: Annotated[Redemptions, needs(Redemptions)],
-    caller: Annotated[Caller, require("points:redeem")],
-    key: IdempotencyKey,
-) -> Response:
-    answer = await redemptions.redeem_once(
-        caller, body.token, request_id=request.state.request_id, key=key, shape=_answer_of
+async def _redeem(call: HotCall[TokenBody]) -> Answer:
+    return await call.part(Redemptions).redeem_once(
+        call.caller, call.body.token, request_id=call.scope["state"]["request_id"], key=call.key, shape=_answer_of
     )
-    return answer.response()
+
+
+REDEEM_TOKEN: Final = HotRoute(
+    method="POST",
+    path="/sso/v1/tokens/redeem",
+    name="redeem_token",
+    tag="redemptions",
+    summary="Take a token back, once",
+    scopes=("points:redeem",),
+    operations=HotOperation(
+        _redeem,
+        body=TokenBody,
+        answers={200: Answered("Redeemed", RedeemedBody)},
+        refusals=(VendorNotFound, TokenRefused, TokenNotIssued, TokenAlreadyRedeemed),
+        example=TOKEN_EXAMPLE,
+    ),
+)
 
 
 def _answer_of(redeemed: Redeemed) -> Answer:

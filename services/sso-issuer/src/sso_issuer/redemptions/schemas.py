@@ -1,13 +1,17 @@
 """Redemptions over the wire."""
 
+from typing import Any, Final
+
 from pydantic import BaseModel, ConfigDict, Field
 from shared.jwt import MAX_TOKEN_CHARACTERS
+
+TOKEN_EXAMPLE: Final[dict[str, Any]] = {"token": "eyJhbGciOi…"}
 
 
 class TokenBody(BaseModel):
     """A token as the vendor received it."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"token": "eyJhbGciOi…"}]})
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [TOKEN_EXAMPLE]})
 
     token: str = Field(strict=True, min_length=1, max_length=MAX_TOKEN_CHARACTERS)
 

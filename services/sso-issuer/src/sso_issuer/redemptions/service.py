@@ -1,9 +1,10 @@
 """The use case of redeeming: verify, ask the ledger, then use the token up."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeGuard
+from typing import Any, Final, TypeGuard
 
 from shared.callers import Caller
 from shared.db import Database
@@ -14,6 +15,7 @@ from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.identifiers import is_identifier
 from shared.jwt import KeySet, Rejected, VerificationKey
+from shared.request_frame import RequestContext, current_request
 from shared.sandboxes.service import Sandboxes
 from shared.times import iso
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -27,9 +29,13 @@ from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, Toke
 from sso_issuer.redemptions.tokens import Known, TokensReader, shown
 from sso_issuer.redirects.domain import ListedIssuance
 from sso_issuer.redirects.store import find
+from sso_issuer.redirects.users import said_of
 from sso_issuer.tables import events
 from sso_issuer.vendors.domain import VendorAlgorithm, is_live
 from sso_issuer.vendors.service import Vendors
+
+#: Nobody waits in line for longer than this, and then for the ledger as well.
+_PATIENCE_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,10 +48,27 @@ class Redeemed:
 
 @dataclass(frozen=True, slots=True)
 class _Brought:
-    """A good token that waits for its redemption, and the issuance that it ends."""
+    """A token that waits in line.
 
-    redemption: Redemption
+    Attributes:
+        is_written: whether its redemption is written with it; else its caller writes it.
+        asked_for: the request that waits.
+    """
+
+    caller: Caller
+    token: str
+    request_id: str
+    is_written: bool
+    asked_for: RequestContext | None = field(default_factory=current_request.get)
+
+
+@dataclass(frozen=True, slots=True)
+class _Good:
+    """A good token, the issuance that it ends, and its redemption."""
+
     issuance: ListedIssuance
+    redemption: Redemption
+    redeemed: Redeemed
 
     @property
     def place(self) -> tuple[str, str]:
@@ -55,8 +78,23 @@ class _Brought:
         return redirect_redeemed(self.issuance, self.redemption.points_now)
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token that is valid for its caller now."""
+
+    claims: Mapping[str, Any]
+    issuance: ListedIssuance
+
+
+@dataclass(frozen=True, slots=True)
+class _Replayed:
+    """A token that was redeemed before it was brought."""
+
+    issuance: ListedIssuance
+
+
 class Redemptions:
-    """Takes tokens back from vendors."""
+    """Takes tokens back from vendors. What waits together is read, asked and written together."""
 
     def __init__(
         self,
@@ -76,7 +114,9 @@ class Redemptions:
         self._ledger = ledger
         self._sandboxes = sandboxes
         self._public_url = public_url
-        self._line = GroupCommit[_Brought, None](self._write_all, name="redemptions")
+        self._line = GroupCommit[_Brought, _Good](
+            self._redeem_all, name="redemptions", patience_seconds=_PATIENCE_SECONDS
+        )
 
     async def redeem_once(
         self,
@@ -97,14 +137,12 @@ class Redemptions:
             Unavailable: ledger or database cannot be asked; the token is not used up.
         """
         if key is None:
-            brought, redeemed = await self._prepare(caller, token, request_id)
-            await self._line.submit(brought)
-            return shape(redeemed)
+            return shape((await self._line.submit(_Brought(caller, token, request_id, is_written=True))).redeemed)
         first = await self._answers.recall(caller.tenant, caller.client_id, key)
         if first is not None:
             return first
         try:
-            found: tuple[_Brought, Redeemed] | Refusal = await self._prepare(caller, token, request_id)
+            found: _Good | Refusal = await self._line.submit(_Brought(caller, token, request_id, is_written=False))
         except (Unavailable, TooManyRequests):
             raise
         except Refusal as refusal:
@@ -113,55 +151,96 @@ class Redemptions:
         async def act(connection: AsyncConnection) -> Answer:
             if isinstance(found, Refusal):
                 raise found
-            brought, redeemed = found
-            redemption = brought.redemption
+            redemption = found.redemption
             if not await store.append(connection, redemption):
                 issuance = await find(connection, redemption.tenant, redemption.jti)
                 raise _already_redeemed(None if issuance is None else issuance.redeemed_at)
-            await record(connection, events, caller.tenant, [brought.event()])
-            return shape(redeemed)
+            await record(connection, events, caller.tenant, [found.event()])
+            return shape(found.redeemed)
 
         return await self._answers.once(caller.tenant, caller.client_id, key, act)
 
     async def close(self) -> None:
-        """Reads and writes what waits in line, and takes no more."""
-        await self._tokens.close()
+        """Carries out what waits in line, and takes no more."""
         await self._line.close()
 
-    async def _prepare(self, caller: Caller, token: str, request_id: str) -> tuple[_Brought, Redeemed]:
-        claims, issuance = await self._verify(caller, token)
-        points_now = await self._ledger.available_points(caller.tenant, issuance.user_id)
-        redemption = Redemption(
-            tenant=caller.tenant,
-            jti=claims["jti"],
-            client_id=caller.client_id,
-            request_id=request_id,
-            points_now=points_now,
-        )
-        return _Brought(redemption, issuance), Redeemed(claims=claims, points_now=points_now)
+    async def _redeem_all(self, brought: Sequence[_Brought]) -> Sequence[_Good | Exception]:
+        """One read, one call to the ledger for each tenant, one transaction. A refusal is its token's alone."""
+        # The calls go by the id of the first request that waits for them.
+        current_request.set(brought[0].asked_for)
+        known = await self._tokens.read_all([shown(one.caller.tenant, one.caller.vendor, one.token) for one in brought])
+        judged = [
+            await self._judge(one, about) if isinstance(about, Known) else about
+            for one, about in zip(brought, known, strict=True)
+        ]
+        points = await self._points_of([one for one in judged if isinstance(one, _Verified)])
+        found = [
+            _redemption_of(one, token, points) if isinstance(token, _Verified) else token
+            for one, token in zip(brought, judged, strict=True)
+        ]
+        firsts: dict[tuple[str, str], _Good] = {}
+        for one, good in zip(brought, found, strict=True):
+            if one.is_written and isinstance(good, _Good):
+                firsts.setdefault(good.place, good)
+        replayed = [one.issuance for one in judged if isinstance(one, _Replayed)]
+        if not firsts and not replayed:
+            return [_refused(one) for one in found]
+        return await self._write(brought, found, firsts, replayed)
 
-    async def _write_all(self, brought: Sequence[_Brought]) -> Sequence[Exception | None]:
+    async def _write(
+        self,
+        brought: Sequence[_Brought],
+        found: Sequence[_Good | _Replayed | Refusal],
+        firsts: Mapping[tuple[str, str], _Good],
+        replayed: Sequence[ListedIssuance],
+    ) -> Sequence[_Good | Exception]:
         """Writes the first redemption of each token, and refuses all others."""
-        firsts: dict[tuple[str, str], _Brought] = {}
-        for one in brought:
-            firsts.setdefault(one.place, one)
         async with self._database.raw_transaction() as connection:
             written = await store.append_all(connection, [one.redemption for one in firsts.values()])
-            used = [one.place in written and firsts[one.place] is one for one in brought]
-            told = [one for one, is_first in zip(brought, used, strict=True) if is_first]
+            told = [(place[0], first.event()) for place, first in firsts.items() if place in written]
+            told += [(issuance.tenant, redirect_replayed(issuance)) for issuance in replayed]
             if told:
-                await store.record_all(connection, ((one.redemption.tenant, one.event()) for one in told))
-            late = {one.place for one, is_first in zip(brought, used, strict=True) if not is_first}
-            redeemed_at = await store.read_redeemed_at(connection, sorted(late)) if late else {}
+                await store.record_all(connection, told)
+            late = [
+                one.place
+                if wish.is_written
+                and isinstance(one, _Good)
+                and not (one.place in written and firsts[one.place] is one)
+                else None
+                for wish, one in zip(brought, found, strict=True)
+            ]
+            places = sorted({place for place in late if place is not None})
+            redeemed_at = await store.read_redeemed_at(connection, places) if places else {}
         return [
-            None if is_first else _already_redeemed(redeemed_at.get(one.place))
-            for one, is_first in zip(brought, used, strict=True)
+            _refused(one) if place is None else _already_redeemed(redeemed_at.get(place))
+            for one, place in zip(found, late, strict=True)
         ]
 
-    async def _verify(self, caller: Caller, token: str) -> tuple[Mapping[str, Any], ListedIssuance]:
-        """The claims of a token that is valid for this caller now, and its issuance."""
-        known = await self._tokens.read(shown(caller.tenant, caller.vendor, token))
-        issuance, now = known.issuance, known.read_at
+    async def _points_of(self, verified: Sequence[_Verified]) -> dict[tuple[str, str], int | Unavailable]:
+        """The points of the tokens' users by tenant and user id, or that the ledger did not say."""
+        by_tenant: dict[str, dict[str, None]] = {}
+        for one in verified:
+            by_tenant.setdefault(one.issuance.tenant, {})[one.issuance.user_id] = None
+        answers = await asyncio.gather(
+            *(self._ledger.points_of(tenant, list(user_ids)) for tenant, user_ids in by_tenant.items()),
+            return_exceptions=True,
+        )
+        return {
+            (tenant, user_id): said_of(user_id, answer)
+            for (tenant, user_ids), answer in zip(by_tenant.items(), answers, strict=True)
+            for user_id in user_ids
+        }
+
+    async def _judge(self, brought: _Brought, known: Known) -> _Verified | _Replayed | Refusal:
+        try:
+            claims, issuance = await self._verify(brought, known)
+        except Refusal as refusal:
+            return refusal
+        return _Verified(claims, issuance) if issuance.redeemed_at is None else _Replayed(issuance)
+
+    async def _verify(self, brought: _Brought, known: Known) -> tuple[Mapping[str, Any], ListedIssuance]:
+        """The claims of a token that is valid for its caller now, and its issuance."""
+        caller, token, issuance, now = brought.caller, brought.token, known.issuance, known.read_at
         if issuance is not None and caller.tenant in self._sandboxes:
             # The token cannot change, so its end is judged by the clock of the sandbox.
             async with self._database.transaction() as connection:
@@ -185,10 +264,6 @@ class Redemptions:
             raise TokenRefused("The token does not say its jti.", code="malformed_token")
         if issuance is None or not is_issued(issuance, token, claims):
             raise TokenNotIssued
-        if issuance.redeemed_at is not None:
-            async with self._database.transaction() as connection:
-                await record(connection, events, caller.tenant, [redirect_replayed(issuance)])
-            raise _already_redeemed(issuance.redeemed_at)
         return claims, issuance
 
     def _keys_of(self, known: Known, token: str) -> KeySet:
@@ -202,6 +277,27 @@ class Redemptions:
             for secret in known.secrets
             if secret.kid == kid and is_live(secret, known.read_at)
         )
+
+
+def _redemption_of(
+    brought: _Brought, token: _Verified, points: Mapping[tuple[str, str], int | Unavailable]
+) -> _Good | Refusal:
+    tenant, issuance = brought.caller.tenant, token.issuance
+    points_now = points[tenant, issuance.user_id]
+    if isinstance(points_now, Unavailable):
+        return Unavailable(log=points_now.log)
+    redemption = Redemption(
+        tenant=tenant,
+        jti=token.claims["jti"],
+        client_id=brought.caller.client_id,
+        request_id=brought.request_id,
+        points_now=points_now,
+    )
+    return _Good(issuance, redemption, Redeemed(claims=token.claims, points_now=points_now))
+
+
+def _refused(found: _Good | _Replayed | Refusal) -> _Good | Exception:
+    return _already_redeemed(found.issuance.redeemed_at) if isinstance(found, _Replayed) else found
 
 
 def _already_redeemed(at: datetime | None) -> TokenAlreadyRedeemed:

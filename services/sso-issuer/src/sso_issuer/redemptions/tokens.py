@@ -1,4 +1,4 @@
-"""What is known of the tokens that vendors bring back. What waits together is read together."""
+"""What is known of the tokens that vendors bring back."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 from shared.db import Database
-from shared.group_commit import GroupCommit
 from shared.identifiers import is_identifier
 from shared.jwt import Rejected, VerificationKey
 
@@ -69,22 +68,9 @@ class TokensReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._line = GroupCommit[Shown, Known](self._read_all, name="tokens")
 
-    async def read(self, token: Shown) -> Known:
-        """What is known of the token.
-
-        Raises:
-            VendorNotFound: the tenant has no such vendor.
-            Unavailable: the database cannot be asked.
-        """
-        return await self._line.submit(token)
-
-    async def close(self) -> None:
-        """Reads what waits in line, and takes no more."""
-        await self._line.close()
-
-    async def _read_all(self, tokens: Sequence[Shown]) -> Sequence[Known | Exception]:
+    async def read_all(self, tokens: Sequence[Shown]) -> list[Known | VendorNotFound]:
+        """What is known of each, or that the tenant has no such vendor. Driver errors pass unchanged."""
         places = list(dict.fromkeys((token.tenant, token.vendor_id) for token in tokens))
         jtis = list(dict.fromkeys((token.tenant, token.jti) for token in tokens if token.jti is not None))
         kids = list(dict.fromkeys((token.tenant, token.kid) for token in tokens if token.kid is not None))
@@ -99,7 +85,7 @@ class TokensReader:
                 and _algorithm_of(found.vendor, _own(issuances, token)) is VendorAlgorithm.HS256
             }
             secrets = await read_secrets(connection, sorted(sharing)) if sharing else {}
-        known: list[Known | Exception] = []
+        known: list[Known | VendorNotFound] = []
         for token in tokens:
             place = token.tenant, token.vendor_id
             found = terms.get(place)

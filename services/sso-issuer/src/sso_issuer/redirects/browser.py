@@ -8,17 +8,20 @@ from urllib.parse import quote
 from fastapi import APIRouter, Path, Request, Response
 from shared.dependencies import needs, provided
 from shared.errors import Refusal, Unauthenticated
+from shared.hot_routes import header_of
 from shared.idempotency import IdempotencyKey
-from shared.identifiers import Identifier
+from shared.identifiers import Identifier, is_identifier
 from shared.problems import problem_response
+from shared.shortcuts import Shortcut
 from shared.web.accept import wants_json, wants_page
 from shared.web.addresses import origin_of
 from shared.web.cookies import SESSION
 from shared.web.cross_site import OPAQUE, CrossSiteRequest, foreign_origin_of
-from shared.web.form_answers import FormRoute
+from shared.web.form_answers import FormAnswers, FormRoute
 from shared.web.pages import Pages
 from shared.web.refusals import page_or_problem
 from shared.web.visitors import Visitor, welcome
+from starlette.types import Scope
 
 from sso_issuer.onboarding_client import OnboardingClient, Session
 from sso_issuer.redirects.domain import Asker, EmailUnconfirmed
@@ -84,6 +87,23 @@ async def redeem(
         return pages.post(request, redirect)
 
     return await _with_session(request, onboarding, vendor_id, send)
+
+
+async def _redeem_at_once(request: Request) -> Response:
+    app = request.app
+
+    async def carry_out(request: Request) -> Response:
+        parts = provided(app, OnboardingClient), provided(app, Redirects), provided(app, RedirectPages)
+        return await redeem(request.path_params["vendor_id"], request, *parts, None)
+
+    return await provided(app, FormAnswers).once(request, carry_out)
+
+
+def _is_usual(scope: Scope) -> bool:
+    return is_identifier(scope["path_params"]["vendor_id"]) and header_of(scope, b"idempotency-key") is None
+
+
+SHORTCUTS: Final = (Shortcut("POST", "/sso/v1/redeem/{vendor_id}", _redeem_at_once, fits=_is_usual),)
 
 
 @router.get("/{vendor_id}", summary="Ask the signed-in user whether to go on", include_in_schema=False)

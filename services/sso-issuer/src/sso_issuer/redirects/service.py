@@ -1,15 +1,18 @@
 """The use cases of redirects: issue a token, and list issuances."""
 
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Final
 
 from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
+from shared.jwt import SigningKey
 from shared.paging import Page
+from shared.request_frame import RequestContext, current_request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import issuer_of
@@ -21,14 +24,42 @@ from sso_issuer.redirects.domain import (
     Issuance,
     IssuancePlace,
     ListedIssuance,
+    Profile,
     Redirect,
     claims_of,
     destination,
     digest_of,
 )
-from sso_issuer.redirects.terms import TermsReader
-from sso_issuer.redirects.users import UsersReader
+from sso_issuer.redirects.terms import Terms, TermsReader
+from sso_issuer.redirects.users import Said, UsersReader
 from sso_issuer.signer import Signer
+
+#: Nobody waits in line for longer than this, and then for the neighbours as well.
+_PATIENCE_SECONDS: Final = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A redirect that waits in line.
+
+    Attributes:
+        is_audited: whether its audit row is written with it; else its caller writes the row.
+        asked_for: the request that waits.
+    """
+
+    asker: Asker
+    user_id: str
+    vendor_id: str
+    is_audited: bool
+    asked_for: RequestContext | None = field(default_factory=current_request.get)
+
+    @property
+    def vendor(self) -> tuple[str, str]:
+        return self.asker.tenant, self.vendor_id
+
+    @property
+    def user(self) -> tuple[str, str]:
+        return self.asker.tenant, self.user_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +70,22 @@ class _Prepared:
     issuance: Issuance
 
 
+@dataclass(frozen=True, slots=True)
+class _Unsigned:
+    """What is to be signed, for whom, and when it was decided."""
+
+    terms: Terms
+    profile: Profile
+    points: int
+    key: SigningKey
+    jti: str
+    now: datetime
+    expires_at: int
+    claims: Mapping[str, Any]
+
+
 class Redirects:
-    """Sends users to vendors."""
+    """Sends users to vendors. What waits together is read, asked, signed and audited together."""
 
     def __init__(
         self,
@@ -58,7 +103,9 @@ class Redirects:
         self._signer = signer
         self._users = users
         self._public_url = public_url
-        self._audit = GroupCommit[Issuance, None](self._append_all, name="issuances")
+        self._line = GroupCommit[_Wish, _Prepared](
+            self._issue_all, name="redirects", patience_seconds=_PATIENCE_SECONDS
+        )
 
     async def issue(self, asker: Asker, user_id: str, vendor_id: str) -> Redirect:
         """A token for one user and one vendor; its audit is durable before this returns.
@@ -67,9 +114,7 @@ class Redirects:
             VendorNotFound, UserNotFound, EmailUnconfirmed, VendorWithoutSecret: as they say.
             Unavailable: ledger, directory or database cannot be asked; no token leaves.
         """
-        prepared = await self._prepare(asker, user_id, vendor_id)
-        await self._audit.submit(prepared.issuance)
-        return prepared.redirect
+        return (await self._line.submit(_Wish(asker, user_id, vendor_id, is_audited=True))).redirect
 
     async def issue_once(
         self,
@@ -94,7 +139,7 @@ class Redirects:
             return first
         # Neighbours are asked before the transaction; their final refusal is stored like an answer.
         try:
-            prepared: _Prepared | Refusal = await self._prepare(asker, user_id, vendor_id)
+            prepared: _Prepared | Refusal = await self._line.submit(_Wish(asker, user_id, vendor_id, is_audited=False))
         except (Unavailable, TooManyRequests):
             raise
         except Refusal as refusal:
@@ -131,15 +176,49 @@ class Redirects:
         return pages.cut(found, limit, lambda issuance: IssuancePlace(issuance.issued_at, issuance.jti))
 
     async def close(self) -> None:
-        """Asks what waits to be asked, and writes all waiting rows."""
-        await self._users.close()
-        await self._audit.close()
+        """Carries out what waits in line, and takes no more."""
+        await self._line.close()
 
-    async def _prepare(self, asker: Asker, user_id: str, vendor_id: str) -> _Prepared:
-        terms = await self._terms.read(asker.tenant, vendor_id)
-        profile, points = await self._users.read(asker.tenant, user_id)
-        key = await self._terms.signing_key(terms)
-        agreement = terms.vendor.agreement
+    async def _issue_all(self, wishes: Sequence[_Wish]) -> Sequence[_Prepared | Exception]:
+        """One read, one call to each neighbour and tenant, one statement that writes. A refusal is its wish's alone."""
+        # The calls go by the id of the first request that waits for them.
+        current_request.set(wishes[0].asked_for)
+        terms = await self._terms.read_all([wish.vendor for wish in wishes])
+        # Who names no good vendor asks nobody.
+        users = {wish.user for wish, one in zip(wishes, terms, strict=True) if isinstance(one, Terms)}
+        said = await self._users.read(users) if users else {}
+        keys: dict[tuple[str, str], SigningKey] = {}
+        unsigned = [
+            await self._decide(wish, one, said[wish.user], keys) if isinstance(one, Terms) else one
+            for wish, one in zip(wishes, terms, strict=True)
+        ]
+        orders = [(one.key, one.claims) for one in unsigned if isinstance(one, _Unsigned)]
+        tokens = iter(await self._signer.sign_all(orders))
+        prepared = [
+            _signed(wish, one, next(tokens)) if isinstance(one, _Unsigned) else one
+            for wish, one in zip(wishes, unsigned, strict=True)
+        ]
+        rows = [
+            one.issuance
+            for wish, one in zip(wishes, prepared, strict=True)
+            if wish.is_audited and isinstance(one, _Prepared)
+        ]
+        if rows:
+            async with self._database.raw_write() as connection:
+                await store.append_all(connection, rows)
+        return prepared
+
+    async def _decide(
+        self, wish: _Wish, terms: Terms, said: Said, keys: dict[tuple[str, str], SigningKey]
+    ) -> _Unsigned | Refusal:
+        tenant, agreement = wish.asker.tenant, terms.vendor.agreement
+        try:
+            profile, points = said.judge()
+            key = keys.get(wish.vendor)
+            if key is None:
+                key = keys[wish.vendor] = await self._terms.signing_key(terms)
+        except Refusal as refusal:
+            return refusal
         now = terms.now()
         issued_at = int(now.timestamp()) - BACKDATED_SECONDS
         expires_at = issued_at + agreement.lifetime_seconds
@@ -148,45 +227,44 @@ class Redirects:
             profile,
             points,
             spelling=agreement.claim_spelling,
-            issuer=issuer_of(self._public_url, asker.tenant),
+            issuer=issuer_of(self._public_url, tenant),
             audience=agreement.audience,
             jti=jti,
             issued_at=issued_at,
             expires_at=expires_at,
         )
-        token = await self._signer.sign(key, claims)
-        url, fields = destination(agreement.redirect_url, agreement.delivery, token)
-        expiry = datetime.fromtimestamp(expires_at, UTC)
-        return _Prepared(
-            redirect=Redirect(
-                vendor_id=vendor_id,
-                vendor_name=agreement.name,
-                delivery=agreement.delivery,
-                url=url,
-                fields=fields,
-                token=token,
-                jti=jti,
-                expires_at=expiry,
-            ),
-            issuance=Issuance(
-                tenant=asker.tenant,
-                jti=jti,
-                user_id=user_id,
-                vendor_id=vendor_id,
-                delivery=agreement.delivery,
-                algorithm=key.algorithm,
-                kid=key.kid,
-                points=points,
-                client_id=asker.client_id,
-                request_id=asker.request_id,
-                audience=agreement.audience,
-                token_digest=digest_of(token),
-                issued_at=now,
-                expires_at=expiry,
-            ),
-        )
+        return _Unsigned(terms, profile, points, key, jti, now, expires_at, claims)
 
-    async def _append_all(self, rows: Sequence[Issuance]) -> Sequence[None]:
-        async with self._database.raw_transaction() as connection:
-            await store.append_all(connection, rows)
-        return [None] * len(rows)
+
+def _signed(wish: _Wish, unsigned: _Unsigned, token: str) -> _Prepared:
+    agreement, key = unsigned.terms.vendor.agreement, unsigned.key
+    url, fields = destination(agreement.redirect_url, agreement.delivery, token)
+    expiry = datetime.fromtimestamp(unsigned.expires_at, UTC)
+    return _Prepared(
+        redirect=Redirect(
+            vendor_id=wish.vendor_id,
+            vendor_name=agreement.name,
+            delivery=agreement.delivery,
+            url=url,
+            fields=fields,
+            token=token,
+            jti=unsigned.jti,
+            expires_at=expiry,
+        ),
+        issuance=Issuance(
+            tenant=wish.asker.tenant,
+            jti=unsigned.jti,
+            user_id=wish.user_id,
+            vendor_id=wish.vendor_id,
+            delivery=agreement.delivery,
+            algorithm=key.algorithm,
+            kid=key.kid,
+            points=unsigned.points,
+            client_id=wish.asker.client_id,
+            request_id=wish.asker.request_id,
+            audience=agreement.audience,
+            token_digest=digest_of(token),
+            issued_at=unsigned.now,
+            expires_at=expiry,
+        ),
+    )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.db import Database
-from shared.group_commit import GroupCommit
+from shared.db import Database, read_again
+from shared.errors import Refusal
 from shared.jwt import SigningKey
 
 from sso_issuer.keys.domain import Algorithm
@@ -41,13 +41,12 @@ class Terms:
 
 
 class TermsReader:
-    """Reads terms, and makes their keys ready to sign. What waits together is read together."""
+    """Reads terms, and makes their keys ready to sign."""
 
     def __init__(self, database: Database, keys: Keys, vendors: Vendors) -> None:
         self._database = database
         self._keys = keys
         self._vendors = vendors
-        self._line = GroupCommit[tuple[str, str], Terms](self._read_all, name="terms")
 
     async def read(self, tenant: str, vendor_id: str) -> Terms:
         """The terms of this moment.
@@ -56,13 +55,13 @@ class TermsReader:
             VendorNotFound, VendorWithoutSecret: as they say.
             Unavailable: the database cannot be asked.
         """
-        return await self._line.submit((tenant, vendor_id))
+        (terms,) = await read_again(lambda: self.read_all([(tenant, vendor_id)]))
+        if isinstance(terms, Refusal):
+            raise terms
+        return terms
 
-    async def close(self) -> None:
-        """Reads what waits in line, and takes no more."""
-        await self._line.close()
-
-    async def _read_all(self, asked: Sequence[tuple[str, str]]) -> Sequence[Terms | Exception]:
+    async def read_all(self, asked: Sequence[tuple[str, str]]) -> list[Terms | Refusal]:
+        """The terms of many vendors by tenant and vendor id, or a refusal of its own for each. Driver errors pass."""
         places = list(dict.fromkeys(asked))
         async with self._database.raw_statement() as connection:
             found = await store.read_terms(connection, places)
@@ -80,7 +79,7 @@ class TermsReader:
         return await self._keys.signing_key(terms.vendor.tenant, Algorithm(terms.vendor.agreement.algorithm.value))
 
 
-def _terms_of(found: store.VendorTerms | None, secrets: list[Secret] | None, mark: float) -> Terms | Exception:
+def _terms_of(found: store.VendorTerms | None, secrets: list[Secret] | None, mark: float) -> Terms | Refusal:
     """The terms, or a refusal of its own for each that asked."""
     if found is None:
         return VendorNotFound()

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,8 @@ from sso_issuer.vendors.domain import (
     VendorAlgorithm,
     VendorPlace,
 )
+
+_BY_AUDIENCE: Final = "SELECT * FROM sso_issuer.vendors WHERE tenant = $1 AND audience = $2"
 
 
 async def put_vendor(
@@ -52,10 +55,10 @@ async def read_vendor(connection: AsyncConnection, tenant: str, vendor_id: str, 
     return None if row is None else vendor_of(row._mapping)
 
 
-async def find_by_audience(connection: AsyncConnection, tenant: str, audience: str) -> Vendor | None:
+async def find_by_audience(connection: asyncpg.Connection, tenant: str, audience: str) -> Vendor | None:
     """The vendor that has this audience now."""
-    row = (await connection.execute(sa.select(vendors).filter_by(tenant=tenant, audience=audience))).first()
-    return None if row is None else vendor_of(row._mapping)
+    row = await connection.fetchrow(_BY_AUDIENCE, tenant, audience)
+    return None if row is None else vendor_of(row)
 
 
 async def list_vendors(
