@@ -1,5 +1,6 @@
 """`make bench`: every table, or the one named. Figures are medians of several rounds, taken by turns."""
 
+import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -9,7 +10,8 @@ from rich.console import Console
 from benchmarks import expiring, issuer, ledger, onboarding, token_service
 from benchmarks.report import Table, show
 
-console = Console()
+#: Wide enough for every table where nobody looks at a terminal.
+console = Console(width=None if sys.stdout.isatty() else 180)
 NAMES = ("ledger", "expiring", "issuer", "onboarding", "tokens", "signing", "imports", "sizes")
 
 

@@ -25,9 +25,9 @@ from sso_issuer import signer
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.material import generate, load_private
 
-from benchmarks import servers
+from benchmarks import oidc_provider, servers
 from benchmarks.load import CONNECTIONS, Load, put_load
-from benchmarks.platforms import POSTGRESQL, Platform, running_platform
+from benchmarks.platforms import POSTGRESQL, Platform, replica_of, running_platform
 from benchmarks.report import Aim, Table
 from benchmarks.rounds import Measure, Measured, Say, by_turns
 
@@ -36,7 +36,8 @@ FEW, MANY = 1, 128
 NOTHING = "(a) FastAPI route, validates the body, does nothing"
 REDIRECTS: Final = {algorithm: f"redirect, {algorithm}" for algorithm in ("ES256", "HS256", "RS256")}
 SIGNATURES: Final = {algorithm: f"(b) {algorithm} signatures alone, one core" for algorithm in REDIRECTS}
-ACCESS = "access token, client_credentials, ES256"
+ACCESS: Final = {algorithm: f"access token, client_credentials, {algorithm}" for algorithm in ("ES256", "RS256")}
+PEERS: Final = {algorithm: f"(c) oidc-provider in memory, without audit, {algorithm}" for algorithm in ACCESS}
 REDEMPTION = "redemption of a token"
 INTROSPECTION = "introspection"
 KEY_SET = "JWKS"
@@ -59,7 +60,17 @@ def run(*, seconds: float, rounds: int, say: Say) -> Table:
             )
         )
         say(f"making {USERS} users with points")
-        contenders = _Contenders(platform, nothing, directory)
+        say("starting an issuer that signs access tokens with RS256")
+        replica = stack.enter_context(
+            replica_of(platform, "sso-issuer", directory / "replica.log", ISSUER_ACCESS_TOKEN_ALGORITHM="RS256")
+        )
+        say("installing oidc-provider")
+        peer = (
+            stack.enter_context(oidc_provider.running(directory / "oidc-provider.log"))
+            if oidc_provider.install()
+            else None
+        )
+        contenders = _Contenders(platform, nothing, directory, replica, peer)
         measured = by_turns(contenders.all(), seconds=seconds, rounds=rounds, say=say)
         return _table(measured, contenders.processor_us)
 
@@ -68,6 +79,9 @@ def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, 
     def processor(name: str, process: str) -> str:
         used = processor_us.get(name)
         return f"{statistics.median(one[process] for one in used):,.0f}" if used else ""
+
+    def of(name: str, other: str) -> float:
+        return measured.ratio(name, other) if other in measured.loads else float("nan")
 
     rows = [
         (
@@ -88,6 +102,10 @@ def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, 
             Aim("redirect ES256, of (a)", measured.ratio(REDIRECTS["ES256"], NOTHING), 0.5),
             Aim("redirect HS256, of (a)", measured.ratio(REDIRECTS["HS256"], NOTHING), 0.5),
             Aim("redirect RS256, of (b)", measured.ratio(REDIRECTS["RS256"], SIGNATURES["RS256"]), 0.7),
+            *(
+                Aim(f"access token {algorithm}, of oidc-provider", of(name, PEERS[algorithm]), 0.9)
+                for algorithm, name in ACCESS.items()
+            ),
             Aim("redemption, of (a)", measured.ratio(REDEMPTION, NOTHING), 0.4),
             Aim("introspection, of (a)", measured.ratio(INTROSPECTION, NOTHING), 0.5),
             Aim("JWKS, of (a)", measured.ratio(KEY_SET, NOTHING), 0.9),
@@ -109,8 +127,10 @@ def _beside(name: str) -> str:
 class _Contenders:
     """Everything that is measured, and the processor time that it took."""
 
-    def __init__(self, platform: Platform, nothing: str, directory: Path) -> None:
+    def __init__(self, platform: Platform, nothing: str, directory: Path, replica: str, peer: str | None) -> None:
         self._platform = platform
+        self._replica = replica
+        self._peer = peer
         self._nothing = nothing
         self._directory = directory
         self._issuer = platform.address("sso-issuer")
@@ -125,13 +145,14 @@ class _Contenders:
         return {
             NOTHING: self._nothing_over(CONNECTIONS),
             **{name: self._redirects(algorithm, name) for algorithm, name in REDIRECTS.items()},
-            ACCESS: self._calls(ACCESS, "POST", self._authority("token"), _FORM, ["grant_type=client_credentials"]),
+            **{name: self._access_tokens(algorithm, name) for algorithm, name in ACCESS.items()},
+            **{name: self._of_peer(self._peer, algorithm) for algorithm, name in PEERS.items() if self._peer},
             INTROSPECTION: self._calls(
                 INTROSPECTION,
                 "POST",
                 self._authority("introspect"),
                 _FORM,
-                [f"token={token}" for token in asyncio.run(self._access_tokens(50))],
+                [f"token={token}" for token in asyncio.run(self._given_tokens(50))],
             ),
             REDEMPTION: self._redemption,
             KEY_SET: self._calls(KEY_SET, "GET", f"/tenants/{self._platform.demo['tenant']}/jwks.json", "", []),
@@ -153,6 +174,17 @@ class _Contenders:
     def _redirects(self, algorithm: str, name: str, connections: int = CONNECTIONS) -> Measure:
         return self._calls(name, "POST", _PATH, _JSON, _orders(_vendor_of(algorithm)), connections=connections)
 
+    def _access_tokens(self, algorithm: str, name: str) -> Measure:
+        issuer = self._replica if algorithm == "RS256" else self._issuer
+        form = ["grant_type=client_credentials"]
+        return self._calls(name, "POST", self._authority("token"), _FORM, form, issuer=issuer)
+
+    def _of_peer(self, url: str, algorithm: str) -> Measure:
+        arguments = ("POST", "/token", _FORM, self._lines([oidc_provider.body(algorithm)]), "any")
+        return lambda seconds: put_load(
+            url, "bodies.lua", seconds=seconds, headers=oidc_provider.headers(), arguments=arguments
+        )
+
     def _nothing_over(self, connections: int) -> Measure:
         arguments = ("POST", _PATH, _JSON, self._lines(_orders("shop")), "any")
         return lambda seconds: put_load(
@@ -169,13 +201,14 @@ class _Contenders:
         *,
         headers: Mapping[str, str] | None = None,
         connections: int = CONNECTIONS,
+        issuer: str | None = None,
     ) -> Measure:
         arguments = (method, path, kind, self._lines(bodies), "any")
         sent = self._back_end if headers is None else headers
 
         def load(seconds: float) -> Load:
             return put_load(
-                self._issuer,
+                issuer or self._issuer,
                 "bodies.lua",
                 seconds=seconds,
                 headers=sent,
@@ -239,7 +272,7 @@ class _Contenders:
                 _good(await http.put(f"/sso/v1/vendors/{vendor_id}", json=agreement))
             _good(await http.post(f"/sso/v1/vendors/{_vendor_of('HS256')}/secrets", json={}))
 
-    async def _access_tokens(self, count: int) -> list[str]:
+    async def _given_tokens(self, count: int) -> list[str]:
         async with httpx.AsyncClient(base_url=self._issuer, headers=self._back_end, trust_env=False) as http:
             form = {"grant_type": "client_credentials"}
             answers = [_good(await http.post(self._authority("token"), data=form)) for _ in range(count)]

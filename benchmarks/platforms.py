@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from local_platform.embedded_postgres import free_port
 from local_platform.ports import Ports, busy_ports
 from local_platform.services import SERVICES
 
@@ -54,6 +55,16 @@ def running_platform(directory: Path) -> Iterator[Platform]:
         finally:
             started.terminate()
             started.wait()
+
+
+@contextlib.contextmanager
+def replica_of(platform: Platform, service: str, log: Path, **changes: str) -> Iterator[str]:
+    """A second process of a service over the same database, with some settings changed; yields its address."""
+    original, port = platform.processes[service], free_port()
+    prefix = next(one.prefix for one in SERVICES if one.name == service)
+    environment = original.environ() | {f"{prefix}PORT": str(port)} | changes
+    with servers.process(original.cmdline(), port=port, environment=environment, log=log) as url:
+        yield url
 
 
 def _free_ports() -> Ports:

@@ -22,11 +22,15 @@ POLL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
-def process(command: list[str], *, port: int, environment: Mapping[str, str], log: Path) -> Iterator[str]:
+def process(
+    command: list[str], *, port: int, environment: Mapping[str, str], log: Path, directory: Path | None = None
+) -> Iterator[str]:
     """Runs `command` until the block ends; yields its base URL once it answers at all."""
     url = f"http://127.0.0.1:{port}"
     with log.open("ab") as output:
-        started = subprocess.Popen(command, env={**os.environ, **environment}, stdout=output, stderr=output)
+        started = subprocess.Popen(
+            command, env={**os.environ, **environment}, stdout=output, stderr=output, cwd=directory
+        )
         try:
             _wait_until_it_answers(url, started, log)
             yield url
