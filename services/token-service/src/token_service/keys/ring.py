@@ -141,12 +141,13 @@ class KeyRing:
         async with self._database.transaction() as connection:
             origin = await store.read_origin(connection)
             rows = await store.read_of(connection, tenant)
-            (row,) = [each for each in rows if each.number == number]
-            if row.origin == origin:
+            if any((row.number, row.origin) == (number, origin) for row in rows):
                 return False
-            if rows[-1].origin != origin:
+            # The key itself is missing where it was made after the backup.
+            newest = rows[-1] if rows else None
+            if newest is None or newest.origin != origin:
                 _log.error("the database is another one, as after a restored backup: keys change", tenant=tenant)
-                await self._insert(connection, tenant, rows[-1].number + 1, self.notice)
+                await self._insert(connection, tenant, newest.number + 1 if newest else 1, self.notice)
                 rows = await store.read_of(connection, tenant)
             self._clock.hear(await store.read_clock(connection))
         self._keep(tenant, rows)
@@ -205,8 +206,9 @@ class KeyRing:
     def _keep(self, tenant: str, rows: Sequence[KeyRow]) -> TenantKeys:
         live = tuple(row for row in reversed(rows) if row.retired_at is None)
         known = self._tenants.get(tenant)
-        opened = {} if known is None else {key.number: key for key in known.keys}
-        found = TenantKeys(tuple(opened.get(row.number) or self._open(row) for row in live), live)
+        # By what is stored, not by the number alone: in a restored database the same number may be another key.
+        opened = {} if known is None else dict(zip((row.sealed for row in known.rows), known.keys, strict=True))
+        found = TenantKeys(tuple(opened.get(row.sealed) or self._open(row) for row in live), live)
         # A tenant without a key is not remembered, since another process may make its first one at any moment.
         if live:
             self._tenants[tenant] = found

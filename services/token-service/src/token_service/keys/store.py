@@ -13,10 +13,13 @@ from token_service.tables import keys, tokens
 from token_service.tokens.format import MAX_SEQUENCE
 
 #: Which database this is. A restored dump, a promoted standby and a backup that was played back are others: they may
-#: know less than was given out before.
+#: know less than was given out before. A dump that is restored into the same database makes the table anew, with
+#: another number. The timeline is that of the next write: the one in the control file lags behind a promotion.
 _ORIGIN: Final[sa.ColumnElement[str]] = sa.literal_column(
-    "(SELECT s.system_identifier || '/' || c.timeline_id || '/' || d.oid"
-    " FROM pg_control_system() s, pg_control_checkpoint() c, pg_database d WHERE d.datname = current_database())",
+    "(SELECT s.system_identifier || '/'"
+    " || CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END || '/'"
+    " || d.oid || '/' || 'token_service.keys'::regclass::oid"
+    " FROM pg_control_system() s, pg_database d WHERE d.datname = current_database())",
     sa.Text,
 )
 
