@@ -96,6 +96,7 @@ COMMANDS: dict[str, set[str]] = {
     "enable-user": {"user_enabled"},
     "end-sessions": {"sessions_ended"},
     "erase-user": {"user_deleted", "link_removed"},
+    "repeat-erasures": {"user_deleted", "link_removed"},
     "reset-second-factor": {"second_factor_removed"},
     "approve-request": {"request_approved", "client_registered"},
     "decline-request": {"request_declined"},
@@ -112,7 +113,7 @@ WITHOUT_CHANGE = {
     "handshake_redeemed": "uses a code up",
 }
 #: `reseal` changes under which key things lie, and nothing that anybody reads.
-ONLY_READ = {"list-clients", "list-users", "list-requests", "serve", "migrate", "verify", "reseal"}
+ONLY_READ = {"list-clients", "list-users", "list-requests", "list-erasures", "serve", "migrate", "verify", "reseal"}
 
 
 def written_by_the_code() -> set[str]:

@@ -3,10 +3,18 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.handshake.tables import erasures
+
+
+class Erased(NamedTuple):
+    """A person who is gone."""
+
+    tenant: str
+    user_id: str
+    erased_at: datetime
 
 
 class Erasure(NamedTuple):
@@ -20,6 +28,30 @@ class Erasure(NamedTuple):
 
 async def add(connection: AsyncConnection, tenant: str, user_id: str) -> None:
     await connection.execute(insert(erasures).values(tenant=tenant, user_id=user_id))
+
+
+async def close_again(connection: AsyncConnection, tenant: str, user_id: str, erased_at: datetime) -> None:
+    """Makes the closing of the account due once more, and notes the erasure where the journal does not know it."""
+    of_person = (erasures.c.tenant == tenant, erasures.c.user_id == user_id)
+    due = {"account_closed_at": None, "next_attempt_at": func.now()}
+    if not (await connection.execute(update(erasures).where(*of_person).values(due))).rowcount:
+        await connection.execute(insert(erasures).values(tenant=tenant, user_id=user_id, erased_at=erased_at))
+
+
+async def read_since(
+    connection: AsyncConnection, since: datetime, after: tuple[datetime, str, str] | None, limit: int
+) -> list[Erased]:
+    """A page of the journal, oldest first."""
+    key = tuple_(erasures.c.erased_at, erasures.c.tenant, erasures.c.user_id)
+    statement = (
+        select(erasures.c.tenant, erasures.c.user_id, erasures.c.erased_at)
+        .where(erasures.c.erased_at >= since)
+        .order_by(erasures.c.erased_at, erasures.c.tenant, erasures.c.user_id)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(key > tuple_(*after))
+    return [Erased(*row) for row in await connection.execute(statement)]
 
 
 async def take_due(connection: AsyncConnection, limit: int, turn: timedelta) -> list[Erasure]:

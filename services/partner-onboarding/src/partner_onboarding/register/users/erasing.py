@@ -1,9 +1,12 @@
 """Erases a person: by the own account page, and for somebody who asks the operators for it."""
 
+from datetime import UTC, datetime
 from typing import Protocol
 
+import structlog
 from shared.db import Database
 from shared.errors import Conflict
+from shared.times import iso
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -11,6 +14,8 @@ from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor, Change
 from partner_onboarding.register.users import store
 from partner_onboarding.register.users.domain import UserNotFound
+
+_log = structlog.get_logger("partner_onboarding")
 
 
 class AccountIsNeeded(Conflict):
@@ -36,8 +41,11 @@ class Erasing:
         self._database = database
         self._belongings = belongings
 
-    async def erase(self, tenant: str, user_id: str, *, by: Actor) -> None:
+    async def erase(self, tenant: str, user_id: str, *, by: Actor, unless_newer_than: datetime | None = None) -> None:
         """Deletes one account.
+
+        Args:
+            unless_newer_than: an account that was made later belongs to somebody else, and stays.
 
         Raises:
             UserNotFound: also if it was deleted before.
@@ -46,7 +54,7 @@ class Erasing:
         try:
             async with self._database.transaction() as connection:
                 user = await store.find_user(connection, tenant, user_id, lock=True)
-                if user is None:
+                if user is None or (unless_newer_than is not None and user.created_at > unless_newer_than):
                     raise UserNotFound("There is no such user.")
                 if user.roles:
                     raise AccountIsNeeded("This account has duties; somebody else has to take them over first.")
@@ -57,3 +65,5 @@ class Erasing:
         except IntegrityError as error:
             # A foreign key refers to the user: an integration acts for this person.
             raise AccountIsNeeded("This account is in use by an integration.", log=repr(error.orig)) from None
+        # The log outlives a restored database; `repeat-erasures` reads this line.
+        _log.info("person erased", tenant=tenant, user_id=user_id, erased_at=iso(datetime.now(UTC)))
