@@ -5,7 +5,7 @@ from importlib import import_module
 import pytest
 import sqlalchemy as sa
 from local_platform.services import SERVICES
-from shared.resealing import sealed_columns
+from shared.sealed_columns import sealed_columns
 
 #: Kept for a day, and then gone.
 BRIEF = {"idempotent_answers.answer"}

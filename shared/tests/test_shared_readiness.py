@@ -5,15 +5,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import psutil
 import pytest
 from fastapi import FastAPI
 from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.callers import ServiceKeys
 from platform_testing.databases import MigratedDatabase
 from platform_testing.serving import running
+from pydantic import SecretStr
+from shared.calling import ServiceClient
 from shared.db import Database
+from shared.errors import Unavailable
 from shared.readiness import check_database
 from shared.service_app import create_service_app
+from shared.service_tokens import ServiceTokens
 
 from shared import readiness
 
@@ -89,3 +95,40 @@ async def test_a_clock_that_is_far_from_the_databases_makes_it_unready(
         answer = await client.get("/readyz")
     assert answer.status_code == 503
     assert f"{seconds} s ahead" in answer.json()["checks"]["database"]
+
+
+async def test_a_neighbour_that_does_not_answer_is_told_and_makes_nothing_unready(
+    make_settings: MakeSettings, lifespan: Lifespan, service_keys: ServiceKeys
+) -> None:
+    now = [100.0]
+    is_there = [False]
+
+    async def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if is_there[0] else 503, json={})
+
+    neighbour = ServiceClient(
+        "http://ledger.invalid",
+        audience="points-ledger",
+        service_tokens=ServiceTokens(SecretStr(service_keys.private("sso-issuer")), service_keys.peers),
+        transport=httpx.MockTransport(answer),
+        clock=lambda: now[0],
+    )
+    app = create_service_app(
+        make_settings(), title="things", description="", lifespan=lifespan, readiness={}, neighbours=[neighbour]
+    )
+    async with running(app) as client:
+
+        async def told() -> object:
+            answer = await client.get("/readyz")
+            assert answer.status_code == 200
+            return answer.json()["neighbours"]["points-ledger"]
+
+        assert await told() == {"answers": None, "for_seconds": 0}
+        for seconds in (0, 5):
+            with pytest.raises(Unavailable):
+                await neighbour.get("/")
+            assert await told() == {"answers": False, "for_seconds": seconds}
+            now[0] += 5
+        is_there[0] = True
+        await neighbour.get("/")
+        assert await told() == {"answers": True, "for_seconds": 0}

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 import sqlalchemy as sa
 from shared.db import Database
-from shared.resealing import reseal, sealed_columns
+from shared.errors import Unavailable
+from shared.resealing import reseal
+from shared.sealed_columns import KeysCheck, sealed_columns
 from shared.sealing import CannotOpen, Sealer
 from shared.tables import NAMES, sealed_as
 
@@ -81,3 +83,34 @@ async def test_a_value_that_does_not_open_is_left_and_its_key_may_not_go(filled:
 
 def test_only_columns_that_say_so_are_sealed_anew() -> None:
     assert [sealed.name for sealed in sealed_columns(metadata)] == ["vault.secret"]
+
+
+# ——— do the configured keys open what lies there? ———
+
+
+async def test_keys_that_open_the_rows_are_good_also_while_a_single_row_does_not_open(filled: Database) -> None:
+    foreign = Sealer({1: FIRST}).seal(b"moved here", "vault/t/1")
+    async with filled.transaction() as connection:
+        await connection.execute(sa.update(vault).where(vault.c.n == 0).values(secret=foreign))
+    await KeysCheck(filled, metadata, Sealer({1: FIRST})).check()
+
+
+@pytest.mark.parametrize("configured", [{1: SECOND}, {2: SECOND}])
+async def test_a_wrong_key_and_a_missing_one_are_named(filled: Database, configured: dict[int, bytes]) -> None:
+    check = KeysCheck(filled, metadata, Sealer(configured))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="Key-encryption key 1 does not open"):
+            await check.check()
+
+
+async def test_a_good_outcome_holds_for_a_minute(filled: Database) -> None:
+    """Probes come every second."""
+    now = [100.0]
+    check = KeysCheck(filled, metadata, Sealer({1: FIRST}), clock=lambda: now[0])
+    await check.check()
+    async with filled.transaction() as connection:
+        await connection.execute(sa.update(vault).values(secret=b"\x01\x00\x07" + bytes(80)))
+    await check.check()
+    now[0] += 61
+    with pytest.raises(Unavailable, match="key 7"):
+        await check.check()

@@ -9,7 +9,7 @@ from partner_onboarding.settings import Settings
 from partner_onboarding.tables import metadata
 from partner_onboarding.third_parties.build import build_third_parties
 from shared.migrating import differences
-from shared.resealing import sealed_columns
+from shared.sealed_columns import sealed_columns
 from shared.sealing import Sealer, parse_key_encryption_keys
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError

@@ -12,7 +12,8 @@ Never call from inside a database transaction: the other service may be slow, or
 
 import asyncio
 import random
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 import structlog
+from prometheus_client import Counter, Histogram
 from pydantic import BaseModel, ValidationError
 
 from shared.errors import Unavailable
@@ -30,6 +32,15 @@ from shared.service_tokens import ServiceTokens
 M = TypeVar("M", bound=BaseModel)
 
 _log = structlog.get_logger("calling")
+_seconds = Histogram(
+    "neighbour_call_seconds",
+    "How long another service took to answer, a second attempt included.",
+    ["callee"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2),
+)
+_failures = Counter(
+    "neighbour_call_failures", "Calls to another service that had no answer. Alarm when it goes on.", ["callee"]
+)
 _SERVER_ERROR: Final = 500
 _TOO_MANY: Final = 429
 #: Before the second attempt; at random, so that callers do not all return at the same moment.
@@ -56,6 +67,7 @@ class ServiceClient:
         base_url: its internal address.
         audience: its name, for the service token.
         transport: handed in by tests, `httpx.ASGITransport` of the other's real app.
+        clock: seconds, monotonic; handed in by tests.
     """
 
     def __init__(
@@ -66,14 +78,27 @@ class ServiceClient:
         service_tokens: ServiceTokens,
         transport: httpx.AsyncBaseTransport | None = None,
         timeout_seconds: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._audience = audience
+        self._seconds = _seconds.labels(audience)
+        self._clock = clock
+        self._answers: bool | None = None
+        self._since = clock()
         self._tokens = service_tokens
         self._http: HttpConnections | HandedTransport = (
             HttpConnections(base_url, timeout_seconds=timeout_seconds)
             if transport is None
             else HandedTransport(transport, base_url)
         )
+
+    @property
+    def name(self) -> str:
+        return self._audience
+
+    def standing(self) -> dict[str, object]:
+        """Whether the service answered the last call, and for how many seconds it has been so; None before a call."""
+        return {"answers": self._answers, "for_seconds": round(self._clock() - self._since, 3)}
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Reply:
         """The answer, if its status is below 500. A transient failure is retried once.
@@ -178,18 +203,30 @@ class ServiceClient:
                 raise _Passing(f"status {answer.status_code}")
             return answer
 
+        began = self._clock()
         try:
-            try:
-                return await attempt()
-            except _Passing:
-                if not may_repeat:
-                    raise
-            await asyncio.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  # nosec B311
-            return await attempt()
+            answer = await (self._twice(attempt) if may_repeat else attempt())
         except _Passing as error:
             trouble = str(error)
         except TimeoutError as error:
             # The time is used up; a second attempt would only delay the caller.
             trouble = repr(error)
+        else:
+            self._note(answers=True)
+            self._seconds.observe(self._clock() - began)
+            return answer
+        self._note(answers=False)
+        _failures.labels(self._audience).inc()
         _log.warning("no answer from another service", callee=self._audience, method=method, trouble=trouble)
         raise Unavailable(log=f"{self._audience}: {trouble}")
+
+    async def _twice(self, attempt: Callable[[], Awaitable[Reply]]) -> Reply:
+        try:
+            return await attempt()
+        except _Passing:
+            await asyncio.sleep(random.uniform(*_PAUSE_SECONDS))  # noqa: S311  # nosec B311
+        return await attempt()
+
+    def _note(self, *, answers: bool) -> None:
+        if answers is not self._answers:
+            self._answers, self._since = answers, self._clock()

@@ -1,7 +1,7 @@
 """Whether a service can do its work: what `/readyz` says, and that it says it at once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from time import time
 from typing import Any, Final
@@ -9,10 +9,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from shared import errors
+from shared.calling import ServiceClient
 from shared.chores import Chores
 from shared.db import Database
 from shared.errors import Unavailable
 from shared.migrating import head_of
+from shared.sealed_columns import KeysCheck
+from shared.sealing import Sealer
 
 #: Raises when the service cannot do its work yet; a mapping that it returns is shown beside.
 ReadinessCheck = Callable[[], Awaitable[object]]
@@ -23,6 +26,14 @@ _SECONDS: Final = 0.8
 _CLOCKS_APART_SECONDS: Final = 30.0
 
 
+def checks_of(database: Database, package: str, metadata: sa.MetaData, sealer: Sealer) -> Mapping[str, ReadinessCheck]:
+    """What every service needs: its database, and key-encryption keys that open what lies there."""
+    return {
+        "database": lambda: check_database(database, package),
+        "keys": KeysCheck(database, metadata, sealer).check,
+    }
+
+
 class Readiness:
     """The checks of a service, each under way at most once, however often it is asked.
 
@@ -30,13 +41,23 @@ class Readiness:
     answers.
     """
 
-    def __init__(self, checks: Mapping[str, ReadinessCheck], chores: Chores | None) -> None:
+    def __init__(
+        self,
+        checks: Mapping[str, ReadinessCheck],
+        chores: Chores | None,
+        neighbours: Sequence[ServiceClient] = (),
+    ) -> None:
         self._checks = checks
         self._chores = chores
+        self._neighbours = neighbours
         self._under_way: dict[str, asyncio.Task[object]] = {}
 
     async def report(self) -> tuple[bool, dict[str, Any]]:
-        """Whether all is well, and each check's outcome: `ok`, or why not. A late chore makes nothing unready."""
+        """Whether all is well, and each check's outcome: `ok`, or why not.
+
+        A late chore makes nothing unready, and neither does a neighbour that does not answer: what does not need it
+        is served, and a restart would not help.
+        """
         tasks = {name: self._begun(name) for name in self._checks}
         if tasks:
             await asyncio.wait(tasks.values(), timeout=_SECONDS)
@@ -47,6 +68,8 @@ class Readiness:
                 shown[name] = found
         if self._chores is not None:
             shown["chores"] = self._chores.freshness()
+        if self._neighbours:
+            shown["neighbours"] = {neighbour.name: neighbour.standing() for neighbour in self._neighbours}
         return all(outcome == "ok" for outcome in outcomes.values()), shown
 
     def _begun(self, name: str) -> "asyncio.Task[object]":

@@ -17,24 +17,12 @@ import typer
 
 from shared.db import Database
 from shared.idempotency import KEPT_FOR
+from shared.sealed_columns import SealedColumn, sealed_columns
 from shared.sealing import CannotOpen, Sealer, parse_key_encryption_keys
 from shared.settings import ServiceSettings, load
-from shared.tables import ContextOf, context_of
 from shared.times import iso
 
 _SLICE: Final = 200
-
-
-@dataclass(frozen=True, slots=True)
-class SealedColumn:
-    """A column with sealed values."""
-
-    column: sa.Column[bytes]
-    context: ContextOf
-
-    @property
-    def name(self) -> str:
-        return f"{self.column.table.name}.{self.column.name}"
 
 
 @dataclass(slots=True)
@@ -54,16 +42,6 @@ class Outcome:
         return sorted(number for number in configured if number != self.newest and not self.in_use[number])
 
 
-def sealed_columns(metadata: sa.MetaData) -> list[SealedColumn]:
-    """All columns of a service that say how they are sealed."""
-    return [
-        SealedColumn(column, context)
-        for table in metadata.sorted_tables
-        for column in table.columns
-        if (context := context_of(column.info)) is not None
-    ]
-
-
 async def reseal(
     database: Database, metadata: sa.MetaData, sealer: Sealer, *, told: Callable[[str, int], None] = lambda *_: None
 ) -> Outcome:
@@ -78,7 +56,7 @@ async def reseal(
     for sealed in sealed_columns(metadata):
         await _reseal_column(database, sealed, sealer, outcome, told)
     for sealed in sealed_columns(metadata):
-        number = _number_of(sealed.column)
+        number = sealed.number
         query = sa.select(number, sa.func.count()).where(sealed.column.is_not(None)).group_by(number)
         async with database.transaction() as connection:
             for used, count in await connection.execute(query):
@@ -91,7 +69,7 @@ async def _reseal_column(
 ) -> None:
     column, table = sealed.column, sealed.column.table
     keys = list(table.primary_key.columns)
-    former = (column.is_not(None), _number_of(column) != sealer.newest)
+    former = (column.is_not(None), sealed.number != sealer.newest)
     after: tuple[Any, ...] | None = None
     while True:
         query = sa.select(table).where(*former).order_by(*keys).limit(_SLICE)
@@ -115,11 +93,6 @@ async def _reseal_column(
             return
         told(sealed.name, outcome.resealed[sealed.name])
         after = tuple(rows[-1][key.name] for key in keys)
-
-
-def _number_of(column: sa.Column[bytes]) -> sa.ColumnElement[int]:
-    """The number of the key-encryption key, from the head of the value."""
-    return sa.func.get_byte(column, 1) * 256 + sa.func.get_byte(column, 2)
 
 
 def reseal_command(settings_class: type[ServiceSettings], metadata: sa.MetaData) -> Callable[[], None]:

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from shared import errors
 from shared.api_pages import add_api_pages
 from shared.bodies import Bodies, RefusedWhileReading
+from shared.calling import ServiceClient
 from shared.chores import Chores
 from shared.hot_openapi import add_to_router
 from shared.hot_routes import HotRoute, HotRouteApp, HotTable, HotWay
@@ -119,6 +120,7 @@ def create_service_app(
     hot_routes: Sequence[HotRoute] = (),
     shortcuts: Sequence[Shortcut] = (),
     chores: Chores | None = None,
+    neighbours: Sequence[ServiceClient] = (),
     takes_any_query: tuple[str, ...] = (),
     version: str = "1.0.0",
 ) -> FastAPI:
@@ -131,6 +133,7 @@ def create_service_app(
         shortcuts: ways past it to routes that are added as usual.
         chores: its periodic work; `/readyz` tells how fresh each is. A late chore makes nothing unready: requests
             do not depend on it, and a restart would only take its place in line.
+        neighbours: the services that it asks; `/readyz` tells which of them answer, as a warning only.
         takes_any_query: beginnings of paths whose operations ignore unknown parameters.
     """
     app = ServiceApp(
@@ -156,7 +159,7 @@ def create_service_app(
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     add_api_pages(app)
-    _add_operations(app, readiness, chores)
+    _add_operations(app, Readiness(readiness, chores, neighbours))
     app.add_middleware(
         Bodies,
         max_body_bytes=settings.max_body_bytes,
@@ -216,9 +219,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     return response
 
 
-def _add_operations(app: FastAPI, readiness: Mapping[str, ReadinessCheck], chores: Chores | None) -> None:
-    asked = Readiness(readiness, chores)
-
+def _add_operations(app: FastAPI, asked: Readiness) -> None:
     @app.get("/healthz", tags=["operations"], summary="Is the process alive?")
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}

@@ -16,7 +16,7 @@ from shared.dependencies import provide
 from shared.events.build import Events
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.proxies import ProxyTrust
-from shared.readiness import check_database
+from shared.readiness import checks_of
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.seals.sealing import Sealing
 from shared.service_app import create_service_app
@@ -74,6 +74,7 @@ from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
 from partner_onboarding.retention import retention
 from partner_onboarding.settings import Settings
+from partner_onboarding.tables import metadata
 from partner_onboarding.third_parties.build import ThirdParties, build_third_parties
 from partner_onboarding.third_parties.consents import internal as internal_consents
 from partner_onboarding.third_parties.consents import routes as consents
@@ -190,7 +191,8 @@ def create_app(
         title="partner-onboarding",
         description="The register of tenants, clients and users, sign-in, and the pages for people.",
         lifespan=lifespan,
-        readiness={"database": lambda: check_database(register.database, "partner_onboarding")},
+        readiness=checks_of(register.database, "partner_onboarding", metadata, register.sealer),
+        neighbours=(ledger, issuer),
         render=partial(page_or_problem, pages),
         hot_routes=[partners.INIT_REGISTER_HANDSHAKE, *INTERNAL_LISTS, FIND_CONSENTS],
         chores=chores,

@@ -16,7 +16,7 @@ from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.problems import problem_response, request_id_of
-from shared.readiness import check_database
+from shared.readiness import checks_of
 from shared.register import HttpRegister, Register
 from shared.reports import Reports
 from shared.sandboxes.routes import router as sandboxes_router
@@ -54,7 +54,7 @@ from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.seals.service import SealService
 from points_ledger.settings import Settings
 from points_ledger.tables import events as event_tables
-from points_ledger.tables import idempotent_answers, seals
+from points_ledger.tables import idempotent_answers, metadata, seals
 from points_ledger.tables import sandboxes as sandbox_tables
 from points_ledger.vendors.hold_times import HoldTimes
 from points_ledger.vendors.routes import router as vendors_router
@@ -139,7 +139,8 @@ def create_app(
         title="points-ledger",
         description="The system of record of points: two-phase commit for rewards vendors, accounts for the platform.",
         lifespan=lifespan,
-        readiness={"database": lambda: check_database(database, "points_ledger")},
+        readiness=checks_of(database, "points_ledger", metadata, _sealer(settings)),
+        neighbours=(onboarding, issuer),
         render=_render,
         chores=chores,
         hot_routes=[CHANGE_POINTS, INTERNAL_BALANCES],
@@ -186,8 +187,11 @@ def create_app(
 def build_events(settings: Settings, database: Database) -> Events:
     """The service's topic. The commands use it as well."""
     # Answers about endpoints are sealed, since some hold a secret; no vendor's answer does.
-    sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
-    return Events.of(settings, database, event_tables, TOPIC, sealer, idempotent_answers)
+    return Events.of(settings, database, event_tables, TOPIC, _sealer(settings), idempotent_answers)
+
+
+def _sealer(settings: Settings) -> Sealer:
+    return Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
 
 
 def _render(refusal: Refusal, request: Request) -> Response:

@@ -19,7 +19,7 @@ from shared.idempotency import Answers
 from shared.jwks import TenantKeys
 from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
-from shared.readiness import check_database
+from shared.readiness import checks_of
 from shared.register import Register
 from shared.sandboxes.routes import router as sandboxes_router
 from shared.sandboxes.service import Sandboxes
@@ -83,8 +83,8 @@ from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import answers as answers_table
 from sso_issuer.tables import events as event_tables
+from sso_issuer.tables import metadata, seals
 from sso_issuer.tables import sandboxes as sandbox_tables
-from sso_issuer.tables import seals
 from sso_issuer.vendors.routes import internal_router
 from sso_issuer.vendors.routes import router as vendors_router
 from sso_issuer.vendors.service import Vendors
@@ -214,7 +214,8 @@ def create_app(
         title="sso-issuer",
         description="Signs the tokens that carry a signed-in user to a rewards vendor, and keeps their keys.",
         lifespan=lifespan,
-        readiness={"database": lambda: check_database(database, PACKAGE), "keys": keys.check_can_sign},
+        readiness=checks_of(database, PACKAGE, metadata, sealer),
+        neighbours=(to_ledger, to_onboarding),
         hot_routes=[ISSUE_REDIRECT, REDEEM_TOKEN],
         shortcuts=[*AUTHORITY_SHORTCUTS, *KEYS_SHORTCUTS, *BROWSER_SHORTCUTS],
         chores=chores,

@@ -17,7 +17,7 @@ from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.rate_limits import Counts
-from shared.readiness import check_database
+from shared.readiness import checks_of
 from shared.register import HttpRegister, Register
 from shared.reports import Reports
 from shared.sandboxes.routes import router as sandboxes_router
@@ -48,7 +48,7 @@ from token_service.landing.tenant_names import TenantNames
 from token_service.onboarding_client import OnboardingClient
 from token_service.settings import Settings
 from token_service.tables import events as event_tables
-from token_service.tables import idempotent_answers
+from token_service.tables import idempotent_answers, metadata
 from token_service.tables import sandboxes as sandbox_tables
 from token_service.tokens import routes as token_routes
 from token_service.tokens.idempotency import IdempotentTokens
@@ -142,7 +142,8 @@ def create_app(
         title="token-service",
         description="Unique, verifiable campaign tokens: issued, verified, used up exactly, and counted.",
         lifespan=lifespan,
-        readiness={"database": lambda: check_database(database, PACKAGE), "keys": ring.check_opens},
+        readiness=checks_of(database, PACKAGE, metadata, sealer),
+        neighbours=(onboarding, issuer),
         chores=chores,
         render=_render,
         hot_routes=token_routes.hot_routes(

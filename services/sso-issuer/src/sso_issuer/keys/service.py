@@ -13,7 +13,7 @@ from shared.errors import Malformed, Unavailable
 from shared.events.outbox import record
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.jwt import SigningKey
-from shared.sealing import CannotOpen, Sealer
+from shared.sealing import Sealer
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer import contexts, signer
@@ -126,16 +126,6 @@ class Keys:
             found = await asyncio.to_thread(self._open, sealed)
             self._unsealed.keep(place, found)
         return found
-
-    async def check_can_sign(self) -> None:
-        """Raises Unavailable unless this process can unseal the newest signing key."""
-        async with self._database.transaction() as connection:
-            sealed = await store.read_last_activated(connection)
-        try:
-            if sealed is not None:
-                await self.unseal(sealed)
-        except CannotOpen as error:
-            raise Unavailable("The signing keys cannot be unsealed.", log=str(error)) from None
 
     async def history(self, tenant: str | None) -> list[Key]:
         """All keys, retired ones too, oldest first."""

@@ -124,21 +124,6 @@ async def read_active(connection: AsyncConnection, tenant: str, algorithm: Algor
     return SealedKey(tenant=tenant, kid=row.kid, algorithm=algorithm, sealed=row.private_key)
 
 
-async def read_last_activated(connection: AsyncConnection) -> SealedKey | None:
-    """The youngest signing key: a process that cannot open it lacks the newest key-encryption key."""
-    row = (
-        await connection.execute(
-            sa.select(keys.c.tenant, keys.c.kid, keys.c.algorithm, keys.c.private_key)
-            .where(keys.c.state == KeyState.ACTIVE.value)
-            .order_by(keys.c.activated_at.desc())
-            .limit(1)
-        )
-    ).first()
-    if row is None:
-        return None
-    return SealedKey(tenant=row.tenant, kid=row.kid, algorithm=Algorithm(row.algorithm), sealed=row.private_key)
-
-
 async def read_greatest_ages(connection: AsyncConnection) -> dict[Algorithm, float]:
     """By algorithm, for how many seconds the oldest signing key has signed."""
     age = sa.func.extract("epoch", sa.func.clock_timestamp() - sa.func.min(keys.c.activated_at))

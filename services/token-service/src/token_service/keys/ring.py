@@ -179,13 +179,6 @@ class KeyRing:
                 self._keep(tenant, of_tenant)
             self._read_at = began
 
-    async def check_opens(self) -> None:
-        """Raises Unavailable if the given key-encryption keys cannot open the newest key."""
-        async with self._database.transaction() as connection:
-            newest = await store.read_newest(connection)
-        if newest is not None:
-            self._open(newest)
-
     async def _load(self, tenant: str) -> TenantKeys:
         async with self._database.transaction() as connection:
             self._clock.hear(await store.read_clock(connection))

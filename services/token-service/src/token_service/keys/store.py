@@ -64,12 +64,6 @@ async def tenants_changed_within(connection: AsyncConnection, age: timedelta) ->
     return set(await connection.scalars(statement))
 
 
-async def read_newest(connection: AsyncConnection) -> KeyRow | None:
-    """The newest key of all tenants."""
-    row = (await connection.execute(sa.select(*_columns()).order_by(keys.c.changed_at.desc()).limit(1))).first()
-    return None if row is None else KeyRow(*row)
-
-
 async def insert(
     connection: AsyncConnection, tenant: str, number: int, sealed: bytes, ahead: timedelta
 ) -> KeyRow | None:
