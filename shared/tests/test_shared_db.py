@@ -14,7 +14,6 @@ from local_platform.embedded_postgres import EmbeddedPostgres
 from shared.db import Database, OutcomeUnknown, is_passing, sqlstate_of
 from shared.errors import Conflict, Unavailable
 from shared.readings import Reading
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -358,11 +357,11 @@ async def test_a_connection_of_the_pool_is_tested_where_it_lay_idle_and_replaced
 ) -> None:
     tested: list[object] = []
 
-    def dead(connection: object) -> None:
+    async def dead(connection: object) -> None:
         tested.append(connection)
         raise OSError("nobody there")
 
-    monkeypatch.setattr(AsyncAdapt_asyncpg_connection, "ping", dead)
+    monkeypatch.setattr("shared.db._ping", dead)
     monkeypatch.setattr("shared.db._TRUSTED_SECONDS", math.inf)
     alone = Database(shared_url, pool_size=1)
     try:

@@ -42,6 +42,8 @@ def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> 
     return Settings(
         port=8003,
         database_url=SecretStr(migrated_database("partner_onboarding")),
+        # The machine may be busy; the tests of a database that hangs say so themselves.
+        database_statement_seconds=60,
         public_url=PUBLIC_URL,
         service_key=SecretStr(service_keys.private("partner-onboarding")),
         service_peers=service_keys.peers,

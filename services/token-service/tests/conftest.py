@@ -34,6 +34,7 @@ def make_settings(
             "database_url": migrated_database("token_service"),
             # Races put more callers at once than the pool has connections, and the machine may be busy.
             "database_wait_seconds": 60,
+            "database_statement_seconds": 60,
             "public_url": PUBLIC_URL,
             "service_key": service_keys.private("token-service"),
             "service_peers": service_keys.peers,

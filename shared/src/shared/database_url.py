@@ -31,7 +31,7 @@ _WHOLE_NUMBERS: Final = frozenset(
 )
 _SSL_MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _SESSION_ATTRS: Final = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
-_CONNECT_SECONDS: Final = 5.0
+_CONNECT_SECONDS: Final = 3.0
 _APPLICATION: Final = "points-platform"
 #: A server that is gone without a word is noticed after 30 + 3 · 10 s, and not after the two hours of the kernel.
 _KEEPALIVE: Final = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}

@@ -7,7 +7,7 @@ transaction mode (measured: with caches, 528 of 720 transactions failed there; w
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -53,14 +53,16 @@ _CONNECTION_ERRORS = (
 
 #: Raw connections, for the lanes of group commit; beside the ordinary pool.
 _RAW_CONNECTIONS = 8
-#: How long a service waits for one statement.
-_COMMAND_SECONDS = 30.0
+#: How long a service waits for one statement, unless its settings say otherwise.
+_STATEMENT_SECONDS = 5.0
 #: So long after its last use, a connection that the driver has open counts as good.
 _TRUSTED_SECONDS = 1.0
 #: How long the server waits for the next statement of a raw transaction before it ends it and frees its locks.
 IDLE_SECONDS = 5
+#: How long an idle connection may take to say that it lives.
+_PING_SECONDS = 2
 #: Usually immediate, unless the server does not know that the previous statement was cancelled.
-_ROLLBACK_SECONDS = 2
+_ROLLBACK_SECONDS = 1
 #: One message, and for this transaction only: nothing remains on the connection for its next user.
 #: The hot statements look a few rows up by their keys. Without statistics of a young table, the planner would scan it,
 #: and the connection would keep that plan.
@@ -134,12 +136,21 @@ class Database:
     SQLAlchemy's overhead counts.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, statement_cache: int = 200, wait_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        statement_cache: int = 200,
+        wait_seconds: float = 5.0,
+        statement_seconds: float = _STATEMENT_SECONDS,
+    ) -> None:
         database_url = DatabaseUrl(url)
-        self.engine = _create_engine(database_url, pool_size, statement_cache, wait_seconds)
+        connect: dict[str, Any] = {"statement_cache": statement_cache, "command_seconds": statement_seconds}
+        self.engine = _create_engine(database_url, connect, pool_size, wait_seconds)
         # Plain asyncpg: SQLAlchemy would take as long as the statements of a batch.
         self._raw = RawConnections(
-            functools.partial(database_url.connect, statement_cache=statement_cache, command_seconds=_COMMAND_SECONDS),
+            functools.partial(database_url.connect, **connect),
             at_most=_RAW_CONNECTIONS,
             wait_seconds=wait_seconds,
         )
@@ -151,6 +162,7 @@ class Database:
             pool_size=settings.database_pool_size,
             statement_cache=settings.database_statement_cache,
             wait_seconds=settings.database_wait_seconds,
+            statement_seconds=settings.database_statement_seconds,
         )
 
     @asynccontextmanager
@@ -168,7 +180,7 @@ class Database:
                 try:
                     yield connection
                 except BaseException:
-                    await _roll_back_quietly(transaction)
+                    await _roll_back_quietly(connection, transaction)
                     raise
                 committing = True
                 await transaction.commit()
@@ -317,10 +329,9 @@ async def driver_of(connection: AsyncConnection) -> asyncpg.Connection:
     return driver
 
 
-def _create_engine(url: DatabaseUrl, pool_size: int, statement_cache: int, wait_seconds: float) -> AsyncEngine:
+def _create_engine(url: DatabaseUrl, connect: Mapping[str, Any], pool_size: int, wait_seconds: float) -> AsyncEngine:
     engine = url.engine(
-        statement_cache=statement_cache,
-        command_seconds=_COMMAND_SECONDS,
+        **connect,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=wait_seconds,
@@ -349,14 +360,22 @@ def _refuse_dead(connection: Any, record: Any, _fairy: Any) -> None:
     if returned_at is None or time.monotonic() - returned_at < _TRUSTED_SECONDS:
         return
     try:
-        connection.ping()
+        connection.run_async(_ping)
     except Exception as error:
         raise InvalidatePoolError from error
 
 
-async def _roll_back_quietly(transaction: Any) -> None:
+async def _ping(driver: asyncpg.Connection) -> None:
+    await driver.execute("SELECT 1", timeout=_PING_SECONDS)
+
+
+async def _roll_back_quietly(connection: AsyncConnection, transaction: Any) -> None:
     """Rolls back. If the connection is gone, the server has rolled back by itself."""
     try:
-        await transaction.rollback()
+        async with asyncio.timeout(_ROLLBACK_SECONDS):
+            await transaction.rollback()
+    except TimeoutError:
+        # Nobody knows what state it is in.
+        await connection.invalidate()
     except (*_CONNECTION_ERRORS, asyncpg.PostgresError, DBAPIError):
         return

@@ -23,6 +23,8 @@ from shared.settings import ServiceSettings
 
 T = TypeVar("T")
 
+#: The server ends a statement that takes too long; if it does not, the service waits no longer than this.
+GRACE_SECONDS: Final = 1.0
 #: In log and metrics, for a caller that was gone before there was an answer.
 _HUNG_UP: Final = 499
 
@@ -37,7 +39,7 @@ class ReportSettings(ServiceSettings):
     """Settings of a service that gives reports."""
 
     report_pool_size: int = Field(5, ge=1, le=100, description="Connections for reports, beside the other pool.")
-    report_seconds: float = Field(10.0, gt=0, le=300, description="How long a statement of a report may take.")
+    report_seconds: float = Field(8.0, gt=0, le=300, description="How long a statement of a report may take.")
     reports_at_once: int = Field(4, ge=1, le=100, description="Reports that one client may have under way.")
 
 
@@ -63,6 +65,7 @@ class Reports:
             pool_size=settings.report_pool_size,
             statement_cache=settings.database_statement_cache,
             wait_seconds=settings.database_wait_seconds,
+            statement_seconds=settings.report_seconds + GRACE_SECONDS,
         )
         return cls(database, seconds=settings.report_seconds, at_once=settings.reports_at_once)
 

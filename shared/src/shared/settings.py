@@ -93,6 +93,12 @@ class DatabaseSettings(BaseSettings):
     database_wait_seconds: float = Field(
         5.0, gt=0, description="How long a request waits for a free connection before the service answers 503."
     )
+    database_statement_seconds: float = Field(
+        6.0,
+        gt=0,
+        le=300,
+        description="How long one statement may take before the service answers 503.",
+    )
     database_statement_cache: int = Field(
         200,
         ge=0,

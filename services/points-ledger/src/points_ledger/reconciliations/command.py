@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from shared.db import Database
 from shared.errors import Refusal
 from shared.identifiers import Identifier, Tenant
-from shared.reports import Reports
+from shared.reports import GRACE_SECONDS, Reports
 from shared.settings import load_database_settings
 from shared.times import Instant
 
@@ -73,7 +73,9 @@ async def _compare(
     file: BinaryIO, tenant: str, vendor_id: str, since: datetime | None, until: datetime | None, form: Form
 ) -> Summary:
     url = load_database_settings(Settings).database_url.get_secret_value()
-    reports = Reports(Database(url, pool_size=1), seconds=_SECONDS, at_once=1)
+    reports = Reports(
+        Database(url, pool_size=1, statement_seconds=_SECONDS + GRACE_SECONDS), seconds=_SECONDS, at_once=1
+    )
     writer = csv.writer(sys.stdout, lineterminator="\n")
     try:
         found = ReconciliationService(reports).compare(
