@@ -1,7 +1,9 @@
 """Migrations: whole or not at all, one at a time, and a service that knows whether they were made."""
 
 import asyncio
+import re
 import secrets
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,17 +12,21 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
+from pydantic import SecretStr
 from shared.db import Database
 from shared.errors import Unavailable
-from shared.migrating import differences, downgrade, upgrade
+from shared.migrating import differences, downgrade, migrate, upgrade
+from shared.migration_failures import MigrationFailed
 from shared.readiness import check_database
+from shared.settings import DatabaseSettings
 
 ENV = """
 import sqlalchemy as sa
 from shared.migrating import run_migrations
+from shared.tables import built_beside
 
 metadata = sa.MetaData(schema="{package}")
-sa.Table("notes", metadata, sa.Column("id", sa.Text, primary_key=True), sa.Column("text", sa.Text))
+sa.Table("notes", metadata, sa.Column("id", sa.Text, primary_key=True), sa.Column("text", sa.Text){index})
 run_migrations(metadata)
 """
 REVISION = '''
@@ -49,13 +55,26 @@ class Service:
         self._versions = directory / self.package / "migrations" / "versions"
         self._versions.mkdir(parents=True)
         (directory / self.package / "__init__.py").touch()
-        (self._versions.parent / "env.py").write_text(ENV.format(package=self.package))
+        self.index(None)
         postgres.create_role_and_database(self.package, "password")
         self.url = postgres.url(self.package, self.package, "password")
 
     def add(self, revision: str, before: str | None, up: str, down: str = "SELECT 1") -> None:
         text = REVISION.format(revision=revision, before=before, up=up, down=down)
         (self._versions / f"{revision}.py").write_text(text)
+
+    def index(self, name: str | None) -> None:
+        """Whether the code has an index on `text` that is built beside."""
+        index = "" if name is None else f', sa.Index("{name}", "text", info=built_beside())'
+        (self._versions.parent / "env.py").write_text(ENV.format(package=self.package, index=index))
+
+    def indexes(self) -> dict[str, bool]:
+        """Name → whether it can be used; but for the primary key."""
+        found = self.ask(
+            "SELECT c.relname || ' ' || i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            " WHERE c.relnamespace = current_schema()::regnamespace AND NOT i.indisprimary"
+        )
+        return {name: valid == "true" for name, _, valid in (each.partition(" ") for each in found)}
 
     def forget(self, revision: str) -> None:
         (self._versions / f"{revision}.py").unlink()
@@ -149,14 +168,138 @@ async def test_replicas_that_start_at_once_take_turns(service: Service, postgres
     await spy.close()
 
 
-async def test_a_migration_does_not_wait_long_for_a_lock_that_requests_hold(service: Service) -> None:
+async def test_a_migration_gives_way_to_a_lock_that_requests_hold_and_tries_again(
+    service: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whoever waits for a table's lock stops all who come after, readers too."""
     service.add_both()
     await asyncio.to_thread(upgrade, service.url, service.package, FIRST)
-    seen = f"CREATE TABLE {service.package}.seen AS SELECT current_setting('lock_timeout')"
-    service.add("2026_03_01_0001", SECOND, seen)
+    holder = await asyncpg.connect(service.url)
+    await holder.execute(f"BEGIN; LOCK TABLE {service.package}.notes IN ACCESS SHARE MODE")
+    gave_way, has_ended = threading.Semaphore(0), threading.Event()
+
+    def pause(_seconds: float) -> None:
+        gave_way.release()
+        has_ended.wait()
+
+    migrating = asyncio.create_task(asyncio.to_thread(upgrade, service.url, service.package, pause=pause))
+    await asyncio.to_thread(gave_way.acquire)
+    await asyncio.to_thread(gave_way.release)
+    await holder.execute("COMMIT")
+    has_ended.set()
+    await migrating
+    assert service.columns() == ["id", "text"]
+    assert "a lock is held" in capsys.readouterr().err
+    await holder.close()
+
+
+async def test_a_lock_that_stays_is_said_in_one_sentence_and_nothing_is_changed(service: Service) -> None:
+    service.add_both()
+    await asyncio.to_thread(upgrade, service.url, service.package, FIRST)
+    holder = await asyncpg.connect(service.url)
+    await holder.execute(f"BEGIN; LOCK TABLE {service.package}.notes IN ACCESS SHARE MODE")
+    # Less patient than migrations are, so that the test is not slow.
+    step = f"SET LOCAL lock_timeout = '10ms'; ALTER TABLE {service.package}.notes ADD text text"
+    service.add(SECOND, FIRST, f"DO $$ BEGIN {step}; END $$")
+    pauses: list[float] = []
+    with pytest.raises(MigrationFailed, match="a transaction keeps a lock"):
+        await asyncio.to_thread(upgrade, service.url, service.package, pause=pauses.append)
+    assert len(pauses) == 9
+    assert service.columns() == ["id"]
+    await holder.close()
+
+
+# ——— what an operator has to mend is one sentence ———
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("{role}:another@127.0.0.1:{port}/{role}", "password authentication failed for user"),
+        ("{role}:password@127.0.0.1:{closed}/{role}", "cannot be reached"),
+        ("{role}:password@127.0.0.1:{port}/no_such_database", "does not exist; create the database"),
+    ],
+)
+def test_a_wrong_url_is_one_sentence_without_the_password(
+    service: Service, postgres: EmbeddedPostgres, unused_tcp_port: int, url: str, sentence: str
+) -> None:
+    service.add_both()
+    wrong = url.format(role=service.package, port=postgres.port, closed=unused_tcp_port)
+    with pytest.raises(MigrationFailed, match=sentence) as caught:
+        upgrade(f"postgresql://{wrong}", service.package)
+    assert "\n" not in str(caught.value)
+    assert not re.search("another|password@", str(caught.value))
+
+
+def test_a_database_of_something_else_is_one_sentence(service: Service) -> None:
+    service.add_both()
+    service.ask(f"CREATE SCHEMA {service.package}")
+    service.ask(f"CREATE TABLE {service.package}.notes ()")
+    with pytest.raises(MigrationFailed, match="is it another service's database"):
+        upgrade(service.url, service.package)
+
+
+def test_a_database_of_a_newer_program_is_one_sentence(service: Service) -> None:
+    service.add_both()
+    upgrade(service.url, service.package)
+    service.forget(SECOND)
+    with pytest.raises(MigrationFailed, match=f"another version of this program: .*{SECOND}"):
+        upgrade(service.url, service.package)
+
+
+def test_the_command_says_the_sentence_and_nothing_else(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    service.add_both()
+    settings = DatabaseSettings(database_url=SecretStr(service.url.replace("password@", "another@")))
+    with pytest.raises(SystemExit) as caught:
+        migrate(settings, service.package)
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"{service.package}: cannot migrate: the database {service.package} at 127.0.0.1:")
+    assert said.count("\n") == 1
+
+
+# ——— big indexes ———
+
+
+async def test_a_big_index_is_built_beside_while_others_write(service: Service) -> None:
+    service.index("notes_text_idx")
+    service.add_both()
+    await asyncio.to_thread(upgrade, service.url, service.package, FIRST)
+    assert service.indexes() == {}
     await asyncio.to_thread(upgrade, service.url, service.package)
-    assert service.ask("SELECT current_setting FROM seen") == ["5s"]
+    assert service.indexes() == {"notes_text_idx": True}
+    service.ask(f"DROP INDEX {service.package}.notes_text_idx")
+    writer, other = await asyncpg.connect(service.url), await asyncpg.connect(service.url)
+    for client in (writer, other):
+        await client.execute(f"SET search_path = {service.package}")
+    await writer.execute("BEGIN; INSERT INTO notes (id) VALUES ('a')")
+    building = asyncio.create_task(asyncio.to_thread(upgrade, service.url, service.package))
+    async with asyncio.timeout(30):
+        while service.indexes() != {"notes_text_idx": False}:  # noqa: ASYNC110 — the server gives no word
+            await asyncio.sleep(0.01)
+    await other.execute("INSERT INTO notes (id) VALUES ('b')")
+    await writer.execute("COMMIT")
+    await building
+    assert service.indexes() == {"notes_text_idx": True}
+    await writer.close()
+    await other.close()
+
+
+async def test_an_index_whose_building_was_cut_short_is_built_anew(
+    service: Service, postgres: EmbeddedPostgres
+) -> None:
+    service.index("notes_text_idx")
+    service.add_both()
+    await asyncio.to_thread(upgrade, service.url, service.package)
+    superuser = await asyncpg.connect(postgres.url(service.package))
+    await superuser.execute(
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass",
+        f"{service.package}.notes_text_idx",
+    )
+    await superuser.close()
+    assert service.indexes() == {"notes_text_idx": False}
+    await asyncio.to_thread(upgrade, service.url, service.package)
+    assert service.indexes() == {"notes_text_idx": True}
 
 
 # ——— is it current? ———

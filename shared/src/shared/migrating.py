@@ -1,12 +1,19 @@
 """Migrations of a service's own schema, for the command line, the tests and containers.
 
 A service's `migrations/env.py` is two lines: it calls `run_migrations(metadata)`. Two replicas that start at once
-take turns (a lock that ends with the transaction), and no migration waits long for a lock that requests need.
+take turns (a lock that ends with the transaction). No migration waits long for a lock that requests need: it lets them
+pass, and tries again.
+
+An index on a table with many rows is no migration: `shared.tables.built_beside` says that it is built while the service
+writes, after the migrations.
 """
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Final
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, NoReturn
 
 import sqlalchemy as sa
 from alembic import command, context
@@ -18,34 +25,75 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment
 
 from shared.database_url import DatabaseUrl
+from shared.indexes import build_indexes
+from shared.migration_failures import MigrationFailed, cause_of, is_lock_timeout
 from shared.sandboxes.functions import functions_of, privileges_of
 from shared.settings import DatabaseSettings
 from shared.tables import forgetting_function, forgotten_of, is_append_only, is_of_owner
 
-_LOCK_TIMEOUT: Final = "5s"
+#: Whoever waits for a lock of a table stops all who come after, readers too.
+_LOCK_TIMEOUT: Final = "1500ms"
+_ATTEMPTS: Final = 10
+_PAUSE_SECONDS: Final = 1.0
 
 
 def migrate(settings: DatabaseSettings, package: str) -> None:
     """Brings the service's schema to the newest revision: its command `migrate`.
 
+    A failure that the operator can mend is one sentence on standard error, and status 1.
+
     If the settings name a role for migrations, it owns the schema and its tables, and the role that serves is granted
     what it must do: it reads, inserts, changes and deletes, but in tables that are append-only it reads and inserts.
     """
     serving = settings.database_url.get_secret_value()
-    if settings.migration_database_url is None:
-        upgrade(serving, package)
-        return
-    migrating = settings.migration_database_url.get_secret_value()
-    upgrade(migrating, package, serving_role=DatabaseUrl(serving).role)
+    try:
+        if settings.migration_database_url is None:
+            upgrade(serving, package)
+        else:
+            migrating = settings.migration_database_url.get_secret_value()
+            upgrade(migrating, package, serving_role=DatabaseUrl(serving).role)
+    except MigrationFailed as failure:
+        _end(f"{package}: cannot migrate: {failure}")
 
 
-def upgrade(database_url: str, package: str, revision: str = "head", *, serving_role: str | None = None) -> None:
+def _end(sentence: str) -> NoReturn:
+    sys.stderr.write(f"{sentence}\n")
+    raise SystemExit(1) from None
+
+
+def upgrade(
+    database_url: str,
+    package: str,
+    revision: str = "head",
+    *,
+    serving_role: str | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
     """Brings the schema of `package` to `revision`. Do not call it from a running event loop.
+
+    While a transaction keeps a lock that a step needs, it is tried again, ten times in all.
 
     Args:
         serving_role: the role that serves, if another one migrates.
+        pause: waits between two attempts; handed in by tests.
+
+    Raises:
+        MigrationFailed: with one sentence about what the operator has to mend. Nothing was changed.
     """
-    command.upgrade(_config(package, database_url, serving_role), revision)
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            command.upgrade(_config(package, database_url, serving_role), revision)
+        except Exception as error:
+            if is_lock_timeout(error) and attempt < _ATTEMPTS:
+                sys.stderr.write(f"{package}: a lock is held; attempt {attempt} of {_ATTEMPTS} gave way\n")
+                # Jitter: not a secret.
+                pause(_PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311  # nosec B311
+                continue
+            if (sentence := cause_of(error, database_url)) is not None:
+                raise MigrationFailed(sentence) from error
+            raise
+        else:
+            return
 
 
 def downgrade(database_url: str, package: str, revision: str) -> None:
@@ -91,6 +139,8 @@ async def _run_online(metadata: sa.MetaData, schema: str) -> None:
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_run, metadata, schema)
+        if context.get_revision_argument() == context.get_head_revision():
+            await build_indexes(engine, metadata)
     finally:
         await engine.dispose()
 

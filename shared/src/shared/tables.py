@@ -20,6 +20,7 @@ _APPEND_ONLY: Final = "append_only"
 _FORGOTTEN: Final = "forgotten"
 _OF_OWNER: Final = "of_owner"
 _IN_SANDBOX: Final = "in_sandbox"
+_BUILT_BESIDE: Final = "built_beside"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,19 @@ def of_owner() -> dict[Any, Any]:
 def is_of_owner(info: dict[Any, Any]) -> bool:
     """Whether a table with this `info` is one."""
     return bool(info.get(_OF_OWNER))
+
+
+def built_beside() -> dict[Any, Any]:
+    """`sa.Index(…, info=built_beside())`: no migration makes it; `migrate` builds it while the service writes.
+
+    For every index on a table that may have many rows by then.
+    """
+    return {_BUILT_BESIDE: True}
+
+
+def is_built_beside(info: dict[Any, Any]) -> bool:
+    """Whether an index with this `info` is one."""
+    return bool(info.get(_BUILT_BESIDE))
 
 
 @dataclass(frozen=True, slots=True)
