@@ -73,8 +73,8 @@ from partner_onboarding.register.tables import idempotent_answers, seals
 from partner_onboarding.register.users import routes as users
 from partner_onboarding.register.users.passwords import Argon2Cost
 from partner_onboarding.retention import retention
+from partner_onboarding.schema import metadata
 from partner_onboarding.settings import Settings
-from partner_onboarding.tables import metadata
 from partner_onboarding.third_parties.build import ThirdParties, build_third_parties
 from partner_onboarding.third_parties.consents import internal as internal_consents
 from partner_onboarding.third_parties.consents import routes as consents
