@@ -2,6 +2,8 @@
 
 import asyncio
 
+import httpx
+
 from .onboarding_house import PASSWORD, House
 
 
@@ -105,3 +107,24 @@ async def test_what_is_read_of_a_user_is_kept_by_no_cache(house: House) -> None:
     read = await house.http.get("/v1/users/erika", headers=headers)
     assert written.headers["cache-control"] == read.headers["cache-control"] == "no-store"
     assert read.json()["has_password"] is False
+
+
+async def test_of_changes_to_one_state_of_a_user_one_is_made(house: House) -> None:
+    headers = await house.caller("users:write", "users:read")
+
+    async def put(name: str, condition: str, tag: str, **fields: str) -> httpx.Response:
+        wanted = body(house, firstname=name, **fields)
+        return await house.http.put("/v1/users/erika", json=wanted, headers={**headers, condition: tag})
+
+    made = await asyncio.gather(*(put(name, "If-None-Match", "*") for name in "ABC"))
+    assert sorted(answer.status_code for answer in made) == [201, 412, 412]
+    tag = (await house.http.get("/v1/users/erika", headers=headers)).headers["ETag"]
+    changed = await asyncio.gather(*(put(name, "If-Match", tag) for name in "DEF"))
+    assert sorted(answer.status_code for answer in changed) == [200, 412, 412]
+    (winner,) = [answer for answer in changed if answer.status_code == 200]
+    present = await house.http.get("/v1/users/erika", headers=headers)
+    assert (present.json(), present.headers["ETag"]) == (winner.json(), winner.headers["ETag"])
+    # A password that nobody reads back is a change, too.
+    again = await put(winner.json()["firstname"], "If-Match", present.headers["ETag"], password=PASSWORD)
+    assert again.status_code == 200
+    assert (await put("G", "If-Match", present.headers["ETag"])).status_code == 412

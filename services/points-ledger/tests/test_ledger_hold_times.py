@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import httpx
 import pytest
 from points_ledger.vendors import queries
 from points_ledger.vendors.hold_times import HoldTimes
@@ -11,6 +12,8 @@ from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Unavailable
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from .parties import Platform
 
 
 @pytest.fixture
@@ -86,3 +89,21 @@ async def test_no_more_vendors_are_remembered_than_agreed(
     for number in (5, 4, 3, 0):
         await times.of(tenant, f"vendor-{number}")
     assert asked == [(tenant, "vendor-0")]
+
+
+async def test_of_changes_to_one_state_of_a_hold_time_one_is_made(
+    client: httpx.AsyncClient, platform: Platform
+) -> None:
+    """The default is a state like any other."""
+
+    async def put(seconds: int, tag: str) -> httpx.Response:
+        headers = {**platform.headers, "If-Match": tag}
+        return await client.put("/v1/vendors/careful", json={"hold_seconds": seconds}, headers=headers)
+
+    for first in (10, 20):
+        tag = (await client.get("/v1/vendors/careful", headers=platform.headers)).headers["ETag"]
+        answers = await asyncio.gather(*(put(first + number, tag) for number in range(5)))
+        assert sorted(answer.status_code for answer in answers) == [200, 412, 412, 412, 412]
+        (winner,) = [answer for answer in answers if answer.status_code == 200]
+        present = await client.get("/v1/vendors/careful", headers=platform.headers)
+        assert (present.json(), present.headers["ETag"]) == (winner.json(), winner.headers["ETag"])

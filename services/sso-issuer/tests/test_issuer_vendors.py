@@ -1,5 +1,8 @@
 """Vendors: agreed on by an administrator, seen by their own tenant only."""
 
+import asyncio
+
+import httpx
 import pytest
 from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.issuer_world import World
@@ -150,3 +153,23 @@ async def test_onboarding_learns_the_names_and_nobody_else(world: World, service
         ({}, 401),
     ):
         assert (await world.client.get(path, headers=wrong)).status_code == status
+
+
+async def test_of_changes_to_one_state_of_an_agreement_one_is_made(world: World) -> None:
+    path, body = "/sso/v1/vendors/shop", {"name": "Shop", "redirect_url": "https://shop.example/"}
+
+    async def put(seconds: int, condition: str, tag: str) -> httpx.Response:
+        headers = {**world.admin, condition: tag}
+        return await world.client.put(path, json=body | {"lifetime_seconds": seconds}, headers=headers)
+
+    made = await asyncio.gather(*(put(seconds, "If-None-Match", "*") for seconds in range(1, 6)))
+    assert sorted(answer.status_code for answer in made) == [201, 412, 412, 412, 412]
+    tag = (await world.client.get(path, headers=world.admin)).headers["ETag"]
+    changed = await asyncio.gather(*(put(seconds, "If-Match", tag) for seconds in range(11, 16)))
+    assert sorted(answer.status_code for answer in changed) == [200, 412, 412, 412, 412]
+    (winner,) = [answer for answer in changed if answer.status_code == 200]
+    refused = next(answer for answer in changed if answer.status_code == 412)
+    present = await world.client.get(path, headers=world.admin)
+    assert present.json() == winner.json()
+    assert present.headers["ETag"] == winner.headers["ETag"] == refused.json()["etag"]
+    assert refused.json()["code"] == "precondition_failed"

@@ -1,5 +1,6 @@
 """The hosted landing page: a GET uses nothing up, a POST does and goes on, HEAD and prefetch never count."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -283,3 +284,22 @@ async def test_refusals_are_pages_that_lead_nowhere_else(house: House, path: str
     assert page.status_code in {400, 403, 404}
     assert page.headers["content-type"].startswith("text/html")
     assert 'href="//' not in page.text
+
+
+async def test_of_changes_to_one_state_of_a_landing_page_one_is_made(house: House) -> None:
+    path = "/v1/campaigns/spring/landing"
+
+    async def put(number: int, condition: str, tag: str) -> httpx.Response:
+        body = OFFER | {"destination_url": f"https://shop.example/{number}"}
+        return await house.client.put(path, json=body, headers={**house.headers, condition: tag})
+
+    made = await asyncio.gather(*(put(number, "If-None-Match", "*") for number in range(5)))
+    assert sorted(answer.status_code for answer in made) == [201, 412, 412, 412, 412]
+    tag = (await house.client.get(path, headers=house.headers)).headers["ETag"]
+    changed = await asyncio.gather(*(put(number, "If-Match", tag) for number in range(5, 10)))
+    assert sorted(answer.status_code for answer in changed) == [200, 412, 412, 412, 412]
+    (winner,) = [answer for answer in changed if answer.status_code == 200]
+    present = await house.client.get(path, headers=house.headers)
+    assert (present.json(), present.headers["ETag"]) == (winner.json(), winner.headers["ETag"])
+    assert (await house.client.delete(path, headers=house.headers)).status_code == 204
+    assert (await put(1, "If-Match", winner.headers["ETag"])).status_code == 412

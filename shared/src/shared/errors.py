@@ -85,6 +85,12 @@ class Conflict(Refusal):
     code = "conflict"
 
 
+class PreconditionFailed(Refusal):
+    """The present state is not the one that the caller named."""
+
+    code = "precondition_failed"
+
+
 class Gone(Refusal):
     """It existed and will not come back."""
 

@@ -21,6 +21,7 @@ STATUS_OF_KIND: Mapping[type[errors.Refusal], int] = {
     errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.Gone: 410,
+    errors.PreconditionFailed: 412,
     errors.PayloadTooLarge: 413,
     errors.UnsupportedMediaType: 415,
     errors.TooManyRequests: 429,

@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.bounded import Bounded
 from shared.db import Database
+from shared.preconditions import ANY_STATE, Precondition
 
 from points_ledger.vendors import queries
 
@@ -37,9 +38,15 @@ class HoldTimes:
         # Shielded: if one caller hangs up, the others still get the answer.
         return await asyncio.shield(asking)
 
-    async def set(self, tenant: str, vendor_id: str, hold_seconds: int) -> None:
-        """Applies to new holds; open ones keep their end."""
+    async def set(self, tenant: str, vendor_id: str, hold_seconds: int, condition: Precondition = ANY_STATE) -> None:
+        """Applies to new holds; open ones keep their end.
+
+        Raises:
+            PreconditionFailed: as it says; the default counts as a state, too.
+        """
         async with self._database.transaction() as connection:
+            present = await queries.lock_hold_seconds(connection, tenant, vendor_id, self._default_seconds)
+            condition.check(present)
             await queries.set_hold_seconds(connection, tenant, vendor_id, hold_seconds)
         self._known.keep((tenant, vendor_id), (time.monotonic(), timedelta(seconds=hold_seconds)))
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from shared.calling import ServiceClient, named
 from shared.errors import Unavailable
+from shared.preconditions import ANY_STATE, Precondition
 
 from points_ledger.vendors.hold_times import HoldTimes
 
@@ -31,9 +32,15 @@ class VendorService:
         hold = await self._hold_times.of(tenant, vendor_id)
         return Vendor(round(hold.total_seconds()), await self._is_known(tenant, vendor_id))
 
-    async def set_hold_seconds(self, tenant: str, vendor_id: str, hold_seconds: int) -> Vendor:
-        """Applies to new holds; open ones keep their end."""
-        await self._hold_times.set(tenant, vendor_id, hold_seconds)
+    async def set_hold_seconds(
+        self, tenant: str, vendor_id: str, hold_seconds: int, condition: Precondition = ANY_STATE
+    ) -> Vendor:
+        """Applies to new holds; open ones keep their end.
+
+        Raises:
+            PreconditionFailed: as it says.
+        """
+        await self._hold_times.set(tenant, vendor_id, hold_seconds, condition)
         return Vendor(hold_seconds, await self._is_known(tenant, vendor_id))
 
     async def _is_known(self, tenant: str, vendor_id: str) -> bool | None:

@@ -8,6 +8,7 @@ from shared.callers import document_credentials, require_service
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
+from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 
 from sso_issuer.admins import Admin
 from sso_issuer.vendors.schemas import (
@@ -32,22 +33,30 @@ VendorId = Annotated[Identifier, Path()]
 _NAMED_AT_MOST = 1000
 
 
-@router.put("/{vendor_id}", summary="Agree with a vendor", responses={201: {"model": VendorBody}})
+@router.put(
+    "/{vendor_id}",
+    summary="Agree with a vendor",
+    responses=document_condition(200) | {201: {"model": VendorBody, "headers": ETAG_HEADER}},
+)
 async def put_vendor(
     vendor_id: VendorId,
     body: AgreementBody,
     response: Response,
     vendors: VendorService,
     caller: Admin,
+    condition: Condition,
 ) -> VendorBody:
-    vendor, is_new = await vendors.put(caller.tenant, vendor_id, body.agreement(vendor_id))
+    vendor, is_new = await vendors.put(caller.tenant, vendor_id, body.agreement(vendor_id), condition)
     response.status_code = 201 if is_new else 200
+    response.headers["ETag"] = etag_of(vendor.agreement)
     return VendorBody.of(vendor, vendors.issuer_of(caller.tenant))
 
 
-@router.get("/{vendor_id}", summary="A vendor")
-async def get_vendor(vendor_id: VendorId, vendors: VendorService, caller: Admin) -> VendorBody:
-    return VendorBody.of(await vendors.find(caller.tenant, vendor_id), vendors.issuer_of(caller.tenant))
+@router.get("/{vendor_id}", summary="A vendor", responses={200: {"headers": ETAG_HEADER}})
+async def get_vendor(vendor_id: VendorId, response: Response, vendors: VendorService, caller: Admin) -> VendorBody:
+    vendor = await vendors.find(caller.tenant, vendor_id)
+    response.headers["ETag"] = etag_of(vendor.agreement)
+    return VendorBody.of(vendor, vendors.issuer_of(caller.tenant))
 
 
 @router.get("", summary="The tenant's vendors")

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 
 from shared.bounded import Bounded
 from shared.db import Database
-from shared.errors import Malformed
+from shared.errors import Malformed, PreconditionFailed
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.paging import Page
+from shared.preconditions import ANY_STATE, Precondition
 from shared.sealing import Sealer
 from shared.times import iso
 from sqlalchemy.exc import IntegrityError
@@ -66,11 +67,13 @@ class Vendors:
         self._plain_http_allowed = plain_http_allowed
         self._open: Bounded[tuple[str, str], bytes] = Bounded(KEPT_OPEN)
 
-    async def put(self, tenant: str, vendor_id: str, agreement: Agreement) -> tuple[Vendor, bool]:
+    async def put(
+        self, tenant: str, vendor_id: str, agreement: Agreement, condition: Precondition = ANY_STATE
+    ) -> tuple[Vendor, bool]:
         """Creates or replaces an agreement and publishes the key that it needs.
 
         Raises:
-            InvalidRedirectUrl, AudienceReserved, AudienceTaken: as they say.
+            InvalidRedirectUrl, AudienceReserved, AudienceTaken, PreconditionFailed: as they say.
         """
         domain.check_redirect_url(agreement.redirect_url, plain_http_allowed=self._plain_http_allowed)
         domain.check_audience(agreement.audience, self._public_url)
@@ -78,7 +81,13 @@ class Vendors:
             await self._keys.ensure(tenant, Algorithm(agreement.algorithm.value))
         try:
             async with self._database.transaction() as connection:
-                return await store.put_vendor(connection, tenant, vendor_id, agreement)
+                present = await store.read_vendor(connection, tenant, vendor_id, lock=True)
+                condition.check(None if present is None else present.agreement)
+                vendor, is_new = await store.put_vendor(connection, tenant, vendor_id, agreement)
+                if condition.is_new and not is_new:
+                    # Another call has made it since this one looked.
+                    raise PreconditionFailed("This exists already.")
+                return vendor, is_new
         except IntegrityError as error:
             if "vendors_audience_key" in str(error.orig):
                 raise domain.AudienceTaken from None

@@ -12,6 +12,7 @@ from shared.errors import Malformed
 from shared.idempotency import Answer
 from shared.identifiers import Identifier
 from shared.paging import Cursor, InvalidCursor, Page
+from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 from shared.problems import document_refusals
 from shared.reports import ReportRoute
 from shared.spreadsheets import csv_lines
@@ -141,7 +142,8 @@ async def revoke_campaign_tokens(
     f"{_PATH}/landing",
     summary="Set the hosted landing page",
     response_model=schemas.LandingBody,
-    responses={201: {"model": schemas.LandingBody, "description": "There was none before"}},
+    responses=document_condition(200)
+    | {201: {"model": schemas.LandingBody, "description": "There was none before", "headers": ETAG_HEADER}},
 )
 async def set_landing(
     response: Response,
@@ -149,6 +151,7 @@ async def set_landing(
     rules: Annotated[Rules, needs(Rules)],
     campaign_id: CampaignId,
     body: schemas.LandingBody,
+    condition: Condition,
     caller: Caller = require(ISSUE),
 ) -> schemas.LandingBody:
     """For customers without a back end. Their tokens have the base URL `<the platform>/t`."""
@@ -159,15 +162,19 @@ async def set_landing(
     landing = body.landing()
     if not landing.offers:
         raise Malformed("The offer needs at least one language: en or de.", code="malformed_offer")
-    response.status_code = 201 if await service.set_landing(caller.tenant, campaign_id, landing) else 200
+    is_new = await service.set_landing(caller.tenant, campaign_id, landing, condition)
+    response.status_code = 201 if is_new else 200
+    response.headers["ETag"] = etag_of(landing)
     return body
 
 
-@router.get(f"{_PATH}/landing", summary="The hosted landing page's settings")
+@router.get(f"{_PATH}/landing", summary="The hosted landing page's settings", responses={200: {"headers": ETAG_HEADER}})
 async def find_landing(
-    service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE, STATS)
+    service: Service, campaign_id: CampaignId, response: Response, caller: Caller = require(ISSUE, STATS)
 ) -> schemas.LandingBody:
-    return schemas.LandingBody.of(await service.landing(caller.tenant, campaign_id))
+    landing = await service.landing(caller.tenant, campaign_id)
+    response.headers["ETag"] = etag_of(landing)
+    return schemas.LandingBody.of(landing)
 
 
 @router.delete(f"{_PATH}/landing", summary="Host no landing page any more", status_code=204)

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 from shared.db import Database, driver_of
 from shared.events.outbox import record
 from shared.paging import Page
+from shared.preconditions import ANY_STATE, Precondition
 from shared.reports import Reports
 
 from token_service.campaigns import store
@@ -148,10 +149,19 @@ class CampaignService:
             raise LandingNotFound
         return campaign.landing
 
-    async def set_landing(self, tenant: str, campaign_id: str, landing: Landing) -> bool:
-        """Sets the landing page; returns whether there was none before."""
+    async def set_landing(
+        self, tenant: str, campaign_id: str, landing: Landing, condition: Precondition = ANY_STATE
+    ) -> bool:
+        """Sets the landing page; returns whether there was none before.
+
+        Raises:
+            PreconditionFailed: as it says.
+        """
         async with self._database.transaction() as connection:
-            return await store.write_landing(connection, tenant, campaign_id, landing)
+            present = await store.lock_landing(connection, tenant, campaign_id)
+            condition.check(present)
+            await store.write_landing(connection, tenant, campaign_id, landing)
+        return present is None
 
     async def remove_landing(self, tenant: str, campaign_id: str) -> None:
         """Raises LandingNotFound."""

@@ -69,20 +69,19 @@ async def revoke_tokens(connection: AsyncConnection, tenant: str, campaign_id: s
     return revoked_at
 
 
-async def write_landing(connection: AsyncConnection, tenant: str, campaign_id: str, landing: Landing) -> bool:
-    """Writes the landing page, and the campaign if it is new; returns whether there was none before."""
+async def lock_landing(connection: AsyncConnection, tenant: str, campaign_id: str) -> Landing | None:
+    """The landing page, which nobody else changes before this transaction ends; the campaign is made if it is new."""
+    statement = postgresql.insert(campaigns).values(tenant=tenant, campaign_id=campaign_id, created_at=sa.func.now())
+    await connection.execute(statement.on_conflict_do_nothing())
+    row = (await connection.execute(sa.select(campaigns).where(*_is(tenant, campaign_id)).with_for_update())).one()
+    return _campaign(row).landing
+
+
+async def write_landing(connection: AsyncConnection, tenant: str, campaign_id: str, landing: Landing) -> None:
+    """Changes the campaign that `lock_landing` has locked."""
     offers = {language: _offer_body(offer) for language, offer in landing.offers.items()}
     values = {"destination_url": landing.destination_url, "offer": offers}
-    before = await connection.scalar(
-        sa.select(campaigns.c.destination_url).where(*_is(tenant, campaign_id)).with_for_update()
-    )
-    statement = postgresql.insert(campaigns).values(
-        tenant=tenant, campaign_id=campaign_id, created_at=sa.func.now(), **values
-    )
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=[campaigns.c.tenant, campaigns.c.campaign_id], set_=values)
-    )
-    return before is None
+    await connection.execute(sa.update(campaigns).where(*_is(tenant, campaign_id)).values(values))
 
 
 async def delete_landing(connection: AsyncConnection, tenant: str, campaign_id: str) -> bool:

@@ -77,6 +77,11 @@ class User:
     owns_email: bool = True
     disabled_at: datetime | None = None
 
+    @property
+    def settings(self) -> tuple[object, ...]:
+        """What a client that sets a user may overwrite. The time stands for the password."""
+        return self.profile, self.owns_email, self.updated_at
+
 
 @dataclass(frozen=True, slots=True)
 class SealedUser:

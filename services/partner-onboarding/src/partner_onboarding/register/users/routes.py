@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Response
 from shared.callers import Caller, InsufficientScope, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
+from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.users.schemas import UserBody, UserSettingBody
@@ -13,8 +14,9 @@ from partner_onboarding.register.users.service import Users
 
 UserId = Annotated[Identifier, Path()]
 _BOTH: dict[int | str, dict[str, Any]] = {
-    201: {"model": UserBody, "description": "The user is new."},
-    200: {"description": "The user is as said."},
+    **document_condition(200),
+    201: {"model": UserBody, "description": "The user is new.", "headers": ETAG_HEADER},
+    200: {"description": "The user is as said.", "headers": ETAG_HEADER},
 }
 
 
@@ -29,6 +31,7 @@ async def put_user(
     user_id: UserId,
     body: UserSettingBody,
     response: Response,
+    condition: Condition,
 ) -> UserBody:
     """A repeat changes nothing and gets 200."""
     if caller.kind == "third_party" and body.password is not None:
@@ -41,18 +44,20 @@ async def put_user(
         lastname=body.lastname,
         password=body.password,
         by=Actor("client", caller.client_id),
+        condition=condition,
     )
     response.status_code = 201 if created else 200
-    response.headers["Cache-Control"] = "no-store"
+    response.headers.update({"Cache-Control": "no-store", "ETag": etag_of(user.settings)})
     return UserBody.of(user)
 
 
-@router.get("/{user_id}", summary="One user")
+@router.get("/{user_id}", summary="One user", responses={200: {"headers": ETAG_HEADER}})
 async def get_user(
     users: UserService,
     caller: Annotated[Caller, require("users:read", "users:write")],
     user_id: UserId,
     response: Response,
 ) -> UserBody:
-    response.headers["Cache-Control"] = "no-store"
-    return UserBody.of(await users.get(caller.tenant, user_id))
+    user = await users.get(caller.tenant, user_id)
+    response.headers.update({"Cache-Control": "no-store", "ETag": etag_of(user.settings)})
+    return UserBody.of(user)

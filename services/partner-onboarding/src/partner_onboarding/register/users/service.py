@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from shared.db import Database
+from shared.preconditions import ANY_STATE, Precondition
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
@@ -83,6 +84,7 @@ class Users:
         password: str | None,
         roles: Collection[str] = (),
         by: Actor = SHELL,
+        condition: Precondition = ANY_STATE,
     ) -> tuple[User, bool]:
         """Creates or changes a user; returns the user and whether it is new. A repeat changes nothing.
 
@@ -93,6 +95,7 @@ class Users:
             MalformedUser: naming what is wrong; UnfitPassword: the rules refuse the new password.
             EmailTaken: another user of the tenant has this address.
             PrivilegedUser: the user has a role, and a client asks.
+            PreconditionFailed: the user is not as `condition` says.
         """
         if not set(roles) <= set(ROLES):
             raise MalformedUser("There is no such role.", code="unknown_role")
@@ -104,10 +107,10 @@ class Users:
         password_hash = None if password is None else await self._hash_of(present, password, profile)
         wanted = _Wanted(profile, email_hash, password_hash, tuple(sorted(set(roles))))
         try:
-            return await self._set(tenant, user_id, wanted, by)
+            return await self._set(tenant, user_id, wanted, by, condition)
         except EmailTaken:
             # Perhaps by this very user, whom another call has added at this moment: then he or she is there now.
-            return await self._set(tenant, user_id, wanted, by)
+            return await self._set(tenant, user_id, wanted, by, condition)
 
     async def revoke_role(self, tenant: str, user_id: str, role: str, *, by: Actor = SHELL) -> User:
         """Takes a role away and ends all sessions; a repeat is fine. The person hears of it by mail.
@@ -167,7 +170,9 @@ class Users:
                 await notices_store.add(connection, tenant, user_id, "sessions_ended")
             return ended
 
-    async def _set(self, tenant: str, user_id: str, wanted: _Wanted, by: Actor) -> tuple[User, bool]:
+    async def _set(
+        self, tenant: str, user_id: str, wanted: _Wanted, by: Actor, condition: Precondition
+    ) -> tuple[User, bool]:
         async with self._database.transaction() as connection:
             added = await store.add_user(
                 connection,
@@ -179,17 +184,27 @@ class Users:
                 roles=wanted.roles,
             )
             if added is not None:
+                condition.check(None)
                 change = Change(None, {"roles": list(wanted.roles), "has_password": wanted.password_hash is not None})
                 await audit_store.add(connection, tenant, by, "user_created", user_id, change=change)
                 return self._profiles.open(added), True
-            return self._profiles.open(await self._change(connection, tenant, user_id, wanted, by)), False
+            changed = await self._change(connection, tenant, user_id, wanted, by, condition)
+            return self._profiles.open(changed), False
 
     async def _change(
-        self, connection: AsyncConnection, tenant: str, user_id: str, wanted: _Wanted, by: Actor
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        user_id: str,
+        wanted: _Wanted,
+        by: Actor,
+        condition: Precondition,
     ) -> SealedUser:
         former = await _found(connection, tenant, user_id, lock=True)
         _need_within_reach(former, by)
-        before = self._profiles.open(former).profile
+        user = self._profiles.open(former)
+        condition.check(user.settings)
+        before = user.profile
         changed = [
             name
             for name, is_other in (
