@@ -1,16 +1,19 @@
 """The list of events: whoever follows it misses none and sees none twice, whatever commits late."""
 
 import asyncio
+import json
 import random
+from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from shared.db import Database
 from shared.errors import Malformed
 from shared.events import outbox
-from shared.events.domain import NewEvent
+from shared.events.domain import EventNotFound, NewEvent
 from shared.paging import InvalidCursor
 
-from .events_world import TABLES, Receiver, World, build, held
+from .events_world import TABLES, URL, Receiver, World, build, held
 
 
 async def test_a_reader_who_follows_misses_none_and_sees_none_twice_while_many_write_and_commit_late(
@@ -146,3 +149,33 @@ async def test_another_vendor_s_event_leads_nowhere(world: World) -> None:
     event = (await world.events.feed.read(world.platform, after=None, types=(), limit=1)).events[0]
     with pytest.raises(InvalidCursor):
         await world.events.feed.read(world.vendor("b"), after=event.event_id, types=(), limit=10)
+
+
+async def test_after_thirty_days_an_event_and_its_deliveries_are_gone_in_bulk_and_younger_ones_stay(
+    world: World, database: Database
+) -> None:
+    vendor = world.vendor("a")
+    answer = await world.events.endpoints.add(vendor, None, url=URL, types=(), description="")
+    endpoint_id = json.loads(answer.body)["endpoint_id"]
+    await world.happen(*(held("a", f"old-{number}") for number in range(3)))
+    await world.settle()
+    first = await world.events.feed.read(vendor, after=None, types=(), limit=1)
+    async with database.transaction() as connection:
+        age = timedelta(days=30, minutes=1)
+        batches, deliveries = TABLES.batches, TABLES.deliveries
+        for table, column in ((batches, "recorded_at"), (deliveries, "attempted_at")):
+            old = sa.update(table).where(table.c.tenant == world.tenant).values({column: sa.func.now() - age})
+            await connection.execute(old)
+    await world.happen(held("a", "young"))
+    await world.settle()
+    assert await world.events.feed.forget_old() > 0
+    assert await world.events.deliveries.forget_old() > 0
+
+    page = await world.events.feed.read(vendor, after=None, types=(), limit=10)
+    assert [event.data["transactionid"] for event in page.events] == ["young"]
+    # Whoever had stopped among the old ones goes on with the young one.
+    assert (await world.events.feed.read(vendor, after=first.next_after, types=(), limit=10)).events == page.events
+    left = await world.events.deliveries.page(vendor, endpoint_id, state=None, cursor=None, limit=10)
+    assert [delivery.event_id for delivery in left.items] == [page.events[0].event_id]
+    with pytest.raises(EventNotFound):
+        await world.events.deliveries.replay(vendor, endpoint_id, event_id=first.events[0].event_id)

@@ -3,6 +3,7 @@
 import httpx
 from platform_testing.events import heard, types_heard
 from platform_testing.issuer_world import World
+from platform_testing.openapi import operations_of, try_all
 
 TOPIC = "/events/v1/redirects"
 
@@ -87,3 +88,21 @@ async def test_addresses_and_types_that_cannot_be_are_refused_by_name(world: Wor
     assert codes == ["malformed_url", "private_address", "unknown_event_type", "malformed_request"]
     made_up = await world.client.get(f"{TOPIC}?after=made-up", headers=world.admin)
     assert (made_up.status_code, made_up.json()["code"]) == (400, "invalid_cursor")
+
+
+async def test_whatever_is_sent_about_an_endpoint_that_exists_the_answer_is_one_that_openapi_names(
+    world: World,
+) -> None:
+    await world.put_vendor()
+    await world.redirect()
+    (event,) = await heard(world.app, world.client, world.admin)
+    url = "https://shop.example/points-events"
+    made = await world.client.post(f"{TOPIC}/endpoints", headers=world.admin, json={"url": url})
+    known = {"endpoint_id": made.json()["endpoint_id"], "event_id": event["id"], "url": url}
+    operations = operations_of(world.app, lambda path: path.startswith(TOPIC))
+    # What changes the endpoint comes behind what needs it as it is; its end is last.
+    operations.sort(key=lambda operation: ("GET", "POST", "PATCH", "DELETE").index(operation.method.upper()))
+    answers = await try_all(world.client, operations, examples=20, headers=world.admin, known=known)
+    assert len(operations) == 10
+    for operation in operations:
+        assert {status // 100 for status in answers.of(operation.path, operation.method)} >= {2}, operation.label
