@@ -47,4 +47,4 @@ async def test_the_typescript_client_keeps_its_promises_to_vendors_partners_and_
         subprocess.run, [npm, "test"], cwd=CLIENT, env=environment, check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "# pass 6" in done.stdout
+    assert "# pass 7" in done.stdout

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 from platform_testing.unreliable import UnreliableTransport
 from points_client import (
     AsyncPoints,
+    Entry,
     Order,
     Points,
     Refused,
@@ -103,6 +105,41 @@ def test_the_client_that_waits_does_the_same(platform: RunningPlatform) -> None:
         assert shop.refund(order_id, user, "r-1", 2)["refundid"] == "r-1"
         assert shop.balance(user) == before - 1
         assert any(one["transactionid"] == order_id for one in shop.transactions(state="confirmed"))
+
+
+async def test_books_are_compared_over_any_network_and_each_difference_is_found(
+    platform: RunningPlatform, http: httpx.AsyncClient, quiet_shop: AsyncPoints
+) -> None:
+    customer = await platform.new_customer(http, 100)
+    since = (await http.get("/eai/v1/points", params={"limit": 1}, auth=platform.auth("vendor"))).headers["date"]
+    begin = parsedate_to_datetime(since).isoformat()
+    names = {what: f"kit-{what}-{secrets.token_hex(4)}" for what in ("agreed", "less", "held", "forgotten", "dreamt")}
+    for what in ("agreed", "less", "held", "forgotten"):
+        await quiet_shop.hold(names[what], customer.user_id, 5, "a pen")
+    for what in ("agreed", "less", "forgotten"):
+        await quiet_shop.confirm(names[what], customer.user_id)
+    books = [
+        Entry(names["agreed"], "confirmed", 5),
+        Entry(names["less"], "confirmed", 4),
+        Entry(names["held"], "held", 5),
+        Entry(names["dreamt"], "confirmed", 5),
+    ]
+    wanted = {
+        names["less"]: "points_differ",
+        names["held"]: "still_held",
+        names["forgotten"]: "only_ours",
+        names["dreamt"]: "only_yours",
+    }
+    network = UnreliableTransport(httpx.AsyncHTTPTransport(), seed=3, share=0.4)
+    async with AsyncPoints(platform.gateway, *platform.auth("vendor"), transport=network) as shop:
+        for _ in range(8):
+            found = await shop.reconcile(books, since=begin)
+            kinds = {one["transactionid"]: one["finding"] for one in found.findings}
+            assert {name: kinds[name] for name in names.values() if name in kinds} == wanted
+            assert (found.summary["yours"], found.summary["agreed"]) == (4, 1)
+    assert network.troubles
+    with Points(platform.gateway, *platform.auth("vendor")) as waiting:
+        assert waiting.reconcile(books[:1]).summary["agreed"] == 1
 
 
 async def test_the_token_of_a_redirect_is_believed_once_and_a_changed_one_never(

@@ -62,13 +62,33 @@ export class Asking {
    * @throws Unanswered
    */
   async ask(method: string, path: string, body?: object, key?: string): Promise<Answer> {
+    const answer = await this.#answered(method, path, body, key);
+    return { status: answer.status, body: await objectOf(answer) };
+  }
+
+  /** The JSON lines of an answer; undefined if it broke off. @throws Refused, Unanswered */
+  async grantedLines(
+    method: string,
+    path: string,
+    body: Blob,
+    timeout: number,
+  ): Promise<Record<string, unknown>[] | undefined> {
+    const answer = await this.#answered(method, path, body, undefined, timeout);
+    if (answer.status >= 400) throw new Refused(answer.status, await objectOf(answer));
+    try {
+      const lines = (await answer.text()).split("\n").filter((line) => line !== "");
+      return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #answered(method: string, path: string, body?: object, key?: string, timeout?: number): Promise<Response> {
     const attempts = this.#options.attempts ?? 5;
     let trouble = "";
     for (let attempt = 1; attempt <= attempts; attempt++) {
-      const answer = await this.#once(method, path, body, key);
-      if (answer !== undefined && answer.status < 500 && !NOT_NOW.has(answer.status)) {
-        return { status: answer.status, body: await objectOf(answer) };
-      }
+      const answer = await this.#once(method, path, body, key, timeout);
+      if (answer !== undefined && answer.status < 500 && !NOT_NOW.has(answer.status)) return answer;
       trouble = answer === undefined ? "no answer" : `status ${answer.status}`;
       const wished = answer === undefined ? 0 : wishedPause(answer);
       if (wished > LONGEST_PAUSE) break;
@@ -88,16 +108,23 @@ export class Asking {
     return answer.body;
   }
 
-  async #once(method: string, path: string, body?: object, key?: string): Promise<Response | undefined> {
+  async #once(
+    method: string,
+    path: string,
+    body?: object,
+    key?: string,
+    timeout?: number,
+  ): Promise<Response | undefined> {
     const headers: Record<string, string> = { authorization: this.#authorization, accept: "application/json" };
-    if (body !== undefined) headers["content-type"] = "application/json";
+    if (body instanceof Blob) headers["content-type"] = headers["accept"] = body.type;
+    else if (body !== undefined) headers["content-type"] = "application/json";
     if (key !== undefined) headers["idempotency-key"] = `"${key}"`;
     try {
       return await (this.#options.fetch ?? fetch)(this.#options.cloudApi + path, {
         method,
         headers,
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(this.#options.timeoutMilliseconds ?? 5000),
+        ...(body === undefined ? {} : { body: body instanceof Blob ? body : JSON.stringify(body) }),
+        signal: AbortSignal.timeout(timeout ?? this.#options.timeoutMilliseconds ?? 5000),
       });
     } catch {
       return undefined;

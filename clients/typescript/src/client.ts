@@ -2,6 +2,7 @@
 
 import type { JSONWebKeySet } from "jose";
 import { Asking, type Options } from "./asking.js";
+import { type Entry, type Range, type Reconciliation, reconcile } from "./reconciliation.js";
 import { Redemptions, type Transaction } from "./redemptions.js";
 import type { PlatformEvent } from "./webhooks.js";
 
@@ -23,6 +24,15 @@ export class Points extends Redemptions {
   /** The receipt of a transaction that has ended, a compact JWS. Keep it. */
   async receipt(orderId: string): Promise<string> {
     return String((await this.#asking.granted("GET", `/eai/v1/receipts/${encodeURIComponent(orderId)}`))["receipt"]);
+  }
+
+  /**
+   * Where your books and the platform's differ. Nothing is changed, so it may be repeated at any time.
+   *
+   * @param books is read once, into memory: a million entries take some 80 MB.
+   */
+  reconcile(books: Iterable<Entry> | AsyncIterable<Entry>, range: Range = {}): Promise<Reconciliation> {
+    return reconcile(this.#asking, books, range);
   }
 
   /** The keys of all receipts of a tenant, old ones too: keep them beside the receipts. */

@@ -1,5 +1,6 @@
 export { Refused, Unanswered, type Options } from "./asking.js";
 export { Points } from "./client.js";
+export type { Entry, Finding, Range, Reconciliation, Side } from "./reconciliation.js";
 export { isOpen, newOrder, type Journal, type Order, type Step, type Transaction } from "./redemptions.js";
 export { checkReceipt, LEEWAY_SECONDS, TokenRejected, TokenVerifier, type Agreement, type Visitor } from "./tokens.js";
 export { checkWebhook, WebhookRejected, type PlatformEvent } from "./webhooks.js";

@@ -123,6 +123,27 @@ test("a refusal is told by its code, and a transaction is found in the list", as
   assert(found.includes(order));
 });
 
+test("books are compared over any network, and each difference is found", async () => {
+  const [agreed, less, forgotten, dreamt] = Array.from({ length: 4 }, () => `ts-${randomBytes(6).toString("hex")}`);
+  for (const order of [agreed, less, forgotten]) {
+    await quiet.hold(order, platform.customer, 5, "a pen");
+    await quiet.confirm(order, platform.customer);
+  }
+  const books = [agreed, less, dreamt].map((orderId) => ({ orderId, state: "confirmed", points: orderId === less ? 4 : 5 }));
+  const { network, troubles } = unreliable(11);
+  const shop = client("vendor", network);
+  for (let round = 0; round < 8; round++) {
+    const { findings, summary } = await shop.reconcile(books);
+    const kinds = new Map(findings.map((one) => [one.transactionid, one.finding]));
+    assert.deepEqual(
+      [agreed, less, forgotten, dreamt].map((order) => kinds.get(order)),
+      [undefined, "points_differ", "only_ours", "only_yours"],
+    );
+    assert.deepEqual([summary.yours, summary.agreed], [3, 1]);
+  }
+  assert(troubles.size > 0);
+});
+
 test("a redirect token is believed, and a changed one is not", async () => {
   const { token, issuer, audience, algorithm } = await redirect();
   const jwksUri = `${platform.gateway}/.well-known/jwks.json`;

@@ -3,18 +3,20 @@
 import inspect
 import time
 from asyncio import sleep
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 import httpx
 
 from points_client import receipts, redemptions, tokens, webhooks
 from points_client.exchanges import Act, Answer, Exchange, Pause, Request, T
+from points_client.reconciliation import Entry, Reconciliation, reconcile
 from points_client.redemptions import CanDeliver, Journal, Order
 from points_client.tokens import TokenVerifier, Visitor
 
 TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
+_PIECE_BYTES: Final = 65_536
 
 
 class Points:
@@ -85,6 +87,12 @@ class Points:
     def receipt(self, order_id: str) -> str:
         return self.run(receipts.receipt(order_id))
 
+    def reconcile(
+        self, books: Iterable[Entry], *, since: str | None = None, until: str | None = None
+    ) -> Reconciliation:
+        """Where your books and the platform's differ; see `reconciliation`."""
+        return self.run(reconcile(books, since=since, until=until))
+
     def events(self, topic: str, after: str | None = None) -> Iterator[dict[str, Any]]:
         """The events that are there. Keep the `id` of the last one that you dealt with: it is `after` next time."""
         while True:
@@ -113,7 +121,14 @@ class Points:
             case Act(call):
                 return call()
         try:
-            response = self._http.request(item.method, item.path, json=item.json, headers=dict(item.headers))
+            response = self._http.request(
+                item.method,
+                item.path,
+                json=item.json,
+                content=None if item.lines is None else _pieces(item.lines),
+                headers=dict(item.headers),
+                timeout=_timeout(item),
+            )
         except httpx.TransportError:
             return None
         return _answer(response)
@@ -181,6 +196,11 @@ class AsyncPoints:
     async def receipt(self, order_id: str) -> str:
         return await self.run(receipts.receipt(order_id))
 
+    async def reconcile(
+        self, books: Iterable[Entry], *, since: str | None = None, until: str | None = None
+    ) -> Reconciliation:
+        return await self.run(reconcile(books, since=since, until=until))
+
     async def events(self, topic: str, after: str | None = None) -> AsyncIterator[dict[str, Any]]:
         while True:
             page = await self.run(webhooks.page_of_events(topic, after))
@@ -210,10 +230,32 @@ class AsyncPoints:
                 result = call()
                 return await result if inspect.isawaitable(result) else result
         try:
-            response = await self._http.request(item.method, item.path, json=item.json, headers=dict(item.headers))
+            response = await self._http.request(
+                item.method,
+                item.path,
+                json=item.json,
+                content=None if item.lines is None else _awaited_pieces(item.lines),
+                headers=dict(item.headers),
+                timeout=_timeout(item),
+            )
         except httpx.TransportError:
             return None
         return _answer(response)
+
+
+def _timeout(request: Request) -> httpx.Timeout:
+    return TIMEOUT if request.timeout_seconds is None else httpx.Timeout(request.timeout_seconds, connect=2.0)
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while piece := file.read(_PIECE_BYTES):
+        yield piece
+
+
+async def _awaited_pieces(file: IO[bytes]) -> AsyncIterator[bytes]:
+    for piece in _pieces(file):
+        yield piece
 
 
 def _answer(response: httpx.Response) -> Answer:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from time import time
-from typing import Any, Final, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 T = TypeVar("T")
 FIRST_PAUSE_SECONDS: Final = 0.2
@@ -22,12 +22,17 @@ _random = secrets.SystemRandom()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` has its query; `json` is sent as the body."""
+    """`path` has its query; the body is `json`, or `lines`: a file that is read from its beginning each time.
+
+    `timeout_seconds` is for the answer, where it needs longer than others.
+    """
 
     method: str
     path: str
     json: Mapping[str, Any] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    lines: IO[bytes] | None = None
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
