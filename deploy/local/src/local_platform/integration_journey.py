@@ -58,6 +58,21 @@ class IntegrationJourney:
             self._terminal.step("The operators take the demonstration's client out of use")
             await self._ask("DELETE", f"/v1/clients/{client['client_id']}", must=204, auth=self._operator)
 
+    async def connect(self) -> Mapping[str, str]:
+        """Plays it up to the consent; returns what the third party was handed over.
+
+        Raises:
+            JourneyFailed: as `make`.
+        """
+        async with (
+            httpx.AsyncClient(timeout=30.0, trust_env=False, transport=self._transport) as http,
+            httpx.AsyncClient(timeout=30.0, trust_env=False, transport=self._transport, headers=_HTML) as browser,
+        ):
+            self._http, self._browser = http, browser
+            client = await self._be_approved()
+            await self._be_allowed(client)
+        return client
+
     async def _be_approved(self) -> Mapping[str, str]:
         self._terminal.step("A company asks for an integration: goals, data, contact, redirect address")
         wish = {
