@@ -226,7 +226,7 @@ async def test_a_full_line_refuses_at_once_and_takes_again_when_there_is_room() 
     assert "one too many" not in writer.written
 
 
-async def test_no_new_attempt_is_begun_when_patience_is_at_its_end() -> None:
+async def test_no_new_attempt_is_begun_when_the_time_for_attempts_is_over() -> None:
     """A database that does not answer at all takes its time with every single attempt."""
     now = 0.0
 
@@ -236,7 +236,7 @@ async def test_no_new_attempt_is_begun_when_patience_is_at_its_end() -> None:
         raise TimeoutError
 
     writer = Writer(fail)
-    answers = await submit_all(Line(writer, name="t", lanes=1, patience_seconds=10, clock=lambda: now), "a", "b")
+    answers = await submit_all(Line(writer, name="t", lanes=1, attempts_seconds=10, clock=lambda: now), "a", "b")
 
     assert len(writer.tried) == 3
     assert [type(answer) for answer in answers] == [Unavailable, Unavailable]

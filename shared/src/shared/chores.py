@@ -50,6 +50,9 @@ _last_success = Gauge(
     "When a round last ended well; before the first one, when the process started. Alarm on its age.",
     ["chore"],
 )
+_late_after = Gauge(
+    "chore_late_after_seconds", "Without success for so long, the chore is late: alarm on it.", ["chore"]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class _Rounds:
         self._last_success = _last_success.labels(chore.name)
         self._succeeded_at = clock()
         self._last_success.set(self._succeeded_at)
+        self._late_after = max(_LATE_AFTER_PAUSES * chore.every_seconds, chore.every_seconds + _LATE_AFTER_SECONDS)
+        _late_after.labels(chore.name).set(self._late_after)
 
     def begin(self) -> None:
         self._task = asyncio.create_task(self._go_on(), name=f"chore-{self._chore.name}")
@@ -127,13 +132,10 @@ class _Rounds:
 
     def freshness(self) -> dict[str, object]:
         age = max(0.0, self._clock() - self._succeeded_at)
-        late_after = max(
-            _LATE_AFTER_PAUSES * self._chore.every_seconds, self._chore.every_seconds + _LATE_AFTER_SECONDS
-        )
         return {
             "seconds_since_success": round(age, 3),
             "failures_since": self._failures_in_a_row,
-            "is_late": age > late_after,
+            "is_late": age > self._late_after,
         }
 
     async def _go_on(self) -> None:

@@ -16,7 +16,9 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import QueuePool
 
+from shared.database_figures import count_error, watch_pool
 from shared.database_url import DatabaseUrl
 from shared.errors import Refusal, Unavailable
 from shared.raw_connections import RawConnections
@@ -94,6 +96,13 @@ def sqlstate_of(error: BaseException) -> str | None:
     return state if isinstance(state, str) else None
 
 
+def _count(error: BaseException) -> None:
+    """Counts what went wrong with the database; refusals of a use case are none of it."""
+    sqlstate = sqlstate_of(error)
+    if sqlstate is not None or is_passing(error):
+        count_error(error, sqlstate)
+
+
 def _is_refusal(error: BaseException) -> bool:
     """Whether the server itself reports that it did not commit.
 
@@ -144,6 +153,7 @@ class Database:
         statement_cache: int = 200,
         wait_seconds: float = 5.0,
         statement_seconds: float = _STATEMENT_SECONDS,
+        pool: str = "requests",
     ) -> None:
         database_url = DatabaseUrl(url)
         connect: dict[str, Any] = {"statement_cache": statement_cache, "command_seconds": statement_seconds}
@@ -154,6 +164,8 @@ class Database:
             at_most=_RAW_CONNECTIONS,
             wait_seconds=wait_seconds,
         )
+        watch_pool(pool, pool_size, self._in_use)
+        watch_pool(f"{pool}-lines", _RAW_CONNECTIONS, lambda: self._raw.lent)
 
     @classmethod
     def of(cls, settings: ServiceSettings) -> "Database":
@@ -187,6 +199,7 @@ class Database:
         except Refusal:
             raise
         except Exception as error:
+            _count(error)
             if not is_passing(error):
                 raise
             if committing and not _is_refusal(error):
@@ -219,7 +232,8 @@ class Database:
             try:
                 await driver.execute(_BEGIN)
                 yield driver
-            except BaseException:
+            except BaseException as failure:
+                _count(failure)
                 try:
                     await driver.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
                 except BaseException as error:
@@ -235,6 +249,7 @@ class Database:
             except BaseException as error:
                 # The state of the connection is unknown, so nobody else may get it.
                 driver.terminate()
+                _count(error)
                 if isinstance(error, Exception) and not _is_refusal(error):
                     raise OutcomeUnknown from error
                 raise
@@ -249,9 +264,10 @@ class Database:
         async with self._raw.lend() as driver:
             try:
                 yield driver
-            except BaseException:
+            except BaseException as error:
                 # The state of the connection is unknown, so nobody else may get it.
                 driver.terminate()
+                _count(error)
                 raise
 
     @asynccontextmanager
@@ -292,6 +308,10 @@ class Database:
         """Raises Unavailable if the database does not answer."""
         async with self.transaction() as connection:
             await connection.execute(text("SELECT 1"))
+
+    def _in_use(self) -> int:
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     async def dispose(self) -> None:
         await self.engine.dispose()

@@ -58,7 +58,8 @@ class GroupCommit(Generic[C, R]):
         batch_size: the most commands in one transaction.
         line_length: how many commands may wait; more are refused with `Unavailable`.
         attempts: how often a batch is tried while its error is transient.
-        patience_seconds: after this time in line a command is refused, and no new attempt begins.
+        patience_seconds: after this time in line a command is refused.
+        attempts_seconds: after this time no new attempt of a batch begins.
         clock: seconds, monotonic; handed in by tests.
     """
 
@@ -72,6 +73,7 @@ class GroupCommit(Generic[C, R]):
         line_length: int = 4096,
         attempts: int = 5,
         patience_seconds: float = 10.0,
+        attempts_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._write = write
@@ -80,6 +82,7 @@ class GroupCommit(Generic[C, R]):
         self._line_length = line_length
         self._attempts = attempts
         self._patience_seconds = patience_seconds
+        self._attempts_seconds = attempts_seconds
         self._clock = clock
         self._line: deque[tuple[C, asyncio.Future[R], float]] = deque()
         self._lanes = self._free_lanes = lanes
@@ -179,7 +182,7 @@ class GroupCommit(Generic[C, R]):
 
     async def _carry(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
         self._batch.observe(len(batch))
-        until = self._clock() + self._patience_seconds
+        until = self._clock() + self._attempts_seconds
         for attempt in range(1, self._attempts + 1):
             try:
                 results = await self._write([command for command, _ in batch])

@@ -12,6 +12,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond, WindowStats
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 from limits.storage import storage_from_string
+from prometheus_client import Counter
 from pydantic import AfterValidator, SecretStr
 
 from shared.bounded import Bounded
@@ -28,6 +29,7 @@ _PAUSE_SECONDS: Final = 5.0
 #: Names that one process counts by itself: some 30 MB of them.
 _NAMES: Final = 100_000
 _log = structlog.get_logger("rate_limits")
+_held_back = Counter("rate_limit_refusals", "Acts that a limit held back.", ["limit"])
 
 
 def _is_store_of_counts(value: SecretStr) -> SecretStr:
@@ -176,6 +178,7 @@ class RateLimit:
             return
         seconds = max(1, ceil(stats.reset_time - time.time()))
         if not passes:
+            _held_back.labels(self._policy.name).inc()
             raise TooManyRequests(
                 "Too many requests. Please wait before you try again.",
                 retry_after_seconds=seconds,

@@ -25,6 +25,8 @@ class RawConnections:
     ) -> None:
         self._connect = connect
         self._turns = asyncio.Semaphore(at_most)
+        #: How many are lent now.
+        self.lent = 0
         self._wait_seconds = wait_seconds
         self._kept: list[asyncpg.Connection] = []
         self._has_ended = False
@@ -43,9 +45,11 @@ class RawConnections:
             await self._turns.acquire()
         try:
             connection = self._open_one() or await self._connect()
+            self.lent += 1
             try:
                 yield connection
             finally:
+                self.lent -= 1
                 if self._has_ended:
                     connection.terminate()
                 else:

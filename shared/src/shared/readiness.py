@@ -7,10 +7,12 @@ from time import time
 from typing import Any, Final
 
 import sqlalchemy as sa
+from prometheus_client import Gauge
 
 from shared import errors
 from shared.calling import ServiceClient
 from shared.chores import Chores
+from shared.database_figures import tell_database
 from shared.db import Database
 from shared.errors import Unavailable
 from shared.migrating import head_of
@@ -20,6 +22,7 @@ from shared.sealing import Sealer
 #: Raises when the service cannot do its work yet; a mapping that it returns is shown beside.
 ReadinessCheck = Callable[[], Awaitable[object]]
 
+_check = Gauge("readiness_check", "1 if the check of /readyz went well when it was last asked, else 0.", ["check"])
 #: The time for all checks together, since probes ask every second.
 _SECONDS: Final = 0.8
 #: Service tokens live for a minute, and tolerate less than that of two clocks.
@@ -62,6 +65,8 @@ class Readiness:
         if tasks:
             await asyncio.wait(tasks.values(), timeout=_SECONDS)
         outcomes = {name: _outcome(task) for name, task in tasks.items()}
+        for name, outcome in outcomes.items():
+            _check.labels(name).set(outcome == "ok")
         shown: dict[str, Any] = {"checks": outcomes}
         for name, task in tasks.items():
             if outcomes[name] == "ok" and isinstance(found := task.result(), Mapping):
@@ -106,11 +111,12 @@ async def check_database(database: Database, package: str) -> Mapping[str, Any]:
         asked_at = time()
         theirs = await connection.scalar(sa.select(sa.func.extract("epoch", sa.func.clock_timestamp())))
         answered_at = time()
+    ahead = (asked_at + answered_at) / 2 - float(theirs or 0)
     if current is None or head is None or current < head:
         raise Unavailable(f"The database is at revision {current}, this program needs {head}.")
-    ahead = (asked_at + answered_at) / 2 - float(theirs or 0)
     if abs(ahead) > _CLOCKS_APART_SECONDS:
         raise Unavailable(f"The clock of this machine is {ahead:.0f} s ahead of the database's.")
+    tell_database(current, ahead)
     return {"revision": current, "clock_ahead_seconds": round(ahead, 3)}
 
 

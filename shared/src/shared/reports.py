@@ -66,6 +66,7 @@ class Reports:
             statement_cache=settings.database_statement_cache,
             wait_seconds=settings.database_wait_seconds,
             statement_seconds=settings.report_seconds + GRACE_SECONDS,
+            pool="reports",
         )
         return cls(database, seconds=settings.report_seconds, at_once=settings.reports_at_once)
 

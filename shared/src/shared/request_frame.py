@@ -42,6 +42,7 @@ _seconds = Histogram(
     ["method", "route", "status"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+_refusals = Counter("refusals", "Requests that were refused, by the code that the caller got.", ["code"])
 _in_flight = Gauge("http_requests_in_flight", "Requests that are being answered.")
 _unexpected = Counter("http_unexpected_errors", "Requests that ended in an error nobody had thought of.")
 
@@ -172,6 +173,9 @@ def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) 
     state = scope["state"]
     route, method = _route_of(scope), state.get("method") or scope["method"]
     _seconds_of(method, route, status).observe(seconds)
+    refused = state.get("log", {}).get("refusal")
+    if refused is not None:
+        count_refusal(refused)
     if scope["path"] in _QUIET:
         return
     caller = state.get("caller")
@@ -190,6 +194,11 @@ def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) 
         },
         state.get("log", {}),
     )
+
+
+def count_refusal(code: str) -> None:
+    """Counts a refusal that is part of an answer, and so has passed the frame as none."""
+    _refusals.labels(code).inc()
 
 
 @functools.lru_cache(maxsize=1024)

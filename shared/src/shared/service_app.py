@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match
@@ -47,6 +47,7 @@ _MESSAGE_OF_STATUS: Mapping[int, str] = {
     405: "This address does not take this method.",
     413: "The request body is too long.",
 }
+_build = Gauge("build_info", "1 for the service and the version that run.", ["service", "version"])
 
 
 class ServiceApp(FastAPI):
@@ -151,6 +152,7 @@ def create_service_app(
         generate_unique_id_function=_operation_id,
         dependencies=[Depends(QueryRules(takes_any_query).check_request)],
     )
+    _build.labels(title, version).set(1)
     app.state.settings = settings
     app.state.is_draining = False
     app.state.render = render

@@ -22,6 +22,7 @@ from partner_onboarding.handshake.mail.token_client import TokenClient
 from partner_onboarding.handshake.partners.access import PartnerAccess
 from partner_onboarding.handshake.registrations.domain import OWN_DOCUMENTS, Documents
 from partner_onboarding.handshake.registrations.service import Registrations
+from partner_onboarding.handshake.watching import WaitingWatch
 from partner_onboarding.register.build import Register
 from partner_onboarding.register.users.erasing import Erasing
 from partner_onboarding.settings import Settings
@@ -29,6 +30,7 @@ from partner_onboarding.settings import Settings
 _HOUR_SECONDS = 3600
 _TIDY_EVERY_SECONDS = 600.0
 _CLOSE_EVERY_SECONDS = 1.0
+_LOOK_EVERY_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Handshake:
     erasures: Erasures
     tokens: TokenClient
     access: PartnerAccess
+    waiting: WaitingWatch
 
     def chores(self) -> tuple[Chore, ...]:
         """The periodic work, which runs on every replica."""
@@ -54,6 +57,7 @@ class Handshake:
             Chore("assign-months", self.billing.assign_due, self.settings.assignments_every_seconds),
             Chore("send-mails", self.mails.send_due, self.settings.mails_every_seconds, full_slice=MAILS_AT_ONCE),
             Chore("close-accounts", self.erasures.close_due, _CLOSE_EVERY_SECONDS, full_slice=CLOSED_AT_ONCE),
+            Chore("watch-waiting", self.waiting.look, _LOOK_EVERY_SECONDS),
             Chore("forget-handshakes", self.handshakes.tidy_up, _TIDY_EVERY_SECONDS),
         )
 
@@ -122,6 +126,7 @@ def build_handshake(
             RateLimit(counts, settings.partner_requests_per_minute, 60, "partner"),
             is_closed=settings.partner_maintenance,
         ),
+        waiting=WaitingWatch(register.database, clock),
     )
 
 

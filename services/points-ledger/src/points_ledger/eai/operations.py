@@ -13,6 +13,7 @@ from shared.errors import Refusal
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer
 from shared.problems import headers_of, status_of
+from shared.request_frame import count_refusal
 
 from points_ledger.domain.accounts import BalanceLimit, InsufficientPoints, InvalidUser
 from points_ledger.domain.transactions import (
@@ -126,6 +127,7 @@ def _act(row: _Row[B]) -> Callable[[HotCall[B]], Awaitable[Answer]]:
             if isinstance(outcome, InsufficientPoints) and settled.account is not None:
                 outcome.members["available"] = settled.account.available
             if isinstance(outcome, Refusal):
+                count_refusal(outcome.stable_code)
                 return failed_answer(outcome)
             raise TypeError(f"a vendor's operation ends in a transaction, not in {type(outcome).__name__}")
 

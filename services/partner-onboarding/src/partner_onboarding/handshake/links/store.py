@@ -67,6 +67,14 @@ async def tenants_with_due(connection: AsyncConnection, now: datetime) -> list[s
     return [row.tenant for row in rows]
 
 
+async def oldest_due(connection: AsyncConnection, now: datetime) -> datetime | None:
+    """Since when the oldest due period has been due; None if none is."""
+    oldest: datetime | None = await connection.scalar(
+        select(func.min(links.c.next_assignment_at)).where(links.c.next_assignment_at <= now)
+    )
+    return oldest
+
+
 async def lock_due(connection: AsyncConnection, tenant: str, now: datetime, limit: int) -> list[Link]:
     """Locks links with a due period. Another replica waits here and then finds them done."""
     rows = await connection.execute(

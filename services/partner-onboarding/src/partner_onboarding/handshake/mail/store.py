@@ -17,6 +17,16 @@ async def due_mails(connection: AsyncConnection, now: datetime, limit: int) -> l
     return [_mail(row) for row in rows]
 
 
+async def waiting(connection: AsyncConnection) -> tuple[int, datetime | None]:
+    """How many mails are not sent yet, also those that are tried again later, and when the oldest was ordered."""
+    row = (
+        await connection.execute(
+            select(func.count(), func.min(mails.c.created_at)).where(mails.c.next_attempt_at.is_not(None))
+        )
+    ).one()
+    return int(row[0]), row[1]
+
+
 async def take(connection: AsyncConnection, mail: Mail, now: datetime) -> bool:
     """Takes a mail for sending; False if another replica was faster."""
     result = await connection.execute(
