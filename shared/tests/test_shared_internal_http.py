@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import pytest
+import uvloop
 from shared.internal_http import HttpConnections, NoAnswer
 
 from shared import internal_http
@@ -202,3 +203,20 @@ async def test_a_connection_that_ended_while_it_was_idle_is_replaced(served: Bot
 async def test_an_address_is_one_of_http(url: str) -> None:
     with pytest.raises(ValueError, match="http"):
         HttpConnections(url, timeout_seconds=1)
+
+
+def test_the_event_loop_of_our_servers_will_do() -> None:
+    async def ask() -> bytes:
+        server = Served()
+        listening = await asyncio.start_server(server.carry, "127.0.0.1", 0)
+        http = HttpConnections(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}", timeout_seconds=5)
+        for _ in range(3):
+            answer = (await http.send("POST", "/a", {}, body=b"{}")).content
+        await http.aclose()
+        await server.ended.acquire()
+        listening.close()
+        assert server.connections == 1
+        return answer
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(ask()) == b"{}"
