@@ -17,6 +17,7 @@ SEMGREP := --metrics=off --disable-version-check
 T ?=
 D ?=
 M ?=
+SQUAWK := lint/.venv/bin/squawk --config lint/migrations/squawk.toml
 SECONDS ?= 60
 SEED ?= 1
 
@@ -62,7 +63,7 @@ lint: set-up ## check style, types, who imports whom, and rules for security
 	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src
 	.venv/bin/lint-imports
 	@deploy/local/set-up lint
-	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean
+	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean lint/.venv/.migrations-clean
 
 # Each rule finds what it is to find in the examples beside it, and nothing else there.
 lint/.venv/.rules-tested: $(wildcard lint/semgrep/*) lint/uv.lock
@@ -73,6 +74,13 @@ lint/.venv/.rules-tested: $(wildcard lint/semgrep/*) lint/uv.lock
 lint/.venv/.clean: $(shell find $(SOURCES) -name '*.py') $(wildcard lint/semgrep/*) lint/pyproject.toml lint/uv.lock
 	lint/.venv/bin/bandit --quiet --recursive --configfile lint/pyproject.toml $(if $(filter lint/%,$?),$(SOURCES),$?)
 	lint/.venv/bin/semgrep scan --error --quiet $(SEMGREP) --config lint/semgrep $(if $(filter lint/%,$?),$(SOURCES),$?)
+	@touch $@
+
+# New migrations stop no request, and the version before runs on with them. What is unsafe on purpose is found, each line.
+lint/.venv/.migrations-clean: $(wildcard services/*/src/*/migrations/versions/*.py) $(wildcard lint/migrations/*) lint/uv.lock
+	@test "$$($(SQUAWK) --reporter gcc lint/migrations/unsafe.sql | grep -c '^lint/migrations/unsafe.sql:')" -eq 7
+	$(PYTHON) lint/migrations/render.py lint/.venv/migrations
+	$(SQUAWK) lint/.venv/migrations/*.sql
 	@touch $@
 
 format: set-up ## put the code into its form
