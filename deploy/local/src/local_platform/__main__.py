@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|browser|routes`."""
+"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|secrets|browser|routes`."""
 
 import asyncio
 import json
@@ -18,6 +18,7 @@ from local_platform.embedded_postgres import PostgresStartError, end_with_presen
 from local_platform.event_journey import EventJourney
 from local_platform.gateway import CADDYFILE, transport_to, with_present_routes
 from local_platform.handshake_journey import HandshakeJourney
+from local_platform.installation import Installation
 from local_platform.integration_journey import IntegrationJourney
 from local_platform.journey import Journey, JourneyFailed
 from local_platform.ports import Ports
@@ -126,6 +127,29 @@ def demo(state_dir: StateDir = Path(".run")) -> None:
 def routes() -> None:
     """Writes the gateway's routes anew, from the list of services."""
     CADDYFILE.write_text(with_present_routes(CADDYFILE.read_text()))
+
+
+@app.command()
+def secrets(
+    directory: Annotated[Path, typer.Argument(help="A directory of its own; a directory in it is one Secret.")],
+    database: Annotated[str, typer.Option(help="Host and port of PostgreSQL, for the URLs that are made.")] = (
+        "database-rw:5432"
+    ),
+    parameters: Annotated[str, typer.Option(help="What those URLs say behind the name.")] = "?sslmode=require",
+    check: Annotated[bool, typer.Option("--check", help="Make nothing.")] = False,
+) -> None:
+    """Makes every secret of an installation for production that is missing, and checks all; status 1 names faults."""
+    installation = Installation(directory, database, parameters)
+    if not check:
+        for path in installation.make():
+            typer.echo(f"made     {path}")
+    for held in installation.held():
+        typer.echo(f"{held.directory:36}  for {held.reader}: {held.meaning}")
+    if faults := installation.faults():
+        for fault in faults:
+            typer.echo(f"wrong: {fault}", err=True)
+        raise typer.Exit(1)
+    typer.echo("All of them are there and fit together.")
 
 
 @app.command()

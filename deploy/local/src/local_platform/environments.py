@@ -5,16 +5,14 @@ The caller's own environment takes precedence, so that `LEDGER_LOG_LEVEL=DEBUG m
 `LEDGER_DATABASE_URL=postgresql://… make run` uses that database.
 """
 
-import base64
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
+from local_platform import secret_making
 from local_platform.ports import Ports
+from local_platform.secret_making import private_jwk, public_half
 from local_platform.services import ONBOARDING, SERVICES, SHOP, Service, asked_by
 from local_platform.state_directory import StateDirectory, secret_once, write_private
 
@@ -119,9 +117,7 @@ class Environments:
 
     def service_peers(self) -> str:
         """The public keys of all services, a JWKS."""
-        public = ("kty", "crv", "kid", "alg", "use", "x", "y")
-        keys = [json.loads(self._private_key(service)) for service in SERVICES]
-        return json.dumps({"keys": [{name: key[name] for name in public} for key in keys]})
+        return json.dumps({"keys": [public_half(json.loads(self._private_key(service))) for service in SERVICES]})
 
     def _secret(self, *parts: str) -> Path:
         return self._state.secrets.absolute().joinpath(*parts)
@@ -135,27 +131,12 @@ def _with_callers_own(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 def _password() -> str:
-    return f"demo-{secrets.token_urlsafe(32)}"
+    return f"demo-{secret_making.password()}"
 
 
 def _key() -> str:
-    return "demo/" + base64.b64encode(secrets.token_bytes(32)).decode()[5:]
+    return f"demo/{secret_making.key()[5:]}"
 
 
 def _private_jwk(name: str) -> dict[str, str]:
-    numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
-    return {
-        "kty": "EC",
-        "crv": "P-256",
-        "kid": name,
-        "alg": "ES256",
-        "use": "sig",
-        "x": _base64url(numbers.public_numbers.x),
-        "y": _base64url(numbers.public_numbers.y),
-        "d": _base64url(numbers.private_value),
-        "made_for": "demo",
-    }
-
-
-def _base64url(number: int) -> str:
-    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
+    return private_jwk(name) | {"made_for": "demo"}
