@@ -63,7 +63,7 @@ lint: set-up ## check style, types, who imports whom, and rules for security
 	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src
 	.venv/bin/lint-imports
 	@deploy/local/set-up lint
-	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean lint/.venv/.migrations-clean
+	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean lint/.venv/.migrations-clean lint/.venv/.openapi-clean
 
 # Each rule finds what it is to find in the examples beside it, and nothing else there.
 lint/.venv/.rules-tested: $(wildcard lint/semgrep/*) lint/uv.lock
@@ -81,6 +81,11 @@ lint/.venv/.migrations-clean: $(wildcard services/*/src/*/migrations/versions/*.
 	@test "$$($(SQUAWK) --reporter gcc lint/migrations/unsafe.sql | grep -c '^lint/migrations/unsafe.sql:')" -eq 7
 	$(PYTHON) lint/migrations/render.py lint/.venv/migrations
 	$(SQUAWK) lint/.venv/migrations/*.sql
+	@touch $@
+
+# The documents for integrators, where anything changed that they are made from.
+lint/.venv/.openapi-clean: $(shell find $(SOURCES) -name '*.py') shared/src/shared/codes.toml docs/openapi_rules.py
+	$(PYTHON) docs/openapi_rules.py
 	@touch $@
 
 format: set-up ## put the code into its form
