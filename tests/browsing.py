@@ -107,6 +107,7 @@ class Visitor:
     async def buy(self, reward_id: str, outcome: str, points_afterwards: int) -> None:
         """Presses a reward's button in the catalogue; `outcome` names what the order's page must say."""
         await self.page.get_by_test_id(f"buy-{reward_id}").click()
+        await self.page.get_by_test_id("confirm").click()
         await expect(self.page.get_by_role("heading", name=self.words[outcome])).to_be_visible()
         await expect(self.page.get_by_test_id("balance")).to_have_text(number(points_afterwards, self.language))
 

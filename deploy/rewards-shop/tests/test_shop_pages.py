@@ -29,8 +29,14 @@ async def test_the_catalogue_shows_who_has_how_many_points(browser: httpx.AsyncC
 
 async def test_a_form_as_a_browser_sends_it_leads_to_the_order(browser: httpx.AsyncClient) -> None:
     page = (await browser.get("/", headers=HTML)).text
-    form = page[page.index('data-reward-id="coffee"') :]
-    fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', form)[:3])
+    link = re.search(r'href="(/rewards/coffee\?order_id=[^"]+)"', page)
+    assert link is not None
+    # Asked for again, the page is about the same order.
+    reviews = [(await browser.get(link[1], headers=HTML)).text for _ in range(2)]
+    (fields, same) = (dict(re.findall(r'name="(\w+)" value="([^"]*)"', review)) for review in reviews)
+    assert fields == same
+    assert 'data-testid="left">1,000<' in reviews[0]
+    assert "Coffee for two" in reviews[0]
     assert set(fields) == {"csrf_token", "order_id", "reward_id"}
     placed = await browser.post("/orders", data=fields, headers=HTML)
     assert placed.status_code == 303
@@ -44,6 +50,15 @@ async def test_a_form_as_a_browser_sends_it_leads_to_the_order(browser: httpx.As
     ]
     assert ">1,000<" in order
     assert "On its way" in (await browser.get("/", headers=HTML)).text
+
+
+async def test_a_review_orders_nothing_and_says_what_is_missing(browser: httpx.AsyncClient) -> None:
+    for reward_id, status in (("alps", 200), ("nothing", 404)):
+        assert (await browser.get(f"/rewards/{reward_id}", headers=HTML)).status_code == status
+    dear = (await browser.get("/rewards/alps?order_id=x&lang=de", headers=HTML)).text
+    assert "Dir fehlen noch" in dear
+    assert 'value="x"' not in dear
+    assert (await browser.get("/")).json()["orders"] == []
 
 
 @pytest.mark.parametrize("reward_id", [*REWARDS])

@@ -126,6 +126,25 @@ async def catalogue(request: Request) -> Response:
     )
 
 
+@router.get("/rewards/{reward_id}")
+async def review(request: Request, reward_id: str) -> Response:
+    """Shows what is about to be ordered, and the points left after it. Nothing is ordered before the next press."""
+    shop, session = _shop(request), await _session(request)
+    if reward_id not in REWARDS:
+        raise Problem(404, "not_found", "reward_not_found")
+    order_id = request.query_params.get("order_id", "")
+    balance = await present_balance(shop.platform, shop.store, session.visitor.user_id, clock=shop.clock)
+    return shop.pages.render(
+        request,
+        "review.html",
+        session=session,
+        balance=balance,
+        reward=REWARDS[reward_id],
+        # Reloaded, or come back to, it is still one order.
+        order_id=order_id if ORDER_ID.fullmatch(order_id) else str(uuid4()),
+    )
+
+
 @router.post("/orders")
 async def place_order(request: Request) -> Response:
     shop, session = _shop(request), await _session(request)

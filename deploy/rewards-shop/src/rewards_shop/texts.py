@@ -20,6 +20,14 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "catalogue.redeem.what": ("{reward} for {points} points", "{reward} für {points} Punkte"),
     "catalogue.short": ("{points} points to go", "Noch {points} Punkte"),
     "catalogue.busy": ("One moment …", "Einen Moment …"),
+    "review.title": ("Redeem this reward?", "Diese Prämie einlösen?"),
+    "review.left": ("Left afterwards", "Danach noch übrig"),
+    "review.short": (
+        "You are {points} points short. You can try all the same: points may have come in meanwhile.",
+        "Dir fehlen noch {points} Punkte. Du kannst es trotzdem versuchen: Vielleicht sind inzwischen welche"
+        " dazugekommen.",
+    ),
+    "review.confirm": ("Redeem {points} points", "{points} Punkte einlösen"),
     "orders.title": ("Your latest orders", "Deine letzten Bestellungen"),
     "order.title": ("Order {number}", "Bestellung {number}"),
     "order.placed": ("Placed on {time} UTC", "Aufgegeben am {time} UTC"),
