@@ -219,6 +219,14 @@ async def test_another_password_ends_all_other_sessions_and_tells_the_person(pos
     assert "your password was changed" in text
 
 
+async def test_a_link_that_was_never_mailed_says_nothing_about_tenants(post: Post) -> None:
+    pages = []
+    for tenant in (post.house.tenant, "t-nobody"):
+        answer = await send_form(post.house, f"/register/confirm/{tenant}/{'0' * 32}")
+        pages.append((answer.status_code, re.sub(rf"{tenant}|[0-9a-f-]{{32,36}}", "", answer.text)))
+    assert pages[0] == pages[1]
+
+
 async def test_guessing_the_present_password_is_throttled(post: Post) -> None:
     await post.house.sign_in(await post.house.user("erika"))
     statuses = [
