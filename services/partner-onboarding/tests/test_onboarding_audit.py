@@ -32,6 +32,7 @@ WRITTEN: dict[tuple[str, str], set[str]] = {
     ("POST", "/v1/integration-requests/{request_id}/decline"): {"request_declined"},
     ("DELETE", "/v1/consents/{client_id}"): {"consent_withdrawn"},
     ("POST", "/internal/authorization-codes/redeem"): {"code_redeemed", "code_replayed"},
+    ("POST", "/internal/tenants/{tenant}/acts"): {"vendor_changed", "vendor_secret_added", "signing_keys_rotated"},
     ("POST", "/login"): {"signed_in", "sign_in_failed"},
     ("POST", "/login/code"): {"signed_in", "sign_in_failed"},
     ("POST", "/login/second-factor"): {"second_factor_added"},

@@ -3,8 +3,9 @@
 from contextvars import ContextVar
 from typing import Final
 
-from shared.proxies import ProxyTrust
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.proxies import ProxyTrust
 
 #: The network of the request under way; None for a command or a chore.
 current_origin: Final[ContextVar[str | None]] = ContextVar("current_origin", default=None)

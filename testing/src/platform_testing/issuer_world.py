@@ -70,6 +70,7 @@ class FakeOnboarding:
         self.codes: dict[str, dict[str, Any]] = {}
         self.users: dict[tuple[str, str], dict[str, Any]] = {}
         self.sessions: dict[str, dict[str, Any]] = {}
+        self.acts: list[dict[str, Any]] = []
         self.answer: Callable[[], Response] | None = None
         self.app = Starlette(
             routes=[
@@ -78,6 +79,7 @@ class FakeOnboarding:
                 Route("/internal/clients/find-many", self._clients, methods=["POST"]),
                 Route("/internal/origins", self._origin),
                 Route("/internal/tenants/{tenant}", self._tenant),
+                Route("/internal/tenants/{tenant}/acts", self._act, methods=["POST"]),
                 Route("/internal/clients/{client_id}", self._client),
                 Route("/internal/consents/find-many", self._consents_of, methods=["POST"]),
                 Route("/internal/authorization-codes/redeem", self._redeem, methods=["POST"]),
@@ -92,6 +94,13 @@ class FakeOnboarding:
         return JSONResponse(
             {"profiles": list(found.values()), "absent": [user_id for user_id in asked if user_id not in found]}
         )
+
+    async def _act(self, request: Request) -> Response:
+        if self.answer is not None:
+            return self.answer()
+        act = await request.json()
+        self.acts.append(act | {"tenant": request.path_params["tenant"]})
+        return JSONResponse({"act_id": act["act_id"]})
 
     async def _sessions(self, request: Request) -> Response:
         if self.answer is not None:

@@ -15,6 +15,7 @@ from shared.db import Database
 from shared.dependencies import provide
 from shared.events.build import Events
 from shared.jwks import HttpKeySource, TenantKeys
+from shared.origins import NotesOrigin
 from shared.proxies import ProxyTrust
 from shared.readiness import checks_of
 from shared.sealing import Sealer, parse_key_encryption_keys
@@ -38,9 +39,10 @@ from partner_onboarding.moving import move_codes
 from partner_onboarding.pages.audited import audited
 from partner_onboarding.pages.scopes import words_of
 from partner_onboarding.pages.statements import kind_of_entry, signed_number
+from partner_onboarding.register import acts as foreign_acts
 from partner_onboarding.register import internal
+from partner_onboarding.register.acts import ForeignActs
 from partner_onboarding.register.audit import routes as audit
-from partner_onboarding.register.audit.origin import NotesOrigin
 from partner_onboarding.register.audit.sealed import sealed_audit
 from partner_onboarding.register.build import (
     Register,
@@ -213,6 +215,7 @@ def create_app(
         consents,
         audit,
         internal,
+        foreign_acts,
         sandboxes,
         internal_consents,
         documents,
@@ -270,6 +273,7 @@ def _provide_houses(
     provide(
         app,
         register.audit,
+        ForeignActs(register.database, register.answers, register.notices),
         register.clients,
         register.sessions,
         register.password_resets,

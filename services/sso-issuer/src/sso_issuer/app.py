@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI, Request, Response
+from shared.acts import TOLD_AT_ONCE, Acts
 from shared.brief_notes import BriefNotes
 from shared.callers import Callers
 from shared.calling import ServiceClient
@@ -17,6 +18,7 @@ from shared.errors import Refusal
 from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import TenantKeys
+from shared.origins import NotesOrigin
 from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
 from shared.readiness import checks_of
@@ -81,9 +83,9 @@ from sso_issuer.sealed import sealed_tables
 from sso_issuer.secret_checks import SecretChecks
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
+from sso_issuer.tables import acts, metadata, seals
 from sso_issuer.tables import answers as answers_table
 from sso_issuer.tables import events as event_tables
-from sso_issuer.tables import metadata, seals
 from sso_issuer.tables import sandboxes as sandbox_tables
 from sso_issuer.vendors.routes import internal_router
 from sso_issuer.vendors.routes import router as vendors_router
@@ -202,6 +204,7 @@ def create_app(
                     sandboxes.chore(),
                     Chore("forget form answers", form_notes.forget_old, every_seconds=every),
                     *events.chores(),
+                    Chore("tell acts", Acts(database, acts, to_onboarding).tell_due, 1.0, full_slice=TOLD_AT_ONCE),
                     Chore("forget ended tokens", authority.forget_expired, every_seconds=every),
                     *retention(database, settings),
                     Sealing(database, seals, sealed_tables(settings)).chore(),
@@ -224,8 +227,11 @@ def create_app(
         takes_any_query=("/tenants/", "/.well-known/", "/sso/v1/redeem/", INSPECTOR),
     )
     proxies: ProxyTrust = app.state.proxies
-    register = register or SecretChecks(to_onboarding)
-    authorities = Authorities(database, keys, clients, public_url=settings.public_url)
+    app.add_middleware(NotesOrigin, proxies=proxies)
+    register, authorities = (
+        register or SecretChecks(to_onboarding),
+        Authorities(database, keys, clients, public_url=settings.public_url),
+    )
     limits = AttemptLimits(
         Counts.at(settings.rate_limit_url),
         proxies,

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 import sqlalchemy as sa
+from shared.acts import define_acts_table
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
@@ -301,3 +302,5 @@ answers = define_answers_table(metadata)
 events = define_event_tables(metadata)
 
 sandboxes = define_sandbox_tables(metadata)
+
+acts = define_acts_table(metadata)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import structlog
 from prometheus_client import Gauge
+from shared.acts import Act, note
 from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Malformed, Unavailable
@@ -23,6 +24,7 @@ from sso_issuer.keys.domain import Algorithm, Key, KeyState, Schedule
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.keys.published import PublishedKeys
 from sso_issuer.keys.revoked import RevokedKeys
+from sso_issuer.tables import acts
 from sso_issuer.tables import events as events_tables
 
 #: How many unsealed keys stay in memory; the least used leaves first.
@@ -142,7 +144,7 @@ class Keys:
         """
         pairs = await self._prepare(tenant, wish)
         async with self._database.transaction() as connection:
-            rotations = await self._rotate(connection, tenant, pairs, wish)
+            rotations = await self._rotate(connection, tenant, pairs, wish, None)
         await self._make_known(tenant, wish)
         return rotations
 
@@ -162,7 +164,7 @@ class Keys:
         pairs = await self._prepare(tenant, wish)
 
         async def act(connection: AsyncConnection) -> Answer:
-            return shape(await self._rotate(connection, tenant, pairs, wish))
+            return shape(await self._rotate(connection, tenant, pairs, wish, client_id))
 
         answer = await self._answers.once(tenant, client_id, key, act)
         await self._make_known(tenant, wish)
@@ -211,7 +213,12 @@ class Keys:
         return list(await asyncio.gather(*(_generate(algorithm) for algorithm in algorithms)))
 
     async def _rotate(
-        self, connection: AsyncConnection, tenant: str, pairs: Sequence[KeyPair], wish: RotationWish
+        self,
+        connection: AsyncConnection,
+        tenant: str,
+        pairs: Sequence[KeyPair],
+        wish: RotationWish,
+        client_id: str | None,
     ) -> list[Rotation]:
         if wish.revoke_former and not wish.immediately:
             raise RevocationNotImmediate
@@ -228,6 +235,11 @@ class Keys:
         for pair in pairs:
             before, after = await self._change(connection, tenant, pair, decide)
             rotations.append(_rotation(before, after, pair))
+            if rotations[-1].is_new:
+                was, is_now = _in_words(before), _in_words(after)
+                details = {"algorithm": pair.algorithm.value, "revoke_former": wish.revoke_former}
+                act = Act(tenant, client_id, "signing_keys_rotated", pair.kid, was, is_now, details)
+                await note(connection, acts, act, await store.read_clock(connection))
         return rotations
 
     async def _change(
@@ -283,3 +295,8 @@ def _rotation(before: Sequence[Key], after: Sequence[Key], pair: KeyPair) -> Rot
 
 def _in_state(keys: Sequence[Key], state: KeyState) -> Key | None:
     return next((key for key in keys if key.state is state), None)
+
+
+def _in_words(keys: Sequence[Key]) -> dict[str, str]:
+    """The state of each key that is not retired, by its id."""
+    return {key.kid: key.state.value for key in keys if key.state is not KeyState.RETIRED}

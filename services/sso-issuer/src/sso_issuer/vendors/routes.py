@@ -46,7 +46,9 @@ async def put_vendor(
     caller: Admin,
     condition: Condition,
 ) -> VendorBody:
-    vendor, is_new = await vendors.put(caller.tenant, vendor_id, body.agreement(vendor_id), condition)
+    vendor, is_new = await vendors.put(
+        caller.tenant, vendor_id, body.agreement(vendor_id), condition, client_id=caller.client_id
+    )
     response.status_code = 201 if is_new else 200
     response.headers["ETag"] = etag_of(vendor.agreement)
     return VendorBody.of(vendor, vendors.issuer_of(caller.tenant))

@@ -2,9 +2,11 @@
 
 import secrets as random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from shared.acts import Act, note
 from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Malformed, PreconditionFailed
@@ -20,6 +22,7 @@ from sso_issuer import contexts
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
 from sso_issuer.keys.store import read_clock
+from sso_issuer.tables import acts
 from sso_issuer.vendors import domain, store
 from sso_issuer.vendors.domain import VENDORS, Agreement, Secret, Vendor, VendorAlgorithm, VendorNotFound, VendorPlace
 
@@ -68,7 +71,13 @@ class Vendors:
         self._open: Bounded[tuple[str, str], bytes] = Bounded(KEPT_OPEN)
 
     async def put(
-        self, tenant: str, vendor_id: str, agreement: Agreement, condition: Precondition = ANY_STATE
+        self,
+        tenant: str,
+        vendor_id: str,
+        agreement: Agreement,
+        condition: Precondition = ANY_STATE,
+        *,
+        client_id: str,
     ) -> tuple[Vendor, bool]:
         """Creates or replaces an agreement and publishes the key that it needs.
 
@@ -87,6 +96,9 @@ class Vendors:
                 if condition.is_new and not is_new:
                     # Another call has made it since this one looked.
                     raise PreconditionFailed("This exists already.")
+                if present is None or present.agreement != agreement:
+                    act = Act(tenant, client_id, "vendor_changed", vendor_id, *_changed(present, vendor))
+                    await note(connection, acts, act, vendor.updated_at)
                 return vendor, is_new
         except IntegrityError as error:
             if "vendors_audience_key" in str(error.orig):
@@ -146,7 +158,9 @@ class Vendors:
 
         async def act(connection: AsyncConnection) -> Answer:
             return shape(
-                await self._add_secret(connection, tenant, vendor_id, overlap, signs_in, end_former=end_former)
+                await self._add_secret(
+                    connection, tenant, vendor_id, overlap, signs_in, end_former=end_former, client_id=client_id
+                )
             )
 
         return await self._answers.once(tenant, client_id, key, act)
@@ -175,8 +189,10 @@ class Vendors:
         signs_in: timedelta,
         *,
         end_former: bool,
+        client_id: str,
     ) -> NewSecret:
-        if await store.read_vendor(connection, tenant, vendor_id, lock=True) is None:
+        vendor = await store.read_vendor(connection, tenant, vendor_id, lock=True)
+        if vendor is None:
             raise VendorNotFound
         now = await read_clock(connection)
         present = await store.read_secrets(connection, tenant, vendor_id)
@@ -196,6 +212,15 @@ class Vendors:
             expires_at=None,
         )
         await store.add_secret(connection, tenant, vendor_id, secret, former_expires_at=now + overlap)
+        were = {"live_secrets": [one.kid for one in present if domain.is_live(one, now)]}
+        ended = {former.kid} if former is not None and not overlap else set()
+        # The slot of the last but one is the new one's.
+        stay = [one.kid for one in present[-1:] if domain.is_live(one, now) and one.kid not in ended]
+        details = {"vendor": vendor.agreement.name, "overlap_seconds": int(overlap.total_seconds())}
+        now_live = {"live_secrets": [*stay, kid]}
+        await note(
+            connection, acts, Act(tenant, client_id, "vendor_secret_added", vendor_id, were, now_live, details), now
+        )
         return NewSecret(
             vendor_id=vendor_id,
             text=text,
@@ -203,3 +228,8 @@ class Vendors:
             former=former,
             former_expires_at=now + overlap if former is not None else None,
         )
+
+
+def _changed(before: Vendor | None, after: Vendor) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """The agreement before and after, as the audit keeps it."""
+    return (None if before is None else asdict(before.agreement)), asdict(after.agreement)

@@ -47,6 +47,9 @@ Action = Literal[
     "link_removed",
     "handshake_redeemed",
     "user_activated",
+    "vendor_changed",
+    "vendor_secret_added",
+    "signing_keys_rotated",
 ]
 
 

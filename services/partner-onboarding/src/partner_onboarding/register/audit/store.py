@@ -5,12 +5,12 @@ from datetime import timedelta
 from typing import Any, Final
 
 from shared.events.outbox import record
+from shared.origins import current_origin
 from shared.request_frame import current_request
 from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit.domain import EVERYTHING, Action, Actor, Change, Entry, Filter
-from partner_onboarding.register.audit.origin import current_origin
 from partner_onboarding.register.events import event_of
 from partner_onboarding.register.tables import audit_entries, events
 

@@ -17,6 +17,7 @@ Kind = Literal[
     "sessions_ended",
     "client_made",
     "secret_made",
+    "vendor_secret_made",
     "requests_wait",
     "request_received",
     "request_approved",

@@ -5,11 +5,11 @@ from typing import Final, NamedTuple
 
 from prometheus_client import Counter
 from shared.db import Database
+from shared.origins import current_origin
 from shared.request_frame import current_request
 
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import ANONYMOUS
-from partner_onboarding.register.audit.origin import current_origin
 from partner_onboarding.register.users.domain import SealedUser
 
 _KEPT_AT_MOST: Final = 10_000
