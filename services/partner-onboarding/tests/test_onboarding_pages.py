@@ -140,7 +140,7 @@ def test_every_text_is_used_and_every_used_text_exists() -> None:
         "wrong": "by field",
     }
     made_up |= {"role": "by role", "revoking": "by role", "done": "by act", "sessions_count": "counted"}
-    made_up |= {"edit_wrong": "by field", "new_address": "by outcome"}
+    made_up |= {"place": "by goal", "edit_wrong": "by field", "new_address": "by outcome"}
     assert {name for name in known - used if name.partition(".")[0] not in made_up} == set()
 
 

@@ -405,3 +405,22 @@ async def test_a_person_sees_where_they_are_signed_in_and_ends_it_everywhere_els
     assert (await house.http.get("/account")).status_code == 200
     assert (await stranger.get("/account")).status_code == 200
     assert "You are not signed in anywhere else." in (await house.http.get("/account/sessions")).text
+
+
+@pytest.mark.parametrize(
+    ("goal", "said"),
+    [
+        ("/operations/audit?q=x", "to go on to the operators&#39; pages"),
+        ("/consents", "to go on to the access you have allowed"),
+        ("/setup/some-client?state=x", "to go on to the access that a program asks for"),
+        ("/sso/v1/redeem/shop", "to go on to the shop"),
+        ("/registrieren/?registerCode=x", "to go on to linking your account"),
+        ("/accounting", "Please sign in to continue."),
+        ("/account", "See your points and spend them"),
+    ],
+)
+async def test_the_sign_in_page_says_what_it_leads_to(house: House, goal: str, said: str) -> None:
+    page = await house.http.get("/login", params={"next": goal})
+    assert said in page.text
+    german = await house.http.get("/login", params={"next": goal, "lang": "de"})
+    assert german.status_code == 200

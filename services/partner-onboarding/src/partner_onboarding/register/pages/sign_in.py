@@ -13,6 +13,7 @@ from shared.web.forms import FormExpired, read_form
 from shared.web.pages import Pages
 from starlette.responses import Response
 
+from partner_onboarding.register.pages.goals import place_of
 from partner_onboarding.register.pages.session import check_session, session_cookie
 from partner_onboarding.register.second_factors.service import SecondFactors
 from partner_onboarding.register.sessions.domain import NoSession
@@ -124,6 +125,7 @@ def _login_page(
         here="/login" + (f"?{urlencode({'next': goal})}" if goal != _AFTERWARDS else ""),
         email=fields.get("email", "")[:254],
         goal=goal,
+        place=place_of(goal),
         is_sent_here=goal != _AFTERWARDS,
         has_signed_out="signed_out" in request.query_params,
         is_deleted="deleted" in request.query_params,
