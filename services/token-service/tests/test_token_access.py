@@ -48,6 +48,10 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/internal/sandboxes/{tenant}"): service("partner-onboarding"),
     ("GET", "/t/static/{name}"): PUBLIC,
     ("GET", "/campaigns"): person("tenant_admin"),
+    ("GET", "/campaign-lists"): person("tenant_admin"),
+    ("POST", "/campaign-lists"): person("tenant_admin"),
+    ("GET", "/campaign-lists/{upload_id}"): person("tenant_admin"),
+    ("POST", "/campaign-lists/{upload_id}"): person("tenant_admin"),
     ("GET", "/campaigns/{campaign_id}"): person("tenant_admin"),
     # A made-up token leads to no campaign, so that nothing tells whether it was let in: 403 invalid_signature.
     ("GET", "/t/{token}"): PUBLIC,

@@ -127,7 +127,7 @@ TOKENS = Service(
     offset=4,
     asks=("partner-onboarding", "sso-issuer"),
     apis=("/v1/tokens", "/v1/campaigns", "/events/v1/tokens"),
-    pages=("/campaigns", "/t"),
+    pages=("/campaigns", "/campaign-lists", "/t"),
     streams=("/v1/tokens/import",),
     seals=True,
 )

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI, Request
+from shared.brief_notes import BriefNotes
 from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
@@ -38,7 +39,9 @@ from token_service.counting.tally import Tally
 from token_service.events import TOPIC
 from token_service.guesses import Guesses
 from token_service.housekeeping import Housekeeping
+from token_service.imports.pages import router as lists_router
 from token_service.imports.routes import router as imports_router
+from token_service.imports.uploads import Uploads
 from token_service.imports.writing import RowWriters
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
@@ -59,6 +62,8 @@ from token_service.tokens.terms import Rules
 from token_service.tokens.verifying import Verifying
 
 PACKAGE = "token_service"
+#: How long a list can be issued that somebody uploaded by page.
+_LISTS_KEPT_FOR = timedelta(minutes=30)
 
 
 def create_app(
@@ -110,6 +115,7 @@ def create_app(
     verifying = Verifying(database, ring, tally, guesses, clock, lanes=settings.lanes, batch_size=settings.batch)
     idempotent = IdempotentTokens(answers, issuing, verifying)
     sandboxes = Sandboxes(database, sandbox_tables, allowed=settings.allows_sandboxes, move=TokenMoving(ring).move)
+    lists = BriefNotes(database, idempotent_answers, sealer, "list", _LISTS_KEPT_FOR)
     chores = Chores()
 
     @asynccontextmanager
@@ -129,6 +135,7 @@ def create_app(
                 chores.running(
                     Chore("write counts", tally.flush, every_seconds=settings.count_flush_seconds),
                     Chore("read keys", ring.refresh, every_seconds=settings.key_refresh_seconds),
+                    Chore("forget lists", lists.forget_old, every_seconds=settings.housekeeping_seconds),
                     *housekeeping.chores(settings.housekeeping_seconds),
                     tenant_keys.watching(),
                     sandboxes.chore(),
@@ -161,7 +168,8 @@ def create_app(
     rules = Rules(plain_http=settings.mode is Mode.DEVELOPMENT)
     people = OnboardingClient(onboarding)
     provide(app, callers, service_tokens, pages, rules, people, TenantNames(people), sandboxes)
-    provide(app, ring, tally, verifying, idempotent, housekeeping, RowWriters(database, ring, sequences, zones))
+    writers = RowWriters(database, ring, sequences, zones)
+    provide(app, ring, tally, verifying, idempotent, housekeeping, writers, Uploads(lists, writers, rules))
     provide(app, TokenService(database, verifying, tally, clock), CampaignService(database, reports, tally))
     provide(app, LandingService(database, verifying, idempotent, tally, clock, origin=settings.landing_origin))
     _add_routes(app, pages)
@@ -181,6 +189,7 @@ def _sealer(settings: Settings) -> Sealer:
 def _add_routes(app: FastAPI, pages: Pages) -> None:
     app.include_router(sandboxes_router)
     app.include_router(imports_router)
+    app.include_router(lists_router)
     app.include_router(campaigns_router)
     app.include_router(token_routes.router)
     app.router.routes.extend([pages.static.route(), *campaign_pages.routes(), *landing_routes.routes()])

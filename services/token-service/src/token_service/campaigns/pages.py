@@ -1,20 +1,16 @@
 """`/campaigns`: statistics of campaigns, for the person who runs them."""
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from shared.dependencies import provided
-from shared.errors import Forbidden, Malformed
+from shared.errors import Malformed
 from shared.identifiers import read_identifier
 from shared.spreadsheets import csv_lines
 from shared.times import iso
-from shared.web.cookies import SESSION
 from shared.web.languages import Texts
 from shared.web.pages import Pages
-from shared.web.visitors import Visitor, welcome
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,22 +18,15 @@ from starlette.routing import Route
 from token_service.campaigns.charts import MOST, charts_of, latest
 from token_service.campaigns.domain import Bucket, Counts, Statistics
 from token_service.campaigns.service import CampaignService
-from token_service.onboarding_client import TENANT_ADMIN, OnboardingClient, Session
+from token_service.onboarding_client import Session
+from token_service.pages.access import as_admin
 from token_service.tokens.domain import CampaignNotFound
 
-_SESSION = re.compile(r"[\x21-\x7e]{1,512}")
 _LISTED: Final = 100
 _LONGEST_WORDS: Final = 128
 #: All who look at a tenant's pages are one reader. No client is called so: a client's id has no colon.
 _PAGES: Final = "pages:"
 _CSV_COLUMNS: Final = ("start", "issued", "opened", "reached", "person", "bot", "scanner", "refused")
-
-
-class NotAdmin(Forbidden):
-    code = "not_tenant_admin"
-
-    def __init__(self) -> None:
-        super().__init__("This page is for the tenant's administrators.")
 
 
 def routes() -> list[Route]:
@@ -77,7 +66,7 @@ async def show_campaigns(request: Request) -> Response:
             is_first="cursor" not in request.query_params,
         )
 
-    return await _as_admin(request, show)
+    return await as_admin(request, show)
 
 
 async def show_campaign(request: Request) -> Response:
@@ -101,21 +90,7 @@ async def show_campaign(request: Request) -> Response:
         )
         return _as_csv(statistics) if is_csv else _as_page(request, statistics)
 
-    return await _as_admin(request, show)
-
-
-async def _as_admin(request: Request, show: Callable[[Session], Awaitable[Response]]) -> Response:
-    onboarding = provided(request.app, OnboardingClient)
-    cookie = _pages(request).cookies.read(request, SESSION) or ""
-    session = await onboarding.find_session(cookie) if _SESSION.fullmatch(cookie) else None
-    if session is None:
-        here = quote(request.scope["path"]) + (f"?{request.url.query}" if request.url.query else "")
-        # A path alone: the browser stays with the scheme that it came by.
-        return _pages(request).redirect(f"/login?next={quote(here, safe='')}")
-    welcome(request, Visitor(session.tenant, session.roles, session.tenant_name))
-    if TENANT_ADMIN not in session.roles:
-        raise NotAdmin
-    return await show(session)
+    return await as_admin(request, show)
 
 
 def _as_page(request: Request, statistics: Statistics) -> Response:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shared.callers import Caller
 from shared.db import Database
 from shared.events.outbox import record
 
@@ -17,9 +16,10 @@ Shape = Callable[[Sequence[tuple[Any, Any]]], bytes]
 class Finishing:
     """Counts the rows of one import, and records its end. An import whose caller goes away has no end."""
 
-    def __init__(self, database: Database, caller: Caller) -> None:
+    def __init__(self, database: Database, tenant: str, client_id: str) -> None:
         self._database = database
-        self._caller = caller
+        self._tenant = tenant
+        self._client_id = client_id
         self._rows = 0
         self._refused = 0
 
@@ -35,6 +35,6 @@ class Finishing:
 
     async def record(self) -> None:
         """Every row was answered."""
-        told = import_finished(self._caller.client_id, self._rows, self._rows - self._refused)
+        told = import_finished(self._client_id, self._rows, self._rows - self._refused)
         async with self._database.transaction() as connection:
-            await record(connection, events, self._caller.tenant, [told])
+            await record(connection, events, self._tenant, [told])

@@ -96,7 +96,7 @@ async def import_list(
     media_type, charset = _type_of(request.headers.get("content-type", ""))
     writing = DryRun if query.dry_run else RowWriter
     writer = writing(writers, caller.tenant, renew=query.renew)
-    finishing = None if query.dry_run else Finishing(writers.database, caller)
+    finishing = None if query.dry_run else Finishing(writers.database, caller.tenant, caller.client_id)
     chunks = body_of(request)
     if media_type == CSV:
         return _answer(writer, await CsvTargets.open(chunks, charset, reader), finishing)
