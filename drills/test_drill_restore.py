@@ -13,12 +13,16 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import asyncpg
 import httpx
 import pytest
-from local_platform.embedded_postgres import EmbeddedPostgres
+from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from local_platform.ports import Ports
 from local_platform.services import SERVICES
+from platform_testing.databases import new_database
 from platform_testing.dumps import dump, restore
+from shared.db import Database
+from token_service.keys import store
 
 from tests.running_platform import Customer, RunningPlatform, environment_of, free_ports, run_command
 
@@ -202,3 +206,41 @@ async def test_a_restored_platform_repeats_nothing_that_the_world_was_told(
     for service in ("points-ledger", "sso-issuer", "partner-onboarding"):
         verified = installation.command(service, "verify")
         assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_standby_that_takes_over_is_another_database_for_the_keys_of_tokens() -> None:
+    """It may lack the last numbers that the primary gave out, and says so from the first write on."""
+    with tempfile.TemporaryDirectory(prefix="standby-") as name:
+        primary, standby = (EmbeddedPostgres(Path(name) / each) for each in ("primary", "standby"))
+        try:
+            primary.start()
+            url = new_database(primary, "token_service")
+            former = in_own_loop(_origin(url))
+            standby.follow(primary)
+            standby.start()
+            primary.kill()
+            assert in_own_loop(_promote(standby.url()))
+            present = in_own_loop(_origin(url.replace(f":{primary.port}/", f":{standby.port}/")))
+        finally:
+            primary.stop()
+            standby.stop()
+    # The cluster is the same, and so are database and table; the timeline is not.
+    assert former.partition("/")[0] == present.partition("/")[0]
+    assert former != present
+
+
+async def _origin(url: str) -> str:
+    database = Database(url)
+    try:
+        async with database.transaction() as connection:
+            return await store.read_origin(connection)
+    finally:
+        await database.dispose()
+
+
+async def _promote(url: str) -> bool:
+    connection = await asyncpg.connect(url)
+    try:
+        return bool(await connection.fetchval("SELECT pg_promote()"))
+    finally:
+        await connection.close()
