@@ -128,7 +128,7 @@ def test_the_gateway_is_told_only_what_its_file_asks_for(compose: dict[str, Any]
     asked = set(re.findall(r"\{\$(GATEWAY_[A-Z_]+)", (REPOSITORY / "deploy" / "gateway" / "Caddyfile").read_text()))
     told = {name for name in compose["services"]["gateway"]["environment"] if name.startswith("GATEWAY_")}
     assert told - asked == set()
-    assert asked - told == {"GATEWAY_IDLE_SECONDS", "GATEWAY_LOG_LEVEL"}
+    assert asked - told == {"GATEWAY_IDLE_SECONDS", "GATEWAY_LOG_LEVEL", "GATEWAY_PROCESSES"}
 
 
 @pytest.mark.parametrize("service", SERVICES)
