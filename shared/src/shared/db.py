@@ -168,13 +168,18 @@ class Database:
         watch_pool(f"{pool}-lines", _RAW_CONNECTIONS, lambda: self._raw.lent)
 
     @classmethod
-    def of(cls, settings: ServiceSettings) -> "Database":
+    def of(cls, settings: ServiceSettings, *, statement_seconds: float | None = None) -> "Database":
+        """The database of these settings.
+
+        Args:
+            statement_seconds: for a command that nobody waits for like a caller.
+        """
         return cls(
             settings.database_url.get_secret_value(),
             pool_size=settings.database_pool_size,
             statement_cache=settings.database_statement_cache,
             wait_seconds=settings.database_wait_seconds,
-            statement_seconds=settings.database_statement_seconds,
+            statement_seconds=statement_seconds or settings.database_statement_seconds,
         )
 
     @asynccontextmanager

@@ -23,6 +23,8 @@ from shared.settings import ServiceSettings, load
 from shared.times import iso
 
 _SLICE: Final = 200
+#: At the end it counts what lies under which key, over whole tables.
+_STATEMENT_SECONDS: Final = 3600.0
 
 
 @dataclass(slots=True)
@@ -104,7 +106,7 @@ def reseal_command(settings_class: type[ServiceSettings], metadata: sa.MetaData)
         keys = parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value())
 
         async def use() -> Outcome:
-            database = Database.of(settings)
+            database = Database.of(settings, statement_seconds=_STATEMENT_SECONDS)
             try:
                 return await reseal(database, metadata, Sealer(keys), told=_tell)
             finally:
