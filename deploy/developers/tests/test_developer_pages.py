@@ -67,6 +67,19 @@ def test_an_audience_s_document_can_be_generated_from(site: Path, name: str) -> 
     assert set(told["components"]["securitySchemes"]) >= {"basic", "bearer"}
 
 
+@pytest.mark.parametrize("name", [audience.name for audience in AUDIENCES])
+def test_every_answer_s_headers_are_described(site: Path, name: str) -> None:
+    for path, method, operation in operations_of(document(site, name)):
+        for status, response in operation["responses"].items():
+            place = (path, method, status)
+            assert {"X-Request-Id", "traceparent"} <= set(response["headers"]), place
+            assert ("RateLimit" in response["headers"]) == bool(operation["security"]), place
+            if status in {"429", "503"}:
+                assert "Retry-After" in response["headers"], place
+            if status == "401":
+                assert "WWW-Authenticate" in response["headers"], place
+
+
 def test_every_public_operation_is_for_somebody(site: Path) -> None:
     told = {(path, method) for one in AUDIENCES for path, method, _ in operations_of(document(site, one.name))}
     public = {

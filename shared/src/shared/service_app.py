@@ -14,6 +14,7 @@ from starlette.routing import Match
 from starlette.types import Message, Receive, Scope, Send
 
 from shared import errors
+from shared.answer_headers import document_headers
 from shared.api_pages import add_api_pages
 from shared.bodies import Bodies, RefusedWhileReading
 from shared.calling import ServiceClient
@@ -172,6 +173,7 @@ def create_service_app(
     app.add_hot_routes(hot_routes, shortcuts, settings, render)
     extend_openapi(app, _drop_422)
     extend_openapi(app, add_refusals)
+    extend_openapi(app, document_headers)
     return app
 
 
