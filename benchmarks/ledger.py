@@ -151,7 +151,9 @@ async def fill_ledger(url: str) -> None:
         await connection.execute(
             "INSERT INTO points_ledger.entries"
             " (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at)"
-            " SELECT 'bench', 'user-' || n, 1, 'credit', $1::bigint, $1::bigint, '', 'opening', '', now()"
+            " SELECT 'bench', 'user-' || n, 1, 'credit', $1::bigint, $1::bigint, '', 'opening', '',"
+            # As they come in life: sealing sorts what is of the same time.
+            " now() - ($2::int - n) * interval '1 millisecond'"
             " FROM generate_series(1, $2::int) n",
             POINTS,
             ACCOUNTS,

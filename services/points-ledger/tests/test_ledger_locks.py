@@ -13,6 +13,7 @@ from local_platform.embedded_postgres import EmbeddedPostgres
 from points_ledger import store
 from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import Commit, Confirm, State, Transaction
+from points_ledger.holds.releasing import Releasing
 from points_ledger.ledger import Ledger, Order, Settled
 from points_ledger.store import AccountKey, AnswerKey, KeptAnswer
 from shared.db import Database
@@ -43,7 +44,7 @@ async def others(ledger_url: str) -> AsyncIterator[asyncpg.Connection]:
 async def ledgers(ledger_url: str) -> AsyncIterator[list[Ledger]]:
     """Two, as of two processes."""
     databases = [Database(ledger_url, pool_size=4) for _ in range(2)]
-    ledgers = [Ledger(database) for database in databases]
+    ledgers = [Ledger(database, Releasing(database)) for database in databases]
     yield ledgers
     for ledger, database in zip(ledgers, databases, strict=True):
         await ledger.close()

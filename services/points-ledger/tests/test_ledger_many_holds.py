@@ -1,6 +1,7 @@
 """Holds without number in one account: they stop nobody else, and the account comes round by itself."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import asyncpg
@@ -17,6 +18,7 @@ from .refusals import is_failed, no_trace
 
 MakeSettings = Callable[..., Settings]
 
+IS_WAITED_FOR = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))"
 OPEN_HOLDS = "SELECT count(*) FROM points_ledger.transactions WHERE tenant = $1 AND state = 'held'"
 
 
@@ -132,4 +134,33 @@ async def test_half_a_hundred_thousand_expired_holds_stop_nobody_and_go_by_thems
         async with asyncio.timeout(60):
             while (await shop.commit(full, "all", holds)).status_code != 200:
                 pass
+    assert await what_does_not_add_up(rows, tenant) == []
+
+
+async def test_commands_of_an_account_whose_holds_are_being_released_keep_no_others_waiting(
+    make_settings: MakeSettings, register: FakeRegister, rows: asyncpg.Connection, ledger_url: str, tenant: str
+) -> None:
+    """They wait in front of the line. In it, the one lane would wait for the account's lock."""
+    async with contextlib.AsyncExitStack() as closing:
+        settings = make_settings(sweep_seconds=0.01, lanes=1)
+        client = await closing.enter_async_context(running(create_app(settings, register=register)))
+        platform = Platform(client, register.add(tenant, "points:admin"))
+        shop = Vendor(client, register.add(tenant, "points:redeem", vendor_id="shop"))
+        user, other = await platform.user_with(10), await platform.user_with(10)
+        await hold_many(rows, tenant, user, 3, expired=False)
+        stranger = await asyncpg.connect(ledger_url)
+        closing.push_async_callback(stranger.close)
+        async with stranger.transaction():
+            await stranger.execute(
+                "SELECT FROM points_ledger.accounts WHERE tenant = $1 AND user_id = $2 FOR UPDATE", tenant, user
+            )
+            await rows.execute("UPDATE points_ledger.transactions SET expires_at = now() WHERE tenant = $1", tenant)
+            async with asyncio.timeout(20):
+                while not await rows.fetchval(IS_WAITED_FOR, await stranger.fetchval("SELECT pg_backend_pid()")):
+                    pass
+            waiting = asyncio.create_task(shop.commit(user, "all", 10))
+            async with asyncio.timeout(20):
+                assert (await shop.commit(other, "t", 1)).status_code == 200
+            assert not waiting.done()
+        assert (await waiting).status_code == 200
     assert await what_does_not_add_up(rows, tenant) == []

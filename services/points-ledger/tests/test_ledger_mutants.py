@@ -11,6 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from points_ledger import store
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback, State
+from points_ledger.holds.releasing import Releasing
 from points_ledger.ledger import Ledger, Order, Settled
 from shared.db import Database
 from shared.errors import Refusal
@@ -110,7 +111,7 @@ def ledger_url(spoilt_url: str) -> str:
 async def ledgers(ledger_url: str) -> AsyncIterator[list[Ledger]]:
     """Two, as of two processes, with many small batches under way at once."""
     databases = [Database(ledger_url, pool_size=4) for _ in range(2)]
-    ledgers = [Ledger(database, lanes=3, batch_size=4) for database in databases]
+    ledgers = [Ledger(database, Releasing(database), lanes=3, batch_size=4) for database in databases]
     yield ledgers
     for ledger, database in zip(ledgers, databases, strict=True):
         await ledger.close()

@@ -15,6 +15,7 @@ from points_ledger.eai import queries as eai
 from points_ledger.holds import queries as holds
 from points_ledger.reconciliations import queries as reconciliations
 from points_ledger.seals.sealed import SEALED_ENTRIES
+from points_ledger.store import AccountKey
 from points_ledger.tables import seals
 from shared.seals.domain import Seal
 from sqlalchemy import Executable
@@ -152,13 +153,35 @@ async def test_a_balance_of_the_past_looks_up_what_it_needs(young: asyncpg.Conne
     assert "ended_at" in found["transactions_ended_by_user_idx"]
 
 
-@pytest.mark.parametrize("statement", [store._SUM_DUE, store._COUNT_OPEN, store._RELEASE_DUE])
+@pytest.mark.parametrize("statement", [store._SUM_DUE, store._COUNT_OPEN])
 async def test_what_is_due_is_found_among_the_held_rows_of_its_account(
     young: asyncpg.Connection, statement: str
 ) -> None:
     found = await indexes_of(young, statement)
     assert "transactions_held_by_user_idx" in found
     assert not found.keys() - {"transactions_held_by_user_idx", "transactions_pkey", "accounts_pkey"}
+
+
+async def test_holds_to_be_released_are_looked_up_by_their_keys(young: asyncpg.Connection) -> None:
+    found = await indexes_of(young, store._RELEASE_DUE)
+    assert found.keys() == {"transactions_pkey", "accounts_pkey"}
+
+
+@pytest.mark.parametrize("since", [None, NOW])
+@pytest.mark.parametrize(
+    ("account", "index"),
+    [(None, "transactions_held_by_expiry_idx"), (AccountKey("demo", "ada"), "transactions_held_by_user_idx")],
+)
+async def test_a_look_for_expired_holds_reads_no_open_ones(
+    young: asyncpg.Connection, young_url: str, since: datetime | None, account: AccountKey | None, index: str
+) -> None:
+    statement = await as_sent(
+        young_url, lambda connection: holds.expired_holds(connection, 500, since=since, account=account)
+    )
+    found = await indexes_of(young, statement)
+    assert found.keys() == {index}
+    assert "expires_at <= now()" in found[index]
+    assert since is None or "expires_at >= " in found[index]
 
 
 async def test_entries_to_be_sealed_are_found_by_their_time(young: asyncpg.Connection, young_url: str) -> None:

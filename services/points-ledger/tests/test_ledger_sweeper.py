@@ -162,15 +162,15 @@ async def test_a_sweep_that_fails_is_not_the_last_one(
     platform: Platform, shop: Vendor, rows: asyncpg.Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Such as one that came before the tables did."""
-    look, failed = queries.users_with_expired_holds, asyncio.Event()
+    look, failed = queries.expired_holds, asyncio.Event()
 
-    async def fail_once(*arguments: object) -> object:
+    async def fail_once(*arguments: object, **named: object) -> object:
         if not failed.is_set():
             failed.set()
             raise ProgrammingError("SELECT", {}, Exception("relation does not exist"))
-        return await look(*arguments)  # type: ignore[arg-type]  # passed on as they came
+        return await look(*arguments, **named)  # type: ignore[arg-type]  # passed on as they came
 
-    monkeypatch.setattr(queries, "users_with_expired_holds", fail_once)
+    monkeypatch.setattr(queries, "expired_holds", fail_once)
     async with asyncio.timeout(20):
         await failed.wait()
     user = await platform.user_with(100)

@@ -38,11 +38,10 @@ from points_ledger.eai.schemas import add_failures
 from points_ledger.eai.service import TransactionService
 from points_ledger.events import TOPIC
 from points_ledger.holds.moving import move_holds
-from points_ledger.holds.releasing import SLICE, Releasing
+from points_ledger.holds.releasing import LOOK, Releasing
 from points_ledger.holds.routes import internal as internal_holds_router
 from points_ledger.holds.routes import router as holds_router
 from points_ledger.holds.service import HoldService
-from points_ledger.holds.sweeper import sweep
 from points_ledger.holds.watching import HoldsWatch, VendorsWatch
 from points_ledger.ledger import Ledger
 from points_ledger.receipts.routes import router as receipts_router
@@ -82,10 +81,10 @@ def create_app(
     keys = TenantKeys(HttpKeySource(issuer))
 
     reports = Reports.of(settings)
-    ledger = Ledger(database, lanes=settings.lanes, batch_size=settings.batch_size)
-    # With one lane, so that it keeps the order.
-    imports = Ledger(database, name="imports", lanes=1, batch_size=settings.batch_size)
     releasing = Releasing(database)
+    ledger = Ledger(database, releasing, lanes=settings.lanes, batch_size=settings.batch_size)
+    # With one lane, so that it keeps the order.
+    imports = Ledger(database, releasing, name="imports", lanes=1, batch_size=settings.batch_size)
     holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)
@@ -96,7 +95,7 @@ def create_app(
         sandbox_tables,
         allowed=settings.allows_sandboxes,
         move=move_holds,
-        settle=lambda: sweep(database, releasing),
+        settle=releasing.sweep,
         welcome=accounts.welcome,
     )
     scenarios = Scenarios(sandboxes)
@@ -119,9 +118,9 @@ def create_app(
                 chores.running(
                     Chore(
                         "release expired holds",
-                        lambda: sweep(database, releasing),
+                        releasing.sweep,
                         every_seconds=settings.sweep_seconds,
-                        full_slice=SLICE,
+                        full_slice=LOOK,
                     ),
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
                     Chore("watch vendors", VendorsWatch(reports).look, every_seconds=12 * settings.sweep_seconds),

@@ -5,6 +5,7 @@
 `domain` has the rules, `store` the statements; this module has the order of the steps.
 """
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +59,15 @@ class LostRace(Unavailable):
 
 
 class NotSettled(Unavailable):
-    """More holds have expired in the account than a batch may release, and the command depends on them."""
+    """More holds have expired in the account than a batch may release, and the command depends on them.
+
+    Args:
+        are_too_many: no command of the account can be decided before.
+    """
+
+    def __init__(self, *, are_too_many: bool, log: str) -> None:
+        super().__init__(log=log)
+        self.are_too_many = are_too_many
 
 
 class Order(NamedTuple):
@@ -82,10 +91,18 @@ class Order(NamedTuple):
 class Ledger:
     """Carries out commands. One in a process."""
 
-    def __init__(self, database: Database, *, name: str = "ledger", lanes: int = 2, batch_size: int = 256) -> None:
+    def __init__(
+        self,
+        database: Database,
+        releasing: Releasing,
+        *,
+        name: str = "ledger",
+        lanes: int = 2,
+        batch_size: int = 256,
+    ) -> None:
         self._database = database
         self._line = GroupCommit[Order, Answer](self._write, name=name, lanes=lanes, batch_size=batch_size)
-        self._releasing = Releasing(database)
+        self._releasing = releasing
 
     async def carry_out(self, order: Order) -> Answer:
         """Returns when the command's effect, or its refusal, is durably written.
@@ -96,13 +113,24 @@ class Ledger:
         """
         deadline = 0.0
         while True:
+            if self._releasing.is_busy:
+                deadline = deadline or time.monotonic() + _PATIENCE_SECONDS
+                await self._until_nothing_is_in_the_way(order.command, deadline)
             try:
                 return await self._line.submit(order)
-            except NotSettled:
+            except NotSettled as error:
                 deadline = deadline or time.monotonic() + _PATIENCE_SECONDS
                 if time.monotonic() > deadline:
                     raise
-                await self._releasing.settle(_rows_of(order).account, deadline)
+                await self._releasing.settle(_rows_of(order).account, deadline, keep_out=error.are_too_many)
+
+    async def _until_nothing_is_in_the_way(self, command: Command, deadline: float) -> None:
+        """A command whose account is locked would keep its whole batch waiting."""
+        account = AccountKey(command.tenant, command.user_id)
+        while (end := self._releasing.in_the_way(account)) is not None:
+            await asyncio.wait({end}, timeout=max(0.0, deadline - time.monotonic()))
+            if not end.done():
+                raise NotSettled(are_too_many=True, log="expired holds are being released")
 
     async def close(self) -> None:
         """Accepts no more commands and finishes those that wait."""
@@ -207,7 +235,7 @@ class _Batch:
     def _decide(self, order: Order, rows: _Rows) -> Answer | NotSettled:
         left = self.left.get(rows.account, 0)
         if left is None:
-            return NotSettled(log="many expired holds")
+            return NotSettled(are_too_many=True, log="many expired holds")
         holds = _holds_of(order) if self.open_holds else None
         found = Found(
             self.accounts.get(rows.account),
@@ -218,7 +246,7 @@ class _Batch:
         decision = _signed(decide(order.command, found, self.now), order)
         if left and isinstance(decision.outcome, InsufficientPoints) and found.transaction is None:
             # With what is left of the expired holds it might be enough. Where it is not, it is said then.
-            return NotSettled(log="expired holds")
+            return NotSettled(are_too_many=False, log="expired holds")
         self._apply(decision, order, rows, found)
         if holds in self.open_holds and found.transaction is None and decision.transaction is not None:
             self.open_holds[holds] += decision.transaction.state is State.HELD

@@ -152,20 +152,18 @@ SELECT owner.tenant, owner.user_id, owner.vendor_id, opened.holds
                          LIMIT $3) AS looked_at) AS opened
 """  # noqa: S608 — the mark is a constant
 
-# A slice of what is due in accounts that are locked. The database does all of it; the released holds come back as they
-# were, so that their events are told.
+# What is due of the named holds, whose accounts are locked. The database does all of it; the released holds come back
+# as they were, so that their events are told.
 _RELEASE_DUE = f"""{DATED}
 WITH due AS MATERIALIZED (
   SELECT found.*
-    FROM json_to_recordset($1::json) AS owner (tenant text, user_id text),
-         LATERAL (SELECT t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.state, t.points, t.deducted,
-                         t.refunded, t.description, t.created_at, t.expires_at, t.ended_at
+    FROM json_to_recordset($1::json) AS named (tenant text, vendor_id text, transaction_id text),
+         LATERAL (SELECT {_TRANSACTION}
                     FROM points_ledger.transactions t
-                   WHERE t.tenant = owner.tenant AND t.user_id = owner.user_id AND t.state = 'held'
-                     AND t.expires_at <= $2
-                   ORDER BY t.expires_at
-                   LIMIT $3) AS found
-   LIMIT $3
+                   WHERE t.tenant = named.tenant AND t.vendor_id = named.vendor_id
+                     AND t.transaction_id = named.transaction_id
+                  OFFSET 0) AS found
+   WHERE found.state = 'held' AND found.expires_at <= $2
 ), released AS (
   UPDATE points_ledger.transactions t
      SET state = 'expired', ended_at = due.expires_at, touched_at = clock_timestamp()
@@ -320,9 +318,9 @@ async def count_open(
     return {HoldsKey(row[0], row[1], row[2]): row[3] for row in rows}
 
 
-async def release_due(connection: asyncpg.Connection, owners: Iterable[AccountKey], now: datetime, at_most: int) -> int:
-    """Releases up to `at_most` expired holds of accounts that are locked, and tells of each; returns how many."""
-    due = await connection.fetch(_RELEASE_DUE, _rows(owners), now, at_most)
+async def release_due(connection: asyncpg.Connection, keys: Iterable[TransactionKey], now: datetime) -> int:
+    """Releases the expired ones of these holds, whose accounts are locked, and tells of each; returns how many."""
+    due = await connection.fetch(_RELEASE_DUE, _rows(keys), now)
     released = [_transaction(tuple(row)).as_of(now) for row in due]
     told = [(one.tenant, event) for one in released if (event := transaction_moved(one)) is not None]
     if told:
