@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import expiring, issuer, ledger, onboarding, token_service
+from benchmarks import credit_imports, expiring, issuer, large_ledger, ledger, onboarding, steady, token_service
 from benchmarks.report import Table, show
 
 #: Wide enough for every table where nobody looks at a terminal.
 console = Console(width=None if sys.stdout.isatty() else 180)
-NAMES = ("ledger", "expiring", "issuer", "onboarding", "tokens", "signing", "imports", "sizes")
+NAMES = (
+    *("ledger", "steady", "expiring", "large-ledger", "credits"),
+    *("issuer", "onboarding", "tokens", "signing", "imports", "sizes"),
+)
 
 
 def main(
@@ -21,6 +24,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="measurements of each; medians count")] = 7,
     rows: Annotated[int, typer.Option(help="rows of the list that imports measures")] = 200_000,
     large: Annotated[int, typer.Option(help="tokens in the larger table of sizes; minutes to fill")] = 10_000_000,
+    accounts: Annotated[int, typer.Option(help="accounts in the large ledger; minutes to fill")] = 1_000_000,
 ) -> None:
     """Measures, draws the tables, and ends with status 1 when an aim was missed."""
     if table not in {"", *NAMES}:
@@ -29,7 +33,10 @@ def main(
         say = status.update
         tables: dict[str, Callable[[], Table]] = {
             "ledger": lambda: ledger.run(seconds=seconds, rounds=rounds, say=say),
+            "steady": lambda: steady.run(seconds=seconds, rounds=rounds, say=say),
             "expiring": lambda: expiring.run(say=say),
+            "large-ledger": lambda: large_ledger.run(seconds=seconds, rounds=rounds, accounts=accounts, say=say),
+            "credits": lambda: credit_imports.run(rounds=rounds, rows=rows, lines=5 * rows, say=say),
             "issuer": lambda: issuer.run(seconds=seconds, rounds=rounds, say=say),
             "onboarding": lambda: onboarding.run(seconds=seconds, rounds=rounds, say=say),
             "tokens": lambda: token_service.run(seconds=seconds, rounds=rounds, say=say),

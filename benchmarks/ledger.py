@@ -25,12 +25,17 @@ from benchmarks.rounds import Measure, Measured, Say, by_turns
 ACCOUNTS = 100_000
 POINTS = 1_000_000_000
 CLIENT_ID = "bench-vendor"
+PLATFORM_ID = "bench-platform"
 SPREAD = "ledger, 100,000 accounts"
 HOT = "ledger, one hot account"
 NOTHING = "(a) FastAPI route, validates the body, does nothing"
 TUTORIAL = "(b) the same API by tutorial, SQLAlchemy ORM"
 TUTORIAL_HOT = "(b) by tutorial, one hot account"
-PGBENCH = "(c) pgbench, the same statements, no HTTP"
+PGBENCH = "(c) pgbench, the same statements, row by row, no HTTP"
+PGBENCH_HOT = "(c) pgbench, one hot account"
+TRANSFERS = "(d) pgbench, two transfers as pgledger's, no HTTP"
+TRANSFERS_HOT = "(d) pgbench, one hot account"
+_COMPETITORS = Path(__file__).parent / "competitors"
 
 
 def run(*, seconds: float, rounds: int, say: Say) -> Table:
@@ -69,13 +74,15 @@ def _contenders(directory: Path) -> Iterator[Mapping[str, Measure]]:
     with ExitStack() as stack:
         stack.callback(postgres.stop)
         password, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
-        for name in ("points_ledger", "tutorial"):
+        for name in ("points_ledger", "tutorial", "transfers"):
             postgres.create_role_and_database(name, password)
         ledger_database = postgres.url("points_ledger", "points_ledger", password)
         tutorial_database = postgres.url("tutorial", "tutorial", password)
         upgrade(ledger_database, "points_ledger")
         in_own_loop(fill_ledger(ledger_database))
         in_own_loop(_fill_tutorial(tutorial_database))
+        transfers_database = postgres.url("transfers", "transfers", password)
+        in_own_loop(_fill_transfers(transfers_database))
 
         ledger = stack.enter_context(ledger_process(ledger_database, directory))
         tutorial = stack.enter_context(
@@ -105,23 +112,22 @@ def _contenders(directory: Path) -> Iterator[Mapping[str, Measure]]:
             NOTHING: over_http(nothing, secret, ACCOUNTS),
             TUTORIAL: over_http(tutorial, secret, ACCOUNTS),
             TUTORIAL_HOT: over_http(tutorial, secret, 1),
-            PGBENCH: lambda seconds: _pgbench(ledger_database, seconds),
+            PGBENCH: _pgbench(ledger_database, "commit_confirm.sql", ACCOUNTS),
+            PGBENCH_HOT: _pgbench(ledger_database, "commit_confirm.sql", 1),
+            TRANSFERS: _pgbench(transfers_database, "two_transfers.sql", ACCOUNTS),
+            TRANSFERS_HOT: _pgbench(transfers_database, "two_transfers.sql", 1),
         }
 
 
 @contextmanager
 def ledger_process(database: str, directory: Path) -> Iterator[str]:
+    """A ledger whose clients are a vendor and a platform; yields its URL."""
     keys = ServiceKeys()
-    client: dict[str, object] = {
-        "client_id": CLIENT_ID,
-        "tenant": "bench",
-        "kind": "first_party",
-        "scopes": ["points:redeem"],
-        "vendor_id": "bench-shop",
-        "ip_allow_list": [],
-    }
+    client: dict[str, object] = {"tenant": "bench", "kind": "first_party", "ip_allow_list": []}
+    vendor = client | {"client_id": CLIENT_ID, "scopes": ["points:redeem"], "vendor_id": "bench-shop"}
+    platform = client | {"client_id": PLATFORM_ID, "scopes": ["points:admin", "points:read"], "vendor_id": None}
     port = free_port()
-    with servers.register_of_clients({CLIENT_ID: client}) as register:
+    with servers.register_of_clients({CLIENT_ID: vendor, PLATFORM_ID: platform}) as register:
         environment = {
             "LEDGER_MODE": "development",
             "LEDGER_PORT": str(port),
@@ -182,17 +188,38 @@ async def _fill_tutorial(url: str) -> None:
         await connection.close()
 
 
-def _pgbench(database: str, seconds: float) -> Load:
-    script = Path(__file__).parent / "competitors" / "commit_confirm.sql"
-    command = [str(binaries() / "pgbench"), "-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "2"]
-    command += ["-T", str(round(seconds)), "-D", f"accounts={ACCOUNTS}", "-f", str(script), database]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    runs = re.search(r"tps = ([\d.]+)", done.stdout)
-    latency = re.search(r"latency average = ([\d.]+) ms", done.stdout)
-    if runs is None or latency is None:
-        raise RuntimeError(f"pgbench said nothing of use:\n{done.stdout}")
-    # A run is a commit and a confirm: two of what is counted elsewhere.
-    return Load(float(runs[1]) * 2, float(latency[1]) / 2, float("nan"), 0)
+async def _fill_transfers(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute((_COMPETITORS / "transfers.sql").read_text())
+        await connection.execute("INSERT INTO transfers.accounts (id, allow_negative) VALUES ('vendor', true)")
+        await connection.execute(
+            "INSERT INTO transfers.accounts (id, balance)"
+            " SELECT kind || n, CASE kind WHEN 'available-' THEN $1::bigint ELSE 0 END"
+            " FROM unnest(ARRAY['available-', 'held-']) AS kind, generate_series(1, $2::int) AS n",
+            POINTS,
+            ACCOUNTS,
+        )
+        await connection.execute("VACUUM ANALYZE transfers.accounts")
+    finally:
+        await connection.close()
+
+
+def _pgbench(database: str, script: str, accounts: int) -> Measure:
+    """Transactions of a script over as many connections as the others have."""
+
+    def measure(seconds: float) -> Load:
+        command = [str(binaries() / "pgbench"), "-n", "-M", "prepared", "-c", str(CONNECTIONS), "-j", "2"]
+        command += ["-T", str(round(seconds)), "-D", f"accounts={accounts}", "-f", str(_COMPETITORS / script), database]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        runs = re.search(r"tps = ([\d.]+)", done.stdout)
+        latency = re.search(r"latency average = ([\d.]+) ms", done.stdout)
+        if runs is None or latency is None:
+            raise RuntimeError(f"pgbench said nothing of use:\n{done.stdout}")
+        # A run is a commit and a confirm: two of what is counted elsewhere.
+        return Load(float(runs[1]) * 2, float(latency[1]) / 2, float("nan"), 0)
+
+    return measure
 
 
 def _async(url: str) -> str:
