@@ -17,6 +17,8 @@ from pydantic.fields import FieldInfo
 from .running_platform import REPOSITORY, SERVICES
 
 PREFIXES = {service.name: service.prefix for service in services.SERVICES}
+#: What recomputes the books of the services that have some.
+WATCHES = {"points-ledger-verify", "sso-issuer-verify", "partner-onboarding-verify"}
 #: Names of metrics are made of these and nothing else in the dashboards is.
 METRIC = re.compile(
     r"\b(?:build|chore|database|event_loop|events|http|issuer|ledger|group_commit|neighbour|onboarding|readiness"
@@ -113,6 +115,7 @@ def test_only_the_gateway_leads_from_outside_to_the_services(compose: dict[str, 
     assert published == {"gateway", "rewards-shop", "partner-pages", "grafana"}
     assert {name for name, of in networks.items() if {"front", "inside"} <= of} == {"gateway"}
     assert {name for name, of in networks.items() if "data" in of and "inside" in of} == set(SERVICES)
+    assert {name for name, of in networks.items() if "data" in of and "monitoring" in of} == WATCHES
     assert networks["postgres"] == {"data"}
     for name in ("rewards-shop", "partner-pages"):
         assert networks[name] == {"front"}
@@ -186,7 +189,21 @@ def test_the_images_are_built_with_the_uv_that_everybody_has(dockerfile: str) ->
 def test_prometheus_asks_every_service_at_its_port() -> None:
     configured = yaml.safe_load((REPOSITORY / "deploy" / "monitoring" / "prometheus.yml").read_text())
     asked = {job["job_name"]: job["static_configs"][0]["targets"] for job in configured["scrape_configs"]}
+    assert set(asked.pop("verify")) == {f"{watch}:9101" for watch in WATCHES}
     assert asked == {service: [f"{service}:{settings_of(service)['port'].default}"] for service in SERVICES}
+
+
+@pytest.mark.parametrize("watch", sorted(WATCHES))
+def test_the_books_are_verified_again_and_again(compose: dict[str, Any], watch: str) -> None:
+    """By a container that knows the database and no other secret."""
+    container, service = compose["services"][watch], watch.removesuffix("-verify")
+    assert container["command"][:2] == ["verify", "--watch"]
+    assert container["image"] == compose["services"][service]["image"]
+    assert container["restart"] == "unless-stopped"
+    assert {secret.upper() for secret in secrets_of(container)} == {f"{PREFIXES[service]}DATABASE_URL"}
+    assert set(container["environment"]) == {f"{PREFIXES[service]}SECRETS_DIR"}
+    assert not container.get("volumes")
+    assert container["depends_on"] == compose["services"][service]["depends_on"]
 
 
 def test_the_dashboards_ask_for_figures_that_there_are() -> None:
