@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import pytest
 from local_platform.embedded_postgres import EmbeddedPostgres, free_port
-from platform_testing.callers import FakeRegister
+from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.databases import MigratedDatabase, owner_url
 from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.tables import entries, seals
@@ -56,6 +56,9 @@ class Clerk:
     async def seal(self) -> None:
         # Up to the whole millisecond before this one.
         await self.owner.execute("SELECT pg_sleep(0.002)")
+        await self.seal_now()
+
+    async def seal_now(self) -> None:
         await self._sealing.seal()
 
 
@@ -225,3 +228,26 @@ async def _metrics(http: httpx.AsyncClient, port: int) -> str:
         return (await http.get(f"http://127.0.0.1:{port}/metrics")).text
     except httpx.TransportError:
         return ""
+
+
+async def test_a_sandbox_that_begins_anew_while_it_is_sealed_begins_its_chain_anew(
+    clerk: Clerk, platform: Platform, client: httpx.AsyncClient, service_keys: ServiceKeys, rows: asyncpg.Connection
+) -> None:
+    headers = service_keys.headers("partner-onboarding", "points-ledger")
+    body = {"round": 1, "ahead_ms": 0, "users": [{"user_id": "user-1", "points": 1000}]}
+    assert (await client.post(f"/internal/sandboxes/{clerk.tenant}", json=body, headers=headers)).status_code == 200
+    await clerk.seal()
+    await platform.credit("user-1", 10, "one more")
+    is_waited_for = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))"
+
+    async with clerk.owner.transaction():
+        assert await clerk.owner.fetchval("SELECT points_ledger.begin_sandbox_anew($1, 2)", clerk.tenant)
+        backend = await clerk.owner.fetchval("SELECT pg_backend_pid()")
+        sealing = asyncio.create_task(clerk.seal_now())
+        async with asyncio.timeout(20):
+            while not sealing.done() and not await rows.fetchval(is_waited_for, backend):
+                pass
+    await sealing
+
+    numbers = "SELECT number FROM points_ledger.seals WHERE tenant = $1 ORDER BY number"
+    assert [row[0] for row in await rows.fetch(numbers, clerk.tenant)] in ([], [1])

@@ -57,6 +57,10 @@ class Sealing:
     async def _seal(self, sealed: SealedTable, tenant: str, now: datetime, horizon: datetime) -> int:
         async with self._database.transaction() as connection:
             await connection.execute(_BY_INDEX)
+            if sealed.taken_under is not None:
+                # A sandbox begins anew with a lock on all of these. Without this one it could delete the chain between
+                # two statements here, and this seal would be the first of the next chain.
+                await connection.execute(_lock_one(sealed.taken_under, tenant))
             last = await last_seal(connection, self._seals, tenant, sealed.chain)
             query = sealed.slice(tenant, sealed.version, after=last, before=horizon, limit=ROWS)
             found = Slice(*(await connection.execute(query)).one())
@@ -71,3 +75,9 @@ class Sealing:
         if written.rowcount:
             _sealed.labels(sealed.chain).inc(found.rows)
         return found.rows
+
+
+def _lock_one(table: sa.Table, tenant: str) -> sa.Select[tuple[str]]:
+    """Holds up nobody who changes the row, only who deletes it."""
+    one = sa.select(table.c.tenant).where(table.c.tenant == tenant).limit(1)
+    return one.with_for_update(read=True, key_share=True)
