@@ -92,10 +92,10 @@ ASKED: dict[str, Any] = {"after": eai.TransactionPlace(NOW, "t"), "limit": 100}
     ("state", "index"),
     [
         (None, "transactions_by_vendor_idx"),
-        (State.HELD, "transactions_held_by_age_idx"),
+        (State.HELD, "transactions_held_by_vendor_idx"),
         (State.CONFIRMED, "transactions_by_vendor_idx"),
         (State.ROLLED_BACK, "transactions_by_outcome_idx"),
-        (State.EXPIRED, "transactions_held_by_age_idx"),
+        (State.EXPIRED, "transactions_held_by_vendor_idx"),
         (State.REJECTED, "transactions_by_outcome_idx"),
         (State.CANCELLED, "transactions_by_outcome_idx"),
     ],
@@ -125,15 +125,20 @@ async def test_a_page_of_changes_is_read_in_the_order_of_its_index(young: asyncp
 
 
 @pytest.mark.parametrize(
-    ("user_id", "index"), [(None, "transactions_held_by_age_idx"), ("ada", "transactions_held_by_user_idx")]
+    ("user_id", "vendor_id", "index"),
+    [
+        (None, None, "transactions_held_by_age_idx"),
+        (None, "shop", "transactions_held_by_vendor_idx"),
+        ("ada", "shop", "transactions_held_by_user_idx"),
+    ],
 )
 async def test_a_page_of_open_holds_is_read_among_open_holds_alone(
-    young: asyncpg.Connection, young_url: str, user_id: str | None, index: str
+    young: asyncpg.Connection, young_url: str, user_id: str | None, vendor_id: str | None, index: str
 ) -> None:
     statement = await as_sent(
         young_url,
         lambda connection: holds.read_holds(
-            connection, "demo", user_id=user_id, vendor_id="shop", older_than_seconds=5, after=None, limit=100
+            connection, "demo", user_id=user_id, vendor_id=vendor_id, older_than_seconds=5, after=None, limit=100
         ),
     )
     assert (await indexes_of(young, statement)).keys() == {index}

@@ -8,7 +8,7 @@ from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
 from shared.seals.tables import define_seals_table, one_to_seal
-from shared.tables import NAMES, append_only, in_sandbox
+from shared.tables import NAMES, append_only, built_beside, in_sandbox
 
 from points_ledger.domain.accounts import MAX_POINTS
 
@@ -29,6 +29,8 @@ def _time(name: str, *, nullable: bool = True) -> sa.Column[object]:
 ONE_OF_A_PAGE: Final = sa.text("created_at > '-infinity'")
 ONE_OF_THE_CHANGED: Final = sa.text("touched_at > '-infinity'")
 ONE_HELD_BY_AGE: Final = sa.text("state = 'held' AND created_at > '-infinity'")
+# Not by `created_at`, with which the index of pages would fit: it would be read from the oldest of all transactions on.
+ONE_HELD_OF_A_VENDOR: Final = sa.text("state = 'held' AND refunded = 0")
 ONE_TO_SWEEP: Final = sa.text("state = 'held' AND points > 0")
 # A literal, also in queries: with a parameter instead, a cached plan cannot use a partial index.
 HELD: Final = sa.text("state = 'held'")
@@ -97,6 +99,16 @@ transactions = sa.Table(
         "vendor_id",
         "transaction_id",
         postgresql_where=ONE_HELD_BY_AGE,
+    ),
+    # Pages of a vendor's open holds.
+    sa.Index(
+        "transactions_held_by_vendor_idx",
+        "tenant",
+        "vendor_id",
+        "created_at",
+        "transaction_id",
+        postgresql_where=ONE_HELD_OF_A_VENDOR,
+        info=built_beside(),
     ),
     # Holds of an account that were open at a past instant.
     sa.Index("transactions_ended_by_user_idx", "tenant", "user_id", "ended_at", postgresql_where=HELD_ONCE),

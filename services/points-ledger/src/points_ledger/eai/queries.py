@@ -18,7 +18,7 @@ from points_ledger.domain.transactions import State, Transaction
 from points_ledger.store import DATED
 from points_ledger.tables import (
     CAME_TO_NOTHING,
-    ONE_HELD_BY_AGE,
+    ONE_HELD_OF_A_VENDOR,
     ONE_OF_A_PAGE,
     ONE_OF_THE_CHANGED,
     entries,
@@ -189,11 +189,11 @@ def _conditions_of(state: State | None, horizon: datetime) -> list[tuple[sa.Colu
         case None:
             return [(ONE_OF_A_PAGE,)]
         case State.HELD:
-            return [(ONE_HELD_BY_AGE, sa.not_(is_over))]
+            return [(ONE_HELD_OF_A_VENDOR, sa.not_(is_over))]
         case State.CONFIRMED:
             return [(ONE_OF_A_PAGE, sa.text("state = 'confirmed'"))]
         case State.EXPIRED:
-            return [(CAME_TO_NOTHING, sa.text("state = 'expired'")), (ONE_HELD_BY_AGE, is_over)]
+            return [(CAME_TO_NOTHING, sa.text("state = 'expired'")), (ONE_HELD_OF_A_VENDOR, is_over)]
         case _:
             return [(CAME_TO_NOTHING, sa.text(f"state = '{state.value}'"))]
 

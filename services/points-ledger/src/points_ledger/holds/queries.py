@@ -11,7 +11,15 @@ from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.store import AccountKey, TransactionKey
-from points_ledger.tables import HELD, ONE_HELD_BY_AGE, ONE_OF_THE_CHANGED, ONE_TO_SWEEP, accounts, transactions
+from points_ledger.tables import (
+    HELD,
+    ONE_HELD_BY_AGE,
+    ONE_HELD_OF_A_VENDOR,
+    ONE_OF_THE_CHANGED,
+    ONE_TO_SWEEP,
+    accounts,
+    transactions,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +199,10 @@ async def read_holds(
         .limit(limit)
     )
     # One account has few; all others are read in the order of their age.
-    statement = statement.where(ONE_HELD_BY_AGE if user_id is None else HELD)
     if user_id is not None:
-        statement = statement.where(columns.user_id == user_id)
+        statement = statement.where(HELD, columns.user_id == user_id)
+    else:
+        statement = statement.where(ONE_HELD_BY_AGE if vendor_id is None else ONE_HELD_OF_A_VENDOR)
     if vendor_id is not None:
         statement = statement.where(columns.vendor_id == vendor_id)
     if older_than_seconds is not None:
