@@ -24,6 +24,8 @@ from benchmarks.rounds import Say
 
 #: The account with a fifth of all entries, and with a quarter of all transactions.
 BUSY = "user-0"
+#: As for a database of this size; the default would keep a thirtieth of it in memory.
+_SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
 #: An account with an open hold.
 _HOLDER = "user-40"
 #: Rows of a page that is read.
@@ -118,7 +120,7 @@ def _rate(ledger: _Ledger, name: str, seconds: float) -> float:
 
 @contextmanager
 def _ledger(directory: Path, size: Size, say: Say) -> Iterator[_Ledger]:
-    postgres = EmbeddedPostgres(directory / "postgres")
+    postgres = EmbeddedPostgres(directory / "postgres", settings=_SETTINGS)
     postgres.start()
     with ExitStack() as stack:
         stack.callback(postgres.stop)
@@ -136,7 +138,8 @@ def _ledger(directory: Path, size: Size, say: Say) -> Iterator[_Ledger]:
 
 
 def _readings(client: httpx.Client, size: Size) -> Iterator[tuple[str, str]]:
-    middle = (_BEGINNING + timedelta(milliseconds=5 * size.accounts)).isoformat()
+    # Of the time in which the one vendor's transactions were made.
+    middle = (_BEGINNING + _LASTING / 4).isoformat()
 
     def path(of: str, **query: Any) -> str:
         return f"{of}?{urlencode(query)}" if query else of
@@ -168,8 +171,9 @@ def _cursor_of(client: httpx.Client, page: int) -> str:
     return str(cursor)
 
 
-#: The time of the first movement. There are ten milliseconds between two transactions of all.
-_BEGINNING = datetime.now(UTC).replace(microsecond=0) - timedelta(days=30)
+#: From the first transaction to the last one, and when the first was made.
+_LASTING = timedelta(days=180)
+_BEGINNING = datetime.now(UTC).replace(microsecond=0) - _LASTING - timedelta(days=1)
 
 # Transactions: a quarter of all are the busy account's at the one vendor, all confirmed; the next quarter is that
 # vendor's too, the rest is of 99 others. Of these, four in five are confirmed, and one in forty is open.
@@ -182,7 +186,7 @@ SELECT 'bench', vendor, 't-' || lpad(n::text, 8, '0'),
        at, CASE WHEN state = 'held' THEN now() + interval '1 day'
                 WHEN state IN ('rejected', 'cancelled') THEN NULL ELSE at + interval '15 minutes' END,
        CASE WHEN state <> 'held' THEN at + interval '1 second' END, at + interval '1 second'
-  FROM (SELECT n, $2::timestamptz + n * interval '10 milliseconds' AS at,
+  FROM (SELECT n, $2::timestamptz + $3::interval * n / $1 AS at,
                CASE WHEN n <= $1 / 2 THEN 'bench-shop' ELSE 'vendor-' || n % 99 END AS vendor,
                CASE WHEN n <= $1 / 4 OR n % 20 < 16 THEN 'confirmed' WHEN n % 20 = 16 THEN 'rolled_back'
                     WHEN n % 20 = 17 THEN 'expired' WHEN n % 20 = 18 THEN 'rejected'
@@ -205,14 +209,14 @@ SELECT 'bench', user_id, row_number() OVER account, kind, points, sum(points) OV
          WHERE tenant = 'bench' AND state = 'confirmed'
          UNION ALL
         SELECT 'user-' || CASE WHEN n < $1 / 2 THEN 0 ELSE 1 + n % $1 END, 'credit', 1, '', 'credit-' || n,
-               $2 + n * interval '10 milliseconds'
+               $2 + $3::interval * n / (3 * $1)
           FROM generate_series(1, 5 * $1 - $1 - (SELECT count(*) FROM points_ledger.transactions
                                                   WHERE tenant = 'bench' AND state = 'confirmed')) AS n) AS moved
 WINDOW account AS (PARTITION BY user_id ORDER BY at, reference)
 """
 _ACCOUNTS = """
 INSERT INTO points_ledger.accounts (tenant, user_id, available, held, entries, opened_at)
-SELECT 'bench', 'user-' || n, 0, 0, 0, $2::timestamptz - interval '1 day' FROM generate_series(0, $1::int) AS n
+SELECT 'bench', 'user-' || n, 0, 0, 0, $2::timestamptz - $3::interval FROM generate_series(0, $1::int) AS n
 """
 _BALANCES = """
 UPDATE points_ledger.accounts AS account
@@ -242,7 +246,7 @@ async def _fill(database: str, size: Size, say: Say) -> None:
             ("entries", _ENTRIES, size.accounts),
         ):
             say(f"filling {name} of {size.accounts:,} accounts")
-            await connection.execute(statement, number, _BEGINNING)
+            await connection.execute(statement, number, _BEGINNING, _LASTING)
         say(f"adding up {size.accounts:,} accounts")
         await connection.execute(_BALANCES)
         # As a database is that has been there for a while.
