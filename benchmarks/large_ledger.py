@@ -139,7 +139,7 @@ def _ledger(directory: Path, size: Size, say: Say) -> Iterator[_Ledger]:
 
 def _readings(client: httpx.Client, size: Size) -> Iterator[tuple[str, str]]:
     # Of the time in which the one vendor's transactions were made.
-    middle = (_BEGINNING + _LASTING / 4).isoformat()
+    middle = (_BEGINNING + _LASTING / 8).isoformat()
 
     def path(of: str, **query: Any) -> str:
         return f"{of}?{urlencode(query)}" if query else of
