@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 
 async def _redeemed(world: World) -> list[str]:
@@ -87,6 +88,29 @@ async def test_a_caller_that_hangs_up_takes_nobody_along(world: World) -> None:
     answers = await asyncio.gather(*asking, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
     assert [_said(answer) for answer in answers[1:] if isinstance(answer, httpx.Response)] == [(200, None)] * 5
+
+
+async def test_who_needs_no_neighbour_does_not_wait_for_one_that_hangs(world: World) -> None:
+    await world.put_vendor()
+    vendor, answering = world.vendor_client("shop"), world.ledger.app
+    tokens = [(await world.redirect())["token"] for _ in range(6)]
+    asked, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def hang(scope: Scope, receive: Receive, send: Send) -> None:
+        asked.release()
+        await go_on.wait()
+        await answering(scope, receive, send)
+
+    world.ledger.app = hang  # type: ignore[assignment]  # it is called as the other one
+    waiting = [asyncio.create_task(world.ask_redirect()) for _ in range(6)]
+    waiting += [asyncio.create_task(world.redeem(token, vendor)) for token in tokens]
+    for _ in range(2):
+        await asked.acquire()
+    async with asyncio.timeout(20):
+        assert _said(await world.ask_redirect("nowhere")) == (404, "vendor_not_found")
+        assert _said(await world.redeem("no.token.this", vendor)) == (400, "malformed_token")
+    go_on.set()
+    assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [201] * 6 + [200] * 6
 
 
 # Access tokens

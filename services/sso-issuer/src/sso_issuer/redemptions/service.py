@@ -48,18 +48,11 @@ class Redeemed:
 
 @dataclass(frozen=True, slots=True)
 class _Brought:
-    """A token that waits in line.
-
-    Attributes:
-        is_written: whether its redemption is written with it; else its caller writes it.
-        asked_for: the request that waits.
-    """
+    """A token, and the caller who brings it."""
 
     caller: Caller
     token: str
     request_id: str
-    is_written: bool
-    asked_for: RequestContext | None = field(default_factory=current_request.get)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +75,7 @@ class _Good:
 class _Verified:
     """A token that is valid for its caller now."""
 
+    brought: _Brought
     claims: Mapping[str, Any]
     issuance: ListedIssuance
 
@@ -91,6 +85,20 @@ class _Replayed:
     """A token that was redeemed before it was brought."""
 
     issuance: ListedIssuance
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A redemption that waits in line.
+
+    Attributes:
+        is_written: whether it is written there; else its caller writes it.
+        asked_for: the request that waits.
+    """
+
+    verified: _Verified
+    is_written: bool
+    asked_for: RequestContext | None = field(default_factory=current_request.get)
 
 
 class Redemptions:
@@ -114,9 +122,8 @@ class Redemptions:
         self._ledger = ledger
         self._sandboxes = sandboxes
         self._public_url = public_url
-        self._line = GroupCommit[_Brought, _Good](
-            self._redeem_all, name="redemptions", patience_seconds=_PATIENCE_SECONDS
-        )
+        self._reading = GroupCommit[_Brought, _Verified | _Replayed](self._judge_all, name="tokens")
+        self._line = GroupCommit[_Wish, _Good](self._redeem_all, name="redemptions", patience_seconds=_PATIENCE_SECONDS)
 
     async def redeem_once(
         self,
@@ -137,12 +144,12 @@ class Redemptions:
             Unavailable: ledger or database cannot be asked; the token is not used up.
         """
         if key is None:
-            return shape((await self._line.submit(_Brought(caller, token, request_id, is_written=True))).redeemed)
+            return shape((await self._brought(caller, token, request_id, is_written=True)).redeemed)
         first = await self._answers.recall(caller.tenant, caller.client_id, key)
         if first is not None:
             return first
         try:
-            found: _Good | Refusal = await self._line.submit(_Brought(caller, token, request_id, is_written=False))
+            found: _Good | Refusal = await self._brought(caller, token, request_id, is_written=False)
         except (Unavailable, TooManyRequests):
             raise
         except Refusal as refusal:
@@ -162,43 +169,47 @@ class Redemptions:
 
     async def close(self) -> None:
         """Carries out what waits in line, and takes no more."""
+        await self._reading.close()
         await self._line.close()
 
-    async def _redeem_all(self, brought: Sequence[_Brought]) -> Sequence[_Good | Exception]:
-        """One read, one call to the ledger for each tenant, one transaction. A refusal is its token's alone."""
-        # The calls go by the id of the first request that waits for them.
-        current_request.set(brought[0].asked_for)
+    async def _brought(self, caller: Caller, token: str, request_id: str, *, is_written: bool) -> _Good:
+        # In a line of its own: a bad token is refused while the ledger keeps the others waiting.
+        judged = await self._reading.submit(_Brought(caller, token, request_id))
+        if isinstance(judged, _Replayed):
+            async with self._database.transaction() as connection:
+                await record(connection, events, caller.tenant, [redirect_replayed(judged.issuance)])
+            raise _already_redeemed(judged.issuance.redeemed_at)
+        return await self._line.submit(_Wish(judged, is_written))
+
+    async def _judge_all(self, brought: Sequence[_Brought]) -> Sequence[_Verified | _Replayed | Exception]:
         known = await self._tokens.read_all([shown(one.caller.tenant, one.caller.vendor, one.token) for one in brought])
-        judged = [
+        return [
             await self._judge(one, about) if isinstance(about, Known) else about
             for one, about in zip(brought, known, strict=True)
         ]
-        points = await self._points_of([one for one in judged if isinstance(one, _Verified)])
-        found = [
-            _redemption_of(one, token, points) if isinstance(token, _Verified) else token
-            for one, token in zip(brought, judged, strict=True)
-        ]
+
+    async def _redeem_all(self, wishes: Sequence[_Wish]) -> Sequence[_Good | Exception]:
+        """One call to the ledger for each tenant, one transaction. A refusal is its token's alone."""
+        # The calls go by the id of the first request that waits for them.
+        current_request.set(wishes[0].asked_for)
+        points = await self._points_of([wish.verified for wish in wishes])
+        found = [_redemption_of(wish.verified, points) for wish in wishes]
         firsts: dict[tuple[str, str], _Good] = {}
-        for one, good in zip(brought, found, strict=True):
-            if one.is_written and isinstance(good, _Good):
+        for wish, good in zip(wishes, found, strict=True):
+            if wish.is_written and isinstance(good, _Good):
                 firsts.setdefault(good.place, good)
-        replayed = [one.issuance for one in judged if isinstance(one, _Replayed)]
-        if not firsts and not replayed:
-            return [_refused(one) for one in found]
-        return await self._write(brought, found, firsts, replayed)
+        return await self._write(wishes, found, firsts) if firsts else found
 
     async def _write(
         self,
-        brought: Sequence[_Brought],
-        found: Sequence[_Good | _Replayed | Refusal],
+        wishes: Sequence[_Wish],
+        found: Sequence[_Good | Refusal],
         firsts: Mapping[tuple[str, str], _Good],
-        replayed: Sequence[ListedIssuance],
     ) -> Sequence[_Good | Exception]:
         """Writes the first redemption of each token, and refuses all others."""
         async with self._database.raw_transaction() as connection:
             written = await store.append_all(connection, [one.redemption for one in firsts.values()])
             told = [(place[0], first.event()) for place, first in firsts.items() if place in written]
-            told += [(issuance.tenant, redirect_replayed(issuance)) for issuance in replayed]
             if told:
                 await store.record_all(connection, told)
             late = [
@@ -207,12 +218,12 @@ class Redemptions:
                 and isinstance(one, _Good)
                 and not (one.place in written and firsts[one.place] is one)
                 else None
-                for wish, one in zip(brought, found, strict=True)
+                for wish, one in zip(wishes, found, strict=True)
             ]
             places = sorted({place for place in late if place is not None})
             redeemed_at = await store.read_redeemed_at(connection, places) if places else {}
         return [
-            _refused(one) if place is None else _already_redeemed(redeemed_at.get(place))
+            one if place is None else _already_redeemed(redeemed_at.get(place))
             for one, place in zip(found, late, strict=True)
         ]
 
@@ -236,7 +247,7 @@ class Redemptions:
             claims, issuance = await self._verify(brought, known)
         except Refusal as refusal:
             return refusal
-        return _Verified(claims, issuance) if issuance.redeemed_at is None else _Replayed(issuance)
+        return _Verified(brought, claims, issuance) if issuance.redeemed_at is None else _Replayed(issuance)
 
     async def _verify(self, brought: _Brought, known: Known) -> tuple[Mapping[str, Any], ListedIssuance]:
         """The claims of a token that is valid for its caller now, and its issuance."""
@@ -279,25 +290,19 @@ class Redemptions:
         )
 
 
-def _redemption_of(
-    brought: _Brought, token: _Verified, points: Mapping[tuple[str, str], int | Unavailable]
-) -> _Good | Refusal:
-    tenant, issuance = brought.caller.tenant, token.issuance
-    points_now = points[tenant, issuance.user_id]
+def _redemption_of(verified: _Verified, points: Mapping[tuple[str, str], int | Unavailable]) -> _Good | Refusal:
+    brought, issuance = verified.brought, verified.issuance
+    points_now = points[issuance.tenant, issuance.user_id]
     if isinstance(points_now, Unavailable):
         return Unavailable(log=points_now.log)
     redemption = Redemption(
-        tenant=tenant,
-        jti=token.claims["jti"],
+        tenant=issuance.tenant,
+        jti=verified.claims["jti"],
         client_id=brought.caller.client_id,
         request_id=brought.request_id,
         points_now=points_now,
     )
-    return _Good(issuance, redemption, Redeemed(claims=token.claims, points_now=points_now))
-
-
-def _refused(found: _Good | _Replayed | Refusal) -> _Good | Exception:
-    return _already_redeemed(found.issuance.redeemed_at) if isinstance(found, _Replayed) else found
+    return _Good(issuance, redemption, Redeemed(claims=verified.claims, points_now=points_now))
 
 
 def _already_redeemed(at: datetime | None) -> TokenAlreadyRedeemed:

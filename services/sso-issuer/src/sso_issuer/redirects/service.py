@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
 from shared.group_commit import GroupCommit
@@ -36,6 +37,8 @@ from sso_issuer.signer import Signer
 
 #: Nobody waits in line for longer than this, and then for the neighbours as well.
 _PATIENCE_SECONDS: Final = 4.0
+_MET: Final = 10_000
+_MET_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Redirects:
         self._signer = signer
         self._users = users
         self._public_url = public_url
+        #: The vendors that were there lately. Their terms are read anew each time.
+        self._met: Bounded[tuple[str, str], bool] = Bounded(_MET, seconds=_MET_SECONDS)
         self._line = GroupCommit[_Wish, _Prepared](
             self._issue_all, name="redirects", patience_seconds=_PATIENCE_SECONDS
         )
@@ -114,7 +119,7 @@ class Redirects:
             VendorNotFound, UserNotFound, EmailUnconfirmed, VendorWithoutSecret: as they say.
             Unavailable: ledger, directory or database cannot be asked; no token leaves.
         """
-        return (await self._line.submit(_Wish(asker, user_id, vendor_id, is_audited=True))).redirect
+        return (await self._prepare(_Wish(asker, user_id, vendor_id, is_audited=True))).redirect
 
     async def issue_once(
         self,
@@ -139,7 +144,7 @@ class Redirects:
             return first
         # Neighbours are asked before the transaction; their final refusal is stored like an answer.
         try:
-            prepared: _Prepared | Refusal = await self._line.submit(_Wish(asker, user_id, vendor_id, is_audited=False))
+            prepared: _Prepared | Refusal = await self._prepare(_Wish(asker, user_id, vendor_id, is_audited=False))
         except (Unavailable, TooManyRequests):
             raise
         except Refusal as refusal:
@@ -177,7 +182,15 @@ class Redirects:
 
     async def close(self) -> None:
         """Carries out what waits in line, and takes no more."""
+        await self._terms.close()
         await self._line.close()
+
+    async def _prepare(self, wish: _Wish) -> _Prepared:
+        if wish.vendor not in self._met:
+            # A vendor that does not exist is refused at once, also while a neighbour keeps the others waiting.
+            await self._terms.read(*wish.vendor)
+            self._met.keep(wish.vendor, True)
+        return await self._line.submit(wish)
 
     async def _issue_all(self, wishes: Sequence[_Wish]) -> Sequence[_Prepared | Exception]:
         """One read, one call to each neighbour and tenant, one statement that writes. A refusal is its wish's alone."""

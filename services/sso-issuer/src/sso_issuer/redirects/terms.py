@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.db import Database, read_again
+from shared.db import Database
 from shared.errors import Refusal
+from shared.group_commit import GroupCommit
 from shared.jwt import SigningKey
 
 from sso_issuer.keys.domain import Algorithm
@@ -47,18 +48,20 @@ class TermsReader:
         self._database = database
         self._keys = keys
         self._vendors = vendors
+        self._line = GroupCommit[tuple[str, str], Terms](self.read_all, name="terms")
 
     async def read(self, tenant: str, vendor_id: str) -> Terms:
-        """The terms of this moment.
+        """The terms of this moment. What waits together is read together.
 
         Raises:
             VendorNotFound, VendorWithoutSecret: as they say.
             Unavailable: the database cannot be asked.
         """
-        (terms,) = await read_again(lambda: self.read_all([(tenant, vendor_id)]))
-        if isinstance(terms, Refusal):
-            raise terms
-        return terms
+        return await self._line.submit((tenant, vendor_id))
+
+    async def close(self) -> None:
+        """Reads what waits in line, and takes no more."""
+        await self._line.close()
 
     async def read_all(self, asked: Sequence[tuple[str, str]]) -> list[Terms | Refusal]:
         """The terms of many vendors by tenant and vendor id, or a refusal of its own for each. Driver errors pass."""
