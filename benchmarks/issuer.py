@@ -44,6 +44,8 @@ KEY_SET = "JWKS"
 BROWSER = "redirect of a signed-in browser"
 #: Whose processor time is shown.
 _PROCESSES: Final = ("sso-issuer", "points-ledger", "partner-onboarding", POSTGRESQL)
+#: The route that does nothing, or a peer.
+_ALONE: Final = "alone"
 _JSON: Final = "application/json"
 _FORM: Final = "application/x-www-form-urlencoded"
 _PATH: Final = "/sso/v1/redirects"
@@ -77,8 +79,14 @@ def run(*, seconds: float, rounds: int, say: Say) -> Table:
 
 def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
     def processor(name: str, process: str) -> str:
-        used = processor_us.get(name)
-        return f"{statistics.median(one[process] for one in used):,.0f}" if used else ""
+        used = [one[process] for one in processor_us.get(name, ()) if process in one]
+        return f"{statistics.median(used):,.0f}" if used else ""
+
+    def by_processor(name: str) -> str:
+        """How much of the processor's time (a) takes, of what the issuer's process takes."""
+        pairs = zip(processor_us.get(name, ()), processor_us.get(_beside(name), ()), strict=False)
+        found = [beside[_ALONE] / (one.get("sso-issuer") or one[_ALONE]) for one, beside in pairs]
+        return f"{statistics.median(found):.2f}" if found else ""
 
     def of(name: str, other: str) -> float:
         return measured.ratio(name, other) if other in measured.loads else float("nan")
@@ -87,8 +95,10 @@ def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, 
         (
             name,
             *measured.figures(name),
-            *(processor(name, process) for process in _PROCESSES),
+            processor(name, _ALONE) or processor(name, "sso-issuer"),
+            *(processor(name, process) for process in _PROCESSES[1:]),
             f"{measured.ratio(name, _beside(name)):.2f}",
+            by_processor(name),
         )
         for name in measured.loads
     ]
@@ -96,7 +106,7 @@ def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, 
     return Table(
         f"sso-issuer by turns, audit on, one process of each service, {CONNECTIONS} connections where nothing else is"
         f" said; Python {sys.version_info.major}.{sys.version_info.minor} ({optimized}); processor µs a request",
-        ("", "requests/s", "p50 ms", "p99 ms", "failures", *_PROCESSES, "of (a)"),
+        ("", "requests/s", "p50 ms", "p99 ms", "failures", "its process", *_PROCESSES[1:], "of (a)", "by processor"),
         rows,
         (
             Aim("redirect ES256, of (a)", measured.ratio(REDIRECTS["ES256"], NOTHING), 0.5),
@@ -181,15 +191,19 @@ class _Contenders:
 
     def _of_peer(self, url: str, algorithm: str) -> Measure:
         arguments = ("POST", "/token", _FORM, self._lines([oidc_provider.body(algorithm)]), "any")
-        return lambda seconds: put_load(
-            url, "bodies.lua", seconds=seconds, headers=oidc_provider.headers(), arguments=arguments
-        )
+
+        def load(seconds: float) -> Load:
+            return put_load(url, "bodies.lua", seconds=seconds, headers=oidc_provider.headers(), arguments=arguments)
+
+        return self._alone(PEERS[algorithm], url, load)
 
     def _nothing_over(self, connections: int) -> Measure:
         arguments = ("POST", _PATH, _JSON, self._lines(_orders("shop")), "any")
-        return lambda seconds: put_load(
-            self._nothing, "bodies.lua", seconds=seconds, arguments=arguments, connections=connections
-        )
+
+        def load(seconds: float) -> Load:
+            return put_load(self._nothing, "bodies.lua", seconds=seconds, arguments=arguments, connections=connections)
+
+        return self._alone(_over(NOTHING, connections), self._nothing, load)
 
     def _calls(
         self,
@@ -216,12 +230,32 @@ class _Contenders:
                 connections=connections,
             )
 
-        return lambda seconds: self._accounted(name, load, seconds)
+        return lambda seconds: self._accounted(name, load, seconds, self._spent_with(issuer))
 
-    def _accounted(self, name: str, load: Callable[[float], Load], seconds: float) -> Load:
-        before = self._platform.processor_seconds()
+    def _spent_with(self, issuer: str | None) -> Callable[[], Mapping[str, float]]:
+        """The processor time of all processes so far, with another one in the issuer's place."""
+        if issuer is None:
+            return self._platform.processor_seconds
+        process = servers.listening()[int(issuer.rpartition(":")[2])]
+        return lambda: self._platform.processor_seconds() | {"sso-issuer": servers.processor_seconds(process)}
+
+    def _alone(self, name: str, url: str, load: Callable[[float], Load]) -> Measure:
+        process = servers.listening()[int(url.rpartition(":")[2])]
+        return lambda seconds: self._accounted(
+            name, load, seconds, lambda: {_ALONE: servers.processor_seconds(process)}
+        )
+
+    def _accounted(
+        self,
+        name: str,
+        load: Callable[[float], Load],
+        seconds: float,
+        spent: Callable[[], Mapping[str, float]] | None = None,
+    ) -> Load:
+        spent = spent or self._platform.processor_seconds
+        before = spent()
         found = load(seconds)
-        after = self._platform.processor_seconds()
+        after = spent()
         requests = max(1.0, found.requests_per_second * seconds)
         used = {process: (after[process] - before[process]) / requests * 1e6 for process in after}
         self.processor_us.setdefault(name, []).append(used)

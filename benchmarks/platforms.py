@@ -35,7 +35,7 @@ class Platform:
 
     def processor_seconds(self) -> dict[str, float]:
         """The processor time that each service and PostgreSQL has used so far."""
-        return {name: _spent(process) for name, process in self.processes.items()}
+        return {name: servers.processor_seconds(process) for name, process in self.processes.items()}
 
 
 @contextlib.contextmanager
@@ -84,21 +84,6 @@ def _wait_for(demo_json: Path, started: subprocess.Popen[bytes], log: Path) -> A
 
 
 def _processes(ports: Ports) -> dict[str, psutil.Process]:
-    listening = {
-        connection.laddr.port: connection.pid
-        for connection in psutil.net_connections(kind="tcp")
-        if connection.status == psutil.CONN_LISTEN
-    }
+    listening = servers.listening()
     port_of = {service.name: ports.of(service) for service in SERVICES} | {POSTGRESQL: ports.postgres}
-    return {name: psutil.Process(listening[port]) for name, port in port_of.items()}
-
-
-def _spent(process: psutil.Process) -> float:
-    """The processor time of a process and its children, also of those that have ended."""
-    seconds = 0.0
-    for each in (process, *process.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = each.cpu_times()
-            seconds += times.user + times.system
-    ended = process.cpu_times()
-    return float(seconds + ended.children_user + ended.children_system)
+    return {name: listening[port] for name, port in port_of.items()}

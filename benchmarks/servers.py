@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
+import psutil
 import uvicorn
 from local_platform.embedded_postgres import free_port
 from starlette.applications import Starlette
@@ -67,6 +68,26 @@ def register_of_clients(clients: Mapping[str, Mapping[str, object]]) -> Iterator
     finally:
         server.should_exit = True
         thread.join()
+
+
+def listening() -> dict[int, psutil.Process]:
+    """Which process listens at which port of TCP."""
+    return {
+        connection.laddr.port: psutil.Process(connection.pid)
+        for connection in psutil.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.pid is not None
+    }
+
+
+def processor_seconds(process: psutil.Process) -> float:
+    """The processor time of a process and its children, also of those that have ended."""
+    seconds = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = each.cpu_times()
+            seconds += times.user + times.system
+    ended = process.cpu_times()
+    return float(seconds + ended.children_user + ended.children_system)
 
 
 def _wait_until_it_answers(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
