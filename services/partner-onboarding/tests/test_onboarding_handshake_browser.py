@@ -139,7 +139,7 @@ async def test_the_form_is_filled_in_and_sent_with_the_keyboard_alone(
         await page.keyboard.type(typed)
         await page.keyboard.press("Tab")
     await page.keyboard.type("only 14 letter")
-    await page.get_by_text("Still short: 1 more to go.").wait_for()
+    await page.get_by_text("Too short: 1 more to go.").wait_for()
     await page.keyboard.type("s, and then many more")
     await page.get_by_text("Good length.").wait_for()
     await page.keyboard.press("Tab")

@@ -29,7 +29,7 @@ WORDS = {
         "send": "Send the request",
         "thanks": "Thank you",
         "points": "See people's points and what was earned and spent",
-        "look": "Look at the request Order insights",
+        "look": "View the request Order insights",
         "approve": "Approve and register",
         "allow": "Allow access",
         "user": "User for API transactions",
