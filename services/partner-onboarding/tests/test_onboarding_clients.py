@@ -268,6 +268,7 @@ async def test_a_client_rotates_its_own_secret_and_sees_itself(house: House) -> 
     assert body["limits"] == {
         "live_secrets": 2,
         "longest_overlap_seconds": 2_592_000,
+        "requests_per_minute": 600_000,
         "partner_requests_per_minute": 1200,
     }
     assert [secret["n"] for secret in body["secrets"]] == [1, 2]

@@ -66,7 +66,11 @@ async def get_own_client(
     """Its settings, its limits, and when each of its secrets was last used."""
     response.headers["Cache-Control"] = "no-store"
     found = await clients.get(caller.tenant, caller.client_id)
-    return OwnClientBody.of_own(found, settings.partner_requests_per_minute)
+    return OwnClientBody.of_own(
+        found,
+        requests_per_minute=settings.requests_per_client,
+        partner_requests_per_minute=settings.partner_requests_per_minute,
+    )
 
 
 @router.post("/self/secrets", status_code=201, response_model=AddedSecretBody, summary="Rotate one's own secret")

@@ -127,6 +127,9 @@ class LimitsBody(BaseModel):
 
     live_secrets: Annotated[int, Field(description="At most, of one client.")]
     longest_overlap_seconds: int
+    requests_per_minute: Annotated[
+        int | None, Field(description="To each process of a service; null: any number. `RateLimit` says what remains.")
+    ]
     partner_requests_per_minute: Annotated[
         int | None, Field(description="On the partner interface; null for other clients.")
     ]
@@ -138,11 +141,13 @@ class OwnClientBody(ClientBody):
     limits: LimitsBody
 
     @classmethod
-    def of_own(cls, listed: Listed, partner_requests_per_minute: int) -> Self:
+    def of_own(cls, listed: Listed, *, requests_per_minute: int, partner_requests_per_minute: int) -> Self:
+        """`requests_per_minute` is 0 for any number."""
         is_partner = "partner:handshake" in listed.client.registration.scopes
         limits = LimitsBody(
             live_secrets=domain.LIVE_SECRETS,
             longest_overlap_seconds=domain.MAX_OVERLAP_SECONDS,
+            requests_per_minute=requests_per_minute or None,
             partner_requests_per_minute=partner_requests_per_minute if is_partner else None,
         )
         return cls.model_validate(_fields(listed.client, listed.secrets) | {"limits": limits})
