@@ -1,7 +1,7 @@
 """The ledger at a fixed rate, half of what it can do: how long a request takes from the moment when it was due.
 
 A client that waits for an answer before it sends the next request leaves out just those that would have waited longest
-(coordinated omission). Here requests are due by a timetable, whatever became of those before.
+(coordinated omission). Here a timetable says when each request is due, and waits for no answer.
 """
 
 import asyncio

@@ -121,7 +121,7 @@ async def calling(platform: RunningPlatform) -> AsyncIterator[httpx.AsyncClient]
 
 
 async def issue(platform: RunningPlatform, http: httpx.AsyncClient) -> list[str]:
-    """As a campaign does it that comes again when it is told to."""
+    """As a campaign's back end does: it tries again after 503."""
     while True:
         answer = await http.post("/v1/tokens/batch", json=[ORDER] * BATCH, auth=platform.auth("campaign"))
         if answer.status_code == 201:

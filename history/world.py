@@ -70,7 +70,7 @@ class World:
         assert self.standby is not None
         assert self.replication is not None
         for proxy in self.database_proxies:
-            # Whatever the old one still does, nobody hears of it.
+            # Nobody hears of what the old one still does.
             proxy.target = self.standby.port
             proxy.reset()
         self.replication.reset()

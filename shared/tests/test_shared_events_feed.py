@@ -173,7 +173,7 @@ async def test_after_thirty_days_an_event_and_its_deliveries_are_gone_in_bulk_an
 
     page = await world.events.feed.read(vendor, after=None, types=(), limit=10)
     assert [event.data["transactionid"] for event in page.events] == ["young"]
-    # Whoever had stopped among the old ones goes on with the young one.
+    # A reader that had stopped among the old ones goes on with the young one.
     assert (await world.events.feed.read(vendor, after=first.next_after, types=(), limit=10)).events == page.events
     left = await world.events.deliveries.page(vendor, endpoint_id, state=None, cursor=None, limit=10)
     assert [delivery.event_id for delivery in left.items] == [page.events[0].event_id]

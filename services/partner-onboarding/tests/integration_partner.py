@@ -89,7 +89,7 @@ async def redeem(house: House, client_id: str, code: str, **changes: str | None)
 
 
 async def told_consent(house: House, client_id: str, tenant: str | None = None) -> dict[str, Any] | None:
-    """The consent that the issuer is told of; None if none holds."""
+    """The consent that the issuer gets; None if none holds."""
     asked = {"consents": [{"tenant": tenant or house.tenant, "client_id": client_id}]}
     answer = await house.http.post("/internal/consents/find-many", json=asked, headers=house.service("sso-issuer"))
     assert answer.status_code == 200, answer.text

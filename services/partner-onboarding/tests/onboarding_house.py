@@ -247,7 +247,7 @@ class House:
         return self.keys.headers(name, audience)
 
     async def profile(self, user_id: str) -> dict[str, Any] | None:
-        """What the issuer is told of a user; None for nobody."""
+        """What the issuer gets of a user; None for nobody."""
         path, body = f"/internal/tenants/{self.tenant}/profiles", {"user_ids": [user_id]}
         told = (await self.http.post(path, json=body, headers=self.service("sso-issuer"))).json()
         assert (told["absent"] == [user_id]) is (told["profiles"] == [])

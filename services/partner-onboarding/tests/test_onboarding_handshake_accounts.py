@@ -58,7 +58,7 @@ async def test_the_mailed_link_confirms_by_a_button_and_not_by_being_looked_at(p
 
 
 async def is_confirmed(post: Post, user_id: str) -> bool:
-    """What the issuer is told of a user's address."""
+    """What the issuer gets of a user's address."""
     profile = await post.house.profile(user_id)
     assert profile is not None
     confirmed: bool = profile["email_verified"]

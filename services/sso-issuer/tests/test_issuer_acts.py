@@ -1,4 +1,4 @@
-"""What administrators change is told to the audit of partner-onboarding, whatever happens on the way."""
+"""partner-onboarding's audit hears of every change by an administrator, also where something fails on the way."""
 
 import asyncio
 from typing import Any

@@ -31,7 +31,7 @@ from shared.sandboxes.functions import functions_of, privileges_of
 from shared.settings import DatabaseSettings
 from shared.tables import forgetting_function, forgotten_of, is_append_only, is_of_owner
 
-#: Whoever waits for a lock of a table stops all who come after, readers too.
+#: A statement that waits for a lock of a table stops all that come after it, readers too.
 _LOCK_TIMEOUT: Final = "1500ms"
 _ATTEMPTS: Final = 10
 _PAUSE_SECONDS: Final = 1.0

@@ -195,7 +195,7 @@ class EmbeddedPostgres:
                 "--encoding=UTF8",
                 "--no-locale",
             ),
-            # The order of text is the same on every machine, whatever locales it has.
+            # The order of text is the same on every machine and does not depend on its locales.
             *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         ]
         try:
@@ -230,8 +230,8 @@ class EmbeddedPostgres:
                 f"another PostgreSQL (process {server}) still runs on {self.data}; end it with: kill {server}"
             )
         if self._pid_file_lines():
-            # No server is left, yet the process id it noted may belong to somebody else by now, at the sight
-            # of whom PostgreSQL would refuse to start.
+            # No server is left, yet its process id may belong to another process by now. PostgreSQL would see that
+            # process and refuse to start.
             (self.data / "postmaster.pid").unlink()
 
     def _spawn(

@@ -81,7 +81,7 @@ class Summary(NamedTuple):
 def judge(yours: Stand, ours: Stand | None) -> Kind | None:
     """How two sides differ; None if they agree.
 
-    What is held still is a finding whatever the vendor's list says: neither side can close its books over it.
+    A transaction that is still held is always a finding: neither side can close its books over it.
     """
     if ours is None:
         return Kind.ONLY_YOURS

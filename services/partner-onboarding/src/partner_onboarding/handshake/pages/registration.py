@@ -155,13 +155,13 @@ class RegistrationPages:
         return response
 
     async def _link(self, request: Request, handshake: Handshake, user_id: str) -> Response:
-        """The last step, and the way back to the partner, whatever comes of it."""
+        """The last step, and the way back to the partner, also where the step fails."""
         try:
             url = await self._handshakes.link(_code(request), handshake.tenant, user_id)
         except _CodeRefusal:
             raise
-        # The person is registered and has said yes. Whatever has gone wrong now, the partner has to hear of it: its
-        # landing page is where the person is expected.
+        # The person is registered and has said yes. The partner has to hear of a failure: it expects the person on its
+        # landing page.
         except Exception:
             _log.exception("a person could not be linked", tenant=handshake.tenant, partner=handshake.client_id)
             if handshake.landing_url is None:
