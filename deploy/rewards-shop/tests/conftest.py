@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -82,6 +83,7 @@ def settings(tmp_path: Path) -> ShopSettings:
         webhook_secret=WEBHOOK_SECRET,
         state_path=tmp_path / "shop.sqlite",
         session_secret="a secret of thirty-two characters",
+        time_zone=ZoneInfo("Europe/Berlin"),
     )
 
 

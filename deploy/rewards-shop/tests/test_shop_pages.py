@@ -3,8 +3,10 @@
 import re
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from string import Formatter
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -50,6 +52,15 @@ async def test_a_form_as_a_browser_sends_it_leads_to_the_order(browser: httpx.As
     ]
     assert ">1,000<" in order
     assert "On its way" in (await browser.get("/", headers=HTML)).text
+
+
+async def test_times_are_those_of_the_shops_zone_which_is_named(browser: httpx.AsyncClient, buy: Buy) -> None:
+    where = (await buy(browser, "coffee")).headers["Location"]
+    for lang, form in (("en", "Placed on %d/%m/%Y, %H:%M %Z"), ("de", "Aufgegeben am %d.%m.%Y, %H:%M %Z")):
+        page = (await browser.get(f"{where}?lang={lang}", headers=HTML)).text
+        told = re.search(r'<time datetime="([^"]+)">([^<]+)</time>', page)
+        assert told is not None
+        assert told[2] == datetime.fromisoformat(told[1]).astimezone(ZoneInfo("Europe/Berlin")).strftime(form)
 
 
 async def test_a_review_orders_nothing_and_says_what_is_missing(browser: httpx.AsyncClient) -> None:

@@ -69,7 +69,7 @@ def create_app(
                 ),
                 checkout=checkout,
                 inbox=inbox,
-                pages=Pages(settings.account_url, STATIC),
+                pages=Pages(settings.account_url, STATIC, settings.time_zone),
             )
             resuming = asyncio.create_task(_keep_resuming(checkout, inbox, next_round or wait_a_while))
             yield

@@ -1,10 +1,11 @@
 """Pages out of templates."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
@@ -18,9 +19,14 @@ YEAR_SECONDS = 31_536_000
 
 
 class Pages:
-    """Renders pages in the language of the request; `account_url` is where the way back leads."""
+    """Renders pages in the language of the request; `account_url` is where the way back leads.
 
-    def __init__(self, account_url: str, static: Path) -> None:
+    Args:
+        zone: in which pages write times.
+    """
+
+    def __init__(self, account_url: str, static: Path, zone: ZoneInfo) -> None:
+        self._zone = zone
         self._account_url = account_url
         self._static = static
         self._templates = Environment(
@@ -43,7 +49,7 @@ class Pages:
                 "languages": LANGUAGES,
                 "t": partial(_text_in, lang),
                 "number": lambda value: number(value, lang),
-                "day": lambda seconds: _day(seconds, lang),
+                "day": lambda seconds: _day(seconds, lang, self._zone),
                 "outcome": lambda order, part: outcome_text(order, part, lang),
                 "account_url": self._account_url,
                 "static": self._address,
@@ -64,6 +70,6 @@ def _text_in(lang: str, key: str, **values: object) -> str:
     return text(key, lang, **values)
 
 
-def _day(seconds: float, lang: str) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%d.%m.%Y, %H:%M" if lang == "de" else "%d/%m/%Y, %H:%M")
+def _day(seconds: float, lang: str, zone: ZoneInfo) -> str:
+    moment = datetime.fromtimestamp(seconds, zone)
+    return moment.strftime("%d.%m.%Y, %H:%M %Z" if lang == "de" else "%d/%m/%Y, %H:%M %Z")

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -59,6 +60,8 @@ class ShopSettings(BaseSettings):
     webhook_secret: SecretStr | None = None
     """The secret (`whsec_…`) of the shop's endpoint for events, `/webhooks/points`; without one the shop takes none."""
 
+    time_zone: ZoneInfo = ZoneInfo("UTC")
+    """The zone in which pages write times: `Europe/Berlin`."""
     state_path: Path
     """The SQLite file (mode 0600) that keeps orders, sessions and last known balances."""
     session_secret: SecretStr = Field(min_length=32)

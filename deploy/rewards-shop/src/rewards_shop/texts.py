@@ -30,7 +30,7 @@ TEXTS: Final[dict[str, tuple[str, str]]] = {
     "review.confirm": ("Redeem {points} points", "{points} Punkte einlösen"),
     "orders.title": ("Your latest orders", "Deine letzten Bestellungen"),
     "order.title": ("Order {number}", "Bestellung {number}"),
-    "order.placed": ("Placed on {time} UTC", "Aufgegeben am {time} UTC"),
+    "order.placed": ("Placed on {time}", "Aufgegeben am {time}"),
     "order.steps": ("What happened", "Was geschehen ist"),
     "order.balance": ("Your points now", "Deine Punkte jetzt"),
     "order.more": ("Back to the rewards", "Zurück zu den Prämien"),
