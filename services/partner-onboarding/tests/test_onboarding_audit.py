@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 from partner_onboarding.__main__ import cli
+from partner_onboarding.register.acts import ForeignAction
 from partner_onboarding.register.audit.domain import Action
 from platform_testing.access import routes_of
 from typer.main import get_command
@@ -32,7 +33,7 @@ WRITTEN: dict[tuple[str, str], set[str]] = {
     ("POST", "/v1/integration-requests/{request_id}/decline"): {"request_declined"},
     ("DELETE", "/v1/consents/{client_id}"): {"consent_withdrawn"},
     ("POST", "/internal/authorization-codes/redeem"): {"code_redeemed", "code_replayed"},
-    ("POST", "/internal/tenants/{tenant}/acts"): {"vendor_changed", "vendor_secret_added", "signing_keys_rotated"},
+    ("POST", "/internal/tenants/{tenant}/acts"): set(get_args(ForeignAction)),
     ("POST", "/login"): {"signed_in", "sign_in_failed"},
     ("POST", "/login/code"): {"signed_in", "sign_in_failed"},
     ("POST", "/login/second-factor"): {"second_factor_added"},
@@ -77,6 +78,7 @@ NOT_WRITTEN = {
     ("POST", "/internal/clients/check"): "asks",
     ("POST", "/internal/clients/check-many"): "asks",
     ("POST", "/internal/clients/find-many"): "asks",
+    ("POST", "/internal/consents/find-many"): "asks",
     ("POST", "/internal/sessions/check-many"): "asks",
     ("POST", "/internal/sessions/check"): "asks",
     ("POST", "/internal/tenants/{tenant}/profiles"): "asks",

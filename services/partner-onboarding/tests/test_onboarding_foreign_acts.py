@@ -57,7 +57,12 @@ async def test_a_command_has_no_client_and_other_acts_make_no_mail(house: House,
 
 
 @pytest.mark.parametrize(
-    ("changed", "status"), [({"action": "signed_in"}, 400), ({"before": {str(n): n for n in range(60)}}, 400)]
+    ("changed", "status"),
+    [
+        ({"action": "signed_in"}, 400),
+        ({"action": "token_revoked"}, 403),
+        ({"before": {str(n): n for n in range(60)}}, 400),
+    ],
 )
 async def test_a_service_tells_its_own_acts_alone(house: House, changed: dict[str, Any], status: int) -> None:
     path = f"/internal/tenants/{house.tenant}/acts"

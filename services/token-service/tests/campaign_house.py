@@ -1,6 +1,7 @@
 """A running service and a campaign's back end that calls it; small stand-ins for its neighbours."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,12 +34,17 @@ OFFER = {
 }
 
 
+_ACTS = re.compile(r"/internal/tenants/([^/]+)/acts")
+
+
 class FakeSessions:
-    """partner-onboarding: its check of browser sessions, and what tenants are called."""
+    """partner-onboarding: its check of browser sessions, what tenants are called, and its audit."""
 
     def __init__(self) -> None:
         self.known: dict[str, dict[str, Any]] = {}
         self.names: dict[str, str] = {}
+        #: By act id: an act may be told twice.
+        self.acts: dict[str, dict[str, Any]] = {}
         self.is_down = False
 
     def add(self, session: str, tenant: str, *roles: str) -> dict[str, str]:
@@ -55,6 +61,10 @@ class FakeSessions:
     async def _answer(self, request: Request) -> Response:
         if self.is_down:
             return Response(status_code=503)
+        if (acting := _ACTS.fullmatch(request.url.path)) is not None:
+            act = await request.json()
+            self.acts[act["act_id"]] = act | {"tenant": acting[1]}
+            return JSONResponse({"act_id": act["act_id"]})
         if (tenant := request.url.path.removeprefix("/internal/tenants/")) != request.url.path:
             name = self.names.get(tenant)
             return JSONResponse({"code": "tenant_not_found"}, 404) if name is None else JSONResponse({"name": name})

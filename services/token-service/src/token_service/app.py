@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import httpx
 from fastapi import FastAPI, Request
+from shared.acts import TOLD_AT_ONCE, Acts
 from shared.brief_notes import BriefNotes
 from shared.callers import Callers
 from shared.calling import ServiceClient
@@ -17,6 +18,7 @@ from shared.errors import Refusal
 from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
+from shared.origins import NotesOrigin
 from shared.rate_limits import Counts
 from shared.readiness import checks_of
 from shared.register import HttpRegister, Register
@@ -50,8 +52,8 @@ from token_service.landing.service import LandingService
 from token_service.landing.tenant_names import TenantNames
 from token_service.onboarding_client import OnboardingClient
 from token_service.settings import Settings
+from token_service.tables import acts, idempotent_answers, metadata
 from token_service.tables import events as event_tables
-from token_service.tables import idempotent_answers, metadata
 from token_service.tables import sandboxes as sandbox_tables
 from token_service.tokens import routes as token_routes
 from token_service.tokens.idempotency import IdempotentTokens
@@ -140,6 +142,7 @@ def create_app(
                     tenant_keys.watching(),
                     sandboxes.chore(),
                     *events.chores(),
+                    Chore("tell acts", Acts(database, acts, onboarding).tell_due, 1.0, full_slice=TOLD_AT_ONCE),
                 )
             )
             yield
@@ -157,6 +160,7 @@ def create_app(
             plain_http=settings.mode is Mode.DEVELOPMENT, batch_max_bytes=settings.batch_max_bytes
         ),
     )
+    app.add_middleware(NotesOrigin, proxies=app.state.proxies)
     callers = Callers(
         register or HttpRegister(onboarding),
         keys=tenant_keys,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
+from shared.acts import define_acts_table
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
@@ -169,6 +170,8 @@ idempotent_answers = define_answers_table(metadata)
 events = define_event_tables(metadata)
 
 sandboxes = define_sandbox_tables(metadata)
+
+acts = define_acts_table(metadata)
 
 
 def context_of_key(tenant: str, number: int) -> str:

@@ -22,10 +22,24 @@ from partner_onboarding.register.notices.service import Notices
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TenantNotFound
 
-ForeignAction = Literal["vendor_changed", "vendor_secret_added", "signing_keys_rotated"]
+ForeignAction = Literal[
+    "vendor_changed",
+    "vendor_secret_added",
+    "signing_keys_rotated",
+    "landing_page_changed",
+    "landing_page_removed",
+    "token_changed",
+    "token_revoked",
+    "campaign_revoked",
+    "token_keys_rotated",
+]
 #: What each service may tell.
-_OF_SERVICE: Final[Mapping[str, tuple[ForeignAction, ...]]] = {
+OF_SERVICE: Final[Mapping[str, tuple[ForeignAction, ...]]] = {
     "sso-issuer": ("vendor_changed", "vendor_secret_added", "signing_keys_rotated"),
+    "token-service": (
+        *("landing_page_changed", "landing_page_removed"),
+        *("token_changed", "token_revoked", "campaign_revoked", "token_keys_rotated"),
+    ),
 }
 _Values = Annotated[dict[str, Any] | None, Field(max_length=50)]
 
@@ -97,8 +111,8 @@ async def take_act(
     acts: Annotated[ForeignActs, needs(ForeignActs)],
     tenant: Annotated[Tenant, Path()],
     body: ActBody,
-    service: Annotated[str, require_service(*_OF_SERVICE)],
+    service: Annotated[str, require_service(*OF_SERVICE)],
 ) -> Response:
-    if body.action not in _OF_SERVICE[service]:
+    if body.action not in OF_SERVICE[service]:
         raise Forbidden("This is no act of this service.")
     return (await acts.write_once(service, tenant, body)).response()

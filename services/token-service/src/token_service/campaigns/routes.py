@@ -134,7 +134,7 @@ async def revoke_campaign_tokens(
     service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE)
 ) -> schemas.RevokedBody:
     """Revokes all tokens issued until now, effective at once. Later tokens are valid."""
-    revoked_at = await service.revoke_tokens(caller.tenant, campaign_id)
+    revoked_at = await service.revoke_tokens(caller.tenant, campaign_id, client_id=caller.client_id)
     return schemas.RevokedBody(campaign_id=campaign_id, revoked_at=revoked_at)
 
 
@@ -162,7 +162,7 @@ async def set_landing(
     landing = body.landing()
     if not landing.offers:
         raise Malformed("The offer needs at least one language: en or de.", code="malformed_offer")
-    is_new = await service.set_landing(caller.tenant, campaign_id, landing, condition)
+    is_new = await service.set_landing(caller.tenant, campaign_id, landing, condition, client_id=caller.client_id)
     response.status_code = 201 if is_new else 200
     response.headers["ETag"] = etag_of(landing)
     return body
@@ -179,5 +179,5 @@ async def find_landing(
 
 @router.delete(f"{_PATH}/landing", summary="Host no landing page any more", status_code=204)
 async def remove_landing(service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE)) -> Response:
-    await service.remove_landing(caller.tenant, campaign_id)
+    await service.remove_landing(caller.tenant, campaign_id, client_id=caller.client_id)
     return Response(status_code=204)

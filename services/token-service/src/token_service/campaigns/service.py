@@ -1,13 +1,16 @@
 """The use cases of campaigns."""
 
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
+from shared.acts import Act, note
 from shared.db import Database, driver_of
 from shared.events.outbox import record
 from shared.paging import Page
 from shared.preconditions import ANY_STATE, Precondition
 from shared.reports import Reports
+from shared.times import iso
 
 from token_service.campaigns import store
 from token_service.campaigns.domain import (
@@ -25,7 +28,8 @@ from token_service.campaigns.recipients import RECIPIENTS, Recipient, read_recip
 from token_service.counting.store import NO_CAMPAIGN
 from token_service.counting.tally import Tally
 from token_service.events import campaign_revoked
-from token_service.tables import events
+from token_service.keys.store import read_clock
+from token_service.tables import acts, events
 from token_service.tokens.domain import CampaignNotFound, TokenState
 from token_service.tokens.service import flush_quietly
 
@@ -42,18 +46,21 @@ class CampaignService:
         self._reports = reports
         self._tally = tally
 
-    async def revoke_tokens(self, tenant: str, campaign_id: str) -> datetime:
+    async def revoke_tokens(self, tenant: str, campaign_id: str, *, client_id: str) -> datetime:
         """Revokes every token of the campaign that was issued until now, at once and for all processes.
 
         Raises:
             CampaignNotFound: see there.
         """
         async with self._database.transaction() as connection:
-            revoked_at = await store.revoke_tokens(connection, tenant, campaign_id)
-            if revoked_at is not None:
-                await record(connection, events, tenant, [campaign_revoked(campaign_id, revoked_at)])
-        if revoked_at is None:
-            raise CampaignNotFound
+            revoked = await store.revoke_tokens(connection, tenant, campaign_id)
+            if revoked is None:
+                raise CampaignNotFound
+            former, revoked_at = revoked
+            await record(connection, events, tenant, [campaign_revoked(campaign_id, revoked_at)])
+            before = {"revoked_at": None if former is None else iso(former)}
+            act = Act(tenant, client_id, "campaign_revoked", campaign_id, before, {"revoked_at": iso(revoked_at)})
+            await note(connection, acts, act, revoked_at)
         return revoked_at
 
     async def statistics(
@@ -150,7 +157,13 @@ class CampaignService:
         return campaign.landing
 
     async def set_landing(
-        self, tenant: str, campaign_id: str, landing: Landing, condition: Precondition = ANY_STATE
+        self,
+        tenant: str,
+        campaign_id: str,
+        landing: Landing,
+        condition: Precondition = ANY_STATE,
+        *,
+        client_id: str,
     ) -> bool:
         """Sets the landing page; returns whether there was none before.
 
@@ -161,10 +174,21 @@ class CampaignService:
             present = await store.lock_landing(connection, tenant, campaign_id)
             condition.check(present)
             await store.write_landing(connection, tenant, campaign_id, landing)
+            if present != landing:
+                before = None if present is None else _in_words(present)
+                act = Act(tenant, client_id, "landing_page_changed", campaign_id, before, _in_words(landing))
+                await note(connection, acts, act, await read_clock(connection))
         return present is None
 
-    async def remove_landing(self, tenant: str, campaign_id: str) -> None:
+    async def remove_landing(self, tenant: str, campaign_id: str, *, client_id: str) -> None:
         """Raises LandingNotFound."""
         async with self._database.transaction() as connection:
-            if not await store.delete_landing(connection, tenant, campaign_id):
+            former = await store.delete_landing(connection, tenant, campaign_id)
+            if former is None:
                 raise LandingNotFound
+            act = Act(tenant, client_id, "landing_page_removed", campaign_id, before=_in_words(former))
+            await note(connection, acts, act, await read_clock(connection))
+
+
+def _in_words(landing: Landing) -> dict[str, Any]:
+    return {"destination_url": landing.destination_url, "offer": store.offers_of(landing)}

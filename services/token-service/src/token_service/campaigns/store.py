@@ -57,16 +57,21 @@ async def list_campaigns(
     return list(found.values())
 
 
-async def revoke_tokens(connection: AsyncConnection, tenant: str, campaign_id: str) -> datetime | None:
-    """Revokes all tokens; returns the time, or None if there is no such campaign."""
+async def revoke_tokens(
+    connection: AsyncConnection, tenant: str, campaign_id: str
+) -> tuple[datetime | None, datetime] | None:
+    """Revokes all tokens; returns the time of the former revocation and of this one, or None without a campaign."""
+    former = sa.select(campaigns.c.revoked_at).where(*_is(tenant, campaign_id)).with_for_update()
+    found = (await connection.execute(former)).first()
+    if found is None:
+        return None
     statement = (
         sa.update(campaigns)
         .where(*_is(tenant, campaign_id))
         .values(revoked_at=sa.func.clock_timestamp())
         .returning(campaigns.c.revoked_at)
     )
-    revoked_at: datetime | None = await connection.scalar(statement)
-    return revoked_at
+    return found.revoked_at, (await connection.execute(statement)).scalar_one()
 
 
 async def lock_landing(connection: AsyncConnection, tenant: str, campaign_id: str) -> Landing | None:
@@ -79,18 +84,19 @@ async def lock_landing(connection: AsyncConnection, tenant: str, campaign_id: st
 
 async def write_landing(connection: AsyncConnection, tenant: str, campaign_id: str, landing: Landing) -> None:
     """Changes the campaign that `lock_landing` has locked."""
-    offers = {language: _offer_body(offer) for language, offer in landing.offers.items()}
-    values = {"destination_url": landing.destination_url, "offer": offers}
+    values = {"destination_url": landing.destination_url, "offer": offers_of(landing)}
     await connection.execute(sa.update(campaigns).where(*_is(tenant, campaign_id)).values(values))
 
 
-async def delete_landing(connection: AsyncConnection, tenant: str, campaign_id: str) -> bool:
-    statement = (
-        sa.update(campaigns)
-        .where(*_is(tenant, campaign_id), campaigns.c.destination_url.is_not(None))
-        .values(destination_url=None, offer=sa.null())
-    )
-    return (await connection.execute(statement)).rowcount > 0
+async def delete_landing(connection: AsyncConnection, tenant: str, campaign_id: str) -> Landing | None:
+    """The landing page that was deleted; None if there was none."""
+    present = sa.select(campaigns).where(*_is(tenant, campaign_id), campaigns.c.destination_url.is_not(None))
+    row = (await connection.execute(present.with_for_update())).first()
+    if row is None:
+        return None
+    statement = sa.update(campaigns).where(*_is(tenant, campaign_id))
+    await connection.execute(statement.values(destination_url=None, offer=sa.null()))
+    return _campaign(row).landing
 
 
 async def tenants_with_landing(connection: AsyncConnection) -> list[str]:
@@ -157,5 +163,9 @@ def _campaign(row: Any) -> Campaign:
     return Campaign(row.tenant, row.campaign_id, row.created_at, row.revoked_at, landing)
 
 
-def _offer_body(offer: Offer) -> Mapping[str, str]:
-    return {"title": offer.title, "text": offer.text, "button": offer.button}
+def offers_of(landing: Landing) -> Mapping[str, Mapping[str, str]]:
+    """The texts of a landing page by language, as they are stored."""
+    return {
+        language: {"title": offer.title, "text": offer.text, "button": offer.button}
+        for language, offer in landing.offers.items()
+    }

@@ -13,16 +13,18 @@ from datetime import timedelta
 from typing import Final
 
 import structlog
+from shared.acts import Act, note
 from shared.db import Database
 from shared.errors import Unavailable
 from shared.sealing import CannotOpen, Sealer
+from shared.times import iso
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from token_service.clock import DatabaseClock
 from token_service.keys import store
 from token_service.keys.material import TokenKey, new_secret
 from token_service.keys.store import KeyRow
-from token_service.tables import context_of_key
+from token_service.tables import acts, context_of_key
 from token_service.tokens.format import Plain
 
 #: The longest time between the beginning of a transaction and its visibility.
@@ -128,7 +130,10 @@ class KeyRing:
                 number = rows[-1].number + 1 if rows else 1
                 added = await self._insert(connection, tenant, number, self._ahead if ahead is None else ahead)
                 rows = await store.read_of(connection, tenant)
-                self._clock.hear(await store.read_clock(connection))
+                now = await store.read_clock(connection)
+                self._clock.hear(now)
+                if added is not None:
+                    await note(connection, acts, _rotation(added, number - 1), now)
             self._keep(tenant, rows)
             if added is not None:
                 return added
@@ -216,3 +221,14 @@ class KeyRing:
 
     def _is_stale(self) -> bool:
         return self._seconds() - self._read_at > self.notice.total_seconds()
+
+
+def _rotation(added: KeyRow, former: int) -> Act:
+    """The act of somebody with a shell.
+
+    Args:
+        former: the number of the key before; 0 where there was none.
+    """
+    before = {"newest_key": former} if former else None
+    after = {"newest_key": added.number, "signs_from": iso(added.signs_from)}
+    return Act(added.tenant, None, "token_keys_rotated", str(added.number), before, after)

@@ -167,6 +167,11 @@ class Token:
         return replace(self, uses=self.uses.add(more))
 
 
+def name_of(token_id: TokenId) -> str:
+    """How the audit names a token: never by its 32 characters, which a reader could use."""
+    return f"{token_id.key_number}/{token_id.sequence}"
+
+
 def refusal_of(token: Token, now: datetime) -> Refusal | None:
     """Why a token is refused at `now`, or None. Refusals that last come first, so that an answer does not change."""
     content = token.content

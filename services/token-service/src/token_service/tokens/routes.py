@@ -193,7 +193,9 @@ async def change_token(
     request: Request, text: TokenText, body: schemas.ChangeBody, service: _Service, caller: Caller = require(ISSUE)
 ) -> Response:
     """Its quota, its attributes, or its end: that lies before the end it was made with."""
-    token, state = await service.change(caller.tenant, text, _visit(request.scope, caller), body.changed())
+    token, state = await service.change(
+        caller.tenant, text, _visit(request.scope, caller), body.changed(), client_id=caller.client_id
+    )
     return _json(schemas.look_body(text, token, state))
 
 
@@ -202,7 +204,8 @@ async def revoke_token(
     request: Request, text: TokenText, service: _Service, caller: Caller = require(ISSUE)
 ) -> Response:
     """At once and for good; again: the first answer."""
-    revoked_at = await service.revoke(caller.tenant, text, _visit(request.scope, caller))
+    visit = _visit(request.scope, caller)
+    revoked_at = await service.revoke(caller.tenant, text, visit, client_id=caller.client_id)
     return _json(schemas.revoked_body(text, revoked_at))
 
 

@@ -50,6 +50,12 @@ Action = Literal[
     "vendor_changed",
     "vendor_secret_added",
     "signing_keys_rotated",
+    "landing_page_changed",
+    "landing_page_removed",
+    "token_changed",
+    "token_revoked",
+    "campaign_revoked",
+    "token_keys_rotated",
 ]
 
 
