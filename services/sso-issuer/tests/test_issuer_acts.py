@@ -1,13 +1,45 @@
-"""partner-onboarding's audit hears of every change by an administrator, also where something fails on the way."""
+"""partner-onboarding's audit hears of every change by an administrator, also where something fails on the way. Every
+other route and command has its reason why it leaves no row there."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from platform_testing.acts import COMMON_COMMANDS, changing_routes, commands_of, noted_actions
 from platform_testing.issuer_world import World
+from shared.dependencies import provided
+from sso_issuer.__main__ import cli
+from sso_issuer.receipts.service import Receipts
 from sso_issuer.tables import acts
 from starlette.responses import Response
+
+#: What each changing route or command writes down.
+WRITTEN: Mapping[tuple[str, str], set[str]] = {
+    ("PUT", "/sso/v1/vendors/{vendor_id}"): {"vendor_changed"},
+    ("POST", "/sso/v1/vendors/{vendor_id}/secrets"): {"vendor_secret_added"},
+    ("POST", "/sso/v1/keys/rotate"): {"signing_keys_rotated"},
+}
+#: Why the others leave no row.
+NOT_WRITTEN = {
+    ("POST", "/sso/v1/redirects"): "issues, which its own audit holds",
+    ("POST", "/sso/v1/tokens/redeem"): "uses a token up, which its own audit holds",
+    ("POST", "/sso/v1/redeem/{vendor_id}"): "issues, which its own audit holds",
+    ("POST", "/tenants/{tenant}/oauth/token"): "issues, which its own audit holds",
+    ("POST", "/tenants/{tenant}/oauth/introspect"): "asks, which its own audit holds",
+    ("POST", "/tenants/{tenant}/oauth/revoke"): "ends a client's own access token, which its own audit holds",
+    ("POST", "/sso/v1/inspect"): "asks",
+    ("POST", "/developers/inspect"): "asks",
+    ("POST", "/internal/tenants/{tenant}/receipts"): "signs what the ledger keeps",
+    ("POST", "/internal/sandboxes/{tenant}"): "follows partner-onboarding, which has written it",
+}
+COMMANDS = {
+    "rotate-keys": {"signing_keys_rotated"},
+    "rotate-receipt-keys": {"receipt_keys_rotated"},
+    "take-back-receipt-keys": {"receipt_keys_taken_back"},
+}
+COMMANDS_NOT_WRITTEN = COMMON_COMMANDS | {"list-keys": "reads", "list-receipt-keys": "reads", "verify": "reads"}
 
 
 async def waiting(world: World) -> int:
@@ -17,13 +49,27 @@ async def waiting(world: World) -> int:
 
 
 async def told(world: World) -> list[dict[str, Any]]:
-    """All acts of this tenant, once none waits any more."""
+    """All acts of this tenant in the order in which they were done, once none waits any more."""
     async with asyncio.timeout(30):
         while await waiting(world):
             async with world.database.begin() as connection:
                 now = sa.update(acts).where(acts.c.tenant == world.tenant, acts.c.attempts != 1)
                 await connection.execute(now.values(next_attempt_at=sa.func.now()))
-    return [act for act in world.onboarding.acts if act["tenant"] == world.tenant]
+    found = [act for act in world.onboarding.acts if act["tenant"] == world.tenant]
+    return sorted(found, key=lambda act: str(act["acted_at"]))
+
+
+def test_every_route_that_changes_something_has_its_row_or_a_reason(world: World) -> None:
+    assert changing_routes(world.app) == set(WRITTEN) | set(NOT_WRITTEN)
+    assert not set(WRITTEN) & set(NOT_WRITTEN)
+
+
+def test_every_command_that_changes_something_has_its_row_or_a_reason() -> None:
+    assert commands_of(cli) == set(COMMANDS) | set(COMMANDS_NOT_WRITTEN)
+
+
+def test_every_action_is_noted_somewhere_and_stands_in_the_tables() -> None:
+    assert noted_actions("sso_issuer") == set().union(*WRITTEN.values(), *COMMANDS.values())
 
 
 async def test_a_change_of_a_vendor_is_told_with_what_was_before_and_after(world: World) -> None:
@@ -59,6 +105,31 @@ async def test_a_rotation_of_keys_is_told(world: World) -> None:
     (rotated,) = [act for act in await told(world) if act["action"] == "signing_keys_rotated"]
     assert rotated["subject"] in rotated["after"]
     assert rotated["subject"] not in rotated["before"]
+
+
+async def test_a_rotation_of_receipt_keys_is_told(world: World) -> None:
+    receipts = provided(world.app, Receipts)
+    first = await receipts.rotate(world.tenant)
+    second = await receipts.rotate(world.tenant, leaked=first)
+    rotated = {act["subject"]: act for act in await told(world) if act["action"] == "receipt_keys_rotated"}
+    assert set(rotated) == {first, second}
+    assert (rotated[second]["before"], rotated[second]["after"]) == ({"signs": first}, {"signs": second})
+    assert [rotated[kid]["details"]["leaked"] for kid in (first, second)] == [None, first]
+    assert rotated[second]["client_id"] is None
+
+
+async def test_receipt_keys_that_are_taken_back_are_told_once(world: World) -> None:
+    receipts = provided(world.app, Receipts)
+    other = f"{world.tenant}-other"
+    world.onboarding.tenants.add(other)
+    former = await receipts.rotate(other)
+    await receipts.rotate(other, leaked=former)
+    jwks = (await world.client.get(f"/tenants/{other}/receipts/jwks.json")).json()["keys"]
+    for missing in (len(jwks), 0):
+        assert await receipts.take_back(world.tenant, jwks) == missing
+    (taken,) = [act for act in await told(world) if act["action"] == "receipt_keys_taken_back"]
+    assert (taken["before"], taken["client_id"]) == (None, None)
+    assert taken["after"] == {"published": [jwk["kid"] for jwk in jwks], "leaked": [former]}
 
 
 @pytest.mark.parametrize("status", [500, 404, 403])

@@ -24,7 +24,7 @@ def changing_routes(app: FastAPI) -> set[Route]:
     return {
         (method, path)
         for method, path in routes_of(app)
-        if method not in {"GET", "HEAD"} and not path.startswith("/events/")
+        if method not in {"GET", "HEAD", "OPTIONS"} and not path.startswith("/events/")
     }
 
 

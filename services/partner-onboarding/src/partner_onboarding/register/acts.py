@@ -26,6 +26,8 @@ ForeignAction = Literal[
     "vendor_changed",
     "vendor_secret_added",
     "signing_keys_rotated",
+    "receipt_keys_rotated",
+    "receipt_keys_taken_back",
     "landing_page_changed",
     "landing_page_removed",
     "token_changed",
@@ -35,7 +37,10 @@ ForeignAction = Literal[
 ]
 #: What each service may tell.
 OF_SERVICE: Final[Mapping[str, tuple[ForeignAction, ...]]] = {
-    "sso-issuer": ("vendor_changed", "vendor_secret_added", "signing_keys_rotated"),
+    "sso-issuer": (
+        *("vendor_changed", "vendor_secret_added", "signing_keys_rotated"),
+        *("receipt_keys_rotated", "receipt_keys_taken_back"),
+    ),
     "token-service": (
         *("landing_page_changed", "landing_page_removed"),
         *("token_changed", "token_revoked", "campaign_revoked", "token_keys_rotated"),

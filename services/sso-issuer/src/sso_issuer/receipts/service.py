@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from shared.acts import Act, note
 from shared.bounded import Bounded
 from shared.db import Database
 from shared.errors import Unavailable
@@ -16,6 +17,7 @@ from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.keys.published import KeySetDocument, PublishedKeys, TenantNotFound
 from sso_issuer.receipts import store
 from sso_issuer.receipts.domain import TYP, ReceiptKey, ReceiptKeyNotFound, check_public, claims_of
+from sso_issuer.tables import acts
 
 _KEPT_UNSEALED: Final = 1000
 
@@ -78,13 +80,16 @@ class Receipts:
             await self._read_signer(tenant)
         pair = await asyncio.to_thread(generate, Algorithm.ES256)
         async with self._database.transaction() as connection:
-            await store.lock_signer(connection, tenant)
+            former = await store.lock_signer(connection, tenant)
             if leaked is not None:
                 if not await store.has_key(connection, tenant, leaked):
                     raise ReceiptKeyNotFound(leaked)
                 await store.mark_leaked(connection, tenant, leaked)
             await store.add_key(connection, tenant, pair)
             await store.replace_signer(connection, tenant, pair.kid, self._seal(tenant, pair))
+            details = {"leaked": leaked}
+            act = Act(tenant, None, "receipt_keys_rotated", pair.kid, {"signs": former}, {"signs": pair.kid}, details)
+            await note(connection, acts, act, await store.read_clock(connection))
         self._published.forget(tenant)
         return pair.kid
 
@@ -98,12 +103,15 @@ class Receipts:
         for jwk in jwks:
             check_public(jwk)
         async with self._database.transaction() as connection:
-            missing = [await store.take_back(connection, tenant, jwk) for jwk in jwks]
-            for jwk in jwks:
-                if "revoked" in jwk:
-                    await store.mark_leaked(connection, tenant, jwk["kid"])
+            missing = [jwk["kid"] for jwk in jwks if await store.take_back(connection, tenant, jwk)]
+            revoked = [jwk["kid"] for jwk in jwks if "revoked" in jwk]
+            leaked = [kid for kid in revoked if await store.mark_leaked(connection, tenant, kid)]
+            if missing or leaked:
+                after = {"published": missing, "leaked": leaked}
+                act = Act(tenant, None, "receipt_keys_taken_back", tenant, None, after)
+                await note(connection, acts, act, await store.read_clock(connection))
         self._published.forget(tenant)
-        return sum(missing)
+        return len(missing)
 
     async def history(self, tenant: str | None) -> Sequence[ReceiptKey]:
         """The keys of a tenant, or of all, the oldest first."""

@@ -28,9 +28,16 @@ async def read_signer(connection: AsyncConnection, tenant: str) -> Signer | None
     return None if row is None else Signer(*row)
 
 
-async def lock_signer(connection: AsyncConnection, tenant: str) -> None:
-    """Locks the row of the key that signs."""
-    await connection.execute(sa.select(receipt_signers.c.kid).filter_by(tenant=tenant).with_for_update())
+async def read_clock(connection: AsyncConnection) -> datetime:
+    now: datetime = (await connection.execute(sa.select(sa.func.clock_timestamp()))).scalar_one()
+    return now
+
+
+async def lock_signer(connection: AsyncConnection, tenant: str) -> str | None:
+    """Locks the row of the key that signs; its kid."""
+    locked = sa.select(receipt_signers.c.kid).filter_by(tenant=tenant).with_for_update()
+    kid: str | None = await connection.scalar(locked)
+    return kid
 
 
 async def add_key(connection: AsyncConnection, tenant: str, pair: KeyPair) -> None:
@@ -60,10 +67,11 @@ async def replace_signer(connection: AsyncConnection, tenant: str, kid: str, sea
     await connection.execute(sa.update(receipt_signers).filter_by(tenant=tenant).values(values))
 
 
-async def mark_leaked(connection: AsyncConnection, tenant: str, kid: str) -> None:
-    """The first time counts."""
+async def mark_leaked(connection: AsyncConnection, tenant: str, kid: str) -> bool:
+    """Whether it was not marked before: the first time counts."""
     values = {"tenant": tenant, "kid": kid, "leaked_at": sa.func.clock_timestamp()}
-    await connection.execute(postgresql.insert(leaked_receipt_keys).values(values).on_conflict_do_nothing())
+    insert = postgresql.insert(leaked_receipt_keys).values(values).on_conflict_do_nothing()
+    return (await connection.execute(insert.returning(leaked_receipt_keys.c.kid))).first() is not None
 
 
 async def has_key(connection: AsyncConnection, tenant: str, kid: str) -> bool:

@@ -50,6 +50,8 @@ Action = Literal[
     "vendor_changed",
     "vendor_secret_added",
     "signing_keys_rotated",
+    "receipt_keys_rotated",
+    "receipt_keys_taken_back",
     "landing_page_changed",
     "landing_page_removed",
     "token_changed",
