@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 def test_standard_output_holds_the_result_alone_and_log_lines_go_to_standard_error() -> None:
     cli = service_commands("A sample service.")
-    structlog.reset_defaults()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory())
 
     @cli.command()
     def count() -> None:

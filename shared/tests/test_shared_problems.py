@@ -19,6 +19,7 @@ STATUSES = {
     errors.Conflict: 409,
     errors.Gone: 410,
     errors.PayloadTooLarge: 413,
+    errors.PreconditionFailed: 412,
     errors.UnsupportedMediaType: 415,
     errors.TooManyRequests: 429,
     errors.Unavailable: 503,

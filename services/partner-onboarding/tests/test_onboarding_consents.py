@@ -456,7 +456,6 @@ async def test_the_issuer_learns_of_a_client_all_it_needs(house: House) -> None:
     [
         ("GET", "/internal/clients/nobody"),
         ("POST", "/internal/authorization-codes/redeem"),
-        ("GET", "/internal/tenants/nobody"),
     ],
 )
 async def test_only_the_issuer_may_ask(house: House, method: str, path: str) -> None:
@@ -467,6 +466,16 @@ async def test_only_the_issuer_may_ask(house: House, method: str, path: str) -> 
         refused = await house.http.request(method, path, json=body, headers=house.service(service))
         assert refused.status_code == 403
     assert (await house.http.request(method, path, json=body)).status_code == 401
+
+
+async def test_the_issuer_and_token_service_may_ask_what_a_tenant_is_called(house: House) -> None:
+    path = "/internal/tenants/nobody"
+    asked = {
+        name: (await house.http.get(path, headers=house.service(name))).status_code
+        for name in ("sso-issuer", "token-service", "points-ledger")
+    }
+    assert asked == {"sso-issuer": 404, "token-service": 404, "points-ledger": 403}
+    assert (await house.http.get(path)).status_code == 401
 
 
 def test_words_are_kept_as_they_were_read() -> None:

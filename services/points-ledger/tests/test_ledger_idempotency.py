@@ -37,7 +37,8 @@ async def client(
 def is_replay(answer: httpx.Response, of: httpx.Response) -> bool:
     """The first answer again, to the byte, and marked as such."""
     assert "idempotency-replayed" not in of.headers
-    own = {"x-request-id", "traceparent", "idempotency-replayed"}
+    # A repeat counts against the caller's limit like any other request.
+    own = {"x-request-id", "traceparent", "idempotency-replayed", "ratelimit", "ratelimit-policy"}
     heads = [{(k, v) for k, v in a.headers.items() if k not in own} for a in (answer, of)]
     return (
         answer.headers.get("idempotency-replayed") == "true"

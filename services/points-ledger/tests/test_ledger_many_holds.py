@@ -119,7 +119,7 @@ async def test_half_a_hundred_thousand_expired_holds_stop_nobody_and_go_by_thems
     async with running(create_app(settings, register=register)) as client:
         platform = Platform(client, register.add(tenant, "points:admin"))
         shop = Vendor(client, register.add(tenant, "points:redeem", vendor_id="shop"))
-        full, other = await platform.user_with(holds), await platform.user_with(1_000)
+        full, other = await platform.user_with(holds), await platform.user_with(1_000_000)
         await hold_many(rows, tenant, full, holds, expired=True)
         waiting = asyncio.create_task(shop.commit(full, "all", holds))
         number = 0
@@ -127,7 +127,6 @@ async def test_half_a_hundred_thousand_expired_holds_stop_nobody_and_go_by_thems
             assert (await shop.commit(other, f"t-{number}", 1)).status_code == 200
             number += 1
         # One could have been under way before; more have overtaken it.
-        assert number > 3
         assert number > 20
         # Whether it came round in time or was told to come again: nothing is stuck.
         assert (await waiting).status_code in {200, 503}

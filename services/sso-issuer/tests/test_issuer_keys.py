@@ -349,7 +349,7 @@ async def test_a_service_without_the_right_key_encryption_key_is_not_ready(
     async with running(create_app(settings, register=register)) as client:
         answer = await client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["checks"]["keys"] == "The signing keys cannot be unsealed."
+    assert answer.json()["checks"]["keys"] == "Key-encryption key 1 does not open what was sealed under it."
 
 
 async def test_the_key_set_outlives_the_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ async def test_no_token_reaches_a_log(house: House, capsys: pytest.CaptureFixtur
         await house.verify(other, key="k")
         await house.client.get(f"/v1/tokens/{other}/stats", headers=house.headers)
     printed = capsys.readouterr()
-    assert "/v1/tokens/{token}/verify" in printed.out
+    assert "/v1/tokens/{token}/verify" in printed.err
     assert token not in printed.out + printed.err
     assert flipped(token, 3) not in printed.out + printed.err
 
