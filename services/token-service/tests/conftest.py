@@ -1,6 +1,6 @@
 import base64
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -59,9 +59,9 @@ def _known_sessions() -> FakeSessions:
 
 
 @pytest.fixture
-def sessions(_known_sessions: FakeSessions) -> FakeSessions:
+def sessions(_known_sessions: FakeSessions) -> Iterator[FakeSessions]:
+    yield _known_sessions
     _known_sessions.is_down = False
-    return _known_sessions
 
 
 @pytest.fixture(scope="session")
