@@ -86,6 +86,8 @@ def campaign(register: FakeRegister, tenant: str) -> dict[str, str]:
 
 @pytest.fixture
 def house(app: FastAPI, client: httpx.AsyncClient, campaign: dict[str, str], tenant: str) -> House:
+    # Each test's browser is another one: a language that it chose is its own.
+    client.cookies.clear()
     return House(app, client, campaign, tenant)
 
 
