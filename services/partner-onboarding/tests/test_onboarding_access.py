@@ -93,7 +93,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/internal/sessions/check-many"): service("sso-issuer"),
     ("GET", "/internal/clients/{client_id}"): service("sso-issuer"),
     ("POST", "/internal/sessions/check"): service("sso-issuer", "token-service"),
-    ("POST", "/internal/tenants/{tenant}/acts"): service("sso-issuer", "token-service"),
+    ("POST", "/internal/tenants/{tenant}/acts"): service("points-ledger", "sso-issuer", "token-service"),
     ("GET", "/internal/tenants/{tenant}"): service("sso-issuer", "token-service"),
     ("POST", "/internal/tenants/{tenant}/profiles"): service("sso-issuer"),
     ("POST", "/internal/consents/find-many"): service("sso-issuer"),

@@ -46,12 +46,12 @@ async def test_a_thousand_commits_at_once_ask_once(times: HoldTimes, asked: list
 
 async def test_what_was_set_counts_at_once_also_for_those_who_are_asking(times: HoldTimes, tenant: str) -> None:
     assert await times.of(tenant, "shop") == timedelta(seconds=900)
-    await times.set(tenant, "shop", 5)
+    await times.set(tenant, "shop", 5, client_id="c")
     assert await times.of(tenant, "shop") == timedelta(seconds=5)
     assert await times.of(tenant, "mall") == timedelta(seconds=900)
 
     asking = asyncio.gather(*(times.of(tenant, "park") for _ in range(5)))
-    await times.set(tenant, "park", 7)
+    await times.set(tenant, "park", 7, client_id="c")
     await asking
     assert await times.of(tenant, "park") == timedelta(seconds=7)
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 from fastapi import FastAPI, Request
+from shared.acts import TOLD_AT_ONCE, Acts
 from shared.callers import Callers
 from shared.calling import ServiceClient
 from shared.chores import Chore, Chores
@@ -15,6 +16,7 @@ from shared.errors import Refusal
 from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
+from shared.origins import NotesOrigin
 from shared.problems import problem_response, request_id_of
 from shared.readiness import checks_of
 from shared.register import HttpRegister, Register
@@ -52,8 +54,8 @@ from points_ledger.seals.routes import router as seals_router
 from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.seals.service import SealService
 from points_ledger.settings import Settings
+from points_ledger.tables import acts, idempotent_answers, metadata, seals
 from points_ledger.tables import events as event_tables
-from points_ledger.tables import idempotent_answers, metadata, seals
 from points_ledger.tables import sandboxes as sandbox_tables
 from points_ledger.vendors.hold_times import HoldTimes
 from points_ledger.vendors.routes import router as vendors_router
@@ -64,17 +66,23 @@ def create_app(
     settings: Settings,
     *,
     register: Register | None = None,
+    onboarding_transport: httpx.AsyncBaseTransport | None = None,
     issuer_transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
     """The service.
 
     Args:
         register: handed in by tests; partner-onboarding over HTTP otherwise.
-        issuer_transport: handed in by tests; the network otherwise.
+        onboarding_transport, issuer_transport: handed in by tests; the network otherwise.
     """
     database = Database.of(settings)
     service_tokens = ServiceTokens(settings.service_key, settings.service_peers)
-    onboarding = ServiceClient(settings.onboarding_url, audience="partner-onboarding", service_tokens=service_tokens)
+    onboarding = ServiceClient(
+        settings.onboarding_url,
+        audience="partner-onboarding",
+        service_tokens=service_tokens,
+        transport=onboarding_transport,
+    )
     issuer = ServiceClient(
         settings.issuer_url, audience="sso-issuer", service_tokens=service_tokens, transport=issuer_transport
     )
@@ -129,6 +137,7 @@ def create_app(
                     sandboxes.chore(),
                     keys.watching(),
                     *events.chores(),
+                    Chore("tell acts", Acts(database, acts, onboarding).tell_due, 1.0, full_slice=TOLD_AT_ONCE),
                 )
             )
             yield
@@ -144,6 +153,7 @@ def create_app(
         chores=chores,
         hot_routes=[CHANGE_POINTS, INTERNAL_BALANCES],
     )
+    app.add_middleware(NotesOrigin, proxies=app.state.proxies)
     callers = Callers(
         register or HttpRegister(onboarding),
         keys=keys,

@@ -23,6 +23,9 @@ from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TenantNotFound
 
 ForeignAction = Literal[
+    "account_opened",
+    "account_closed",
+    "hold_time_changed",
     "vendor_changed",
     "vendor_secret_added",
     "signing_keys_rotated",
@@ -37,6 +40,7 @@ ForeignAction = Literal[
 ]
 #: What each service may tell.
 OF_SERVICE: Final[Mapping[str, tuple[ForeignAction, ...]]] = {
+    "points-ledger": ("account_opened", "account_closed", "hold_time_changed"),
     "sso-issuer": (
         *("vendor_changed", "vendor_secret_added", "signing_keys_rotated"),
         *("receipt_keys_rotated", "receipt_keys_taken_back"),

@@ -92,7 +92,7 @@ async def open_account(
     service: _Service, response: Response, user_id: _UserId, caller: Caller = require(ADMIN)
 ) -> schemas.BalanceBody:
     """201 if the account is new, 200 if it existed."""
-    balance, opened = await service.open_account(caller.tenant, user_id)
+    balance, opened = await service.open_account(caller.tenant, user_id, client_id=caller.client_id)
     response.status_code = 201 if opened else 200
     return schemas.BalanceBody.of(balance)
 
@@ -112,7 +112,7 @@ async def close_account(
 
     Commits find no such user any more; opening, credits and debits are refused; reads go on.
     """
-    return _closed(await service.close_account(caller, user_id, query.reason))
+    return _closed(await service.close_account(caller, user_id, query.reason, is_told=True))
 
 
 @router.get(
@@ -192,7 +192,8 @@ async def close_internally(
 ) -> schemas.ClosedAccountBody:
     """For a person who has deleted the own account."""
     closer = Caller(service_name, tenant, frozenset(), subject=user_id)
-    return _closed(await service.close_account(closer, user_id, body.reason))
+    # partner-onboarding has written down itself that the person left.
+    return _closed(await service.close_account(closer, user_id, body.reason, is_told=False))
 
 
 async def _balances(call: HotCall[schemas.UsersBody]) -> Answer:

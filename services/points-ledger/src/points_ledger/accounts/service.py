@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from shared.acts import Act, note
 from shared.bounded import Bounded
 from shared.callers import Caller
 from shared.db import Database
@@ -12,16 +13,20 @@ from shared.idempotency import Answer, RequestKey
 from shared.paging import Page
 from shared.reports import Reports
 from shared.sandboxes.domain import SandboxUser
+from shared.times import iso
 
 from points_ledger.accounts import queries
 from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import Account, AccountClosed, Close, Entry, InvalidUser, Post
 from points_ledger.domain.decisions import Found, decide
 from points_ledger.ledger import Ledger, Order, Settled, Shape
+from points_ledger.tables import acts
 
 #: No batch of commands takes longer than that: so long, something may get the time of a past instant.
 _STILL_WRITTEN: Final = timedelta(seconds=60)
 _DONE: Final = 204
+#: The account was closed before.
+_REPEATED: Final = 200
 #: The reference under which a sandbox's user gets points.
 _STARTING_POINTS: Final = "starting-points"
 
@@ -101,11 +106,15 @@ class AccountService:
         self._reports = reports
         self._ledger = ledger
 
-    async def open_account(self, tenant: str, user_id: str) -> tuple[Balance, bool]:
+    async def open_account(self, tenant: str, user_id: str, *, client_id: str) -> tuple[Balance, bool]:
         """The account, and whether it was opened now."""
         async with self._database.transaction() as connection:
             opened = await queries.open_account(connection, tenant, user_id)
             balance = await queries.read_balance(connection, tenant, user_id)
+            if opened:
+                now = await queries.read_clock(connection)
+                act = Act(tenant, client_id, "account_opened", user_id, after={"opened_at": iso(now)})
+                await note(connection, acts, act, now)
         if balance is None:
             raise LookupError("an account that was just opened is not there")
         if balance.account.closed_at is not None:
@@ -195,23 +204,37 @@ class AccountService:
             raise InvalidUser("There is no such account.", code="account_not_found")
         return Balance(account, at)
 
-    async def close_account(self, caller: Caller, user_id: str, reason: str) -> ClosedAccount:
+    async def close_account(self, caller: Caller, user_id: str, reason: str, *, is_told: bool) -> ClosedAccount:
         """Closes the account for good; again: how it stands.
+
+        Args:
+            is_told: whether the audit is told. Accounts are closed in one line with all commands, so the act is noted
+                right behind it. If the process ends in between, the caller gets no answer, and its repeat is noted.
 
         Raises:
             InvalidUser: with the code account_not_found.
         """
 
         def shape(settled: Settled) -> Answer:
-            return Answer.of_refusal(settled.outcome) if isinstance(settled.outcome, Refusal) else Answer(204, b"")
+            if isinstance(settled.outcome, Refusal):
+                return Answer.of_refusal(settled.outcome)
+            return Answer(_REPEATED if settled.repeated else _DONE, b"")
 
         command = Close(caller.tenant, user_id, reason)
-        if (await self._ledger.carry_out(Order.by(caller, command, shape))).status != _DONE:
+        status = (await self._ledger.carry_out(Order.by(caller, command, shape))).status
+        if status not in {_DONE, _REPEATED}:
             raise InvalidUser("There is no such account.", code="account_not_found")
-        balance = await self.balance_of(caller.tenant, user_id)
+        account = (await self.balance_of(caller.tenant, user_id)).account
         async with self._database.transaction() as connection:
             lapsed = await queries.sum_lapsed(connection, caller.tenant, user_id)
-        return ClosedAccount(user_id, balance.account.held > 0, lapsed)
+            if is_told:
+                closed = {"closed_at": None if account.closed_at is None else iso(account.closed_at)}
+                before = {"closed_at": None} if status == _DONE else closed
+                act = Act(
+                    caller.tenant, caller.client_id, "account_closed", user_id, before, closed, {"lapsed": lapsed}
+                )
+                await note(connection, acts, act, await queries.read_clock(connection))
+        return ClosedAccount(user_id, account.held > 0, lapsed)
 
     async def statement_of(
         self, tenant: str, user_id: str, *, reader: str, cursor: str | None, limit: int

@@ -5,10 +5,13 @@ import time
 from datetime import timedelta
 from typing import Final
 
+from shared.acts import Act, note
 from shared.bounded import Bounded
 from shared.db import Database
 from shared.preconditions import ANY_STATE, Precondition
 
+from points_ledger.accounts.queries import read_clock
+from points_ledger.tables import acts
 from points_ledger.vendors import queries
 
 REMEMBER_SECONDS: Final = 2.0
@@ -38,7 +41,15 @@ class HoldTimes:
         # Shielded: if one caller hangs up, the others still get the answer.
         return await asyncio.shield(asking)
 
-    async def set(self, tenant: str, vendor_id: str, hold_seconds: int, condition: Precondition = ANY_STATE) -> None:
+    async def set(
+        self,
+        tenant: str,
+        vendor_id: str,
+        hold_seconds: int,
+        condition: Precondition = ANY_STATE,
+        *,
+        client_id: str,
+    ) -> None:
         """Applies to new holds; open ones keep their end.
 
         Raises:
@@ -48,6 +59,10 @@ class HoldTimes:
             present = await queries.lock_hold_seconds(connection, tenant, vendor_id, self._default_seconds)
             condition.check(present)
             await queries.set_hold_seconds(connection, tenant, vendor_id, hold_seconds)
+            if present != hold_seconds:
+                before, after = {"hold_seconds": present}, {"hold_seconds": hold_seconds}
+                act = Act(tenant, client_id, "hold_time_changed", vendor_id, before, after)
+                await note(connection, acts, act, await read_clock(connection))
         self._known.keep((tenant, vendor_id), (time.monotonic(), timedelta(seconds=hold_seconds)))
 
     async def _ask(self, key: tuple[str, str]) -> timedelta:

@@ -41,6 +41,8 @@ async def set_hold_time(
     caller: Caller = require("points:admin"),
 ) -> schemas.VendorBody:
     """Applies to new holds; open ones keep their end."""
-    vendor = await service.set_hold_seconds(caller.tenant, vendor_id, body.hold_seconds, condition)
+    vendor = await service.set_hold_seconds(
+        caller.tenant, vendor_id, body.hold_seconds, condition, client_id=caller.client_id
+    )
     response.headers["ETag"] = etag_of(vendor.hold_seconds)
     return schemas.VendorBody(vendor_id=vendor_id, hold_seconds=vendor.hold_seconds, known=vendor.known)

@@ -33,14 +33,20 @@ class VendorService:
         return Vendor(round(hold.total_seconds()), await self._is_known(tenant, vendor_id))
 
     async def set_hold_seconds(
-        self, tenant: str, vendor_id: str, hold_seconds: int, condition: Precondition = ANY_STATE
+        self,
+        tenant: str,
+        vendor_id: str,
+        hold_seconds: int,
+        condition: Precondition = ANY_STATE,
+        *,
+        client_id: str,
     ) -> Vendor:
         """Applies to new holds; open ones keep their end.
 
         Raises:
             PreconditionFailed: as it says.
         """
-        await self._hold_times.set(tenant, vendor_id, hold_seconds, condition)
+        await self._hold_times.set(tenant, vendor_id, hold_seconds, condition, client_id=client_id)
         return Vendor(hold_seconds, await self._is_known(tenant, vendor_id))
 
     async def _is_known(self, tenant: str, vendor_id: str) -> bool | None:
