@@ -70,6 +70,8 @@ NO_JSON = {
     "byte order mark": b"\xef\xbb\xbf{}",
     "bytes": bytes(range(256)),
 }
+#: Columns that a chore moves on when it likes to: when it tries to tell an act, and how often it has.
+_OF_CHORES = "'{attempts, next_attempt_at}'::text[]"
 NO_OBJECT = {"null": b"null", "list": b"[]", "text": b'"a"', "number": b"1", "true": b"true"}
 
 
@@ -87,7 +89,10 @@ async def no_trace(rows: asyncpg.Connection) -> AsyncIterator[None]:
     async def all_rows() -> dict[str, tuple[int, int]]:
         return {
             table.fullname: tuple(
-                await rows.fetchrow(f"SELECT count(*), sum(hashtextextended(t::text, 0)) FROM {table.fullname} t")  # noqa: S608
+                await rows.fetchrow(
+                    f"SELECT count(*), sum(hashtextextended((to_jsonb(t) - {_OF_CHORES})::text, 0))"  # noqa: S608
+                    f" FROM {table.fullname} t"
+                )
             )
             for table in metadata.sorted_tables
             if not table.name.startswith(("event", "seal"))
