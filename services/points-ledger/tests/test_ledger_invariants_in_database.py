@@ -24,6 +24,7 @@ CONFIRMED = HELD | {"state": "'confirmed'", "ended_at": "now()", "deducted": "40
 REJECTED = HELD | {"state": "'rejected'", "ended_at": "now()", "expires_at": "NULL"}
 CANCELLED = REJECTED | {"state": "'cancelled'", "points": "0"}
 VENDOR = {"tenant": "'T'", "vendor_id": "'shop'", "hold_seconds": "60"}
+ACT = {"tenant": "'T'", "act_id": "'a'", "told": "'{}'", "attempts": "0"}
 SEAL = {
     "tenant": "'T'", "chain": "'entries'", "number": "1", "version": "1", "rows": "1",
     "first_at": "now()", "first_key": "'[]'", "last_at": "now()", "last_key": "'[]'",
@@ -66,6 +67,7 @@ REFUSED = [
     ("transactions", HELD, {"transaction_id": "'taken'"}, "transactions_pkey"),
     ("vendors", VENDOR, {"hold_seconds": "0"}, "vendors_hold_seconds_check"),
     ("vendors", VENDOR, {"hold_seconds": "604801"}, "vendors_hold_seconds_check"),
+    ("acts", ACT, {"attempts": "-1"}, "acts_attempts_check"),
     ("seals", SEAL, {"number": "0", "previous": "sha256('')"}, "seals_number_check"),
     ("seals", SEAL, {"rows": "2"}, "seals_content_check"),
     ("seals", SEAL, {"rows": "0", "content": "''"}, "seals_content_check"),
@@ -122,7 +124,14 @@ async def test_every_constraint_is_among_those_that_were_seen_to_refuse(rows: as
         " WHERE connamespace = 'points_ledger'::regnamespace AND contype <> 'n' AND NOT (relname = ANY($1))",
         [table.name for table in (*events.all(), sandboxes.sandboxes, sandboxes.advances)],
     )
-    obvious = {"accounts_pkey", "vendors_pkey", "idempotent_answers_pkey", "seals_pkey", "alembic_version_pkc"}
+    obvious = {
+        "accounts_pkey",
+        "acts_pkey",
+        "vendors_pkey",
+        "idempotent_answers_pkey",
+        "seals_pkey",
+        "alembic_version_pkc",
+    }
     assert {row["conname"] for row in found} - obvious == {constraint for *_, constraint in REFUSED}
 
 
