@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from partner_onboarding.register.acts import OF_SERVICE
+from platform_testing.acts import noted_actions
 
 from .mail_post import Post
 from .onboarding_house import House
@@ -72,3 +74,8 @@ async def test_a_service_tells_its_own_acts_alone(house: House, changed: dict[st
 async def test_an_act_of_no_tenant_is_refused(house: House) -> None:
     answer = await house.http.post("/internal/tenants/nobody/acts", json=ACT, headers=house.service("sso-issuer"))
     assert (answer.status_code, answer.json()["code"]) == (404, "tenant_not_found")
+
+
+@pytest.mark.parametrize("service", sorted(OF_SERVICE))
+def test_the_audit_takes_what_a_service_tells_and_nothing_else(service: str) -> None:
+    assert noted_actions(service.replace("-", "_")) == set(OF_SERVICE[service])
