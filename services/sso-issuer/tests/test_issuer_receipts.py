@@ -293,6 +293,10 @@ async def test_keys_of_receipts_are_rotated_listed_and_taken_back_from_the_comma
     assert again.stdout == "0 of 2 keys were missing\n"
     listed = (await run("list-receipt-keys", "--tenant", restored)).stdout.splitlines()
     assert sum("leaked 20" in line for line in listed) == 1
+    # It has no key that signs yet. Told that the other one leaked as well, it signs with the new one.
+    rotated = await run("rotate-receipt-keys", "--tenant", restored, "--leaked", rotated.stdout.strip())
+    listed = (await run("list-receipt-keys", "--tenant", restored)).stdout.splitlines()
+    assert [rotated.stdout.strip() in line for line in listed if "  signs" in line] == [True]
     for wrong in ("[]", "{}", '{"keys": [1]}', '{"keys": [{"kid": "x"}]}', "no JSON", json.dumps({"keys": [_OTHER]})):
         saved.write_text(wrong)
         refused = await run("take-back-receipt-keys", "--tenant", restored, str(saved))

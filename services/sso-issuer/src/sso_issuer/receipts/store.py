@@ -62,9 +62,10 @@ async def put_first_signer(connection: AsyncConnection, tenant: str, kid: str, s
 
 
 async def replace_signer(connection: AsyncConnection, tenant: str, kid: str, sealed: bytes) -> None:
-    """The former private half is gone with it."""
+    """The former private half is gone with it. A tenant whose keys were only taken back has none before."""
     values = {"kid": kid, "private_key": sealed}
-    await connection.execute(sa.update(receipt_signers).filter_by(tenant=tenant).values(values))
+    insert = postgresql.insert(receipt_signers).values(tenant=tenant, **values)
+    await connection.execute(insert.on_conflict_do_update(index_elements=["tenant"], set_=values))
 
 
 async def mark_leaked(connection: AsyncConnection, tenant: str, kid: str) -> bool:
