@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Response
@@ -17,27 +17,11 @@ from shared.times import Instant, iso
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store
-from partner_onboarding.register.audit.domain import SHELL, Actor, Change
+from partner_onboarding.register.audit.domain import SHELL, Actor, Change, ForeignAction
 from partner_onboarding.register.notices.service import Notices
 from partner_onboarding.register.tenants import store as tenants_store
 from partner_onboarding.register.tenants.domain import TenantNotFound
 
-ForeignAction = Literal[
-    "account_opened",
-    "account_closed",
-    "hold_time_changed",
-    "vendor_changed",
-    "vendor_secret_added",
-    "signing_keys_rotated",
-    "receipt_keys_rotated",
-    "receipt_keys_taken_back",
-    "landing_page_changed",
-    "landing_page_removed",
-    "token_changed",
-    "token_revoked",
-    "campaign_revoked",
-    "token_keys_rotated",
-]
 #: What each service may tell.
 OF_SERVICE: Final[Mapping[str, tuple[ForeignAction, ...]]] = {
     "points-ledger": ("account_opened", "account_closed", "hold_time_changed"),

@@ -6,6 +6,24 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 ActorKind = Literal["operator", "tenant_admin", "user", "client", "applicant", "anonymous", "shell"]
+#: What the other services do; they tell it.
+ForeignAction = Literal[
+    "account_opened",
+    "account_closed",
+    "hold_time_changed",
+    "vendor_changed",
+    "vendor_secret_added",
+    "signing_keys_rotated",
+    "receipt_keys_rotated",
+    "receipt_keys_taken_back",
+    "landing_page_changed",
+    "landing_page_removed",
+    "token_changed",
+    "token_revoked",
+    "campaign_revoked",
+    "token_keys_rotated",
+]
+
 Action = Literal[
     "request_submitted",
     "request_approved",
@@ -47,20 +65,7 @@ Action = Literal[
     "link_removed",
     "handshake_redeemed",
     "user_activated",
-    "account_opened",
-    "account_closed",
-    "hold_time_changed",
-    "vendor_changed",
-    "vendor_secret_added",
-    "signing_keys_rotated",
-    "receipt_keys_rotated",
-    "receipt_keys_taken_back",
-    "landing_page_changed",
-    "landing_page_removed",
-    "token_changed",
-    "token_revoked",
-    "campaign_revoked",
-    "token_keys_rotated",
+    ForeignAction,
 ]
 
 
