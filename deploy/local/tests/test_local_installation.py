@@ -3,23 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import partner_onboarding.settings
-import points_ledger.settings
 import pytest
-import sso_issuer.settings
-import token_service.settings
 from local_platform.__main__ import app
 from local_platform.installation import Installation
 from local_platform.services import SERVICES, Service
 from shared.settings import Mode, read_settings
 from typer.testing import CliRunner
 
-SETTINGS = {
-    "points-ledger": points_ledger.settings.Settings,
-    "sso-issuer": sso_issuer.settings.Settings,
-    "partner-onboarding": partner_onboarding.settings.Settings,
-    "token-service": token_service.settings.Settings,
-}
+from .service_settings import SETTINGS
 
 
 @pytest.fixture

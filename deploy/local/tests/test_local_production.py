@@ -4,22 +4,14 @@ import re
 from pathlib import Path
 from typing import Any
 
-import partner_onboarding.settings
-import points_ledger.settings
 import pytest
-import sso_issuer.settings
-import token_service.settings
 import yaml
 from local_platform.installation import Installation
 from local_platform.services import SERVICES, Service
 
+from .service_settings import SETTINGS, port_of
+
 PRODUCTION = Path(__file__).resolve().parents[2] / "production"
-SETTINGS = {
-    "points-ledger": points_ledger.settings.Settings,
-    "sso-issuer": sso_issuer.settings.Settings,
-    "partner-onboarding": partner_onboarding.settings.Settings,
-    "token-service": token_service.settings.Settings,
-}
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +21,7 @@ def composed() -> dict[str, Any]:
 
 @pytest.fixture(params=SERVICES, ids=lambda service: service.name)
 def service(request: pytest.FixtureRequest) -> Service:
-    return request.param  # type: ignore[no-any-return]
-
-
-def port(service: Service) -> int:
-    return int(SETTINGS[service.name].model_fields["port"].default)
+    return request.param  # type: ignore[no-any-return]  # pytest does not type parameters
 
 
 def test_two_processes_serve_by_settings_that_exist_and_in_production_mode(
@@ -47,14 +35,14 @@ def test_two_processes_serve_by_settings_that_exist_and_in_production_mode(
     for neighbour in SERVICES:
         if neighbour.name in service.asks:
             address = one["environment"][f"{service.prefix}{neighbour.prefix}URL"]
-            assert address == f"http://{neighbour.name}:{port(neighbour)}"
+            assert address == f"http://{neighbour.name}:{port_of(neighbour)}"
     assert one["networks"]["inside"]["aliases"] == [service.name]
 
 
 def test_the_gateway_watches_both(composed: dict[str, Any], service: Service) -> None:
     told = composed["services"]["gateway"]["environment"]
     assert told["GATEWAY_PROCESSES"] == "watched"
-    assert told[service.gateway_variable] == f"{service.name}-1:{port(service)} {service.name}-2:{port(service)}"
+    assert told[service.gateway_variable] == f"{service.name}-1:{port_of(service)} {service.name}-2:{port_of(service)}"
 
 
 def test_its_secrets_are_those_that_the_installation_makes_and_the_owners_go_to_migrations_alone(
