@@ -65,7 +65,7 @@ def define_acts_table(metadata: sa.MetaData) -> sa.Table:
         metadata,
         sa.Column("tenant", sa.Text, nullable=False),
         sa.Column("act_id", sa.Text, nullable=False),
-        sa.Column("told", JSONB, nullable=False, comment="What partner-onboarding is told."),
+        sa.Column("told", JSONB, nullable=False, comment="What this service tells partner-onboarding."),
         sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("next_attempt_at", _WHEN, nullable=False, server_default=sa.func.now()),
         sa.PrimaryKeyConstraint("tenant", "act_id", name="acts_pkey"),

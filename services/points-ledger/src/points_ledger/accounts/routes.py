@@ -112,7 +112,7 @@ async def close_account(
 
     Commits find no such user any more; opening, credits and debits are refused; reads go on.
     """
-    return _closed(await service.close_account(caller, user_id, query.reason, is_told=True))
+    return _closed(await service.close_account(caller, user_id, query.reason, tells_audit=True))
 
 
 @router.get(
@@ -193,7 +193,7 @@ async def close_internally(
     """For a person who has deleted the own account."""
     closer = Caller(service_name, tenant, frozenset(), subject=user_id)
     # partner-onboarding has written down itself that the person left.
-    return _closed(await service.close_account(closer, user_id, body.reason, is_told=False))
+    return _closed(await service.close_account(closer, user_id, body.reason, tells_audit=False))
 
 
 async def _balances(call: HotCall[schemas.UsersBody]) -> Answer:

@@ -204,12 +204,13 @@ class AccountService:
             raise InvalidUser("There is no such account.", code="account_not_found")
         return Balance(account, at)
 
-    async def close_account(self, caller: Caller, user_id: str, reason: str, *, is_told: bool) -> ClosedAccount:
+    async def close_account(self, caller: Caller, user_id: str, reason: str, *, tells_audit: bool) -> ClosedAccount:
         """Closes the account for good; again: how it stands.
 
         Args:
-            is_told: whether the audit is told. Accounts are closed in one line with all commands, so the act is noted
-                right behind it. If the process ends in between, the caller gets no answer, and its repeat is noted.
+            tells_audit: whether the ledger tells the audit. The line with all commands closes the account, so this
+                notes the act right after it. If the process ends in between, the caller gets no answer, and repeats the
+                call; the repeat notes the act.
 
         Raises:
             InvalidUser: with the code account_not_found.
@@ -227,7 +228,7 @@ class AccountService:
         account = (await self.balance_of(caller.tenant, user_id)).account
         async with self._database.transaction() as connection:
             lapsed = await queries.sum_lapsed(connection, caller.tenant, user_id)
-            if is_told:
+            if tells_audit:
                 closed = {"closed_at": None if account.closed_at is None else iso(account.closed_at)}
                 before = {"closed_at": None} if status == _DONE else closed
                 act = Act(
