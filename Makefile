@@ -18,10 +18,14 @@ T ?=
 D ?=
 M ?=
 SQUAWK := lint/.venv/bin/squawk --config lint/migrations/squawk.toml
+CLIENT_TYPES := lint/.venv/bin/datamodel-codegen --input clients/schemas.json --input-file-type openapi --formatters black isort \
+	--output clients/python/src/points_client/schemas.py --output-model-type typing.TypedDict --target-python-version 3.11 \
+	--use-standard-collections --use-union-operator --use-schema-description --use-field-description \
+	--enum-field-as-literal all --disable-timestamp
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: help set-up run demo up down test drills history mutants bench lint format docs clean $(addprefix migrate-,$(SERVICES))
+.PHONY: help set-up run demo up down test drills history mutants bench lint format docs client-types clean $(addprefix migrate-,$(SERVICES))
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -60,10 +64,10 @@ bench: set-up ## measure requests a second
 lint: set-up ## check style, types, who imports whom, and rules for security
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src
+	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src clients/schemas.py
 	.venv/bin/lint-imports
 	@deploy/local/set-up lint
-	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean lint/.venv/.migrations-clean lint/.venv/.openapi-clean
+	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean lint/.venv/.migrations-clean lint/.venv/.openapi-clean lint/.venv/.client-types-clean
 
 # Each rule finds what it is to find in the examples beside it, and nothing else there.
 lint/.venv/.rules-tested: $(wildcard lint/semgrep/*) lint/uv.lock
@@ -88,6 +92,12 @@ lint/.venv/.openapi-clean: $(shell find $(SOURCES) -name '*.py') shared/src/shar
 	$(PYTHON) docs/openapi_rules.py
 	@touch $@
 
+# The clients' types are what these documents give.
+lint/.venv/.client-types-clean: lint/.venv/.openapi-clean $(wildcard clients/schemas.*) clients/python/src/points_client/schemas.py lint/uv.lock
+	$(PYTHON) clients/schemas.py --check
+	$(CLIENT_TYPES) --check
+	@touch $@
+
 format: set-up ## put the code into its form
 	$(PYTHON) -m ruff check --fix
 	$(PYTHON) -m ruff format
@@ -98,6 +108,11 @@ docs: set-up ## write the settings tables of docs/settings.md anew from the code
 # The service reads its own environment, such as LEDGER_DATABASE_URL.
 $(addprefix migrate-,$(SERVICES)): migrate-%: set-up
 	@$(PYTHON) -m $(subst -,_,$*) migrate
+
+client-types: set-up ## generate the types of the Python client anew (for TypeScript: npm run types, in clients/typescript)
+	@deploy/local/set-up lint
+	$(PYTHON) clients/schemas.py
+	$(CLIENT_TYPES)
 
 clean: ## remove what was installed and built (the data in STATE_DIR stay)
 	rm -rf .venv lint/.venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts

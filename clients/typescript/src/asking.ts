@@ -101,11 +101,15 @@ export class Asking {
     throw new Unanswered(`${method} ${path}: ${trouble}`);
   }
 
-  /** The same, for those who need a yes. @throws Refused, Unanswered */
-  async granted(method: string, path: string, body?: object, key?: string): Promise<Record<string, unknown>> {
+  /**
+   * The same, for those who need a yes: its body, of the shape that the OpenAPI document promises.
+   *
+   * @throws Refused, Unanswered
+   */
+  async granted<Body = unknown>(method: string, path: string, body?: object, key?: string): Promise<Body> {
     const answer = await this.ask(method, path, body, key);
     if (answer.status >= 400) throw new Refused(answer.status, answer.body);
-    return answer.body;
+    return answer.body as Body;
   }
 
   async #once(

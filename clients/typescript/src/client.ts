@@ -3,8 +3,24 @@
 import type { JSONWebKeySet } from "jose";
 import { Asking, type Options } from "./asking.js";
 import { type Entry, type Range, type Reconciliation, reconcile } from "./reconciliation.js";
-import { Redemptions, type Transaction } from "./redemptions.js";
-import type { PlatformEvent } from "./webhooks.js";
+import { Redemptions } from "./redemptions.js";
+import type {
+  Bill,
+  Events,
+  FoundToken,
+  HandshakeCodes,
+  IssuedToken,
+  PlatformEvent,
+  ReceiptAnswer,
+  RedeemedHandshake,
+  RedeemedToken,
+  TokenOrder,
+  Transaction,
+  Transactions,
+  UserEvents,
+  VerifiedToken,
+  Visit,
+} from "./schemas.js";
 
 /** All methods throw Refused where the platform says no, and Unanswered where it says nothing. */
 export class Points extends Redemptions {
@@ -17,13 +33,14 @@ export class Points extends Redemptions {
   }
 
   /** Uses a redirect token up: the claims, and `points_now`. Only the platform knows whether it was used before. */
-  redeemToken(token: string): Promise<Record<string, unknown>> {
+  redeemToken(token: string): Promise<RedeemedToken> {
     return this.#asking.granted("POST", "/sso/v1/tokens/redeem", { token });
   }
 
   /** The receipt of a transaction that has ended, a compact JWS. Keep it. */
   async receipt(orderId: string): Promise<string> {
-    return String((await this.#asking.granted("GET", `/eai/v1/receipts/${encodeURIComponent(orderId)}`))["receipt"]);
+    const path = `/eai/v1/receipts/${encodeURIComponent(orderId)}`;
+    return (await this.#asking.granted<ReceiptAnswer>("GET", path)).receipt;
   }
 
   /**
@@ -36,9 +53,9 @@ export class Points extends Redemptions {
   }
 
   /** The keys of all receipts of a tenant, old ones too: keep them beside the receipts. */
-  async receiptKeys(tenant: string): Promise<JSONWebKeySet> {
+  receiptKeys(tenant: string): Promise<JSONWebKeySet> {
     const path = `/tenants/${encodeURIComponent(tenant)}/receipts/jwks.json`;
-    return (await this.#asking.granted("GET", path)) as unknown as JSONWebKeySet;
+    return this.#asking.granted("GET", path);
   }
 
   /** Your transactions; filters are `state`, `since`, `updated_since`. */
@@ -46,9 +63,9 @@ export class Points extends Redemptions {
     let cursor: string | null = null;
     do {
       const query = new URLSearchParams(cursor === null ? filters : { ...filters, cursor });
-      const page = await this.#asking.granted("GET", `/eai/v1/points?${query}`);
-      yield* page["transactions"] as Transaction[];
-      cursor = page["next_cursor"] as string | null;
+      const page: Transactions = await this.#asking.granted("GET", `/eai/v1/points?${query}`);
+      yield* page.transactions;
+      cursor = page.next_cursor;
     } while (cursor !== null);
   }
 
@@ -57,23 +74,22 @@ export class Points extends Redemptions {
     let place = after;
     for (;;) {
       const query = new URLSearchParams(place === undefined ? {} : { after: place });
-      const page = await this.#asking.granted("GET", `/events/v1/${topic}?${query}`);
-      const events = page["events"] as PlatformEvent[];
-      if (events.length === 0) return;
-      yield* events;
-      place = String(page["next_after"]);
+      const page: Events = await this.#asking.granted("GET", `/events/v1/${topic}?${query}`);
+      if (page.events.length === 0) return;
+      yield* page.events;
+      place = page.next_after;
     }
   }
 
   /** For partners: `registerCode` for the link, `authorizationCode` to compare; an hour, for one use. */
-  beginHandshake(): Promise<Record<string, unknown>> {
+  beginHandshake(): Promise<HandshakeCodes> {
     return this.#asking.granted("GET", "/user/partner/init-register-handshake");
   }
 
   /** The user's id, from server to server: a partner need not believe what a browser carried. */
   async redeemHandshake(authorizationCode: string): Promise<string> {
-    const body = await this.#asking.granted("POST", "/user/partner/redeem-handshake", { authorizationCode });
-    return String(body["userId"]);
+    const path = "/user/partner/redeem-handshake";
+    return (await this.#asking.granted<RedeemedHandshake>("POST", path, { authorizationCode })).userId;
   }
 
   /** Gives the user what the partner pays for; again changes nothing. */
@@ -86,13 +102,33 @@ export class Points extends Redemptions {
     await this.#asking.granted("DELETE", `/user/partner/remove-user/${encodeURIComponent(userId)}`);
   }
 
+  /** User id → activations, removals and assigned months. */
+  eventList(): Promise<Record<string, UserEvents>> {
+    return this.#asking.granted("GET", "/user/partner/event-list");
+  }
+
+  /** The month's assignments and their sum; `month` as `2026-11`. */
+  billing(month: string): Promise<Bill> {
+    return this.#asking.granted("GET", `/user/partner/billing?month=${encodeURIComponent(month)}`);
+  }
+
   /** For campaign back ends: a token and its link; with the same key the same token comes again. */
-  issueToken(order: object, key: string): Promise<Record<string, unknown>> {
+  issueToken(order: TokenOrder, key: string): Promise<IssuedToken> {
     return this.#asking.granted("POST", "/v1/tokens", order, key);
   }
 
   /** What is encoded in the token. It is counted, and used up by one: once for each key. */
-  verifyToken(token: string, key: string, visit: object = {}): Promise<Record<string, unknown>> {
+  verifyToken(token: string, key: string, visit: Visit = {}): Promise<VerifiedToken> {
     return this.#asking.granted("POST", `/v1/tokens/${encodeURIComponent(token)}/verify`, visit, key);
+  }
+
+  /** The same without counting. */
+  lookAtToken(token: string): Promise<FoundToken> {
+    return this.#asking.granted("GET", `/v1/tokens/${encodeURIComponent(token)}`);
+  }
+
+  /** From now on the token is refused. */
+  async revokeToken(token: string): Promise<void> {
+    await this.#asking.granted("DELETE", `/v1/tokens/${encodeURIComponent(token)}`);
   }
 }

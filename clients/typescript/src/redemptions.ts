@@ -1,6 +1,7 @@
 // Points of a user, from the hold to the confirm: one operation each, or a whole order with all that may go wrong.
 
 import { type Answer, type Asking, Unanswered } from "./asking.js";
+import type { ChangedTransaction, FoundTransaction, VendorBalance } from "./schemas.js";
 
 /** Where an order stands in your shop. Each is written down before the call that follows from it. */
 export type Step =
@@ -33,15 +34,6 @@ export interface Journal {
   save(order: Order): Promise<void>;
 }
 
-export interface Transaction {
-  readonly transactionid: string;
-  readonly state: string;
-  readonly points: number;
-  readonly available?: number;
-  readonly expiresat?: string;
-  readonly [member: string]: unknown;
-}
-
 const OPEN: ReadonlySet<Step> = new Set<Step>(["placed", "held", "confirming", "rolling_back"]);
 
 export function newOrder(orderId: string, userId: string, points: number, description: string): Order {
@@ -61,36 +53,36 @@ export class Redemptions {
   }
 
   /** Phase 1: sets the points aside. */
-  hold(orderId: string, userId: string, points: number, description: string): Promise<Transaction> {
+  hold(orderId: string, userId: string, points: number, description: string): Promise<ChangedTransaction> {
     return this.#change("commit", orderId, userId, { pointstodeduct: points, description });
   }
 
   /** Phase 2: deducts what is held, or a part of it, and releases the rest. */
-  confirm(orderId: string, userId: string, points?: number): Promise<Transaction> {
+  confirm(orderId: string, userId: string, points?: number): Promise<ChangedTransaction> {
     return this.#change("confirm", orderId, userId, points === undefined ? {} : { pointstodeduct: points });
   }
 
   /** Phase 2: gives back what is held. A hold that arrives later is refused. */
-  rollBack(orderId: string, userId: string): Promise<Transaction> {
+  rollBack(orderId: string, userId: string): Promise<ChangedTransaction> {
     return this.#change("rollback", orderId, userId, {});
   }
 
   /** Gives points back after the confirm; all refunds together never exceed what was deducted. */
-  async refund(orderId: string, userId: string, refundId: string, points: number): Promise<Transaction> {
+  refund(orderId: string, userId: string, refundId: string, points: number): Promise<ChangedTransaction> {
     const body = { userid: userId, transactionid: orderId, refundid: refundId, points };
     const key = `${orderId}-refund-${refundId}`;
-    return (await this.#asking.granted("POST", "/eai/v1/points?refund", body, key)) as Transaction;
+    return this.#asking.granted("POST", "/eai/v1/points?refund", body, key);
   }
 
   /** How the transaction stands: what to ask when an answer was lost. */
-  async lookUp(orderId: string): Promise<Transaction> {
-    return (await this.#asking.granted("GET", pathOf(orderId))) as Transaction;
+  lookUp(orderId: string): Promise<FoundTransaction> {
+    return this.#asking.granted("GET", pathOf(orderId));
   }
 
   /** Points that the user may spend at this moment. */
   async balance(userId: string): Promise<number> {
-    const body = await this.#asking.granted("GET", `/eai/v1/balances/${encodeURIComponent(userId)}`);
-    return Number(body["available"]);
+    const path = `/eai/v1/balances/${encodeURIComponent(userId)}`;
+    return (await this.#asking.granted<VendorBalance>("GET", path)).available;
   }
 
   /**
@@ -157,10 +149,10 @@ export class Redemptions {
     return this.#asking.ask("POST", `/eai/v1/points?${operation}`, body, `${orderId}-${operation}`);
   }
 
-  async #change(operation: string, orderId: string, userId: string, more: object): Promise<Transaction> {
+  #change(operation: string, orderId: string, userId: string, more: object): Promise<ChangedTransaction> {
     const body = { userid: userId, transactionid: orderId, ...more };
     const path = `/eai/v1/points?${operation}`;
-    return (await this.#asking.granted("POST", path, body, `${orderId}-${operation}`)) as Transaction;
+    return this.#asking.granted("POST", path, body, `${orderId}-${operation}`);
   }
 }
 

@@ -1,11 +1,6 @@
 // Events that the platform sends you, signed after Standard Webhooks.
 
-export interface PlatformEvent {
-  readonly id: string;
-  readonly type: string;
-  readonly timestamp: string;
-  readonly data: Record<string, unknown>;
-}
+import type { PlatformEvent } from "./schemas.js";
 
 /** The request does not come from the platform, or came too late. Answer 400. */
 export class WebhookRejected extends Error {

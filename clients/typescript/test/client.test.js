@@ -196,7 +196,11 @@ test("a webhook is believed with either secret, and not without one", async () =
 });
 
 test("partners and campaigns use the same client", async () => {
-  assert.equal((await client("partner").beginHandshake()).registerCode.length, 22);
+  const partner = client("partner");
+  assert.equal((await partner.beginHandshake()).registerCode.length, 22);
+  await assert.rejects(partner.activate("nobody-at-all"), { status: 404 });
+  assert.equal((await partner.billing("2026-11")).month, "2026-11");
+  assert.equal(typeof (await partner.eventList()), "object");
   const campaign = client("campaign");
   const order = { base_url: "https://shop.example/c", customer_id: "c", campaign_id: "ts", duration: "PT1H", max_uses: 1 };
   const key = randomBytes(6).toString("hex");
@@ -204,4 +208,8 @@ test("partners and campaigns use the same client", async () => {
   assert.equal((await campaign.issueToken(order, key)).token, token);
   assert.equal((await campaign.verifyToken(token, `${key}-1`)).customer_id, "c");
   await assert.rejects(campaign.verifyToken(token, `${key}-2`), { code: "token_used_up" });
+  const { token: other } = await campaign.issueToken(order, `${key}-other`);
+  assert.equal((await campaign.lookAtToken(other)).state, "unused");
+  await campaign.revokeToken(other);
+  await assert.rejects(campaign.verifyToken(other, `${key}-3`), { code: "token_revoked" });
 });

@@ -1,12 +1,13 @@
 """For campaign back ends: unique tokens that can be verified."""
 
-from typing import Any
+from typing import Unpack
 from urllib.parse import quote
 
-from points_client.exchanges import Exchange, Request, granted, once
+from points_client.exchanges import Exchange, Request, granted, once, told
+from points_client.schemas import FoundToken, IssuedToken, TokenOrder, VerifiedToken, Visit
 
 
-def issue(key: str, **order: Any) -> Exchange[dict[str, Any]]:
+def issue(key: str, **order: Unpack[TokenOrder]) -> Exchange[IssuedToken]:
     """A token and its link.
 
     Args:
@@ -16,20 +17,17 @@ def issue(key: str, **order: Any) -> Exchange[dict[str, Any]]:
     Raises:
         Refused, Unanswered
     """
-    answer = yield from granted(once("POST", "/v1/tokens", order, key))
-    return answer.body
+    return told(IssuedToken, once("POST", "/v1/tokens", order, key))
 
 
-def verify(token: str, key: str, **visit: Any) -> Exchange[dict[str, Any]]:
+def verify(token: str, key: str, **visit: Unpack[Visit]) -> Exchange[VerifiedToken]:
     """What is encoded in the token. It is counted, and used up by one: once for each key. Raises as `issue`."""
-    answer = yield from granted(once("POST", f"/v1/tokens/{quote(token, safe='')}/verify", visit, key))
-    return answer.body
+    return told(VerifiedToken, once("POST", f"/v1/tokens/{quote(token, safe='')}/verify", visit, key))
 
 
-def look_at(token: str) -> Exchange[dict[str, Any]]:
+def look_at(token: str) -> Exchange[FoundToken]:
     """The same without counting. Raises as `issue`."""
-    answer = yield from granted(Request("GET", f"/v1/tokens/{quote(token, safe='')}"))
-    return answer.body
+    return told(FoundToken, Request("GET", f"/v1/tokens/{quote(token, safe='')}"))
 
 
 def revoke(token: str) -> Exchange[None]:

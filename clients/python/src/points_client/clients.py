@@ -13,6 +13,7 @@ from points_client import receipts, redemptions, tokens, webhooks
 from points_client.exchanges import Act, Answer, Exchange, Pause, Request, T
 from points_client.reconciliation import Entry, Reconciliation, reconcile
 from points_client.redemptions import CanDeliver, Journal, Order
+from points_client.schemas import ChangedTransaction, FoundTransaction, PlatformEvent, RedeemedToken, Transaction
 from points_client.tokens import TokenVerifier, Visitor
 
 TIMEOUT: Final = httpx.Timeout(5.0, connect=2.0)
@@ -44,19 +45,19 @@ class Points:
             result: T = done.value
             return result
 
-    def hold(self, order_id: str, user_id: str, points: int, description: str) -> dict[str, Any]:
+    def hold(self, order_id: str, user_id: str, points: int, description: str) -> ChangedTransaction:
         return self.run(redemptions.hold(order_id, user_id, points, description))
 
-    def confirm(self, order_id: str, user_id: str, points: int | None = None) -> dict[str, Any]:
+    def confirm(self, order_id: str, user_id: str, points: int | None = None) -> ChangedTransaction:
         return self.run(redemptions.confirm(order_id, user_id, points))
 
-    def roll_back(self, order_id: str, user_id: str) -> dict[str, Any]:
+    def roll_back(self, order_id: str, user_id: str) -> ChangedTransaction:
         return self.run(redemptions.roll_back(order_id, user_id))
 
-    def refund(self, order_id: str, user_id: str, refund_id: str, points: int) -> dict[str, Any]:
+    def refund(self, order_id: str, user_id: str, refund_id: str, points: int) -> ChangedTransaction:
         return self.run(redemptions.refund(order_id, user_id, refund_id, points))
 
-    def look_up(self, order_id: str) -> dict[str, Any]:
+    def look_up(self, order_id: str) -> FoundTransaction:
         return self.run(redemptions.look_up(order_id))
 
     def balance(self, user_id: str) -> int:
@@ -68,7 +69,7 @@ class Points:
     def resume(self, order: Order, journal: Journal) -> Order:
         return self.run(redemptions.resume(order, journal))
 
-    def transactions(self, **filters: str) -> Iterator[dict[str, Any]]:
+    def transactions(self, **filters: str) -> Iterator[Transaction]:
         """Your transactions; filters are `state`, `since`, `updated_since`."""
         cursor = None
         while True:
@@ -81,7 +82,7 @@ class Points:
     def verify_token(self, verifier: TokenVerifier, token: str) -> Visitor:
         return self.run(verifier.verify(token))
 
-    def redeem_token(self, token: str) -> dict[str, Any]:
+    def redeem_token(self, token: str) -> RedeemedToken:
         return self.run(tokens.redeem(token))
 
     def receipt(self, order_id: str) -> str:
@@ -93,7 +94,7 @@ class Points:
         """Where your books and the platform's differ; see `reconciliation`."""
         return self.run(reconcile(books, since=since, until=until))
 
-    def events(self, topic: str, after: str | None = None) -> Iterator[dict[str, Any]]:
+    def events(self, topic: str, after: str | None = None) -> Iterator[PlatformEvent]:
         """The events that are there. Keep the `id` of the last one that you dealt with: it is `after` next time."""
         while True:
             page = self.run(webhooks.page_of_events(topic, after))
@@ -153,19 +154,19 @@ class AsyncPoints:
             result: T = done.value
             return result
 
-    async def hold(self, order_id: str, user_id: str, points: int, description: str) -> dict[str, Any]:
+    async def hold(self, order_id: str, user_id: str, points: int, description: str) -> ChangedTransaction:
         return await self.run(redemptions.hold(order_id, user_id, points, description))
 
-    async def confirm(self, order_id: str, user_id: str, points: int | None = None) -> dict[str, Any]:
+    async def confirm(self, order_id: str, user_id: str, points: int | None = None) -> ChangedTransaction:
         return await self.run(redemptions.confirm(order_id, user_id, points))
 
-    async def roll_back(self, order_id: str, user_id: str) -> dict[str, Any]:
+    async def roll_back(self, order_id: str, user_id: str) -> ChangedTransaction:
         return await self.run(redemptions.roll_back(order_id, user_id))
 
-    async def refund(self, order_id: str, user_id: str, refund_id: str, points: int) -> dict[str, Any]:
+    async def refund(self, order_id: str, user_id: str, refund_id: str, points: int) -> ChangedTransaction:
         return await self.run(redemptions.refund(order_id, user_id, refund_id, points))
 
-    async def look_up(self, order_id: str) -> dict[str, Any]:
+    async def look_up(self, order_id: str) -> FoundTransaction:
         return await self.run(redemptions.look_up(order_id))
 
     async def balance(self, user_id: str) -> int:
@@ -177,7 +178,7 @@ class AsyncPoints:
     async def resume(self, order: Order, journal: Journal) -> Order:
         return await self.run(redemptions.resume(order, journal))
 
-    async def transactions(self, **filters: str) -> AsyncIterator[dict[str, Any]]:
+    async def transactions(self, **filters: str) -> AsyncIterator[Transaction]:
         cursor = None
         while True:
             page = await self.run(redemptions.page_of_transactions(cursor, **filters))
@@ -190,7 +191,7 @@ class AsyncPoints:
     async def verify_token(self, verifier: TokenVerifier, token: str) -> Visitor:
         return await self.run(verifier.verify(token))
 
-    async def redeem_token(self, token: str) -> dict[str, Any]:
+    async def redeem_token(self, token: str) -> RedeemedToken:
         return await self.run(tokens.redeem(token))
 
     async def receipt(self, order_id: str) -> str:
@@ -201,7 +202,7 @@ class AsyncPoints:
     ) -> Reconciliation:
         return await self.run(reconcile(books, since=since, until=until))
 
-    async def events(self, topic: str, after: str | None = None) -> AsyncIterator[dict[str, Any]]:
+    async def events(self, topic: str, after: str | None = None) -> AsyncIterator[PlatformEvent]:
         while True:
             page = await self.run(webhooks.page_of_events(topic, after))
             for event in page["events"]:

@@ -1,28 +1,27 @@
 """For partners: users link their account with yours, and are assigned month by month."""
 
-from typing import Any
 from urllib.parse import quote
 
-from points_client.exchanges import Exchange, Request, granted
+from points_client.exchanges import Exchange, Request, granted, told
+from points_client.schemas import Bill, HandshakeCodes, RedeemedHandshake, UserEvents
 
 _BASE = "/user/partner"
 
 
-def begin() -> Exchange[dict[str, Any]]:
+def begin() -> Exchange[HandshakeCodes]:
     """`registerCode` for the link, `authorizationCode` to compare, `expiresAt`: an hour, for one use.
 
     Raises:
         Refused, Unanswered
     """
-    answer = yield from granted(Request("GET", f"{_BASE}/init-register-handshake"))
-    return answer.body
+    return told(HandshakeCodes, Request("GET", f"{_BASE}/init-register-handshake"))
 
 
 def redeem(authorization_code: str) -> Exchange[str]:
     """The user's id, from server to server: a partner need not believe what a browser carried. Raises as `begin`."""
     body = {"authorizationCode": authorization_code}
-    answer = yield from granted(Request("POST", f"{_BASE}/redeem-handshake", body))
-    return str(answer.body["userId"])
+    redeemed = yield from told(RedeemedHandshake, Request("POST", f"{_BASE}/redeem-handshake", body))
+    return redeemed["userId"]
 
 
 def activate(user_id: str) -> Exchange[None]:
@@ -35,13 +34,11 @@ def remove(user_id: str) -> Exchange[None]:
     yield from granted(Request("DELETE", f"{_BASE}/remove-user/{quote(user_id, safe='')}"))
 
 
-def event_list() -> Exchange[dict[str, Any]]:
+def event_list() -> Exchange[dict[str, UserEvents]]:
     """User id → activations, removals and assigned months. Raises as `begin`."""
-    answer = yield from granted(Request("GET", f"{_BASE}/event-list"))
-    return answer.body
+    return told(dict[str, UserEvents], Request("GET", f"{_BASE}/event-list"))
 
 
-def billing(month: str) -> Exchange[dict[str, Any]]:
+def billing(month: str) -> Exchange[Bill]:
     """The month's assignments and their sum; `month` as `2026-11`. Raises as `begin`."""
-    answer = yield from granted(Request("GET", f"{_BASE}/billing?month={quote(month, safe='')}"))
-    return answer.body
+    return told(Bill, Request("GET", f"{_BASE}/billing?month={quote(month, safe='')}"))

@@ -6,7 +6,8 @@ from urllib.parse import quote
 
 import jwt
 
-from points_client.exchanges import Exchange, Request, granted
+from points_client.exchanges import Exchange, Request, told
+from points_client.schemas import KeySet, PublicKey, ReceiptAnswer
 
 
 class ReceiptRejected(Exception):
@@ -20,18 +21,18 @@ def receipt(order_id: str) -> Exchange[str]:
         Refused: `transaction_still_held`, `no_receipt`, `transaction_not_found`.
         Unanswered
     """
-    answer = yield from granted(Request("GET", f"/eai/v1/receipts/{quote(order_id, safe='')}"))
-    return str(answer.body["receipt"])
+    answer = yield from told(ReceiptAnswer, Request("GET", f"/eai/v1/receipts/{quote(order_id, safe='')}"))
+    return answer["receipt"]
 
 
-def receipt_keys(authority_path: str) -> Exchange[list[dict[str, Any]]]:
+def receipt_keys(authority_path: str) -> Exchange[list[PublicKey]]:
     """The keys of all receipts of a tenant, old ones too: keep them beside the receipts.
 
     Args:
         authority_path: such as `/tenants/demo`.
     """
-    answer = yield from granted(Request("GET", f"{authority_path}/receipts/jwks.json"))
-    return list(answer.body["keys"])
+    answer = yield from told(KeySet, Request("GET", f"{authority_path}/receipts/jwks.json"))
+    return answer["keys"]
 
 
 def check_receipt(

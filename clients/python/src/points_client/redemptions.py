@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
-from points_client.exchanges import Act, Answer, Exchange, Request, Unanswered, asked, granted, once
+from points_client.exchanges import Act, Answer, Exchange, Request, Unanswered, asked, once, told
+from points_client.schemas import ChangedTransaction, FoundTransaction, Transactions, VendorBalance
 
 
 class State(StrEnum):
@@ -71,7 +72,7 @@ class Journal(Protocol):
 CanDeliver = Callable[[Order], bool | Awaitable[bool]]
 
 
-def hold(order_id: str, user_id: str, points: int, description: str) -> Exchange[dict[str, Any]]:
+def hold(order_id: str, user_id: str, points: int, description: str) -> Exchange[ChangedTransaction]:
     """Phase 1: sets the points aside.
 
     Raises:
@@ -81,41 +82,38 @@ def hold(order_id: str, user_id: str, points: int, description: str) -> Exchange
     return _change("commit", order_id, user_id, pointstodeduct=points, description=description)
 
 
-def confirm(order_id: str, user_id: str, points: int | None = None) -> Exchange[dict[str, Any]]:
+def confirm(order_id: str, user_id: str, points: int | None = None) -> Exchange[ChangedTransaction]:
     """Phase 2: deducts what is held, or a part of it, and releases the rest. Raises as `hold`."""
     more = {} if points is None else {"pointstodeduct": points}
     return _change("confirm", order_id, user_id, **more)
 
 
-def roll_back(order_id: str, user_id: str) -> Exchange[dict[str, Any]]:
+def roll_back(order_id: str, user_id: str) -> Exchange[ChangedTransaction]:
     """Phase 2: gives back what is held. A hold that arrives later is refused. Raises as `hold`."""
     return _change("rollback", order_id, user_id)
 
 
-def refund(order_id: str, user_id: str, refund_id: str, points: int) -> Exchange[dict[str, Any]]:
+def refund(order_id: str, user_id: str, refund_id: str, points: int) -> Exchange[ChangedTransaction]:
     """Gives points back after the confirm; all refunds together never exceed what was deducted. Raises as `hold`."""
     body = {"userid": user_id, "transactionid": order_id, "refundid": refund_id, "points": points}
-    answer = yield from granted(once("POST", "/eai/v1/points?refund", body, f"{order_id}-refund-{refund_id}"))
-    return answer.body
+    return told(ChangedTransaction, once("POST", "/eai/v1/points?refund", body, f"{order_id}-refund-{refund_id}"))
 
 
-def look_up(order_id: str) -> Exchange[dict[str, Any]]:
+def look_up(order_id: str) -> Exchange[FoundTransaction]:
     """How the transaction stands: what to ask when an answer was lost. Raises as `hold`."""
-    answer = yield from granted(Request("GET", f"/eai/v1/points/{quote(order_id, safe='')}"))
-    return answer.body
+    return told(FoundTransaction, Request("GET", f"/eai/v1/points/{quote(order_id, safe='')}"))
 
 
 def balance(user_id: str) -> Exchange[int]:
     """Points that the user may spend at this moment. Raises as `hold`."""
-    answer = yield from granted(Request("GET", f"/eai/v1/balances/{quote(user_id, safe='')}"))
-    return int(answer.body["available"])
+    found = yield from told(VendorBalance, Request("GET", f"/eai/v1/balances/{quote(user_id, safe='')}"))
+    return found["available"]
 
 
-def page_of_transactions(cursor: str | None, **filters: str) -> Exchange[dict[str, Any]]:
+def page_of_transactions(cursor: str | None, **filters: str) -> Exchange[Transactions]:
     """A page of your transactions: `{transactions, next_cursor}`. Filters: `state`, `since`, `updated_since`."""
     query = urlencode(filters if cursor is None else {**filters, "cursor": cursor})
-    answer = yield from granted(Request("GET", f"/eai/v1/points?{query}" if query else "/eai/v1/points"))
-    return answer.body
+    return told(Transactions, Request("GET", f"/eai/v1/points?{query}" if query else "/eai/v1/points"))
 
 
 def redeem(order: Order, journal: Journal, can_deliver: CanDeliver) -> Exchange[Order]:
@@ -204,9 +202,8 @@ def _save(journal: Journal, order: Order) -> Exchange[None]:
     yield Act(lambda: journal.save(order))
 
 
-def _change(operation: str, order_id: str, user_id: str, **more: Any) -> Exchange[dict[str, Any]]:
-    answer = yield from granted(_request(operation, order_id, user_id, more))
-    return answer.body
+def _change(operation: str, order_id: str, user_id: str, **more: Any) -> Exchange[ChangedTransaction]:
+    return told(ChangedTransaction, _request(operation, order_id, user_id, more))
 
 
 def _request(operation: str, order_id: str, user_id: str, more: Mapping[str, Any]) -> Request:

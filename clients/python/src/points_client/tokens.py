@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import jwt
 
-from points_client.exchanges import Exchange, Request, granted
+from points_client.exchanges import Exchange, Request, granted, told
+from points_client.schemas import RedeemedToken
 
 LEEWAY_SECONDS: Final = 30
 LONGEST_LIFETIME_SECONDS: Final = 300
@@ -123,15 +124,14 @@ class TokenVerifier:
         return key
 
 
-def redeem(token: str) -> Exchange[dict[str, Any]]:
+def redeem(token: str) -> Exchange[RedeemedToken]:
     """Uses the token up: the claims, and `points_now`. Only the platform knows whether somebody used it before.
 
     Raises:
         Refused: `token_already_redeemed`, `token_expired`, `invalid_signature` …
         Unanswered: it may be used up. Let the user come again.
     """
-    answer = yield from granted(Request("POST", "/sso/v1/tokens/redeem", {"token": token}))
-    return answer.body
+    return told(RedeemedToken, Request("POST", "/sso/v1/tokens/redeem", {"token": token}))
 
 
 def _code_of(error: jwt.InvalidTokenError) -> str:

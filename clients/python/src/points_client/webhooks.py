@@ -1,19 +1,19 @@
 """Events that the platform sends you, and the list to poll instead."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import urlencode
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from points_client.exchanges import Exchange, Request, granted
+from points_client.exchanges import Exchange, Request, told
+from points_client.schemas import Events, PlatformEvent
 
 
 class WebhookRejected(Exception):
     """The request does not come from the platform, or came too late. Answer 400."""
 
 
-def check_webhook(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> dict[str, Any]:
+def check_webhook(body: bytes, headers: Mapping[str, str], secrets: Sequence[str]) -> PlatformEvent:
     """The event. Ignore it if you know its `id`: events come at least once, in any order.
 
     Args:
@@ -26,14 +26,14 @@ def check_webhook(body: bytes, headers: Mapping[str, str], secrets: Sequence[str
     given = {name.lower(): value for name, value in headers.items()}
     for secret in secrets:
         try:
-            event: dict[str, Any] = Webhook(secret).verify(body, given)
+            event: PlatformEvent = Webhook(secret).verify(body, given)
         except WebhookVerificationError:
             continue
         return event
     raise WebhookRejected("No secret of yours signed this.")
 
 
-def page_of_events(topic: str, after: str | None, *, types: Sequence[str] = ()) -> Exchange[dict[str, Any]]:
+def page_of_events(topic: str, after: str | None, *, types: Sequence[str] = ()) -> Exchange[Events]:
     """`{events, next_after}`: keep `next_after` with what you did, and go on from it.
 
     Raises:
@@ -42,7 +42,5 @@ def page_of_events(topic: str, after: str | None, *, types: Sequence[str] = ()) 
     query: dict[str, str] = {} if after is None else {"after": after}
     if types:
         query["type"] = ",".join(types)
-    answer = yield from granted(
-        Request("GET", f"/events/v1/{topic}?{urlencode(query)}" if query else f"/events/v1/{topic}")
-    )
-    return answer.body
+    path = f"/events/v1/{topic}?{urlencode(query)}" if query else f"/events/v1/{topic}"
+    return told(Events, Request("GET", path))
