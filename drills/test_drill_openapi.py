@@ -5,15 +5,13 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from collections.abc import Mapping
 
 import httpx
 import pytest
 
 from drills.debian import program
-from tests.running_platform import REPOSITORY, RunningPlatform, free_ports
+from tests.running_platform import REPOSITORY, RunningPlatform
 
 HERE = REPOSITORY / "drills" / "openapi"
 BUILT = HERE / "built"
@@ -22,24 +20,17 @@ PYTHON_GENERATOR = "openapi-python-client==0.29.1"
 
 
 @pytest.fixture(scope="module")
-async def described() -> AsyncIterator[Mapping[str, str]]:
+async def described(platform: RunningPlatform) -> Mapping[str, str]:
     """The environment for programs: npm's are installed, the documents lie in `built/docs`, the platform runs."""
     await run(program("npm"), "ci", "--no-progress")
     shutil.rmtree(BUILT, ignore_errors=True)
     (BUILT / "docs").mkdir(parents=True)
-    with TemporaryDirectory(prefix="points-platform-") as directory:
-        platform = RunningPlatform(Path(directory) / "state", free_ports())
-        try:
-            platform.start()
-            async with httpx.AsyncClient(base_url=platform.gateway, timeout=60.0, trust_env=False) as http:
-                for audience in (*AUDIENCES, "third_party"):
-                    answer = await http.get(f"/developers/openapi/{audience}.json")
-                    (BUILT / "docs" / f"{audience}.json").write_bytes(answer.content)
-                customer = await platform.new_customer(http, 1_000)
-            yield {"PLATFORM": json.dumps(platform.description | {"customer": customer.user_id})}
-        finally:
-            if platform.is_running:
-                platform.stop()
+    async with httpx.AsyncClient(base_url=platform.gateway, timeout=60.0, trust_env=False) as http:
+        for audience in (*AUDIENCES, "third_party"):
+            answer = await http.get(f"/developers/openapi/{audience}.json")
+            (BUILT / "docs" / f"{audience}.json").write_bytes(answer.content)
+        customer = await platform.new_customer(http, 1_000)
+    return {"PLATFORM": json.dumps(platform.description | {"customer": customer.user_id})}
 
 
 async def run(*command: str, environment: Mapping[str, str] | None = None) -> str:

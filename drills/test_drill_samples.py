@@ -3,30 +3,13 @@
 import asyncio
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from drills.debian import program
 from tests.documented_samples import Sample, samples
-from tests.running_platform import REPOSITORY, RunningPlatform, free_ports
-
-#: Has TypeScript, the types of Node, and jose.
-_PACKAGES = REPOSITORY / "clients" / "typescript"
-
-
-@pytest.fixture(scope="module")
-def platform() -> Iterator[RunningPlatform]:
-    with TemporaryDirectory(prefix="points-platform-") as directory:
-        platform = RunningPlatform(Path(directory) / "state", free_ports())
-        try:
-            platform.start()
-            yield platform
-        finally:
-            if platform.is_running:
-                platform.stop()
+from tests.running_platform import RunningPlatform
 
 
 async def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -45,26 +28,20 @@ async def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def typescript() -> Path:
-    """A directory in which TypeScript finds what samples import."""
-    subprocess.run([program("npm"), "ci", "--no-progress"], cwd=_PACKAGES, check=True)
-    directory = _PACKAGES / "dist" / "samples"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
 @pytest.mark.parametrize("sample", samples("TypeScript"), ids=str)
 async def test_a_sample_in_typescript_is_well_typed_and_does_what_its_page_says(
-    platform: RunningPlatform, typescript: Path, sample: Sample
+    platform: RunningPlatform, typescript_client: Path, sample: Sample
 ) -> None:
     name = sample.page.removesuffix(".md")
+    # Here it finds what it imports.
+    directory = typescript_client / "dist" / "samples"
+    directory.mkdir(parents=True, exist_ok=True)
     # Top-level await needs a module, which a text without imports is not by itself.
-    (typescript / f"{name}.mts").write_text(f"{sample.text}\nexport {{}};\n", encoding="utf-8")
+    (directory / f"{name}.mts").write_text(f"{sample.text}\nexport {{}};\n", encoding="utf-8")
     options = ["--strict", "--target", "es2022", "--module", "nodenext", "--types", "node", "--skipLibCheck"]
-    await run(_PACKAGES / "node_modules" / ".bin" / "tsc", *options, f"{name}.mts", cwd=typescript)
+    await run(typescript_client / "node_modules" / ".bin" / "tsc", *options, f"{name}.mts", cwd=directory)
     environment = await sample.environment(platform.description)
-    assert await run(program("node", "nodejs"), f"{name}.mjs", cwd=typescript, **environment)
+    assert await run(program("node", "nodejs"), f"{name}.mjs", cwd=directory, **environment)
 
 
 @pytest.mark.parametrize("sample", samples("PHP"), ids=str)

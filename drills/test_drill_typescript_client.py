@@ -4,47 +4,38 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import httpx
-import pytest
 
-from drills.debian import program
-from tests.running_platform import REPOSITORY, RunningPlatform, free_ports
-
-CLIENT = REPOSITORY / "clients" / "typescript"
+from tests.running_platform import RunningPlatform
 
 
-@pytest.fixture(scope="module")
-def platform() -> Iterator[RunningPlatform]:
-    with TemporaryDirectory(prefix="points-platform-") as directory:
-        platform = RunningPlatform(Path(directory) / "state", free_ports())
-        try:
-            platform.start()
-            yield platform
-        finally:
-            if platform.is_running:
-                platform.stop()
+async def npm(client: Path, *command: str, **environment: str) -> str:
+    """What npm prints; fails where it does."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["npm", *command],
+        cwd=client,
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-@pytest.fixture
-async def http(platform: RunningPlatform) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=platform.gateway, timeout=60.0, trust_env=False) as client:
-        yield client
+async def test_its_types_are_what_the_openapi_documents_give(typescript_client: Path) -> None:
+    """`make lint` holds the schemas against the documents."""
+    await npm(typescript_client, "run", "types", "--", "--check")
 
 
 async def test_the_typescript_client_keeps_its_promises_to_vendors_partners_and_campaigns(
-    platform: RunningPlatform, http: httpx.AsyncClient
+    platform: RunningPlatform, typescript_client: Path
 ) -> None:
-    npm = program("npm")
-    await asyncio.to_thread(subprocess.run, [npm, "ci", "--no-progress"], cwd=CLIENT, check=True)
-    customer = await platform.new_customer(http, 10_000)
+    async with httpx.AsyncClient(base_url=platform.gateway, timeout=60.0, trust_env=False) as http:
+        customer = await platform.new_customer(http, 10_000)
     described = platform.description | {"customer": customer.user_id}
-    environment = {**os.environ, "PLATFORM": json.dumps(described)}
-    done = await asyncio.to_thread(
-        subprocess.run, [npm, "test"], cwd=CLIENT, env=environment, check=False, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "# pass 7" in done.stdout
+    said = await npm(typescript_client, "test", PLATFORM=json.dumps(described))
+    assert "# pass 7" in said
