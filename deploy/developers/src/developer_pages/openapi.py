@@ -80,7 +80,7 @@ def document_of(audience: Audience, services: Mapping[str, dict[str, Any]], publ
         "info": {
             "title": audience.title,
             "summary": audience.summary,
-            "description": f"{audience.summary} Guides, samples and the meaning of every code: {public_url}/developers",
+            "description": f"[Guides, samples and the meaning of every code]({public_url}/developers).",
             "version": "1.0.0",
             "contact": {"name": "Points platform for developers", "url": f"{public_url}/developers"},
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},

@@ -22,27 +22,60 @@ CHANGELOG: Final = REPOSITORY / "CHANGELOG.md"
 #: Written last: a site without it is not whole.
 _STAMP: Final = ".made-from"
 
-_PAGES: Final = (
-    ("Start here", "index.md"),
-    ("Rewards vendors", "vendors.md"),
-    ("Receipts", "receipts.md"),
-    ("Reconciliation", "reconciliation.md"),
-    ("Third parties", "third-parties.md"),
-    ("Partners", "partners.md"),
-    ("Partner (Deutsch)", "partner-deutsch.md"),
-    ("Campaign back ends", "campaigns.md"),
-    ("The platform's back ends", "platform.md"),
-    ("The sandbox", "sandbox.md"),
-    ("Die Sandbox (Deutsch)", "sandbox-deutsch.md"),
-    ("Webhooks and events", "webhooks.md"),
-    ("Errors, retries, idempotency", "errors.md"),
-    ("Codes", "codes.md"),
-    ("Time and clocks", "time.md"),
-    ("Limits", "limits.md"),
-    ("Reporting a weakness", "security.md"),
-    ("Versions and deprecation", "versions.md"),
-    ("Changelog", "changelog.md"),
-)
+#: The menu: pages by heading. What begins with a slash is a page of a service.
+_PAGES: Final[dict[str, tuple[tuple[str, str], ...]]] = {
+    "Guides": (
+        ("Rewards vendors", "vendors.md"),
+        ("Receipts", "receipts.md"),
+        ("Reconciliation", "reconciliation.md"),
+        ("Third parties", "third-parties.md"),
+        ("Partners", "partners.md"),
+        ("Partner (Deutsch)", "partner-deutsch.md"),
+        ("Campaign back ends", "campaigns.md"),
+        ("The platform's back ends", "platform.md"),
+    ),
+    "To try things in": (
+        ("The sandbox", "sandbox.md"),
+        ("Die Sandbox (Deutsch)", "sandbox-deutsch.md"),
+        ("A client for your tests", "/developers/test-client"),
+        ("What is wrong with a token?", "/developers/inspect"),
+    ),
+    "For all": (
+        ("Webhooks and events", "webhooks.md"),
+        ("Errors, retries, idempotency", "errors.md"),
+        ("Codes", "codes.md"),
+        ("Time and clocks", "time.md"),
+        ("Limits", "limits.md"),
+        ("Versions and deprecation", "versions.md"),
+        ("Changelog", "changelog.md"),
+        ("Reporting a weakness", "security.md"),
+    ),
+}
+#: What the theme leaves to be wished for by people who see badly: colours with contrast, links that are underlined.
+_STYLE: Final = """\
+[data-md-color-primary="custom"] {
+  --md-primary-fg-color: #00695c;
+  --md-primary-fg-color--light: #00897b;
+  --md-primary-fg-color--dark: #004d40;
+}
+[data-md-color-scheme="default"] {
+  --md-typeset-a-color: #00695c;
+  --md-accent-fg-color: #004d40;
+  --md-default-fg-color--light: #000000b3;
+  --md-code-hl-comment-color: #000000a6;
+  --md-code-hl-operator-color: #000000a6;
+  --md-code-hl-punctuation-color: #000000a6;
+  --md-code-hl-string-color: #176b2c;
+  --md-code-hl-number-color: #b3260b;
+  --md-code-hl-generic-color: #000000a6;
+  --md-code-hl-variable-color: #000000a6;
+}
+[data-md-color-scheme="slate"] {
+  --md-typeset-a-color: #4dd0c0;
+  --md-accent-fg-color: #80e5d8;
+}
+.md-typeset a:not(.headerlink, .md-button) { text-decoration: underline; }
+"""
 
 
 def build_site(out: Path, public_url: str) -> bool:
@@ -57,6 +90,7 @@ def build_site(out: Path, public_url: str) -> bool:
         sources, site = Path(directory) / "pages", Path(directory) / "site"
         _write_sources(sources, documents)
         _run_mkdocs(Path(directory), sources, site)
+        _name_parts(site)
         _serve_without_a_slash(site)
         _write_well_known(site / ".well-known", public_url)
         shutil.rmtree(out, ignore_errors=True)
@@ -69,6 +103,7 @@ def _write_sources(sources: Path, documents: dict[str, Any]) -> None:
     shutil.copytree(GUIDES, sources)
     (sources / "changelog.md").write_text(CHANGELOG.read_text(encoding="utf-8"), encoding="utf-8")
     (sources / "codes.md").write_text(codes_page(), encoding="utf-8")
+    (sources / "style.css").write_text(_STYLE, encoding="utf-8")
     (sources / "openapi").mkdir()
     (sources / "reference").mkdir()
     for audience in AUDIENCES:
@@ -76,6 +111,8 @@ def _write_sources(sources: Path, documents: dict[str, Any]) -> None:
         page = (
             f"# {audience.title}\n\n{audience.summary} As a document for your tools: "
             f"[{audience.name}.json](../openapi/{audience.name}.json).\n\n"
+            "You can send calls from this page: press *Authorize*, enter a client of [the sandbox](../sandbox.md), open "
+            "an operation, and press *Execute*.\n\n"
             f'<swagger-ui src="../openapi/{audience.name}.json"/>\n'
         )
         (sources / "reference" / f"{audience.name}.md").write_text(page, encoding="utf-8")
@@ -92,7 +129,7 @@ def codes_page() -> str:
     ]
     for entry in catalogue().values():
         lines += [
-            f"### {entry.code} {{ #{entry.code} }}",
+            f"## {entry.code} {{ #{entry.code} }}",
             "",
             f"**{entry.status}** · {escape(entry.meaning)}",
             "",
@@ -103,8 +140,12 @@ def codes_page() -> str:
 
 
 def _run_mkdocs(directory: Path, sources: Path, site: Path) -> None:
-    navigation: list[Any] = [{title: file} for title, file in _PAGES]
-    navigation.append({"Reference": [{one.title: f"reference/{one.name}.md"} for one in AUDIENCES]})
+    reference = [
+        (one.title.removeprefix("Points platform ").capitalize(), f"reference/{one.name}.md") for one in AUDIENCES
+    ]
+    groups = {**_PAGES, "Reference": reference}
+    navigation: list[Any] = [{"Start here": "index.md"}]
+    navigation += [{group: [{title: file} for title, file in pages]} for group, pages in groups.items()]
     config = {
         "site_name": "Points platform for developers",
         "docs_dir": str(sources),
@@ -116,10 +157,10 @@ def _run_mkdocs(directory: Path, sources: Path, site: Path) -> None:
             "name": "material",
             # No font and no script of a foreign host.
             "font": False,
-            "features": ["navigation.top", "content.code.copy", "search.suggest"],
+            "features": ["navigation.top", "navigation.sections", "content.code.copy", "search.suggest"],
             "palette": [
-                {"media": "(prefers-color-scheme: light)", "scheme": "default", "primary": "teal"},
-                {"media": "(prefers-color-scheme: dark)", "scheme": "slate", "primary": "teal"},
+                {"media": "(prefers-color-scheme: light)", "scheme": "default", "primary": "custom"},
+                {"media": "(prefers-color-scheme: dark)", "scheme": "slate", "primary": "custom"},
             ],
         },
         "plugins": ["search", {"swagger-ui-tag": {"tryItOutEnabled": True}}],
@@ -132,12 +173,26 @@ def _run_mkdocs(directory: Path, sources: Path, site: Path) -> None:
             {"pymdownx.tabbed": {"alternate_style": True}},
         ],
         "extra": {"generator": False},
+        "extra_css": ["style.css"],
         "strict": True,
     }
     file = directory / "mkdocs.yml"
     # JSON is YAML.
     file.write_text(json.dumps(config))
     build_pages(load_config(str(file)))
+
+
+def _name_parts(site: Path) -> None:
+    """Gives names to what the theme leaves nameless for people who listen, and the German pages their language."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        text = text.replace(
+            'data-md-component="search" role="dialog"', 'data-md-component="search" role="dialog" aria-label="Search"'
+        )
+        text = text.replace("<iframe", '<iframe title="Reference"')
+        if page.stem.endswith("-deutsch"):
+            text = text.replace('<html lang="en"', '<html lang="de"', 1)
+        page.write_text(text, encoding="utf-8")
 
 
 def _serve_without_a_slash(site: Path) -> None:

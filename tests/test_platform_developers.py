@@ -1,0 +1,86 @@
+"""The pages for developers in a real browser: as people with bad sight read them, on a phone, and calls sent from them."""
+
+from typing import Literal
+
+import httpx
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, expect
+
+from .browsing import visiting
+from .running_platform import RunningPlatform
+
+#: A page with tables, one with samples, a German one, a long one, and a reference.
+PAGES = ("", "/vendors.html", "/errors.html", "/sandbox-deutsch.html", "/codes", "/reference/vendor.html")
+#: The theme's buttons that copy code stand in landmarks of one name; each has the text that it copies beside it.
+LEFT_OUT = "landmark-unique"
+
+
+async def open_page(page: Page, address: str) -> None:
+    await page.goto(address)
+    await page.wait_for_load_state("networkidle")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_everybody_can_read_the_pages(
+    platform: RunningPlatform, browser: Browser, scheme: Literal["light", "dark"]
+) -> None:
+    async with visiting(browser, platform, color_scheme=scheme) as visitor:
+        for path in PAGES:
+            await open_page(visitor.page, f"{platform.gateway}/developers{path}")
+            found = (await Axe().run(visitor.page)).response["violations"]
+            assert [(path, one["id"], one["nodes"][0]["html"]) for one in found if one["id"] != LEFT_OUT] == []
+
+
+async def test_every_page_of_the_menu_is_there_fits_a_phone_and_asks_no_stranger(
+    platform: RunningPlatform, browser: Browser
+) -> None:
+    async with visiting(browser, platform, viewport={"width": 375, "height": 800}) as visitor:
+        page = visitor.page
+        await open_page(page, f"{platform.gateway}/developers")
+        links = await page.locator(".md-nav--primary a[href]").evaluate_all("all => all.map(a => a.href.split('#')[0])")
+        assert {f"{platform.gateway}/developers/{name}" for name in ("inspect", "test-client", "codes.html")} <= {*links}
+        for link in dict.fromkeys(links):
+            answer = await page.goto(link)
+            assert answer is not None
+            assert (link, answer.status) == (link, 200)
+            assert (link, await page.evaluate("document.documentElement.scrollWidth")) == (link, 375)
+        strangers = [one.url for one in visitor.requests if not one.url.startswith((platform.gateway, "data:", "blob:"))]
+        assert strangers == []
+        assert visitor.troubles == []
+
+
+async def test_german_pages_say_that_they_are_german(platform: RunningPlatform, http: httpx.AsyncClient) -> None:
+    for page, language in (("sandbox", "en"), ("sandbox-deutsch", "de"), ("partner-deutsch", "de")):
+        assert f'<html lang="{language}"' in (await http.get(f"/developers/{page}.html")).text
+
+
+async def test_a_reader_holds_points_in_the_sandbox_from_the_reference(
+    platform: RunningPlatform, browser: Browser
+) -> None:
+    sandbox = platform.description["sandbox"]
+    vendor = sandbox["clients"]["vendor"]
+    user = sandbox["users"][0]["user_id"]
+    async with visiting(browser, platform) as visitor:
+        await open_page(visitor.page, f"{platform.gateway}/developers/reference/vendor.html")
+        reference = visitor.page.frame_locator("iframe")
+        await reference.get_by_role("button", name="Authorize").first.click()
+        dialog = reference.locator(".dialog-ux")
+        await dialog.get_by_label("Username").fill(vendor["client_id"])
+        await dialog.get_by_label("Password").fill(vendor["client_secret"])
+        await dialog.get_by_role("button", name="Apply credentials").first.click()
+        await dialog.get_by_role("button", name="Close").first.click()
+        operation = reference.locator("#operations-EAI-change_points")
+        # By the keyboard: the page's header stays above what is scrolled to.
+        await operation.locator(".opblock-summary-control").press("Enter")
+        await operation.locator("tr[data-param-name=commit] select").select_option("1")
+        body = f'{{"userid": "{user}", "transactionid": "tried-1", "pointstodeduct": 5, "description": "a pen"}}'
+        await operation.locator("textarea.body-param__text").fill(body)
+        await operation.get_by_role("button", name="Execute").press("Enter")
+        answer = operation.locator(".live-responses-table .response").first
+        await expect(answer.locator(".response-col_status")).to_have_text("200")
+        await expect(answer).to_contain_text('"state": "held"')
+    async with httpx.AsyncClient(base_url=platform.gateway, trust_env=False) as http:
+        auth = (vendor["client_id"], vendor["client_secret"])
+        found = (await http.get("/eai/v1/points/tried-1", auth=auth)).json()
+    assert (found["state"], found["points"]) == ("held", 5)
