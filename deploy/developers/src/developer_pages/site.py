@@ -196,9 +196,14 @@ def _name_parts(site: Path) -> None:
 
 
 def _serve_without_a_slash(site: Path) -> None:
-    """`/developers` itself: the first page, whose links are those of a page below `/developers/`."""
+    """`/developers` itself: the first page, whose links are those of a page below `/developers/`.
+
+    The theme's scripts resolve their own base against the address and do not look at `<base>`, so it is written out.
+    """
     first = (site / "index.html").read_text(encoding="utf-8")
-    (site / "root.html").write_text(first.replace("<head>", '<head><base href="/developers/">', 1), encoding="utf-8")
+    first = first.replace("<head>", '<head><base href="/developers/">', 1)
+    first = first.replace('"base": "."', '"base": "/developers/"', 1).replace('new URL("."', 'new URL("/developers/"', 1)
+    (site / "root.html").write_text(first, encoding="utf-8")
 
 
 def _write_well_known(directory: Path, public_url: str) -> None:
