@@ -111,8 +111,8 @@ def _write_sources(sources: Path, documents: dict[str, Any]) -> None:
         page = (
             f"# {audience.title}\n\n{audience.summary} As a document for your tools: "
             f"[{audience.name}.json](../openapi/{audience.name}.json).\n\n"
-            "You can send calls from this page: press *Authorize*, enter a client of [the sandbox](../sandbox.md), open "
-            "an operation, and press *Execute*.\n\n"
+            "You can send calls from this page: press *Authorize*, enter a client of [the sandbox](../sandbox.md), "
+            "open an operation, and press *Execute*.\n\n"
             f'<swagger-ui src="../openapi/{audience.name}.json"/>\n'
         )
         (sources / "reference" / f"{audience.name}.md").write_text(page, encoding="utf-8")
@@ -202,7 +202,8 @@ def _serve_without_a_slash(site: Path) -> None:
     """
     first = (site / "index.html").read_text(encoding="utf-8")
     first = first.replace("<head>", '<head><base href="/developers/">', 1)
-    first = first.replace('"base": "."', '"base": "/developers/"', 1).replace('new URL("."', 'new URL("/developers/"', 1)
+    for written in ('"base": ', "new URL("):
+        first = first.replace(f'{written}"."', f'{written}"/developers/"', 1)
     (site / "root.html").write_text(first, encoding="utf-8")
 
 
