@@ -3,6 +3,7 @@
 The drills hold the same documents against redocly's and spectral's recommended rules, which need npm.
 """
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -15,12 +16,15 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 _PUBLIC_URL: Final = "https://points.example"
 _PARAMETER: Final = re.compile(r"{([^}]+)}")
+#: Readers do not know our modules.
+_OWN_MODULE: Final = re.compile(r"\b(?:shared|points_ledger|sso_issuer|partner_onboarding|token_service)\.[a-z_]\w*")
 
 
 def complaints(document: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a document, one line each."""
     for error in OpenAPIV31SpecValidator(document).iter_errors():
         yield f"{'/'.join(map(str, error.absolute_path))}: {error.message.splitlines()[0]}"
+    yield from (f"names the module {module}" for module in sorted({*_OWN_MODULE.findall(json.dumps(document))}))
     tags = {tag["name"] for tag in document["tags"]}
     schemes = set(document["components"].get("securitySchemes", {}))
     for path, method, operation in operations_of(document):

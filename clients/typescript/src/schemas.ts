@@ -8,7 +8,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * @description The algorithms of key pairs. Vendors may also ask for HS256, see `sso_issuer.vendors`.
+         * @description The algorithms of key pairs. Redirect tokens may also be signed by HS256, with a secret of the vendor.
          * @enum {string}
          */
         Algorithm: "ES256" | "RS256";

@@ -48,6 +48,7 @@ FAULTS: dict[str, Change] = {
     "tag 'other' is not explained": lambda _, operation: operation.update(tags=["other"]),
     "there is no scheme 'bearer'": lambda _, operation: operation.update(security=[{"bearer": []}]),
     "the parameters of its path are []": lambda _, operation: operation.pop("parameters"),
+    "names the module shared.errors": lambda _, operation: operation.update(description="See `shared.errors`."),
     "never succeeds": lambda _, operation: operation["responses"].pop("200"),
     "never refuses": lambda _, operation: operation["responses"].pop("404"),
     "an example of application/json": lambda _, operation: operation["responses"]["200"]["content"][

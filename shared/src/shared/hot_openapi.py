@@ -37,9 +37,11 @@ def add_to_router(route: HotRoute, app: ASGIApp, router: APIRouter) -> None:
     by_name = route.by_name()
     named = [name for name in by_name if name]
     answers: dict[int | str, dict[str, Any]] = {}
-    for operation in by_name.values():
+    for name, operation in by_name.items():
         for status, answered in operation.answers.items():
-            answers[status] = {"description": answered.description, "model": answered.model}
+            said = f"{name}: {answered.description}" if name else answered.description
+            before = [answers[status]["description"]] if status in answers else []
+            answers[status] = {"description": "; ".join([*before, said]), "model": answered.model}
     first, *_ = answers
     router.add_api_route(
         route.path,

@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 Algorithm: TypeAlias = Literal['ES256', 'RS256']
 """
-The algorithms of key pairs. Vendors may also ask for HS256, see `sso_issuer.vendors`.
+The algorithms of key pairs. Redirect tokens may also be signed by HS256, with a secret of the vendor.
 """
 
 

@@ -22,7 +22,7 @@ LONGEST_TOKEN = timedelta(hours=1)
 
 
 class Algorithm(StrEnum):
-    """The algorithms of key pairs. Vendors may also ask for HS256, see `sso_issuer.vendors`."""
+    """The algorithms of key pairs. Redirect tokens may also be signed by HS256, with a secret of the vendor."""
 
     ES256 = "ES256"
     RS256 = "RS256"
