@@ -3,25 +3,18 @@
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from drills.debian import program
-from tests.running_platform import REPOSITORY, RunningPlatform, free_ports
+from tests.running_platform import REPOSITORY, RunningPlatform, platform_of_its_own
 
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[RunningPlatform]:
     """One for all drills that leave it as they found it."""
-    with TemporaryDirectory(prefix="points-platform-") as directory:
-        platform = RunningPlatform(Path(directory) / "state", free_ports())
-        try:
-            platform.start()
-            yield platform
-        finally:
-            if platform.is_running:
-                platform.stop()
+    with platform_of_its_own() as platform:
+        yield platform
 
 
 @pytest.fixture(scope="session")

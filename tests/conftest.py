@@ -1,6 +1,5 @@
 """One real platform for all of these tests, a browser, and a connection to the gateway."""
 
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from local_platform.browser import find_browser
 from playwright.async_api import Browser, async_playwright
 
-from .running_platform import REPOSITORY, RunningPlatform, free_ports
+from .running_platform import REPOSITORY, RunningPlatform, platform_of_its_own
 
 #: Without the last ones Chromium looks for its maker's hosts, many at a time.
 SWITCHES = (
@@ -25,19 +24,9 @@ SWITCHES = (
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[RunningPlatform]:
-    """Ready, with the demonstration's people in it.
-
-    Not below pytest's own directory: another session of pytest that begins meanwhile closes that to everybody but its
-    owner, and PostgreSQL, which is not root, opens files by their whole path now and then.
-    """
-    with tempfile.TemporaryDirectory(prefix="points-platform-") as directory:
-        platform = RunningPlatform(Path(directory) / "state", free_ports())
-        try:
-            platform.start()
-            yield platform
-        finally:
-            if platform.is_running:
-                platform.stop()
+    """One for all tests that leave it as they found it."""
+    with platform_of_its_own() as platform:
+        yield platform
 
 
 @pytest.fixture(scope="session")

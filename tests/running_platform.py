@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -187,3 +189,20 @@ def until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"waited for {what} for {PATIENCE_SECONDS:.0f} s"
         time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def platform_of_its_own() -> Iterator[RunningPlatform]:
+    """Ready, with the demonstration's people in it; gone afterwards.
+
+    Not below pytest's own directory: another session of pytest that begins meanwhile closes that to everybody but its
+    owner, and PostgreSQL, which is not root, opens files by their whole path now and then.
+    """
+    with TemporaryDirectory(prefix="points-platform-") as directory:
+        platform = RunningPlatform(Path(directory) / "state", free_ports())
+        try:
+            platform.start()
+            yield platform
+        finally:
+            if platform.is_running:
+                platform.stop()

@@ -90,6 +90,7 @@ async def no_trace(rows: asyncpg.Connection) -> AsyncIterator[None]:
         return {
             table.fullname: tuple(
                 await rows.fetchrow(
+                    # Tables and columns of our own, nothing that a caller sends.
                     f"SELECT count(*), sum(hashtextextended((to_jsonb(t) - {_OF_CHORES})::text, 0))"  # noqa: S608
                     f" FROM {table.fullname} t"
                 )
