@@ -18,7 +18,7 @@ from partner_onboarding.handshake.mail.token_client import TokenClient
 from partner_onboarding.register.build import build_register
 from partner_onboarding.settings import Settings
 from platform_testing.callers import ServiceKeys
-from platform_testing.databases import MigratedDatabase, owner_url
+from platform_testing.databases import MigratedDatabase, on_a_busy_machine, owner_url
 from platform_testing.serving import PUBLIC_URL, running
 from playwright.async_api import Browser
 from pydantic import SecretStr
@@ -41,9 +41,7 @@ def random_key() -> SecretStr:
 def settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys) -> Settings:
     return Settings(
         port=8003,
-        database_url=SecretStr(migrated_database("partner_onboarding")),
-        # The machine may be busy; the tests of a database that hangs say so themselves.
-        database_statement_seconds=60,
+        **on_a_busy_machine(migrated_database("partner_onboarding")),
         public_url=PUBLIC_URL,
         service_key=SecretStr(service_keys.private("partner-onboarding")),
         service_peers=service_keys.peers,

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import FakeRegister, ServiceKeys
-from platform_testing.databases import MigratedDatabase, new_database
+from platform_testing.databases import MigratedDatabase, new_database, on_a_busy_machine
 from platform_testing.processes import ServiceProcess, environment, onboarding, processes
 from platform_testing.serving import PUBLIC_URL, running
 from points_ledger.app import create_app
@@ -26,9 +26,7 @@ def make_settings(migrated_database: MigratedDatabase, service_keys: ServiceKeys
         given: dict[str, object] = {
             "mode": Mode.DEVELOPMENT,
             "sandboxes": True,
-            "database_url": migrated_database("points_ledger"),
-            # The machine may be busy; the tests of a database that hangs say so themselves.
-            "database_statement_seconds": 60,
+            **on_a_busy_machine(migrated_database("points_ledger")),
             "public_url": PUBLIC_URL,
             "service_key": service_keys.private("points-ledger"),
             "service_peers": service_keys.peers,

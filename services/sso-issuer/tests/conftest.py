@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import FakeRegister, ServiceKeys
-from platform_testing.databases import MigratedDatabase, owner_url
+from platform_testing.databases import MigratedDatabase, on_a_busy_machine, owner_url
 from platform_testing.issuer_world import FakeLedger, FakeOnboarding, World
 from platform_testing.serving import PUBLIC_URL, running
 from shared.database_url import DatabaseUrl
@@ -36,9 +36,7 @@ def make_settings(database_url: str, service_keys: ServiceKeys) -> MakeSettings:
         given: dict[str, object] = {
             "mode": Mode.PRODUCTION,
             "sandboxes": True,
-            "database_url": database_url,
-            # The machine may be busy; the tests of a database that hangs say so themselves.
-            "database_statement_seconds": 60,
+            **on_a_busy_machine(database_url),
             "public_url": PUBLIC_URL,
             "service_key": service_keys.private("sso-issuer"),
             "service_peers": service_keys.peers,

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from platform_testing.callers import FakeRegister, ServiceKeys
-from platform_testing.databases import MigratedDatabase
+from platform_testing.databases import MigratedDatabase, on_a_busy_machine
 from platform_testing.serving import PUBLIC_URL, running
 from shared.settings import Mode
 from token_service.app import create_app
@@ -31,10 +31,7 @@ def make_settings(
         given: dict[str, object] = {
             "mode": Mode.DEVELOPMENT,
             "sandboxes": True,
-            "database_url": migrated_database("token_service"),
-            # Races put more callers at once than the pool has connections, and the machine may be busy.
-            "database_wait_seconds": 60,
-            "database_statement_seconds": 60,
+            **on_a_busy_machine(migrated_database("token_service")),
             "public_url": PUBLIC_URL,
             "service_key": service_keys.private("token-service"),
             "service_peers": service_keys.peers,

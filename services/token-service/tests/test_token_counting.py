@@ -3,10 +3,10 @@
 import asyncio
 from datetime import UTC, datetime
 
-import asyncpg
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
+from shared.database_url import DatabaseUrl
 from shared.dependencies import provided
 from shared.errors import Unavailable
 from token_service.app import create_app
@@ -131,8 +131,8 @@ async def test_statistics_over_time(house: House) -> None:
 
 async def test_counts_wait_while_the_database_takes_none_and_are_written_later(house: House) -> None:
     token = await house.issue()
-    url = house.app.state.settings.database_url.get_secret_value()
-    locking, ending = await asyncpg.connect(url), await asyncpg.connect(url)
+    url = DatabaseUrl(house.app.state.settings.database_url.get_secret_value())
+    locking, ending = await url.connect(), await url.connect()
     try:
         async with locking.transaction():
             await locking.execute("LOCK TABLE token_service.campaign_counts IN ACCESS EXCLUSIVE MODE")

@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable
+from typing import Any
 
 from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.migrating import upgrade
@@ -32,3 +33,15 @@ def new_database(server: EmbeddedPostgres, package: str, name: str | None = None
 def owner_url(server: EmbeddedPostgres, name: str) -> str:
     """The URL by which the role connects that owns the tables of a database that `new_database` made."""
     return server.url(name, f"{name}_owner", _OWNER_PASSWORD)
+
+
+def on_a_busy_machine(url: str) -> dict[str, Any]:
+    """Settings of a service that waits long for its database at `url`, since tests beside it keep the machine busy.
+
+    Tests of a database that hangs set these times themselves.
+    """
+    return {
+        "database_url": f"{url}?connect_timeout=60",
+        "database_wait_seconds": 60,
+        "database_statement_seconds": 60,
+    }
