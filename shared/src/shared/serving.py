@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from shared.logs import configure_logging, request_lines
 from shared.settings import ServiceSettings
+from shared.whole_answers import WholeAnswers
 
 _IDLE_SECONDS: Final = 30
 #: Container objects more than there were after the last look for garbage.
@@ -48,7 +49,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=WholeAnswers,
         # No service speaks websockets, and uvicorn would hand over the connection.
         ws="none",
         access_log=False,
