@@ -157,6 +157,7 @@ class Callers:
         self._remembered: Bounded[bytes, _Remembered] = Bounded(_REMEMBERED)
         # Apart from the others, so that a flood of wrong secrets drives no good one out.
         self._refused: Bounded[bytes, bool] = Bounded(_REMEMBERED, seconds=_REFUSED_SECONDS, clock=clock)
+        self._signatures = jwt.GoodSignatures(_REMEMBERED)
         self._asking: dict[bytes, asyncio.Task[_Remembered | None]] = {}
         self._turns = asyncio.Semaphore(_ASKED_AT_ONCE)
         self._is_silent = False
@@ -293,18 +294,19 @@ class Callers:
             raise InvalidToken("Access tokens are not taken here.", code=Unauthenticated.code)
         try:
             token = credentials.strip().decode("ascii")
-            tenant = jwt.unverified_claims(token).get("tenant")
-            kid = jwt.unverified_header(token).get("kid")
+            parts = jwt.take_apart(token)
+            tenant, kid = parts.claims.get("tenant"), parts.header.get("kid")
             if not isinstance(tenant, str) or not isinstance(kid, str):
                 raise jwt.Rejected("malformed_token", "This is not an access token.")
             claims = jwt.verify(
-                token,
+                parts,
                 await self._keys.of(tenant, kid),
                 typ="at+jwt",
                 issuer=f"{self._public_url}/tenants/{tenant}",
                 audience=self._public_url,
                 longest_seconds=LONGEST_ACCESS_TOKEN_SECONDS,
                 needs_jti=True,
+                signatures=self._signatures,
             )
         except UnicodeDecodeError:
             raise InvalidToken from None

@@ -7,6 +7,7 @@ So: one algorithm a key, the key by exact `kid`, and `typ`, `crit`, `iat`, `exp`
 """
 
 import functools
+import hashlib
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,8 @@ from jose import jwk as jose_jwk
 from jose.backends.base import Key
 from jose.exceptions import JOSEError
 from jose.utils import base64url_decode
+
+from shared.bounded import Bounded
 
 #: Algorithm → type of its keys, and the members that such a key must have.
 _KEY_OF_ALGORITHM: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -217,24 +220,6 @@ def judge_client_keys(jwks: Mapping[str, Any]) -> None:
             raise UnusableKey(f"key {kid}: two keys have this kid")
 
 
-def unverified_header(token: str) -> dict[str, Any]:
-    """The header of an unverified token. Use it only to choose a key.
-
-    Raises:
-        Rejected: `malformed_token`.
-    """
-    return _json_object(_segments(token)[0])
-
-
-def unverified_claims(token: str) -> dict[str, Any]:
-    """The claims of an unverified token. Use them only to choose a key set.
-
-    Raises:
-        Rejected: `malformed_token`.
-    """
-    return _json_object(_segments(token)[1])
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """A token taken apart, of which nothing is verified."""
@@ -249,8 +234,34 @@ class Parts:
         return bool(key.key.verify(self.signed, self.signature))
 
 
+class GoodSignatures:
+    """Remembers which keys verified which tokens, so that a token that comes often is verified once.
+
+    That a key verifies some bytes never changes. Whether the key counts is for `verify` to say, each time anew, by the
+    keys that it gets. Bad signatures are not kept, so strangers drive no good one out; nor is any token, only digests.
+
+    Args:
+        at_most: tokens.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        self._keys: Bounded[bytes, VerificationKey] = Bounded(at_most)
+
+    def is_good(self, parts: Parts, key: VerificationKey) -> bool:
+        """Whether the signature is the key's."""
+        # Of the signature too: a text can have several, and bad ones.
+        digest = hashlib.sha256(parts.signed + b"." + parts.signature).digest()
+        # The very same object: another key of the same name is another key.
+        if self._keys.get(digest) is key:
+            return True
+        if not parts.is_signed_by(key):
+            return False
+        self._keys.keep(digest, key)
+        return True
+
+
 def take_apart(token: str) -> Parts:
-    """The parts of a token, to explain what is wrong with it; `verify` decides whether it is good.
+    """The parts of a token, to choose a key or to explain what is wrong; `verify` decides whether the token is good.
 
     Raises:
         Rejected: `malformed_token`.
@@ -261,7 +272,7 @@ def take_apart(token: str) -> Parts:
 
 
 def verify(
-    token: str,
+    token: str | Parts,
     keys: KeySet,
     *,
     typ: str | frozenset[str],
@@ -273,10 +284,12 @@ def verify(
     needs_iat: bool = True,
     needs_exp: bool = True,
     needs_jti: bool = False,
+    signatures: GoodSignatures | None = None,
 ) -> dict[str, Any]:
     """The claims of a token, if it passes every check.
 
     Args:
+        token: as it came, or taken apart.
         typ: the only accepted `typ` of the header, compared without regard to case (RFC 7515, 4.1.9); of several,
             an empty one stands for a header that has none.
         issuer: the only accepted `iss`.
@@ -285,13 +298,14 @@ def verify(
         longest_seconds: how long a token may live, from `iat`, or from now where it has none, to `exp`, which it
             must have then.
         needs_iat, needs_exp, needs_jti: whether the token must have the claim.
+        signatures: the good ones that are known; a new one is added.
 
     Raises:
         Rejected: `malformed_token`, `unknown_key`, `invalid_signature`, `wrong_type`, `wrong_issuer`,
             `wrong_audience`, `token_not_yet_valid`, `token_expired` or `token_lives_too_long`.
     """
-    encoded_header, encoded_claims, signature = _segments(token)
-    header = _json_object(encoded_header)
+    parts = take_apart(token) if isinstance(token, str) else token
+    header, claims = parts.header, parts.claims
     key = keys.chosen_by(header)
     if key is None:
         raise Rejected("unknown_key", "The token names no key that is in use here.")
@@ -304,9 +318,8 @@ def verify(
     if not isinstance(given, str) or given.lower() not in {one.lower() for one in accepted}:
         raise Rejected("wrong_type", f"The token is not of the type {' or '.join(sorted(filter(None, accepted)))}.")
     # Not `jws.verify`: it parses the header again in its own way and fails on a deeply nested one.
-    if not key.key.verify(token.rpartition(".")[0].encode(), signature):
+    if not (parts.is_signed_by(key) if signatures is None else signatures.is_good(parts, key)):
         raise Rejected("invalid_signature", "invalid signature")
-    claims = _json_object(encoded_claims)
     moment = time.time() if now is None else now
     _check_form(claims, needs_iat=needs_iat, needs_exp=needs_exp, needs_jti=needs_jti)
     _check_claims(claims, issuer, audience, moment, leeway_seconds)

@@ -88,9 +88,10 @@ class ServiceTokens:
         if remembered is not None and remembered.iat - jwt.LEEWAY_SECONDS <= now < remembered.exp + jwt.LEEWAY_SECONDS:
             return remembered.caller
         try:
-            caller = str(jwt.unverified_header(token).get("kid"))
+            parts = jwt.take_apart(token)
+            caller = str(parts.header.get("kid"))
             claims = jwt.verify(
-                token,
+                parts,
                 self._peers.get(caller, jwt.KeySet([])),
                 typ=TYP,
                 issuer=caller,

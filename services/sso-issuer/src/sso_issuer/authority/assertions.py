@@ -32,7 +32,7 @@ def claimed_client(assertion: str) -> str:
         InvalidClient: it names none.
     """
     try:
-        subject = jwt.unverified_claims(assertion).get("sub")
+        subject = jwt.take_apart(assertion).claims.get("sub")
     except Rejected as rejected:
         raise _refuse(rejected.reason) from None
     if not isinstance(subject, str) or not subject:
@@ -60,12 +60,13 @@ def verify(
         InvalidClient: only the log learns why.
     """
     try:
+        parts = jwt.take_apart(assertion)
         claims = jwt.verify(
-            assertion,
+            parts,
             _keys_of(jwks or {}),
             typ=_TYPES,
             issuer=client_id,
-            audience=_addressed_to(jwt.unverified_claims(assertion).get("aud"), audiences),
+            audience=_addressed_to(parts.claims.get("aud"), audiences),
             now=now,
             longest_seconds=longest_seconds,
             needs_iat=False,

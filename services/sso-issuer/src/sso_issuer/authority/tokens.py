@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from shared.db import Database
-from shared.jwt import Rejected, VerificationKey
+from shared.jwt import Parts, Rejected, VerificationKey
 
 from shared import jwt
 from sso_issuer.authority import store
@@ -22,6 +22,7 @@ class _Shown:
     """What a token says of itself, of which nothing is verified yet."""
 
     tenant: str
+    parts: Parts
     kid: str | None
     jti: str | None
 
@@ -31,10 +32,12 @@ class Known:
     """What the database says of a token at one moment.
 
     Attributes:
+        parts: the token, of which nothing is verified.
         key: the key pair that the token names, if tokens under it may still be good.
         issued: the token of the audit with the `jti` that this one names.
     """
 
+    parts: Parts
     key: VerificationKey | None
     issued: IssuedToken | None
     read_at: datetime
@@ -67,6 +70,7 @@ class AccessTokensReader:
             issued, now = await store.find_all_issued(connection, jtis)
         return [
             Known(
+                parts=token.parts,
                 key=None if token.kid is None else _key_of(keys.get((token.tenant, token.kid))),
                 issued=None if token.jti is None else issued.get((token.tenant, token.jti)),
                 read_at=now,
@@ -85,10 +89,10 @@ class AccessTokensReader:
 
 def _shown_by(tenant: str, token: str) -> _Shown | Rejected:
     try:
-        kid, claims = jwt.unverified_header(token).get("kid"), jwt.unverified_claims(token)
+        parts = jwt.take_apart(token)
     except Rejected as rejected:
         return rejected
-    return _Shown(tenant, _name_in(kid), _name_in(claims.get("jti")))
+    return _Shown(tenant, parts, _name_in(parts.header.get("kid")), _name_in(parts.claims.get("jti")))
 
 
 def _name_in(value: Any) -> str | None:

@@ -258,8 +258,8 @@ class Redemptions:
                 now += await self._sandboxes.ahead_since(connection, caller.tenant, issuance.issued_at)
         try:
             claims = jwt.verify(
-                token,
-                self._keys_of(known, token),
+                known.parts or token,
+                self._keys_of(known),
                 typ="JWT",
                 issuer=issuer_of(self._public_url, caller.tenant),
                 audience=known.audience,
@@ -277,12 +277,12 @@ class Redemptions:
             raise TokenNotIssued
         return claims, issuance
 
-    def _keys_of(self, known: Known, token: str) -> KeySet:
-        """The key that `token` names, if it fits this vendor and the agreed algorithm; else no key."""
+    def _keys_of(self, known: Known) -> KeySet:
+        """The key that the token names, if it fits this vendor and the agreed algorithm; else no key."""
         if known.algorithm is not VendorAlgorithm.HS256:
             fits = known.key is not None and known.key.algorithm == known.algorithm.value
             return KeySet([known.key] if known.key is not None and fits else [])
-        kid = jwt.unverified_header(token).get("kid")
+        kid = None if known.parts is None else known.parts.header.get("kid")
         return KeySet(
             VerificationKey.from_secret(secret.kid, self._vendors.unseal(known.vendor, secret))
             for secret in known.secrets

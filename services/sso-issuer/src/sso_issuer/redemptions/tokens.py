@@ -1,7 +1,7 @@
 """What is known of the tokens that vendors bring back."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from shared.db import Database
 from shared.identifiers import is_identifier
-from shared.jwt import Rejected, VerificationKey
+from shared.jwt import Parts, Rejected, VerificationKey
 
 from shared import jwt
 from sso_issuer.keys.store import read_publics
@@ -20,12 +20,17 @@ from sso_issuer.vendors.domain import Secret, Vendor, VendorAlgorithm, VendorNot
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A token as a vendor shows it, of which nothing is verified yet."""
+    """A token as a vendor shows it, of which nothing is verified yet.
+
+    Attributes:
+        parts: None of a text that is no token.
+    """
 
     tenant: str
     vendor_id: str
-    jti: str | None
-    kid: str | None
+    parts: Parts | None = None
+    jti: str | None = None
+    kid: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +38,13 @@ class Known:
     """What the database says of a token at one moment.
 
     Attributes:
+        parts: of the token, of which nothing is verified; None of a text that is none.
         issuance: the one for this vendor that the token names.
         key: the key pair that the token names, if tokens under it may still be good.
         secrets: the vendor's, if the token needs one.
     """
 
+    parts: Parts | None
     vendor: Vendor
     issuance: ListedIssuance | None
     key: VerificationKey | None
@@ -58,9 +65,11 @@ class Known:
 
 def shown(tenant: str, vendor_id: str, token: str) -> Shown:
     """A token and what it says of itself."""
-    return Shown(
-        tenant, vendor_id, _said(jwt.unverified_claims, token, "jti"), _said(jwt.unverified_header, token, "kid")
-    )
+    try:
+        parts = jwt.take_apart(token)
+    except Rejected:
+        return Shown(tenant, vendor_id)
+    return Shown(tenant, vendor_id, parts, _named(parts.claims.get("jti")), _named(parts.header.get("kid")))
 
 
 class TokensReader:
@@ -95,6 +104,7 @@ class TokensReader:
             public = None if token.kid is None else keys.get((token.tenant, token.kid))
             known.append(
                 Known(
+                    parts=token.parts,
                     vendor=found.vendor,
                     issuance=_own(issuances, token),
                     key=None if public is None else _key_of(public),
@@ -119,9 +129,5 @@ def _key_of(public_jwk: str) -> VerificationKey:
     return VerificationKey.from_jwk(orjson.loads(public_jwk))
 
 
-def _said(read: Callable[[str], dict[str, Any]], token: str, name: str) -> str | None:
-    try:
-        value = read(token).get(name)
-    except Rejected:
-        return None
+def _named(value: Any) -> str | None:
     return value if isinstance(value, str) and is_identifier(value) else None
