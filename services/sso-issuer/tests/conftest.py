@@ -2,7 +2,7 @@
 
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 
 import httpx
 import pytest
@@ -59,6 +59,9 @@ class Neighbours:
 
     async def check(self, client_id: str, client_secret: str) -> Client | None:
         return await self.register.check(client_id, client_secret)
+
+    async def check_all(self, credentials: Collection[tuple[str, str]]) -> dict[tuple[str, str], Client | None]:
+        return await self.register.check_all(credentials)
 
     async def to_ledger(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.ledger.app(scope, receive, send)

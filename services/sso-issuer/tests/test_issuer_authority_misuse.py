@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -266,10 +267,17 @@ async def test_a_disabled_clients_tokens_end(world: World) -> None:
     assert not await _is_active(world, watcher, token)
     del world.onboarding.clients[auth[0]]
     world.onboarding.clients["platform"] = own_client | {"scopes": []}
+    # The register says it twice: of one who asks, and of one who is asked about.
+    world.register.clients[platform] = replace(world.register.clients[platform], scopes=frozenset())
+    world.register.add(world.tenant, client_id="auditor")
+    (auditor,) = [known for known in world.register.clients if known[0] == "auditor"]
     assert not await _is_active(world, platform, token)
+    assert not await _is_active(world, auditor, own)
     assert not await _is_active(world, platform, own)
+    world.onboarding.clients["platform"] = own_client
+    assert await _is_active(world, auditor, own)
     del world.onboarding.clients["platform"]
-    assert not await _is_active(world, platform, own)
+    assert not await _is_active(world, auditor, own)
 
 
 async def test_introspection_never_guesses(world: World) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote_plus
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from platform_testing.issuer_world import World, body_of
 from platform_testing.serving import running
 from shared.calling import ServiceClient
 from shared.errors import Unavailable
+from shared.register import Client
 from sso_issuer.app import create_app
 from sso_issuer.secret_checks import SecretChecks
 from sso_issuer.tables import redemptions
@@ -131,6 +134,66 @@ async def test_tokens_that_are_asked_about_together_are_judged_each_on_its_own(w
     shown = [good, revoked, foreign, "no.token.this", good[:-3] + "abc", good] * 3
     answers = await asyncio.gather(*(world.oauth("introspect", auth=auth, token=token) for token in shown))
     assert [answer.json()["active"] for answer in answers] == [True, False, False, False, False, True] * 3
+
+
+async def test_who_proves_nothing_learns_nothing_and_harms_nobody_in_the_same_line(world: World) -> None:
+    """Secrets and what they open are looked up at once, and the secret decides first."""
+    auth, bound = world.add_third_party(), world.add_third_party()
+    world.consent(auth[0], "points:read")
+    world.register.clients[bound] = replace(world.register.clients[bound], ip_allow_list=("192.0.2.0/24",))
+    asking = {"grant_type": "client_credentials"}
+    token = body_of(await world.oauth("token", auth=auth, **asking), 200)["access_token"]
+    strangers = [(auth[0], "wrong"), ("nobody", auth[1]), bound]
+    callers = [auth, *strangers] * 4
+    shown = await asyncio.gather(*(world.oauth("introspect", auth=one, token=token) for one in callers))
+    given = await asyncio.gather(*(world.oauth("token", auth=one, **asking) for one in callers))
+    unsaid = await asyncio.gather(
+        *(world.oauth("introspect", auth=one, token_type_hint="access_token") for one in callers)
+    )
+    greedy = await asyncio.gather(*(world.oauth("token", auth=one, **asking, scope='"') for one in callers))
+    assert [answer.status_code for answer in shown + given] == [200, 401, 401, 401] * 8
+    assert [answer.json()["error"] for answer in unsaid] == ["invalid_request", *["invalid_client"] * 3] * 4
+    assert [answer.json()["error"] for answer in greedy] == ["invalid_scope", *["invalid_client"] * 3] * 4
+    assert all("active" not in answer.text for answer in shown if answer.status_code != 200)
+
+
+async def test_a_form_encoded_secret_is_taken_beside_a_literal_one(world: World) -> None:
+    client_id, secret = "a client", "with blanks & +"
+    world.register.clients[client_id, secret] = replace(_registered(world), client_id=client_id)
+    world.register.clients["100%", "a+b"] = replace(_registered(world), client_id="100%")
+    asked = [(quote_plus(client_id), quote_plus(secret)), (client_id, secret), ("100%", "a+b"), ("100%", "a b")] * 3
+    answers = await asyncio.gather(
+        *(world.oauth("token", auth=auth, grant_type="client_credentials") for auth in asked)
+    )
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 401] * 3
+
+
+def _registered(world: World) -> Client:
+    auth = world.add_third_party()
+    return replace(world.register.clients[auth], kind="first_party", scopes=frozenset({"points:read"}))
+
+
+async def test_a_silent_register_fails_those_who_need_it_and_is_not_asked_twice_about_a_client(world: World) -> None:
+    auth, other = world.add_third_party(), world.add_third_party()
+    for client_id, _ in (auth, other):
+        world.consent(client_id, "points:read")
+    platform = ("platform-x", "secret")
+    world.register.clients[platform] = replace(_registered(world), client_id=platform[0])
+    asking = {"grant_type": "client_credentials"}
+    own, foreign = [
+        body_of(await world.oauth("token", auth=one, **asking), 200)["access_token"] for one in (platform, auth)
+    ]
+    world.onboarding.answer = lambda: Response("down", 503)
+    answers = await asyncio.gather(
+        *(world.oauth("introspect", auth=platform, token=token) for token in (own, foreign) * 4),
+        *(world.oauth("token", auth=one, **asking) for one in (platform, auth) * 4),
+    )
+    assert [answer.status_code for answer in answers] == [200, 503] * 8
+    world.register.is_down = True
+    answers = await asyncio.gather(
+        world.oauth("introspect", auth=platform, token=own), world.oauth("token", auth=platform, **asking)
+    )
+    assert [answer.status_code for answer in answers] == [503, 503]
 
 
 async def test_who_does_not_ask_the_ledger_does_not_miss_it(world: World) -> None:

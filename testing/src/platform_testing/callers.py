@@ -3,7 +3,7 @@
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from local_platform.services import SERVICES
@@ -26,6 +26,9 @@ class FakeRegister:
         if self.is_down:
             raise Unavailable(log="the register is down")
         return self.clients.get((client_id, client_secret))
+
+    async def check_all(self, credentials: Collection[tuple[str, str]]) -> dict[tuple[str, str], Client | None]:
+        return {one: await self.check(*one) for one in credentials}
 
     def add(
         self,

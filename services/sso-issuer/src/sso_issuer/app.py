@@ -22,7 +22,6 @@ from shared.origins import NotesOrigin
 from shared.proxies import ProxyTrust
 from shared.rate_limits import Counts
 from shared.readiness import checks_of
-from shared.register import Register
 from shared.sandboxes.routes import router as sandboxes_router
 from shared.sandboxes.service import Sandboxes
 from shared.sealing import Sealer, parse_key_encryption_keys
@@ -80,7 +79,7 @@ from sso_issuer.redirects.users import UsersReader
 from sso_issuer.register_client import RegisterClient
 from sso_issuer.retention import retention
 from sso_issuer.sealed import sealed_tables
-from sso_issuer.secret_checks import SecretChecks
+from sso_issuer.secret_checks import SecretChecks, SecretsRegister
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
 from sso_issuer.tables import acts, metadata, seals
@@ -99,7 +98,7 @@ _DOUBLE_PRESS = timedelta(seconds=5)
 def create_app(
     settings: Settings,
     *,
-    register: Register | None = None,
+    register: SecretsRegister | None = None,
     ledger_transport: httpx.AsyncBaseTransport | None = None,
     onboarding_transport: httpx.AsyncBaseTransport | None = None,
 ) -> FastAPI:
@@ -162,9 +161,14 @@ def create_app(
         public_url=settings.public_url,
     )
     audit, access_tokens = Audit(database), AccessTokensReader(database)
-    introspections = Introspections(access_tokens, clients, audit, public_url=settings.public_url)
+    proxies, register = ProxyTrust(settings.trusted_proxies), register or SecretChecks(to_onboarding)
+    authentication = ClientAuthentication(
+        database, register, clients, proxies, longest_assertion_seconds=settings.longest_assertion_seconds
+    )
+    introspections = Introspections(authentication, access_tokens, clients, audit, public_url=settings.public_url)
     authority = Authority(
         database,
+        authentication,
         audit,
         access_tokens,
         keys,
@@ -226,20 +230,13 @@ def create_app(
         # OAuth's endpoints (RFC 6749, 3.1) and what is published beside them, and pages.
         takes_any_query=("/tenants/", "/.well-known/", "/sso/v1/redeem/", INSPECTOR),
     )
-    proxies: ProxyTrust = app.state.proxies
     app.add_middleware(NotesOrigin, proxies=proxies)
-    register, authorities = (
-        register or SecretChecks(to_onboarding),
-        Authorities(database, keys, clients, public_url=settings.public_url),
-    )
+    authorities = Authorities(database, keys, clients, public_url=settings.public_url)
     limits = AttemptLimits(
         Counts.at(settings.rate_limit_url),
         proxies,
         per_network=settings.refused_requests_per_address,
         codes_per_client=settings.refused_codes_per_client,
-    )
-    authentication = ClientAuthentication(
-        database, register, clients, proxies, longest_assertion_seconds=settings.longest_assertion_seconds
     )
     pages = Pages(PAGES_PACKAGE, settings, proxies, static_path=STATIC_PATH)
     app.router.routes.append(pages.static.route())

@@ -4,9 +4,10 @@ An internal call costs as much as signing several tokens. Under load, one call a
 is asked at once.
 """
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from shared.errors import Unavailable
 from shared.group_commit import GroupCommit
@@ -14,6 +15,7 @@ from shared.request_frame import RequestContext, current_request
 
 Q = TypeVar("Q", bound=Hashable)
 R = TypeVar("R")
+S = TypeVar("S")
 
 #: Nobody waits in line for longer than this, and then for the neighbour as well.
 _PATIENCE_SECONDS: Final = 4.0
@@ -95,3 +97,17 @@ async def in_parts(ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, R]]], quest
         answers |= await ask(left[:_AT_ONCE])
         left = left[_AT_ONCE:]
     return answers
+
+
+async def both(first: Coroutine[Any, Any, R], second: Coroutine[Any, Any, S]) -> tuple[R, S]:
+    """What two questions give that are asked at the same time. Both have ended when this returns or raises."""
+    asking = asyncio.create_task(second)
+    try:
+        one = await first
+    finally:
+        await asyncio.wait([asking])
+        # Looked at in any case: an error that nobody looks at is reported as a fault.
+        failure = None if asking.cancelled() else asking.exception()
+    if failure is not None:
+        raise failure
+    return one, asking.result()

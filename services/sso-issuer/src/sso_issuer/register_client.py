@@ -12,7 +12,7 @@ from shared.proxies import parse_networks
 from shared.register import CheckedClient, Client
 
 from sso_issuer.authority.domain import Consent, Kind
-from sso_issuer.questions import Questions, in_parts
+from sso_issuer.questions import in_parts
 
 
 def _check_networks(networks: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,7 +74,6 @@ class _Clients(BaseModel):
 class RegisterClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
-        self._consents = Questions(self._find_consents, name="consents")
 
     async def has_tenant(self, tenant: str) -> bool:
         """Whether there is such a tenant.
@@ -113,14 +112,6 @@ class RegisterClient:
             Unavailable: partner-onboarding does not answer, or not with sense.
         """
         return await in_parts(self._find_consents, asked)
-
-    async def find_consent(self, tenant: str, client_id: str) -> Consent | None:
-        """The tenant's present consent; None also if the client is disabled. What waits together is asked together.
-
-        Raises:
-            Unavailable: partner-onboarding does not answer, or not with sense.
-        """
-        return await self._consents.ask((tenant, client_id)) if is_identifier(client_id) else None
 
     async def redeem_code(
         self, *, code: str, client_id: str, redirect_uri: str, code_verifier: str | None

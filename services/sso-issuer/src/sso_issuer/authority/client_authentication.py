@@ -2,25 +2,28 @@
 
 import base64
 import binascii
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote_plus
 
 from shared.db import Database
+from shared.errors import Refusal, Unavailable
 from shared.identifiers import is_identifier
 from shared.proxies import ProxyTrust, is_within, parse_networks
-from shared.register import Register
+from shared.register import Client
 from starlette.requests import Request
+from starlette.types import Scope
 
 from sso_issuer.authority import assertions, store
-from sso_issuer.authority.domain import AuthorityClient, InvalidClient, InvalidRequest, Kind
-from sso_issuer.register_client import RegisterClient
+from sso_issuer.authority.domain import AuthorityClient, InvalidClient, InvalidRequest
+from sso_issuer.register_client import RegisterClient, RegisteredClient
+from sso_issuer.secret_checks import SecretsRegister
 
 METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Shown:
     """The credentials in a request: a secret or an assertion."""
 
@@ -29,20 +32,32 @@ class _Shown:
     assertion: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Proven:
-    """An authenticated client, as the register describes it."""
+@dataclass(slots=True)
+class Proof:
+    """What a request shows of who its client is.
 
-    client_id: str
+    Attributes:
+        tenant: whose authority was asked.
+        audiences: gives the allowed `aud` of an assertion.
+        client: the client, as soon as the register has confirmed the proof.
+    """
+
     tenant: str
-    kind: Kind
-    scopes: frozenset[str]
-    vendor_id: str | None
-    ip_allow_list: tuple[str, ...]
+    scope: Scope
+    audiences: Callable[[], Collection[str]]
+    shown: _Shown
+    client: AuthorityClient | None = None
+
+    def spellings(self) -> list[tuple[str, str]]:
+        """The client id and secret that are meant, the likelier first."""
+        literal = self.shown.client_id, self.shown.secret
+        # RFC 6749 form-encodes id and secret inside Basic, but hardly any client does.
+        decoded = unquote_plus(literal[0]), unquote_plus(literal[1])
+        return [literal] if decoded == literal or "\0" in "".join(decoded) else [literal, decoded]
 
 
 class ClientAuthentication:
-    """Authenticates the clients of an authority.
+    """Authenticates the clients of an authority. All that is wrong with a proof looks the same to its caller.
 
     Args:
         register: checks secrets each time anew, so that a withdrawn one ends at once.
@@ -52,7 +67,7 @@ class ClientAuthentication:
     def __init__(
         self,
         database: Database,
-        register: Register,
+        register: SecretsRegister,
         clients: RegisterClient,
         proxies: ProxyTrust,
         *,
@@ -64,81 +79,114 @@ class ClientAuthentication:
         self._proxies = proxies
         self._longest_assertion_seconds = longest_assertion_seconds
 
-    async def authenticate(
-        self, request: Request, form: Mapping[str, str], *, tenant: str, audiences: Collection[str]
-    ) -> AuthorityClient:
-        """The client of a request to the authority of `tenant`.
-
-        Args:
-            audiences: the allowed `aud` of an assertion.
+    async def prove(self, proof: Proof) -> AuthorityClient:
+        """The client of a request, which is in the proof from then on.
 
         Raises:
-            InvalidRequest: there is more than one proof, or a malformed one.
-            InvalidClient: the client is unknown, disabled or of another tenant, or the proof is wrong; all look the
-            same.
+            InvalidClient: the client is unknown, disabled or of another tenant, or the proof is wrong.
             Unavailable: the register or the database cannot be asked.
         """
-        shown = _shown_by(request, form)
-        if shown.assertion:
-            proven = await self._by_assertion(shown, tenant, audiences)
-        else:
-            proven = await self._by_secret(shown)
-        if proven is None or proven.tenant != tenant:
-            raise InvalidClient(log="unknown" if proven is None else "of another tenant")
-        if proven.ip_allow_list:
-            address = self._proxies.client_address(request.scope)
-            if address is None or not is_within(address, parse_networks(proven.ip_allow_list)):
+        if proof.client is None:
+            find = self._by_assertion if proof.shown.assertion else self._by_secret
+            proof.client = self._admitted(proof, await find(proof))
+        return proof.client
+
+    async def prove_for_line(self, proof: Proof) -> None:
+        """What `prove_all` cannot do: an assertion is used up, in a transaction of its own.
+
+        Raises:
+            InvalidClient, Unavailable: as `prove` does.
+        """
+        if proof.shown.assertion:
+            await self.prove(proof)
+
+    async def prove_all(self, proofs: Sequence[Proof]) -> list[AuthorityClient | Refusal]:
+        """The same as `prove` for many secrets in one call, with a refusal of its own for each."""
+        spelled = [[] if proof.client is not None else proof.spellings() for proof in proofs]
+        found = await self._check_all(dict.fromkeys(one for spellings in spelled for one in spellings))
+        return [self._settle(proof, spellings, found) for proof, spellings in zip(proofs, spelled, strict=True)]
+
+    def _settle(
+        self,
+        proof: Proof,
+        spellings: Sequence[tuple[str, str]],
+        found: Mapping[tuple[str, str], Client | None] | Unavailable,
+    ) -> AuthorityClient | Refusal:
+        if proof.client is not None:
+            return proof.client
+        if isinstance(found, Unavailable):
+            return Unavailable(log=found.log)
+        try:
+            client = next((client for one in spellings if (client := found[one]) is not None), None)
+            proof.client = self._admitted(proof, client)
+        except Refusal as refusal:
+            return refusal
+        return proof.client
+
+    async def _check_all(
+        self, credentials: Collection[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Client | None] | Unavailable:
+        try:
+            return await self._register.check_all(credentials) if credentials else {}
+        except Unavailable as refusal:
+            return refusal
+
+    def _admitted(self, proof: Proof, found: Client | RegisteredClient | None) -> AuthorityClient:
+        """The client with a good proof, if it may call here.
+
+        Raises:
+            InvalidClient: there is none, it is of another tenant, or its address is not on its list.
+        """
+        if found is None or found.tenant != proof.tenant:
+            raise InvalidClient(log="unknown" if found is None else "of another tenant")
+        if found.ip_allow_list:
+            address = self._proxies.client_address(proof.scope)
+            if address is None or not is_within(address, parse_networks(found.ip_allow_list)):
                 raise InvalidClient("This client may not call from your address.", log=f"address {address}")
         return AuthorityClient(
-            client_id=proven.client_id,
-            tenant=tenant,
-            kind=proven.kind,
-            scopes=proven.scopes,
-            is_bound=proven.vendor_id is not None or bool(proven.ip_allow_list),
-        )
-
-    async def _by_secret(self, shown: _Shown) -> _Proven | None:
-        found = await self._register.check(shown.client_id, shown.secret)
-        if found is None:
-            # RFC 6749 form-encodes id and secret inside Basic, but hardly any client does.
-            decoded = unquote_plus(shown.client_id), unquote_plus(shown.secret)
-            if decoded != (shown.client_id, shown.secret) and "\0" not in "".join(decoded):
-                found = await self._register.check(*decoded)
-        if found is None:
-            return None
-        return _Proven(
             client_id=found.client_id,
             tenant=found.tenant,
             kind="first_party" if found.kind == "first_party" else "third_party",
             scopes=found.scopes,
-            vendor_id=found.vendor_id,
-            ip_allow_list=found.ip_allow_list,
+            is_bound=found.vendor_id is not None or bool(found.ip_allow_list),
         )
 
-    async def _by_assertion(self, shown: _Shown, tenant: str, audiences: Collection[str]) -> _Proven | None:
-        found = await self._clients.find_client(shown.client_id)
-        if found is None or found.tenant != tenant:
+    async def _by_secret(self, proof: Proof) -> Client | None:
+        for spelling in proof.spellings():
+            found = await self._register.check(*spelling)
+            if found is not None:
+                return found
+        return None
+
+    async def _by_assertion(self, proof: Proof) -> RegisteredClient | None:
+        found = await self._clients.find_client(proof.shown.client_id)
+        if found is None or found.tenant != proof.tenant:
             return None
         async with self._database.transaction() as connection:
             now = await store.read_clock(connection)
             assertion = assertions.verify(
-                shown.assertion,
+                proof.shown.assertion,
                 client_id=found.client_id,
                 jwks=found.jwks,
-                audiences=audiences,
+                audiences=proof.audiences(),
                 now=now.timestamp(),
                 longest_seconds=self._longest_assertion_seconds,
             )
-            if not await store.use_assertion(connection, tenant, found.client_id, assertion):
+            if not await store.use_assertion(connection, proof.tenant, found.client_id, assertion):
                 raise InvalidClient(log="assertion: used before")
-        return _Proven(
-            client_id=found.client_id,
-            tenant=found.tenant,
-            kind=found.kind,
-            scopes=found.scopes,
-            vendor_id=found.vendor_id,
-            ip_allow_list=found.ip_allow_list,
-        )
+        return found
+
+
+def proof_of(
+    request: Request, form: Mapping[str, str], *, tenant: str, audiences: Callable[[], Collection[str]]
+) -> Proof:
+    """The proof in a request to the authority of `tenant`.
+
+    Raises:
+        InvalidRequest: there is more than one proof, or a malformed one.
+        InvalidClient: there is none.
+    """
+    return Proof(tenant, request.scope, audiences, _shown_by(request, form))
 
 
 def claimed_client_id(request: Request, form: Mapping[str, str]) -> str | None:

@@ -11,16 +11,16 @@ from starlette.requests import Request
 
 from sso_issuer.authority.attempt_limits import AttemptLimits
 from sso_issuer.authority.authorities import Authorities
-from sso_issuer.authority.client_authentication import ClientAuthentication, claimed_client_id
+from sso_issuer.authority.client_authentication import ClientAuthentication, Proof, claimed_client_id, proof_of
 from sso_issuer.authority.domain import AuthorityClient, GrantType, InvalidRequest
-from sso_issuer.authority.forms import check_media_type, parse_form
+from sso_issuer.authority.forms import check_media_type, needed, parse_form
 from sso_issuer.authority.service import Authority
 
 
 class ClientRequest(NamedTuple):
-    """A request of an authenticated client."""
+    """A request with the proof of its client, which is to be checked before anything else is said."""
 
-    client: AuthorityClient
+    proof: Proof
     form: Mapping[str, str]
 
 
@@ -41,7 +41,7 @@ class ClientRequests:
 
     @asynccontextmanager
     async def admit(self, tenant: str, request: Request) -> AsyncIterator[ClientRequest]:
-        """Reads the form and authenticates the client.
+        """Reads the form and the proof of who the client is, which the managed block checks.
 
         Writes a refusal to the audit and counts it, also one that the managed block raises.
 
@@ -50,21 +50,35 @@ class ClientRequests:
         """
         await self._authorities.check(tenant)
         form: dict[str, str] = {}
-        client: AuthorityClient | None = None
+        proof: Proof | None = None
         try:
             form = await _read_form(request)
-            audiences = {
-                self._authorities.issuer(tenant),
-                self._authorities.token_endpoint(tenant),
-                f"{self._authorities.issuer(tenant)}/oauth/{request.url.path.rpartition('/')[2]}",
-            }
-            client = await self._authentication.authenticate(request, form, tenant=tenant, audiences=audiences)
-            # For the access log.
-            request.state.caller = Caller(client.client_id, tenant, frozenset(), client.kind)
-            yield ClientRequest(client, form)
+            proof = proof_of(request, form, tenant=tenant, audiences=lambda: self._audiences(tenant, request))
+            yield ClientRequest(proof, form)
         except Refusal as refusal:
-            await self.note(request, tenant, refusal, form, client)
+            await self.note(request, tenant, refusal, form, None if proof is None else proof.client)
             raise
+        finally:
+            client = None if proof is None else proof.client
+            if client is not None:
+                # For the access log.
+                request.state.caller = Caller(client.client_id, tenant, frozenset(), client.kind)
+
+    async def needed(self, asked: ClientRequest, name: str) -> str:
+        """The value of a required parameter.
+
+        Raises:
+            InvalidRequest: it is missing or empty.
+            InvalidClient: so it is, and the proof is wrong.
+        """
+        if name not in asked.form:
+            await self._authentication.prove(asked.proof)
+        return needed(asked.form, name)
+
+    def _audiences(self, tenant: str, request: Request) -> frozenset[str]:
+        issuer = self._authorities.issuer(tenant)
+        endpoint = f"{issuer}/oauth/{request.url.path.rpartition('/')[2]}"
+        return frozenset({issuer, self._authorities.token_endpoint(tenant), endpoint})
 
     async def note(
         self,

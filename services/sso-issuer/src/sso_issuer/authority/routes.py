@@ -13,7 +13,7 @@ from sso_issuer.authority.authorities import Authorities
 from sso_issuer.authority.authorize import ConsentRequests
 from sso_issuer.authority.client_requests import ClientRequests
 from sso_issuer.authority.errors import private_json
-from sso_issuer.authority.forms import needed, parse_form
+from sso_issuer.authority.forms import parse_form
 from sso_issuer.authority.introspections import Introspections
 from sso_issuer.authority.schemas import (
     ERRORS,
@@ -94,8 +94,8 @@ async def authorize(
     openapi_extra=TOKEN_FORM,
 )
 async def give_token(tenant: Tenant, request: Request, clients: Clients, authority: AuthorityService) -> Response:
-    async with clients.admit(tenant, request) as (client, form):
-        given = await authority.give_token(client, form, request.state.request_id)
+    async with clients.admit(tenant, request) as (proof, form):
+        given = await authority.give_token(proof, form, request.state.request_id)
     body = AccessTokenBody(
         access_token=given.token, token_type=TOKEN_TYPE, expires_in=given.expires_in, scope=" ".join(given.scopes)
     )
@@ -116,8 +116,10 @@ async def introspect(
     clients: Clients,
     introspections: Annotated[Introspections, needs(Introspections)],
 ) -> Response:
-    async with clients.admit(tenant, request) as (client, form):
-        said = await introspections.introspect(client, needed(form, "token"), request.state.request_id)
+    async with clients.admit(tenant, request) as asked:
+        said = await introspections.introspect(
+            asked.proof, await clients.needed(asked, "token"), request.state.request_id
+        )
     return private_json({"active": False} if said is None else said)
 
 
@@ -129,8 +131,8 @@ async def introspect(
     openapi_extra=INTROSPECTION_FORM,
 )
 async def revoke(tenant: Tenant, request: Request, clients: Clients, authority: AuthorityService) -> Response:
-    async with clients.admit(tenant, request) as (client, form):
-        await authority.revoke(client, needed(form, "token"), request.state.request_id)
+    async with clients.admit(tenant, request) as asked:
+        await authority.revoke(asked.proof, await clients.needed(asked, "token"), request.state.request_id)
     return Response(headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
 

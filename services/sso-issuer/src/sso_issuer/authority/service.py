@@ -2,23 +2,26 @@
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from shared.db import Database
-from shared.errors import Refusal
+from shared.errors import Refusal, Unavailable
 from shared.group_commit import GroupCommit
 from shared.jwt import SigningKey
 from shared.paging import Page
+from shared.request_frame import RequestContext, current_request
 
 from sso_issuer.authority import domain, store
 from sso_issuer.authority.audit import Audit, CodeSpent, Entry, event_of
+from sso_issuer.authority.client_authentication import ClientAuthentication, Proof
 from sso_issuer.authority.domain import (
     ACCESS_TOKEN_TYP,
     EVENTS,
     AuthorityClient,
+    Consent,
     Event,
     EventKind,
     EventPlace,
@@ -34,8 +37,12 @@ from sso_issuer.authority.store import Revocation, TakenCode
 from sso_issuer.authority.tokens import AccessTokensReader, SigningTerms
 from sso_issuer.keys.domain import Algorithm, issuer_of
 from sso_issuer.keys.service import Keys
+from sso_issuer.questions import both
 from sso_issuer.register_client import RefusedCode, RegisterClient
 from sso_issuer.signer import Signer
+
+#: Nobody waits in line for longer than this, and then for the register as well.
+_PATIENCE_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +56,30 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """An access token that waits to be signed and written."""
+    """An access token that waits to be decided about, signed and written.
+
+    Attributes:
+        scope: what a client without a code asks for.
+        grant: decided before, for a code.
+        asked_for: the request that waits.
+    """
+
+    proof: Proof
+    request_id: str
+    scope: str | None = None
+    grant: Grant | None = None
+    code_digest: bytes | None = None
+    asked_for: RequestContext | None = field(default_factory=current_request.get)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unsigned:
+    """What is to be signed, and when it was decided."""
 
     grant: Grant
-    code_digest: bytes | None
-    request_id: str
+    key: SigningKey
+    claims: Mapping[str, Any]
+    now: datetime
 
 
 class Authority:
@@ -66,6 +92,7 @@ class Authority:
     def __init__(
         self,
         database: Database,
+        authentication: ClientAuthentication,
         audit: Audit,
         tokens: AccessTokensReader,
         keys: Keys,
@@ -78,6 +105,7 @@ class Authority:
         algorithm: Algorithm,
     ) -> None:
         self._database = database
+        self._authentication = authentication
         self._audit = audit
         self._tokens = tokens
         self._keys = keys
@@ -87,38 +115,38 @@ class Authority:
         self._public_url = public_url
         self._lifetime_seconds = lifetime_seconds
         self._algorithm = algorithm
-        self._issuing = GroupCommit[_Order, AccessToken](self._issue_all, name="access_tokens")
+        self._issuing = GroupCommit[_Order, AccessToken](
+            self._issue_all, name="access_tokens", patience_seconds=_PATIENCE_SECONDS
+        )
 
-    async def give_token(self, client: AuthorityClient, form: Mapping[str, str], request_id: str) -> AccessToken:
+    async def give_token(self, proof: Proof, form: Mapping[str, str], request_id: str) -> AccessToken:
         """An access token; its audit is durable before this returns.
 
         Raises:
+            InvalidClient: who asks has not proven to be a client here.
             InvalidRequest, InvalidGrant, InvalidScope, UnauthorizedClient, UnsupportedGrantType: as in RFC 6749.
             Unavailable: the register or the database cannot be asked; no token leaves.
         """
-        grant_type = needed(form, "grant_type")
-        if grant_type == GrantType.AUTHORIZATION_CODE:
-            return await self._give_for_code(client, form, request_id)
-        if grant_type == GrantType.CLIENT_CREDENTIALS:
-            requested = domain.parse_scope(form.get("scope"))
-            if client.kind == "first_party":
-                grant = domain.decide_for_own_client(client, requested)
-            else:
-                consent = await self._register.find_consent(client.tenant, client.client_id)
-                grant = domain.decide_by_consent(client, consent, requested)
-            return await self._issue(grant, None, request_id)
+        if form.get("grant_type") == GrantType.CLIENT_CREDENTIALS:
+            await self._authentication.prove_for_line(proof)
+            return await self._issuing.submit(_Order(proof, request_id, scope=form.get("scope")))
+        client = await self._authentication.prove(proof)
+        if needed(form, "grant_type") == GrantType.AUTHORIZATION_CODE:
+            return await self._give_for_code(proof, client, form, request_id)
         raise UnsupportedGrantType
 
-    async def revoke(self, client: AuthorityClient, token: str, request_id: str) -> None:
+    async def revoke(self, proof: Proof, token: str, request_id: str) -> None:
         """Revokes a token of this client, or any token of the tenant if the client has `sso:admin`.
 
         A token that is inactive anyway stays so; the caller gets success (RFC 7009, 2.2).
 
         Raises:
+            InvalidClient: who asks has not proven to be a client here.
             UnauthorizedClient: the token is another client's.
             Unavailable: the database cannot be asked; the token is not revoked.
         """
-        judged = await self._introspections.verified(client.tenant, token)
+        client = await self._authentication.prove(proof)
+        judged = await self._introspections.verified(client, token)
         issued, reason, revocation = judged.issued, judged.reason, None
         if issued is not None and domain.why_inactive(issued, judged.claims) != "token_not_issued":
             if issued.client_id != client.client_id and not _may_revoke_all(client):
@@ -182,7 +210,9 @@ class Authority:
         await self._issuing.close()
         await self._audit.close()
 
-    async def _give_for_code(self, client: AuthorityClient, form: Mapping[str, str], request_id: str) -> AccessToken:
+    async def _give_for_code(
+        self, proof: Proof, client: AuthorityClient, form: Mapping[str, str], request_id: str
+    ) -> AccessToken:
         code, redirect_uri = needed(form, "code"), needed(form, "redirect_uri")
         # The register says whether the code was asked for with a challenge; a verifier is sent then, and only then.
         verifier = form.get("code_verifier")
@@ -206,7 +236,7 @@ class Authority:
             consent_version=redeemed.consent_version,
         )
         try:
-            return await self._issue(grant, digest, request_id)
+            return await self._issuing.submit(_Order(proof, request_id, grant=grant, code_digest=digest))
         except CodeSpent:
             await self._spoil(client, digest, request_id)
             raise
@@ -214,28 +244,62 @@ class Authority:
     async def _spoil(self, client: AuthorityClient, code_digest: bytes, request_id: str) -> None:
         await self._audit.spoil_code(client.tenant, code_digest, client_id=client.client_id, request_id=request_id)
 
-    async def _issue(self, grant: Grant, code_digest: bytes | None, request_id: str) -> AccessToken:
-        return await self._issuing.submit(_Order(grant, code_digest, request_id))
-
     async def _issue_all(self, orders: Sequence[_Order]) -> Sequence[AccessToken | Exception]:
-        """One read, the signatures, and one transaction for all audit rows."""
-        all_terms = await self._tokens.signing_terms([order.grant.client.tenant for order in orders], self._algorithm)
-        signing = [
-            (await self._signing_key(order.grant.client.tenant, terms), self._claims_of(order.grant, terms.read_at))
-            for order, terms in zip(orders, all_terms, strict=True)
+        """One read beside one call to the register, the signatures, and one transaction for all audit rows.
+
+        The register is asked again about the consents to third parties.
+        """
+        # The calls go by the id of the first request that waits for them.
+        current_request.set(orders[0].asked_for)
+        clients, all_terms = await both(
+            self._authentication.prove_all([order.proof for order in orders]),
+            self._tokens.signing_terms([order.proof.tenant for order in orders], self._algorithm),
+        )
+        consents = await self._consents_of(
+            one
+            for order, one in zip(orders, clients, strict=True)
+            if order.grant is None and isinstance(one, AuthorityClient) and one.kind == "third_party"
+        )
+        unsigned = [
+            client if isinstance(client, Refusal) else await self._decide(order, client, terms, consents)
+            for order, client, terms in zip(orders, clients, all_terms, strict=True)
         ]
-        tokens = await self._signer.sign_all(signing, typ=ACCESS_TOKEN_TYP)
+        signing = [(one.key, one.claims) for one in unsigned if isinstance(one, _Unsigned)]
+        tokens = iter(await self._signer.sign_all(signing, typ=ACCESS_TOKEN_TYP))
         entries = [
-            _entry_of(order, key.kid, claims, terms.read_at)
-            for order, (key, claims), terms in zip(orders, signing, all_terms, strict=True)
+            _entry_of(order, one) for order, one in zip(orders, unsigned, strict=True) if isinstance(one, _Unsigned)
         ]
-        refusals = await self._audit.write(entries)
+        refusals = iter(await self._audit.write(entries) if entries else ())
         return [
-            AccessToken(token=token, expires_in=self._lifetime_seconds, scopes=order.grant.scopes)
-            if refusal is None
-            else refusal
-            for order, token, refusal in zip(orders, tokens, refusals, strict=True)
+            self._answer(one, next(tokens), next(refusals)) if isinstance(one, _Unsigned) else one for one in unsigned
         ]
+
+    async def _consents_of(
+        self, third_parties: Iterable[AuthorityClient]
+    ) -> Mapping[tuple[str, str], Consent | None] | Unavailable:
+        try:
+            return await self._register.consents((client.tenant, client.client_id) for client in third_parties)
+        except Unavailable as refusal:
+            return refusal
+
+    async def _decide(
+        self,
+        order: _Order,
+        client: AuthorityClient,
+        terms: SigningTerms,
+        consents: Mapping[tuple[str, str], Consent | None] | Unavailable,
+    ) -> _Unsigned | Refusal:
+        try:
+            grant = order.grant or _grant_of(client, order.scope, consents)
+            key = await self._signing_key(client.tenant, terms)
+        except Refusal as refusal:
+            return refusal
+        return _Unsigned(grant, key, self._claims_of(grant, terms.read_at), terms.read_at)
+
+    def _answer(self, unsigned: _Unsigned, token: str, refusal: CodeSpent | None) -> AccessToken | CodeSpent:
+        if refusal is not None:
+            return refusal
+        return AccessToken(token=token, expires_in=self._lifetime_seconds, scopes=unsigned.grant.scopes)
 
     async def _signing_key(self, tenant: str, terms: SigningTerms) -> SigningKey:
         if terms.key is None:
@@ -254,8 +318,26 @@ class Authority:
         )
 
 
-def _entry_of(order: _Order, kid: str, claims: Mapping[str, Any], now: datetime) -> Entry:
-    grant, expiry = order.grant, datetime.fromtimestamp(claims["exp"], UTC)
+def _grant_of(
+    client: AuthorityClient, scope: str | None, consents: Mapping[tuple[str, str], Consent | None] | Unavailable
+) -> Grant:
+    """What a client without a code gets.
+
+    Raises:
+        InvalidScope, UnauthorizedClient: as they say.
+        Unavailable: the register was silent about the consent.
+    """
+    requested = domain.parse_scope(scope)
+    if client.kind == "first_party":
+        return domain.decide_for_own_client(client, requested)
+    if isinstance(consents, Unavailable):
+        raise Unavailable(log=consents.log)
+    return domain.decide_by_consent(client, consents.get((client.tenant, client.client_id)), requested)
+
+
+def _entry_of(order: _Order, unsigned: _Unsigned) -> Entry:
+    grant, claims = unsigned.grant, unsigned.claims
+    expiry = datetime.fromtimestamp(claims["exp"], UTC)
     event = event_of(
         EventKind.ISSUED,
         grant.client.tenant,
@@ -266,8 +348,8 @@ def _entry_of(order: _Order, kid: str, claims: Mapping[str, Any], now: datetime)
         grant_type=grant.grant_type.value,
         scope=claims["scope"],
         consent_version=grant.consent_version,
-        kid=kid,
-        happened_at=now,
+        kid=unsigned.key.kid,
+        happened_at=unsigned.now,
         expires_at=expiry,
     )
     if order.code_digest is None:
