@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from benchmarks import credit_imports, expiring, issuer, large_ledger, ledger, onboarding, steady, token_service
+from benchmarks.interpreter import interpreter
 from benchmarks.report import Table, show
 
 #: Wide enough for every table where nobody looks at a terminal.
@@ -45,6 +46,7 @@ def main(
             "sizes": lambda: token_service.run_sizes(seconds=seconds, rounds=rounds, large=large, say=say),
         }
         results = [measure() for name, measure in tables.items() if table in {"", name}]
+    console.print(f"Measured on {interpreter()}, of the benchmark and of all services.")
     for result in results:
         show(result, console)
     if not all(aim.is_met for result in results for aim in result.aims):

@@ -7,8 +7,6 @@ import asyncio
 import json
 import secrets
 import statistics
-import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -102,10 +100,9 @@ def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, 
         )
         for name in measured.loads
     ]
-    optimized = "PGO" if "enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS")) else "no PGO"
     return Table(
         f"sso-issuer by turns, audit on, one process of each service, {CONNECTIONS} connections where nothing else is"
-        f" said; Python {sys.version_info.major}.{sys.version_info.minor} ({optimized}); processor µs a request",
+        f" said; processor µs a request",
         ("", "requests/s", "p50 ms", "p99 ms", "failures", "its process", *_PROCESSES[1:], "of (a)", "by processor"),
         rows,
         (

@@ -151,8 +151,17 @@ class SigningKey:
     def sign(self, claims: Mapping[str, Any], typ: str) -> str:
         """A compact JWS over `claims` with `kid` and `typ` in its header."""
         # Not `jws.sign`, which takes as long again for the same text.
-        signed = f"{_header(self.kid, self.algorithm, typ)}.{_base64url(orjson.dumps(claims))}"
-        return f"{signed}.{_base64url(self.key.sign(signed.encode()))}"
+        text = self.text(claims, typ)
+        return with_signature(text, self.key.sign(text.encode()))
+
+    def text(self, claims: Mapping[str, Any], typ: str) -> str:
+        """What is signed: header and claims."""
+        return f"{_header(self.kid, self.algorithm, typ)}.{_base64url(orjson.dumps(claims))}"
+
+
+def with_signature(text: str, signature: bytes) -> str:
+    """The compact JWS of a text that was signed elsewhere."""
+    return f"{text}.{_base64url(signature)}"
 
 
 @functools.lru_cache(maxsize=1024)

@@ -82,6 +82,7 @@ from sso_issuer.sealed import sealed_tables
 from sso_issuer.secret_checks import SecretChecks, SecretsRegister
 from sso_issuer.settings import Settings
 from sso_issuer.signer import Signer
+from sso_issuer.signing_processes import SigningProcesses
 from sso_issuer.tables import acts, metadata, seals
 from sso_issuer.tables import answers as answers_table
 from sso_issuer.tables import events as event_tables
@@ -143,7 +144,7 @@ def create_app(
     # Access tokens are checked here as in every service; only the keys come from the service's own database.
     key_source = OwnKeySource(database, revoked)
     tenant_keys = TenantKeys(key_source)
-    signer, clients = Signer(), RegisterClient(to_onboarding)
+    signer, clients = Signer(SigningProcesses(settings.signing_processes)), RegisterClient(to_onboarding)
 
     events = build_events(settings, database)
     terms = TermsReader(database, keys, vendors)
@@ -191,7 +192,7 @@ def create_app(
             closing.push_async_callback(onboarding.aclose)
             closing.push_async_callback(ledger.aclose)
             closing.push_async_callback(tenant_keys.aclose)
-            closing.callback(signer.close)
+            closing.push_async_callback(signer.close)
             # Write all accepted rows before the connections close.
             closing.push_async_callback(authority.close)
             closing.push_async_callback(introspections.close)

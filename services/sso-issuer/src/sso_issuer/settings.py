@@ -51,6 +51,13 @@ class Settings(PageSettings, RetentionSettings):
     access_token_algorithm: Literal["ES256", "RS256"] = Field(
         "ES256", description="What signs access tokens: RS256 for those who verify nothing else, at ten times the cost."
     )
+    signing_processes: int = Field(
+        2,
+        ge=0,
+        le=64,
+        description="How many processes sign with RS256 beside the service's own, from the first such signature on;"
+        " 0 leaves it to threads.",
+    )
     longest_assertion_seconds: int = Field(
         3600, ge=60, le=3600, description="How long a client's assertion (`private_key_jwt`) may be valid."
     )

@@ -264,15 +264,22 @@ class Authority:
             client if isinstance(client, Refusal) else await self._decide(order, client, terms, consents)
             for order, client, terms in zip(orders, clients, all_terms, strict=True)
         ]
-        signing = [(one.key, one.claims) for one in unsigned if isinstance(one, _Unsigned)]
-        tokens = iter(await self._signer.sign_all(signing, typ=ACCESS_TOKEN_TYP))
-        entries = [
-            _entry_of(order, one) for order, one in zip(orders, unsigned, strict=True) if isinstance(one, _Unsigned)
-        ]
-        refusals = iter(await self._audit.write(entries) if entries else ())
-        return [
-            self._answer(one, next(tokens), next(refusals)) if isinstance(one, _Unsigned) else one for one in unsigned
-        ]
+        good = [one for one in unsigned if isinstance(one, _Unsigned)]
+        if not good:
+            return [one for one in unsigned if isinstance(one, Refusal)]
+        # At once: a token that a failed write leaves unsaid is worth nothing, since nobody has it.
+        refusals, tokens = await both(
+            self._audit.write(
+                [
+                    _entry_of(order, one)
+                    for order, one in zip(orders, unsigned, strict=True)
+                    if isinstance(one, _Unsigned)
+                ]
+            ),
+            self._signer.sign_all([(one.key, one.claims) for one in good], typ=ACCESS_TOKEN_TYP),
+        )
+        answers = map(self._answer, good, tokens, refusals)
+        return [next(answers) if isinstance(one, _Unsigned) else one for one in unsigned]
 
     async def _consents_of(
         self, third_parties: Iterable[AuthorityClient]

@@ -1,9 +1,9 @@
 """The authorities in the database: audit, revocations, used codes and assertions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
@@ -60,16 +60,21 @@ _SIGNING: Final = """
     FROM unnest($1::text[]) AS asked (tenant) LEFT JOIN sso_issuer.keys
       ON keys.tenant = asked.tenant AND keys.algorithm = $2 AND keys.state = 'active'
 """
-_ISSUED: Final = """
-    SELECT clock.now, issued.tenant, issued.jti, issued.client_id, issued.subject, issued.scope, issued.consent_version,
-      issued.expires_at, revoked.jti IS NOT NULL AS is_revoked
+_TOKENS: Final = """
+    SELECT clock.now, asked.tenant, asked.jti, asked.kid, issued.client_id, issued.subject, issued.scope,
+      issued.consent_version, issued.expires_at, revoked.jti IS NOT NULL AS is_revoked, keys.public_jwk
     FROM (SELECT clock_timestamp() AS now) AS clock
-      LEFT JOIN unnest($1::text[], $2::text[]) AS asked (tenant, jti) ON true
+      LEFT JOIN unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant, jti, kid) ON true
       LEFT JOIN sso_issuer.authority_events AS issued
         ON issued.tenant = asked.tenant AND issued.jti = asked.jti AND issued.event = 'issued'
       LEFT JOIN sso_issuer.revoked_tokens AS revoked
         ON revoked.tenant = asked.tenant AND revoked.jti = asked.jti
+      LEFT JOIN sso_issuer.keys
+        ON keys.tenant = asked.tenant AND keys.kid = asked.kid AND keys.state IN ('active', 'retiring')
 """
+
+#: Tenant, `jti` and `kid` of a token, as it says itself.
+TokenNames = tuple[str, str | None, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,29 +164,36 @@ async def spoil_code(connection: AsyncConnection, tenant: str, code_digest: byte
 
 async def find_issued(connection: AsyncConnection, tenant: str, jti: str) -> IssuedToken | None:
     """What the audit knows of a token, and whether it was revoked."""
-    found, _ = await find_all_issued(await driver_of(connection), [(tenant, jti)])
-    return found.get((tenant, jti))
+    names = tenant, jti, None
+    found, _ = await read_tokens(await driver_of(connection), [names])
+    return found[names][0]
 
 
-async def find_all_issued(
-    connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
-) -> tuple[dict[tuple[str, str], IssuedToken], datetime]:
-    """The same for many, by tenant and jti, and the database's clock, in one statement."""
-    rows = await connection.fetch(_ISSUED, [tenant for tenant, _ in asked], [jti for _, jti in asked])
-    found = {
-        (row["tenant"], row["jti"]): IssuedToken(
-            jti=row["jti"],
-            client_id=row["client_id"],
-            subject=row["subject"],
-            scopes=frozenset(row["scope"].split()),
-            consent_version=row["consent_version"],
-            expires_at=row["expires_at"],
-            is_revoked=row["is_revoked"],
-        )
-        for row in rows
-        if row["jti"] is not None
-    }
+async def read_tokens(
+    connection: asyncpg.Connection, asked: Sequence[TokenNames]
+) -> tuple[dict[TokenNames, tuple[IssuedToken | None, str | None]], datetime]:
+    """The same for many, each with the public half of its key as the text of a JWK, and the database's clock.
+
+    A key is left out if tokens under it are no good any more. All in one statement.
+    """
+    columns = list(zip(*asked, strict=True)) or [(), (), ()]
+    rows = await connection.fetch(_TOKENS, *columns)
+    found = {(row["tenant"], row["jti"], row["kid"]): (_issued(row), row["public_jwk"]) for row in rows}
     return found, rows[0]["now"]
+
+
+def _issued(row: Mapping[str, Any]) -> IssuedToken | None:
+    if row["client_id"] is None:
+        return None
+    return IssuedToken(
+        jti=row["jti"],
+        client_id=row["client_id"],
+        subject=row["subject"],
+        scopes=frozenset(row["scope"].split()),
+        consent_version=row["consent_version"],
+        expires_at=row["expires_at"],
+        is_revoked=row["is_revoked"],
+    )
 
 
 async def list_newest(

@@ -13,18 +13,17 @@ from shared.jwt import Parts, Rejected, VerificationKey
 from shared import jwt
 from sso_issuer.authority import store
 from sso_issuer.authority.domain import IssuedToken
+from sso_issuer.authority.store import TokenNames
 from sso_issuer.keys.domain import Algorithm
-from sso_issuer.keys.store import SealedKey, read_publics
+from sso_issuer.keys.store import SealedKey
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """What a token says of itself, of which nothing is verified yet."""
 
-    tenant: str
+    names: TokenNames
     parts: Parts
-    kid: str | None
-    jti: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +59,12 @@ class AccessTokensReader:
     async def read_all(self, tokens: Sequence[tuple[str, str]]) -> list[Known | Rejected]:
         """What is known of tokens, each brought to the authority of a tenant; a refusal of what is no token."""
         shown = [_shown_by(tenant, token) for tenant, token in tokens]
-        good = [one for one in shown if isinstance(one, _Shown)]
-        kids = list(dict.fromkeys((token.tenant, token.kid) for token in good if token.kid is not None))
-        jtis = list(dict.fromkeys((token.tenant, token.jti) for token in good if token.jti is not None))
-        if not good:
+        names = {one.names for one in shown if isinstance(one, _Shown)}
+        if not names:
             return [one for one in shown if isinstance(one, Rejected)]
         async with self._database.raw_statement() as connection:
-            keys = await read_publics(connection, kids) if kids else {}
-            issued, now = await store.find_all_issued(connection, jtis)
-        return [
-            Known(
-                parts=token.parts,
-                key=None if token.kid is None else _key_of(keys.get((token.tenant, token.kid))),
-                issued=None if token.jti is None else issued.get((token.tenant, token.jti)),
-                read_at=now,
-            )
-            if isinstance(token, _Shown)
-            else token
-            for token in shown
-        ]
+            found, now = await store.read_tokens(connection, list(names))
+        return [_known(one, *found[one.names], now) if isinstance(one, _Shown) else one for one in shown]
 
     async def signing_terms(self, tenants: Sequence[str], algorithm: Algorithm) -> list[SigningTerms]:
         """What signs each tenant's access tokens at this moment."""
@@ -92,7 +78,11 @@ def _shown_by(tenant: str, token: str) -> _Shown | Rejected:
         parts = jwt.take_apart(token)
     except Rejected as rejected:
         return rejected
-    return _Shown(tenant, parts, _name_in(parts.header.get("kid")), _name_in(parts.claims.get("jti")))
+    return _Shown((tenant, _name_in(parts.claims.get("jti")), _name_in(parts.header.get("kid"))), parts)
+
+
+def _known(shown: _Shown, issued: IssuedToken | None, public_jwk: str | None, now: datetime) -> Known:
+    return Known(parts=shown.parts, key=_key_of(public_jwk), issued=issued, read_at=now)
 
 
 def _name_in(value: Any) -> str | None:

@@ -17,6 +17,7 @@ from shared.request_frame import RequestContext, current_request
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import issuer_of
+from sso_issuer.questions import both
 from sso_issuer.redirects import store
 from sso_issuer.redirects.domain import (
     BACKDATED_SECONDS,
@@ -193,13 +194,16 @@ class Redirects:
         return await self._line.submit(wish)
 
     async def _issue_all(self, wishes: Sequence[_Wish]) -> Sequence[_Prepared | Exception]:
-        """One read, one call to each neighbour and tenant, one statement that writes. A refusal is its wish's alone."""
+        """One read beside one call to each neighbour and tenant, and one statement that writes.
+
+        A refusal is its wish's alone.
+        """
         # The calls go by the id of the first request that waits for them.
         current_request.set(wishes[0].asked_for)
-        terms = await self._terms.read_all([wish.vendor for wish in wishes])
-        # Who names no good vendor asks nobody.
-        users = {wish.user for wish, one in zip(wishes, terms, strict=True) if isinstance(one, Terms)}
-        said = await self._users.read(users) if users else {}
+        # At once, since each wish names a vendor that was there lately.
+        terms, said = await both(
+            self._terms.read_all([wish.vendor for wish in wishes]), self._users.read({wish.user for wish in wishes})
+        )
         keys: dict[tuple[str, str], SigningKey] = {}
         unsigned = [
             await self._decide(wish, one, said[wish.user], keys) if isinstance(one, Terms) else one
