@@ -19,12 +19,6 @@ from sso_issuer.tables import key_successions, keys
 _REVOKED_AT_ONCE = 1000
 _KEY_COLUMNS = tuple(column for column in keys.c if column.name not in {"public_jwk", "private_key"})
 
-_PUBLICS: Final = """
-    SELECT keys.tenant, keys.kid, keys.public_jwk FROM unnest($1::text[], $2::text[]) AS asked (tenant, kid)
-      JOIN sso_issuer.keys ON keys.tenant = asked.tenant AND keys.kid = asked.kid
-    WHERE keys.state IN ('active', 'retiring')
-"""
-
 _ANY_PUBLIC: Final = "SELECT public_jwk, state FROM sso_issuer.keys WHERE tenant = $1 AND kid = $2"
 #: A key that retires in its time is published until then; one that is revoked leaves the set before.
 _WAS_TAKEN_OUT: Final = sa.or_(keys.c.published_until.is_(None), keys.c.published_until > keys.c.retired_at)
@@ -130,12 +124,6 @@ async def read_greatest_ages(connection: AsyncConnection) -> dict[Algorithm, flo
     query = sa.select(keys.c.algorithm, age.label("seconds")).where(keys.c.state == KeyState.ACTIVE.value)
     rows = await connection.execute(query.group_by(keys.c.algorithm))
     return {Algorithm(row.algorithm): float(row.seconds) for row in rows}
-
-
-async def read_publics(connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The public halves of keys whose tokens may still be valid, by tenant and kid, as the text of their JWK."""
-    rows = await connection.fetch(_PUBLICS, [tenant for tenant, _ in asked], [kid for _, kid in asked])
-    return {(row["tenant"], row["kid"]): row["public_jwk"] for row in rows}
 
 
 async def read_driver_clock(connection: asyncpg.Connection) -> datetime:

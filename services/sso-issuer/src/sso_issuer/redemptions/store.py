@@ -1,9 +1,9 @@
 """Redemptions in the database."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
@@ -13,8 +13,25 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.redemptions.domain import Redemption
-from sso_issuer.tables import redemptions
+from sso_issuer.redirects.domain import ListedIssuance
+from sso_issuer.tables import redemptions, vendors
+from sso_issuer.vendors.domain import Delivery, Vendor
+from sso_issuer.vendors.store import vendor_of
 
+_ISSUANCE: Final = tuple(field.name for field in fields(ListedIssuance) if field.name != "redeemed_at")
+_TOKENS: Final = f"""
+    SELECT asked.tenant, asked.vendor_id, asked.jti, asked.kid, clock_timestamp() AS now,
+      {", ".join(f"vendors.{column.name}" for column in vendors.c if column.name not in {"tenant", "vendor_id"})},
+      {", ".join(f"issuances.{name} AS issued_{name}" for name in _ISSUANCE)},
+      redemptions.redeemed_at, keys.public_jwk
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (tenant, vendor_id, jti, kid)
+      JOIN sso_issuer.vendors ON vendors.tenant = asked.tenant AND vendors.vendor_id = asked.vendor_id
+      LEFT JOIN sso_issuer.issuances ON issuances.tenant = asked.tenant AND issuances.jti = asked.jti
+        AND issuances.vendor_id = asked.vendor_id
+      LEFT JOIN sso_issuer.redemptions ON redemptions.tenant = issuances.tenant AND redemptions.jti = issuances.jti
+      LEFT JOIN sso_issuer.keys
+        ON keys.tenant = asked.tenant AND keys.kid = asked.kid AND keys.state IN ('active', 'retiring')
+"""  # noqa: S608 — our own names
 _APPEND: Final = """
     INSERT INTO sso_issuer.redemptions (tenant, jti, client_id, request_id, points_now, redeemed_at)
     SELECT tenant, jti, client_id, request_id, points_now, clock_timestamp()
@@ -28,6 +45,43 @@ _REDEEMED_AT: Final = """
       JOIN sso_issuer.redemptions ON redemptions.tenant = asked.tenant AND redemptions.jti = asked.jti
 """
 _RECORD: Final = recording("sso_issuer")
+
+
+#: Tenant, vendor, and `jti` and `kid` of a token, as it says itself.
+TokenNames = tuple[str, str, str | None, str | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownToken:
+    """What the database says of a token at one moment.
+
+    Attributes:
+        issuance: the one for this vendor that the token names.
+        public_jwk: of the key that the token names, as text, if tokens under it may still be good.
+    """
+
+    vendor: Vendor
+    issuance: ListedIssuance | None
+    public_jwk: str | None
+    read_at: datetime
+
+
+async def read_tokens(connection: asyncpg.Connection, asked: Sequence[TokenNames]) -> dict[TokenNames, KnownToken]:
+    """What is known of tokens, in one statement; those of vendors that the tenant does not have are left out."""
+    rows = await connection.fetch(_TOKENS, *zip(*asked, strict=True))
+    return {
+        (row["tenant"], row["vendor_id"], row["jti"], row["kid"]): KnownToken(
+            vendor=vendor_of(row), issuance=_issuance_in(row), public_jwk=row["public_jwk"], read_at=row["now"]
+        )
+        for row in rows
+    }
+
+
+def _issuance_in(row: Mapping[str, Any]) -> ListedIssuance | None:
+    if row["issued_jti"] is None:
+        return None
+    values = {name: row[f"issued_{name}"] for name in _ISSUANCE}
+    return ListedIssuance(**{**values, "delivery": Delivery(values["delivery"]), "redeemed_at": row["redeemed_at"]})
 
 
 async def append_all(connection: asyncpg.Connection, redemptions: Sequence[Redemption]) -> set[tuple[str, str]]:

@@ -12,9 +12,10 @@ from shared.identifiers import is_identifier
 from shared.jwt import Parts, Rejected, VerificationKey
 
 from shared import jwt
-from sso_issuer.keys.store import read_publics
+from sso_issuer.redemptions import store
+from sso_issuer.redemptions.store import KnownToken, TokenNames
 from sso_issuer.redirects.domain import ListedIssuance
-from sso_issuer.redirects.store import find_all, read_secrets, read_terms
+from sso_issuer.redirects.store import read_secrets
 from sso_issuer.vendors.domain import Secret, Vendor, VendorAlgorithm, VendorNotFound
 
 
@@ -26,11 +27,8 @@ class Shown:
         parts: None of a text that is no token.
     """
 
-    tenant: str
-    vendor_id: str
+    names: TokenNames
     parts: Parts | None = None
-    jti: str | None = None
-    kid: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +66,8 @@ def shown(tenant: str, vendor_id: str, token: str) -> Shown:
     try:
         parts = jwt.take_apart(token)
     except Rejected:
-        return Shown(tenant, vendor_id)
-    return Shown(tenant, vendor_id, parts, _named(parts.claims.get("jti")), _named(parts.header.get("kid")))
+        return Shown((tenant, vendor_id, None, None))
+    return Shown((tenant, vendor_id, _named(parts.claims.get("jti")), _named(parts.header.get("kid"))), parts)
 
 
 class TokensReader:
@@ -80,44 +78,28 @@ class TokensReader:
 
     async def read_all(self, tokens: Sequence[Shown]) -> list[Known | VendorNotFound]:
         """What is known of each, or that the tenant has no such vendor. Driver errors pass unchanged."""
-        places = list(dict.fromkeys((token.tenant, token.vendor_id) for token in tokens))
-        jtis = list(dict.fromkeys((token.tenant, token.jti) for token in tokens if token.jti is not None))
-        kids = list(dict.fromkeys((token.tenant, token.kid) for token in tokens if token.kid is not None))
         async with self._database.raw_statement() as connection:
-            terms = await read_terms(connection, places)
-            issuances = await find_all(connection, jtis) if jtis else {}
-            keys = await read_publics(connection, kids) if kids else {}
+            found = await store.read_tokens(connection, list({token.names for token in tokens}))
             sharing = {
-                (token.tenant, token.vendor_id)
-                for token in tokens
-                if (found := terms.get((token.tenant, token.vendor_id))) is not None
-                and _algorithm_of(found.vendor, _own(issuances, token)) is VendorAlgorithm.HS256
+                names[:2]
+                for names, one in found.items()
+                if _algorithm_of(one.vendor, one.issuance) is VendorAlgorithm.HS256
             }
             secrets = await read_secrets(connection, sorted(sharing)) if sharing else {}
-        known: list[Known | VendorNotFound] = []
-        for token in tokens:
-            place = token.tenant, token.vendor_id
-            found = terms.get(place)
-            if found is None:
-                known.append(VendorNotFound())
-                continue
-            public = None if token.kid is None else keys.get((token.tenant, token.kid))
-            known.append(
-                Known(
-                    parts=token.parts,
-                    vendor=found.vendor,
-                    issuance=_own(issuances, token),
-                    key=None if public is None else _key_of(public),
-                    secrets=secrets.get(place, ()),
-                    read_at=found.read_at,
-                )
-            )
-        return known
+        return [_known(token, found.get(token.names), secrets.get(token.names[:2], ())) for token in tokens]
 
 
-def _own(issuances: dict[tuple[str, str], ListedIssuance], token: Shown) -> ListedIssuance | None:
-    issuance = None if token.jti is None else issuances.get((token.tenant, token.jti))
-    return issuance if issuance is not None and issuance.vendor_id == token.vendor_id else None
+def _known(token: Shown, found: KnownToken | None, secrets: Sequence[Secret]) -> Known | VendorNotFound:
+    if found is None:
+        return VendorNotFound()
+    return Known(
+        parts=token.parts,
+        vendor=found.vendor,
+        issuance=found.issuance,
+        key=None if found.public_jwk is None else _key_of(found.public_jwk),
+        secrets=secrets,
+        read_at=found.read_at,
+    )
 
 
 def _algorithm_of(vendor: Vendor, issuance: ListedIssuance | None) -> VendorAlgorithm:
