@@ -12,7 +12,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from local_platform.embedded_postgres import EmbeddedPostgres, end_with_parent, free_port, in_own_loop
+from local_platform.embedded_postgres import EmbeddedPostgres, free_port, in_own_loop
+from local_platform.parents import end_with_parent
 from local_platform.services import SERVICES
 
 from drills.debian import program

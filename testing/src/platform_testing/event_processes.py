@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
-from local_platform.embedded_postgres import end_with_parent
+from local_platform.parents import end_with_parent
 from shared.chores import Chores
 from shared.db import Database
 from shared.events import outbox

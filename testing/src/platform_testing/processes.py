@@ -15,7 +15,8 @@ from typing import IO
 
 import httpx
 import uvicorn
-from local_platform.embedded_postgres import end_with_parent, free_port
+from local_platform.embedded_postgres import free_port
+from local_platform.parents import end_with_parent
 from local_platform.services import SERVICES
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +12,14 @@ from local_platform.commands import CommandFailed
 from local_platform.compose import ComposeFailed, NoDocker
 from local_platform.console import Terminal
 from local_platform.containers import Containers, GatewayDoesNotAnswer, state_of_containers
-from local_platform.embedded_postgres import PostgresStartError, end_with_present_parent
+from local_platform.embedded_postgres import PostgresStartError
 from local_platform.event_journey import EventJourney
 from local_platform.gateway import CADDYFILE, transport_to, with_present_routes
 from local_platform.handshake_journey import HandshakeJourney
 from local_platform.installation import Installation
 from local_platform.integration_journey import IntegrationJourney
 from local_platform.journey import Journey, JourneyFailed
+from local_platform.parents import end_with_make
 from local_platform.ports import Ports
 from local_platform.processes import ProgramFailed
 from local_platform.running import CannotRun, Platform
@@ -36,7 +35,7 @@ StateDir = Annotated[Path, typer.Option(envvar="STATE_DIR", help="Data, secrets,
 @app.command()
 def run(port_base: PortBase = 8000, state_dir: StateDir = Path(".run")) -> None:
     """Starts everything, shows the journey of points once, and stays until Ctrl-C."""
-    _end_with_make()
+    end_with_make()
     terminal = Terminal()
     try:
         state = StateDirectory(state_dir)
@@ -168,12 +167,6 @@ async def _up(containers: Containers, profiles: list[str]) -> None:
 
 async def _run(ports: Ports, state: StateDirectory, terminal: Terminal) -> None:
     await Platform(ports, state, terminal).run()
-
-
-def _end_with_make() -> None:
-    """If make started this process and is killed, this process stops in good order too."""
-    if "MAKELEVEL" in os.environ:
-        end_with_present_parent(signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from local_platform.embedded_postgres import end_with_parent
+from local_platform.parents import end_with_parent
 
 LONGEST_ANSWER = 2**22
 IN_ONE = (sys.executable, "-m", "local_platform.in_one")

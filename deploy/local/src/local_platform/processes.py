@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from local_platform.embedded_postgres import end_with_parent
+from local_platform.parents import end_with_parent
 
 POLL_SECONDS = 0.05
 FIRST_PAUSE_SECONDS = 0.2
