@@ -176,6 +176,43 @@ async def test_of_two_hosts_the_one_that_takes_writes(servers: Servers, unused_t
             await database.dispose()
 
 
+async def test_a_host_that_is_gone_without_a_word_keeps_nobody_from_the_next(servers: Servers) -> None:
+    accepted = 0
+
+    async def stay_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(stay_silent, "127.0.0.1", 0)
+    async with silent:
+        gone = f"127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+        for url in (
+            servers.url(f"{gone},127.0.0.1:{servers.main.port}", connect_timeout=1, sslmode="disable"),
+            servers.url("", host=f"{gone},127.0.0.1:{servers.main.port}", connect_timeout=1, sslmode="disable"),
+        ):
+            accepted = 0
+            way = DatabaseUrl(url)
+            for _ in range(3):
+                connection = await way.connect()
+                assert await connection.fetchval("SELECT inet_server_port()") == servers.main.port
+                await connection.close()
+            # Only the first connection has waited for it.
+            assert accepted == 1
+
+
+async def test_where_no_standby_is_the_primary_will_do(servers: Servers, unused_tcp_port: int) -> None:
+    url = servers.url(
+        f"localhost:{unused_tcp_port},localhost:{servers.main.port}", target_session_attrs="prefer-standby"
+    )
+    connection = await DatabaseUrl(url).connect()
+    assert await connection.fetchval("SELECT inet_server_port()") == servers.main.port
+    await connection.close()
+    with pytest.raises(asyncpg.TargetServerAttributeNotMatched):
+        await DatabaseUrl(url.replace("prefer-standby", "standby")).connect()
+
+
 async def test_what_a_url_may_say_besides(servers: Servers) -> None:
     url = servers.url(
         f"localhost:{servers.main.port}",

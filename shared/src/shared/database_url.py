@@ -3,13 +3,15 @@
     postgresql://role:password@db-1,db-2:5433/points?sslmode=verify-full&sslrootcert=/etc/ca.pem
         &target_session_attrs=read-write&connect_timeout=3          (in one line)
 
-asyncpg reads the URL, as libpq would: several hosts, TLS, `target_session_attrs`, `options`, `application_name`. What
-libpq has and asyncpg lacks, `connect_timeout` and TCP keep-alive, is added here.
+asyncpg reads the URL, as libpq would: TLS, `target_session_attrs`, `options`, `application_name`. What libpq has and
+asyncpg lacks is added here: TCP keep-alive, and a `connect_timeout` for each of several hosts. asyncpg's own is for all
+of them together, so that a first host which is gone without a word would keep everybody from the second.
 """
 
 import socket
+from collections.abc import Iterator
 from typing import Any, Final, cast
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
@@ -31,6 +33,13 @@ _WHOLE_NUMBERS: Final = frozenset(
 )
 _SSL_MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _SESSION_ATTRS: Final = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
+#: Why the next host is tried. 57P03 is what a standby says that is starting or taking over.
+_NOT_THIS_HOST: Final = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
 _CONNECT_SECONDS: Final = 3.0
 _APPLICATION: Final = "points-platform"
 #: A server that is gone without a word is noticed after 30 + 3 · 10 s, and not after the two hours of the kernel.
@@ -63,7 +72,11 @@ class DatabaseUrl:
         self._has_name = "application_name" in given
         left = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in _WHOLE_NUMBERS]
         self.role = given.get("user") or unquote(parts.username or "")
-        self._dsn = urlunsplit(parts._replace(query="&".join(left)))
+        #: One for each host; the one that was right the last time comes first.
+        self._dsns = list(_one_host_each(parts._replace(query="&".join(left)), given))
+        wanted = given.get("target_session_attrs")
+        # To prefer one kind, all hosts are asked for it before any other is taken.
+        self._wanted = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
 
     async def connect(self, *, statement_cache: int = 0, command_seconds: float | None = None) -> asyncpg.Connection:
         """A new connection.
@@ -73,11 +86,28 @@ class DatabaseUrl:
             command_seconds: how long the server may take for one statement; any time by default.
 
         Raises:
-            What `asyncpg.connect` raises.
+            What `asyncpg.connect` raises; of several hosts, for the last one.
         """
+        failure: BaseException | None = None
+        for wanted in self._wanted:
+            for dsn in tuple(self._dsns):
+                try:
+                    connection = await self._connect(dsn, wanted, statement_cache, command_seconds)
+                except _NOT_THIS_HOST as error:
+                    failure = error
+                    continue
+                self._dsns.sort(key=lambda each: each != dsn)
+                return connection
+        assert failure is not None  # noqa: S101 - there is at least one host
+        raise failure
+
+    async def _connect(
+        self, dsn: str, wanted: str | None, statement_cache: int, command_seconds: float | None
+    ) -> asyncpg.Connection:
         connection: asyncpg.Connection = await asyncpg.connect(
-            self._dsn,
+            dsn,
             timeout=self._connect_seconds,
+            target_session_attrs=wanted,
             command_timeout=command_seconds,
             statement_cache_size=statement_cache,
             server_settings={} if self._has_name else {"application_name": _APPLICATION},
@@ -126,6 +156,22 @@ def _split(url: str) -> Any:
         return urlsplit(url)
     except ValueError:
         raise ValueError("must be postgresql://role:password@host:port/database") from None
+
+
+def _one_host_each(parts: Any, given: dict[str, Any]) -> Iterator[str]:
+    """The same URL for each of its hosts."""
+    signs_in, at, hosts = parts.netloc.rpartition("@")
+    if hosts or "host" not in given:
+        for host in hosts.split(","):
+            yield urlunsplit(parts._replace(netloc=f"{signs_in}{at}{host}"))
+        return
+    named = given["host"].split(",")
+    ports = given["port"].split(",") if "port" in given else []
+    for number, host in enumerate(named):
+        own = {**given, "host": host}
+        if ports:
+            own["port"] = ports[number] if len(ports) == len(named) else ports[0]
+        yield urlunsplit(parts._replace(query=urlencode(own)))
 
 
 def _check(given: dict[str, Any]) -> None:
