@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from shared.identifiers import Tenant
+from shared.reports import StandbySettings
 from shared.sealing import parse_key_encryption_keys
 from shared.settings import PORT_MEANING, DatabaseSettings, InternalUrl, Mode, settings_config
 from shared.web.settings import PageSettings
@@ -25,7 +26,7 @@ class AuditSettings(DatabaseSettings):
     )
 
 
-class Settings(PageSettings, AuditSettings):
+class Settings(PageSettings, StandbySettings, AuditSettings):
     """The settings of partner-onboarding beside those that all services with pages have."""
 
     model_config = settings_config("ONBOARDING_")

@@ -57,6 +57,8 @@ class Register:
 
     settings: Settings
     database: Database
+    #: Where the audit is read, if there is one.
+    standby: Database | None
     answers: Answers
     form_notes: BriefNotes
     counts: Counts
@@ -84,6 +86,8 @@ class Register:
     async def close(self) -> None:
         self.passwords.close()
         await self.database.dispose()
+        if self.standby is not None:
+            await self.standby.dispose()
 
 
 def build_register(settings: Settings, cost: Argon2Cost | None = None, move: Move | None = None) -> Register:
@@ -93,6 +97,9 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None, move: Mov
         move: moves the rows of all houses with the clock of a sandbox; commands move nothing.
     """
     database = Database.of(settings)
+    standby = settings.standby(
+        pool_size=settings.database_pool_size, statement_seconds=settings.database_statement_seconds
+    )
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
     profiles = Profiles(sealer, settings.account_name_key_bytes)
     passwords = PasswordHashing(cost or Argon2Cost())
@@ -125,6 +132,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None, move: Mov
     return Register(
         settings=settings,
         database=database,
+        standby=standby,
         answers=answers,
         form_notes=BriefNotes(database, idempotent_answers, sealer, "form", FORM_ANSWERS_KEPT_FOR),
         counts=counts,
@@ -159,7 +167,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None, move: Mov
             throttle,
             RateLimit(counts, settings.registrations_per_address, _HOUR_SECONDS, "password-forgotten"),
         ),
-        audit=Audit(database),
+        audit=Audit(standby or database),
         notices=notices,
         passwords=passwords,
         profiles=profiles,

@@ -251,7 +251,7 @@ class AccountService:
         """
         pages = queries.ENTRIES.of(tenant, user_id)
         before = pages.place(cursor)
-        async with self._reports.transaction(tenant, reader) as connection:
+        async with self._reports.transaction(tenant, reader, may_be_old=True) as connection:
             if await queries.read_balance(connection, tenant, user_id) is None:
                 raise InvalidUser("There is no such account.", code="account_not_found")
             found = await queries.read_entries(connection, tenant, user_id, before=before, limit=limit + 1)

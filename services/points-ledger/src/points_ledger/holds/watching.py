@@ -58,9 +58,9 @@ class VendorsWatch:
 
     async def look(self) -> None:
         """Names a vendor in the log once for each time that it falls silent."""
-        async with self._reports.slice() as connection:
+        async with self._reports.slice(may_be_old=True) as connection:
             silent = await queries.vendors_that_never_confirm(connection, at_least=ENOUGH_HOLDS)
-        async with self._reports.slice() as connection:
+        async with self._reports.slice(may_be_old=True) as connection:
             shares = await queries.held_shares(connection)
         for tenant, vendor_id in sorted(silent - self._silent):
             _log.warning("a vendor never confirms", tenant=tenant, vendor_id=vendor_id)

@@ -38,6 +38,6 @@ class SealService:
         pages = SEALS.of(tenant)
         place = pages.place(cursor)
         before = None if place is None else place.number
-        async with self._reports.transaction(tenant, reader) as connection:
+        async with self._reports.transaction(tenant, reader, may_be_old=True) as connection:
             found = await list_seals(connection, seals, tenant, SEALED_ENTRIES.chain, before=before, limit=limit + 1)
         return pages.cut(found, limit, lambda seal: SealPlace(seal.number))

@@ -86,7 +86,7 @@ class CampaignService:
             CampaignNotFound, TooManyReports: as they say.
         """
         await flush_quietly(self._tally)
-        async with self._reports.transaction(tenant, reader) as connection:
+        async with self._reports.transaction(tenant, reader, may_be_old=True) as connection:
             campaign = await store.read_campaign(connection, tenant, campaign_id)
             if campaign is None:
                 raise CampaignNotFound
@@ -97,7 +97,7 @@ class CampaignService:
 
     async def refused_without_campaign(self, tenant: str, *, reader: str) -> dict[str, int]:
         """Refusals of tokens of no campaign, malformed or with no key of ours, by reason."""
-        async with self._reports.transaction(tenant, reader) as connection:
+        async with self._reports.transaction(tenant, reader, may_be_old=True) as connection:
             return await store.read_refused(connection, tenant, NO_CAMPAIGN)
 
     async def campaigns(
@@ -121,7 +121,7 @@ class CampaignService:
         by_id, newest = CAMPAIGNS.of(tenant, containing=containing), NEWEST_CAMPAIGNS.of(tenant, containing=containing)
         after = newest.place(cursor) if newest_first else by_id.place(cursor)
         await flush_quietly(self._tally)
-        async with self._reports.transaction(tenant, reader) as connection:
+        async with self._reports.transaction(tenant, reader, may_be_old=True) as connection:
             found = await store.list_campaigns(
                 connection, tenant, after=after, limit=limit + 1, containing=containing, newest_first=newest_first
             )
