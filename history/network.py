@@ -95,6 +95,8 @@ class Line:
         request = f"{method} {path} HTTP/1.1\r\nHost: ledger\r\n{self._headers}{more}\r\n".encode() + sent
         send(writer, request)
         head, received = await read_message(reader)
+        if b"\r\nconnection: close" in head.lower():
+            self.close()
         return Answer(
             int(head.split(b" ", 2)[1]),
             json.loads(received or b"null"),

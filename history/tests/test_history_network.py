@@ -148,3 +148,22 @@ async def test_a_commit_is_lost_before_it_arrives_or_before_it_is_answered(
     assert server.asked.qsize() == arrives
     writer.close()
     await proxy.stop()
+
+
+async def test_a_line_that_the_other_side_closes_is_opened_anew() -> None:
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        await read_message(reader)
+        writer.write(ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        line = Line(listening.sockets[0].getsockname()[1], {})
+        for _ in range(3):
+            assert await line.ask("GET", "/", timeout_seconds=30) == Answer(200, {"is": "it"}, True)
+        line.close()
+    assert opened == 3
