@@ -17,6 +17,7 @@ SEMGREP := --metrics=off --disable-version-check
 T ?=
 D ?=
 M ?=
+F ?=
 SQUAWK := lint/.venv/bin/squawk --config lint/migrations/squawk.toml
 CLIENT_TYPES := lint/.venv/bin/datamodel-codegen --input clients/schemas.json --input-file-type openapi --formatters black isort \
 	--output clients/python/src/points_client/schemas.py --output-model-type typing.TypedDict --target-python-version 3.11 \
@@ -25,7 +26,7 @@ CLIENT_TYPES := lint/.venv/bin/datamodel-codegen --input clients/schemas.json --
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: help set-up run demo up down test drills history mutants bench lint format docs client-types clean $(addprefix migrate-,$(SERVICES))
+.PHONY: help set-up run demo up down test drills history mutants failover bench lint format docs client-types clean $(addprefix migrate-,$(SERVICES))
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -58,13 +59,17 @@ history: set-up ## attack two ledgers and check what they answered (SECONDS=60, 
 mutants: set-up ## put bugs into copies of the ledger, each of which the history checker must find (M="…" for some)
 	@$(PYTHON) -W error -m history mutants $(M)
 
+failover: set-up ## let three nodes of PostgreSQL under Patroni fail beneath the platform; installs Debian's etcd and HAProxy (F="…" for some faults)
+	@deploy/local/set-up deploy/scale
+	@$(PYTHON) -W error -m deploy.scale $(F)
+
 bench: set-up ## measure requests a second
 	@$(PYTHON) -m benchmarks
 
 lint: set-up ## check style, types, who imports whom, and rules for security
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src clients/schemas.py
+	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py deploy/scale/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src clients/schemas.py
 	.venv/bin/lint-imports
 	@deploy/local/set-up lint
 	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean lint/.venv/.migrations-clean lint/.venv/.openapi-clean lint/.venv/.client-types-clean
@@ -115,5 +120,5 @@ client-types: set-up ## generate the types of the Python client anew (for TypeSc
 	$(CLIENT_TYPES)
 
 clean: ## remove what was installed and built (the data in STATE_DIR stay)
-	rm -rf .venv lint/.venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts
+	rm -rf .venv lint/.venv deploy/scale/.venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
