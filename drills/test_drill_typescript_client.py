@@ -10,6 +10,8 @@ import httpx
 
 from tests.running_platform import RunningPlatform
 
+HANDSHAKES = 6
+
 
 async def npm(client: Path, *command: str, **environment: str) -> str:
     """What npm prints; fails where it does."""
@@ -36,6 +38,14 @@ async def test_the_typescript_client_keeps_its_promises_to_vendors_partners_and_
 ) -> None:
     async with httpx.AsyncClient(base_url=platform.gateway, timeout=60.0, trust_env=False) as http:
         customer = await platform.new_customer(http, 10_000)
-    described = platform.description | {"customer": customer.user_id}
+        handshakes = [await _executed(platform, http) for _ in range(HANDSHAKES)]
+    described = platform.description | {"customer": customer.user_id, "handshakes": handshakes}
     said = await npm(typescript_client, "test", PLATFORM=json.dumps(described))
-    assert "# pass 7" in said
+    assert "# pass 16" in said
+
+
+async def _executed(platform: RunningPlatform, http: httpx.AsyncClient) -> dict[str, str]:
+    """A handshake that somebody has gone through, and that the partner may redeem."""
+    codes = (await http.get("/user/partner/init-register-handshake", auth=platform.auth("partner"))).json()
+    user_id = await platform.link(codes["registerCode"])
+    return {"authorizationCode": codes["authorizationCode"], "userId": user_id}

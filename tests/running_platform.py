@@ -14,10 +14,12 @@ from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import psutil
 from local_platform import services
+from local_platform.forms import hidden_fields
 from local_platform.ports import Ports, busy_ports
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -150,6 +152,24 @@ class RunningPlatform:
         ):
             assert answer.status_code == 201, answer.text
         return customer
+
+    async def link(self, register_code: str) -> str:
+        """Somebody new follows a partner's link and registers; returns the user id that came to the landing page."""
+        path = f"/registrieren/?{urlencode({'registerCode': register_code})}"
+        async with httpx.AsyncClient(base_url=self.gateway, timeout=60.0, trust_env=False) as http:
+            page = await http.get(path, headers={"Accept": "text/html"})
+            fields = hidden_fields(page.text) | {
+                "email": f"linked-{secrets.token_hex(6)}@example.com",
+                "password": secrets.token_urlsafe(18),
+                "firstname": "Nora",
+                "lastname": "Muster",
+                "accept_terms": "yes",
+                "accept_privacy": "yes",
+            }
+            answer = await http.post(path, data=fields, headers={"Accept": "text/html"})
+        assert answer.status_code == 303, answer.text
+        (user_id,) = parse_qs(urlsplit(answer.headers["location"]).query)["userId"]
+        return user_id
 
     async def balance(self, http: httpx.AsyncClient, user_id: str) -> tuple[int, int]:
         """Available and held points."""

@@ -1,5 +1,7 @@
 // Requests that survive a bad network: time-outs, retries with chance in their pauses, Retry-After.
 
+import { digestOf } from "./web_crypto.js";
+
 /** The platform gave no usable answer, again and again. What was asked for may or may not have happened. */
 export class Unanswered extends Error {
   override name = "Unanswered";
@@ -41,8 +43,17 @@ export interface Options {
 
 const FIRST_PAUSE = 200;
 const LONGEST_PAUSE = 5000;
+const ATTEMPTS = 5;
+const TIMEOUT = 5000;
 /** 4xx that say "not now" rather than "no". */
 const NOT_NOW = new Set([408, 425, 429]);
+
+/** An answer that came in as a whole. */
+interface Heard {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
 
 /** Asks the platform, as one client. */
 export class Asking {
@@ -56,14 +67,15 @@ export class Asking {
   }
 
   /**
-   * The answer, refusals too. It is asked again while there is none: no connection, a time-out, 5xx, 408, 425, 429.
+   * The answer, refusals too. It is asked again while there is none: no connection, a time-out, an answer that broke
+   * off, 5xx, 408, 425, 429.
    *
-   * @param key goes into `Idempotency-Key`, so that the repetition is safe.
+   * @param key any text that makes the repetition safe; the same one for another method or path is another key.
    * @throws Unanswered
    */
-  async ask(method: string, path: string, body?: object, key?: string): Promise<Answer> {
-    const answer = await this.#answered(method, path, body, key);
-    return { status: answer.status, body: await objectOf(answer) };
+  async ask(method: string, path: string, body?: object, ...key: string[]): Promise<Answer> {
+    const { status, text } = await this.#heard(method, path, body, key);
+    return { status, body: objectOf(text) };
   }
 
   /** The JSON lines of an answer; undefined if it broke off. @throws Refused, Unanswered */
@@ -73,72 +85,102 @@ export class Asking {
     body: Blob,
     timeout: number,
   ): Promise<Record<string, unknown>[] | undefined> {
-    const answer = await this.#answered(method, path, body, undefined, timeout);
-    if (answer.status >= 400) throw new Refused(answer.status, await objectOf(answer));
+    const { status, text } = await this.#heard(method, path, body, [], timeout);
+    if (status >= 400) throw new Refused(status, objectOf(text));
     try {
-      const lines = (await answer.text()).split("\n").filter((line) => line !== "");
+      const lines = text.split("\n").filter((line) => line !== "");
       return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
     } catch {
       return undefined;
     }
   }
 
-  async #answered(method: string, path: string, body?: object, key?: string, timeout?: number): Promise<Response> {
-    const attempts = this.#options.attempts ?? 5;
-    let trouble = "";
-    for (let attempt = 1; attempt <= attempts; attempt++) {
-      const answer = await this.#once(method, path, body, key, timeout);
-      if (answer !== undefined && answer.status < 500 && !NOT_NOW.has(answer.status)) return answer;
-      trouble = answer === undefined ? "no answer" : `status ${answer.status}`;
-      const wished = answer === undefined ? 0 : wishedPause(answer);
-      if (wished > LONGEST_PAUSE) break;
-      if (attempt < attempts) {
-        // Half of the pause is chance, so that many callers do not come back in one instant.
-        const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1));
-        await pause(Math.max(wished, longest * (0.5 + Math.random() / 2)));
-      }
-    }
-    throw new Unanswered(`${method} ${path}: ${trouble}`);
-  }
-
   /**
-   * The same, for those who need a yes: its body, of the shape that the OpenAPI document promises.
+   * The same as `ask`, for those who need a yes: its body, of the shape that the OpenAPI document promises.
    *
    * @throws Refused, Unanswered
    */
-  async granted<Body = unknown>(method: string, path: string, body?: object, key?: string): Promise<Body> {
-    const answer = await this.ask(method, path, body, key);
+  async granted<Body = unknown>(method: string, path: string, body?: object, ...key: string[]): Promise<Body> {
+    const answer = await this.ask(method, path, body, ...key);
     if (answer.status >= 400) throw new Refused(answer.status, answer.body);
     return answer.body as Body;
   }
 
-  async #once(
+  async #heard(
     method: string,
     path: string,
-    body?: object,
-    key?: string,
+    body: object | undefined,
+    key: readonly string[],
     timeout?: number,
-  ): Promise<Response | undefined> {
+  ): Promise<Heard> {
     const headers: Record<string, string> = { authorization: this.#authorization, accept: "application/json" };
     if (body instanceof Blob) headers["content-type"] = headers["accept"] = body.type;
     else if (body !== undefined) headers["content-type"] = "application/json";
-    if (key !== undefined) headers["idempotency-key"] = `"${key}"`;
-    try {
-      return await (this.#options.fetch ?? fetch)(this.#options.cloudApi + path, {
+    // A digest, since a header takes no more than 255 characters of ASCII.
+    if (key.length > 0) headers["idempotency-key"] = `"${await digestOf(JSON.stringify([method, path, ...key]))}"`;
+    const { cloudApi, timeoutMilliseconds } = this.#options;
+    return heard(
+      cloudApi + path,
+      {
         method,
         headers,
         ...(body === undefined ? {} : { body: body instanceof Blob ? body : JSON.stringify(body) }),
-        signal: AbortSignal.timeout(timeout ?? this.#options.timeoutMilliseconds ?? 5000),
-      });
-    } catch {
-      return undefined;
-    }
+      },
+      { ...this.#options, timeoutMilliseconds: timeout ?? timeoutMilliseconds ?? TIMEOUT },
+    );
   }
 }
 
-async function objectOf(answer: Response): Promise<Record<string, unknown>> {
+/** What a public address tells: a JSON object. @throws Refused, Unanswered */
+export async function publicObject(
+  address: string,
+  options: Pick<Options, "fetch"> = {},
+): Promise<Record<string, unknown>> {
+  const { status, text } = await heard(address, { headers: { accept: "application/json" } }, options);
+  if (status >= 400) throw new Refused(status, objectOf(text));
+  return objectOf(text);
+}
+
+async function heard(
+  address: string,
+  request: RequestInit,
+  options: Pick<Options, "fetch" | "attempts" | "timeoutMilliseconds">,
+): Promise<Heard> {
+  const attempts = options.attempts ?? ATTEMPTS;
+  let trouble = "";
+  for (let attempt = 1; attempt <= attempts; attempt++) {
+    const answer = await once(address, request, options.fetch ?? fetch, options.timeoutMilliseconds ?? TIMEOUT);
+    if (answer !== undefined && answer.status < 500 && !NOT_NOW.has(answer.status)) return answer;
+    trouble = answer === undefined ? "no answer" : `status ${answer.status}`;
+    const wished = answer === undefined ? 0 : wishedPause(answer.headers);
+    if (wished > LONGEST_PAUSE) break;
+    if (attempt < attempts) {
+      // Half of the pause is chance, so that many callers do not come back in one instant.
+      const longest = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (attempt - 1));
+      await pause(Math.max(wished, longest * (0.5 + Math.random() / 2)));
+    }
+  }
+  throw new Unanswered(`${request.method ?? "GET"} ${address}: ${trouble}`);
+}
+
+async function once(
+  address: string,
+  request: RequestInit,
+  ask: typeof fetch,
+  timeout: number,
+): Promise<Heard | undefined> {
   try {
-    const found: unknown = await answer.json();
+    const answer = await ask(address, { ...request, signal: AbortSignal.timeout(timeout) });
+    // An answer of which the rest never comes is none.
+    return { status: answer.status, headers: answer.headers, text: await answer.text() };
+  } catch {
+    return undefined;
+  }
+}
+
+function objectOf(text: string): Record<string, unknown> {
+  try {
+    const found: unknown = JSON.parse(text);
     return typeof found === "object" && found !== null ? (found as Record<string, unknown>) : {};
   } catch {
     return {};
@@ -146,8 +188,8 @@ async function objectOf(answer: Response): Promise<Record<string, unknown>> {
 }
 
 /** Milliseconds of `Retry-After`: a number of seconds, or a date. */
-function wishedPause(answer: Response): number {
-  const value = answer.headers.get("retry-after") ?? "";
+function wishedPause(headers: Headers): number {
+  const value = headers.get("retry-after") ?? "";
   if (/^\d+$/.test(value)) return Number(value) * 1000;
   const at = Date.parse(value);
   return Number.isNaN(at) ? 0 : Math.max(0, at - Date.now());

@@ -4,6 +4,7 @@ import type { JSONWebKeySet } from "jose";
 import { Asking, type Options } from "./asking.js";
 import { type Entry, type Range, type Reconciliation, reconcile } from "./reconciliation.js";
 import { Redemptions } from "./redemptions.js";
+import { freshKey } from "./web_crypto.js";
 import type {
   Bill,
   Events,
@@ -32,9 +33,14 @@ export class Points extends Redemptions {
     this.#asking = asking;
   }
 
-  /** Uses a redirect token up: the claims, and `points_now`. Only the platform knows whether it was used before. */
-  redeemToken(token: string): Promise<RedeemedToken> {
-    return this.#asking.granted("POST", "/sso/v1/tokens/redeem", { token });
+  /**
+   * Uses a redirect token up: the claims, and `points_now`. Only the platform knows whether it was used before.
+   *
+   * @param key yours for this visit, never made of the token: who brings a token again must not get the first answer.
+   *   With it you may ask again after a crash. Without one, only the retries of this call repeat.
+   */
+  redeemToken(token: string, key: string = freshKey()): Promise<RedeemedToken> {
+    return this.#asking.granted("POST", "/sso/v1/tokens/redeem", { token }, key);
   }
 
   /** The receipt of a transaction that has ended, a compact JWS. Keep it. */
@@ -86,10 +92,15 @@ export class Points extends Redemptions {
     return this.#asking.granted("GET", "/user/partner/init-register-handshake");
   }
 
-  /** The user's id, from server to server: a partner need not believe what a browser carried. */
-  async redeemHandshake(authorizationCode: string): Promise<string> {
+  /**
+   * The user's id, from server to server: a partner need not believe what a browser carried.
+   *
+   * @param key yours for this visit. With it you may ask again after a crash, and get the same answer. Without one,
+   *   only the retries of this call do.
+   */
+  async redeemHandshake(authorizationCode: string, key: string = freshKey()): Promise<string> {
     const path = "/user/partner/redeem-handshake";
-    return (await this.#asking.granted<RedeemedHandshake>("POST", path, { authorizationCode })).userId;
+    return (await this.#asking.granted<RedeemedHandshake>("POST", path, { authorizationCode }, key)).userId;
   }
 
   /** Gives the user what the partner pays for; again changes nothing. */
@@ -99,7 +110,8 @@ export class Points extends Redemptions {
 
   /** Ends the link. */
   async remove(userId: string): Promise<void> {
-    await this.#asking.granted("DELETE", `/user/partner/remove-user/${encodeURIComponent(userId)}`);
+    const path = `/user/partner/remove-user/${encodeURIComponent(userId)}`;
+    await this.#asking.granted("DELETE", path, undefined, freshKey());
   }
 
   /** User id → activations, removals and assigned months. */

@@ -70,8 +70,7 @@ export class Redemptions {
   /** Gives points back after the confirm; all refunds together never exceed what was deducted. */
   refund(orderId: string, userId: string, refundId: string, points: number): Promise<ChangedTransaction> {
     const body = { userid: userId, transactionid: orderId, refundid: refundId, points };
-    const key = `${orderId}-refund-${refundId}`;
-    return this.#asking.granted("POST", "/eai/v1/points?refund", body, key);
+    return this.#asking.granted("POST", "/eai/v1/points?refund", body, orderId, refundId);
   }
 
   /** How the transaction stands: what to ask when an answer was lost. */
@@ -146,13 +145,13 @@ export class Redemptions {
 
   #ask(operation: string, orderId: string, userId: string, more: object): Promise<Answer> {
     const body = { userid: userId, transactionid: orderId, ...more };
-    return this.#asking.ask("POST", `/eai/v1/points?${operation}`, body, `${orderId}-${operation}`);
+    return this.#asking.ask("POST", `/eai/v1/points?${operation}`, body, orderId);
   }
 
   #change(operation: string, orderId: string, userId: string, more: object): Promise<ChangedTransaction> {
     const body = { userid: userId, transactionid: orderId, ...more };
     const path = `/eai/v1/points?${operation}`;
-    return this.#asking.granted("POST", path, body, `${orderId}-${operation}`);
+    return this.#asking.granted("POST", path, body, orderId);
   }
 }
 

@@ -2,16 +2,22 @@
 
 import {
   createLocalJWKSet,
-  createRemoteJWKSet,
   decodeProtectedHeader,
   errors,
+  importJWK,
   jwtVerify,
   type JSONWebKeySet,
+  type JWK,
   type JWTPayload,
+  type KeyLike,
 } from "jose";
+import { publicObject } from "./asking.js";
 
 export const LEEWAY_SECONDS = 30;
 const LONGEST_LIFETIME_SECONDS = 300;
+/** How long a key set is good; for an unknown `kid` it is fetched again, but not more often than the second number. */
+const KEYS_LIVE_MILLISECONDS = 300_000;
+const KEYS_REST_MILLISECONDS = 10_000;
 
 /** Do not believe the token. `code` says why, in the platform's words. */
 export class TokenRejected extends Error {
@@ -42,12 +48,14 @@ export interface Agreement {
   readonly jwksUri?: string;
   /** With HS256, the secret's text. */
   readonly hs256Secret?: string;
+  /** For tests and proxies. */
+  readonly fetch?: typeof fetch;
 }
 
 /** Judges tokens of one agreement. Keep it: it remembers the key set. */
 export class TokenVerifier {
   readonly #agreement: Agreement;
-  readonly #key: Uint8Array | ReturnType<typeof createRemoteJWKSet>;
+  readonly #key: Uint8Array | PlatformKeys;
 
   constructor(agreement: Agreement) {
     const { algorithm, hs256Secret, jwksUri } = agreement;
@@ -57,16 +65,26 @@ export class TokenVerifier {
       this.#key = new TextEncoder().encode(hs256Secret);
     } else {
       if (jwksUri === undefined || hs256Secret !== undefined) throw new TypeError(`${algorithm} needs jwksUri alone`);
-      this.#key = createRemoteJWKSet(new URL(jwksUri), { cooldownDuration: 10_000, cacheMaxAge: 300_000 });
+      this.#key = new PlatformKeys(jwksUri, agreement.fetch);
     }
   }
 
-  /** The visitor. It does not use the token up: that is `redeemToken`. @throws TokenRejected */
+  /**
+   * The visitor. It does not use the token up: that is `redeemToken`.
+   *
+   * @throws TokenRejected forged, expired, or meant for somebody else.
+   * @throws Unanswered the keys cannot be fetched, so nobody can say.
+   */
   async verify(token: string): Promise<Visitor> {
     const { issuer, audience, algorithm } = this.#agreement;
     let claims: JWTPayload;
     try {
-      if (decodeProtectedHeader(token).typ !== "JWT") throw new TokenRejected("wrong_type");
+      const { alg, kid, typ } = decodeProtectedHeader(token);
+      // The agreement says which algorithm is used. A token that asks for another one is a forgery.
+      if (alg !== algorithm) throw new TokenRejected("invalid_signature");
+      if (typ !== "JWT") throw new TokenRejected("wrong_type");
+      const key = this.#key instanceof PlatformKeys ? await this.#key.find(kid, algorithm) : this.#key;
+      if (key === undefined) throw new TokenRejected("invalid_signature");
       const options = {
         issuer,
         audience,
@@ -74,14 +92,45 @@ export class TokenVerifier {
         clockTolerance: LEEWAY_SECONDS,
         requiredClaims: ["iat", "exp", "jti"],
       };
-      const key = this.#key;
-      ({ payload: claims } = key instanceof Uint8Array
-        ? await jwtVerify(token, key, options)
-        : await jwtVerify(token, key, options));
+      ({ payload: claims } = await jwtVerify(token, key, options));
     } catch (error) {
       throw rejection(error);
     }
     return visitorOf(claims);
+  }
+}
+
+/** The key set of the platform, remembered. */
+class PlatformKeys {
+  readonly #address: string;
+  readonly #fetch: typeof fetch | undefined;
+  #keys = new Map<string, JWK>();
+  #fetchedAt = -Infinity;
+  #fetching: Promise<void> | undefined;
+
+  constructor(address: string, ask: typeof fetch | undefined) {
+    this.#address = address;
+    this.#fetch = ask;
+  }
+
+  /** The key with exactly this id, if it is one of this algorithm. @throws Unanswered, Refused */
+  async find(kid: string | undefined, algorithm: string): Promise<KeyLike | Uint8Array | undefined> {
+    if (kid === undefined) return undefined;
+    const age = performance.now() - this.#fetchedAt;
+    if (age > KEYS_LIVE_MILLISECONDS || (!this.#keys.has(kid) && age > KEYS_REST_MILLISECONDS)) {
+      // Once for all who wait.
+      this.#fetching ??= this.#fetchAll().finally(() => (this.#fetching = undefined));
+      await this.#fetching;
+    }
+    const key = this.#keys.get(kid);
+    return key?.alg === algorithm ? importJWK(key, algorithm) : undefined;
+  }
+
+  async #fetchAll(): Promise<void> {
+    const { keys } = await publicObject(this.#address, this.#fetch === undefined ? {} : { fetch: this.#fetch });
+    const found = Array.isArray(keys) ? (keys as JWK[]) : [];
+    this.#keys = new Map(found.flatMap((key) => (typeof key?.kid === "string" ? [[key.kid, key]] : [])));
+    this.#fetchedAt = performance.now();
   }
 }
 
@@ -118,7 +167,6 @@ function rejection(error: unknown): unknown {
     };
     return new TokenRejected(codes[error.claim] ?? "malformed_token");
   }
-  if (error instanceof errors.JWKSTimeout) return error;
   if (error instanceof errors.JWTInvalid || error instanceof errors.JWSInvalid) {
     return new TokenRejected("malformed_token");
   }

@@ -1,6 +1,7 @@
 // Events that the platform sends you, signed after Standard Webhooks.
 
 import type { PlatformEvent } from "./schemas.js";
+import { subtle } from "./web_crypto.js";
 
 /** The request does not come from the platform, or came too late. Answer 400. */
 export class WebhookRejected extends Error {
@@ -8,8 +9,6 @@ export class WebhookRejected extends Error {
 }
 
 const TOLERANCE_SECONDS = 300;
-// Node 18 has it, but not as a global.
-const { subtle } = globalThis.crypto ?? (await import("node:crypto")).webcrypto;
 
 /**
  * The event. Ignore it if you know its `id`: events come at least once, in any order.

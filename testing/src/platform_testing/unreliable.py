@@ -2,46 +2,83 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import httpx
 
+KINDS_OF_TROUBLE: Final = ("request lost", "answer lost", "doubled", "late", "unavailable")
+_LATEST_SECONDS: Final = 0.05
 
-class UnreliableTransport(httpx.AsyncBaseTransport):
-    """Wraps a transport. The seed decides the order of the troubles; how calls fall into it depends on the run.
+
+class _Troubles:
+    """What happens to which request.
 
     Args:
         share: of the requests that something happens to, 0 to 1.
+        only: the kinds of trouble that come.
     """
 
-    def __init__(self, within: httpx.AsyncBaseTransport, *, seed: int, share: float = 0.5) -> None:
-        self._within = within
+    def __init__(self, seed: int, share: float, only: tuple[str, ...]) -> None:
         self._random = random.Random(seed)  # noqa: S311 — not a secret
         self._share = share
+        self._only = only
         #: Trouble → how often it came.
-        self.troubles: Counter[str] = Counter()
+        self.counted: Counter[str] = Counter()
+
+    def next(self) -> str | None:
+        if self._random.random() >= self._share:
+            return None
+        trouble = self._random.choice(self._only)
+        self.counted[trouble] += 1
+        return trouble
+
+    def one_of(self, first: httpx.Response, second: httpx.Response) -> httpx.Response:
+        return self._random.choice((first, second))
+
+    def delay_seconds(self) -> float:
+        return self._random.uniform(0, _LATEST_SECONDS)
+
+
+class UnreliableTransport(httpx.AsyncBaseTransport):
+    """Wraps a transport. The seed decides the order of the troubles; how calls fall into it depends on the run."""
+
+    def __init__(
+        self,
+        within: httpx.AsyncBaseTransport,
+        *,
+        seed: int,
+        share: float = 0.5,
+        only: tuple[str, ...] = KINDS_OF_TROUBLE,
+    ) -> None:
+        self._within = within
+        self._troubles = _Troubles(seed, share, only)
+
+    @property
+    def troubles(self) -> Counter[str]:
+        """Trouble → how often it came."""
+        return self._troubles.counted
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         await request.aread()
-        if self._random.random() >= self._share:
-            return await self._within.handle_async_request(request)
-        trouble = self._random.choice(("request lost", "answer lost", "doubled", "late", "unavailable"))
-        self.troubles[trouble] += 1
-        match trouble:
+        match self._troubles.next():
+            case None:
+                return await self._within.handle_async_request(request)
             case "request lost":
                 raise httpx.ConnectError("the request was lost", request=request)
             case "answer lost":
-                await self._send_away(request)
+                await self._ask(request)
                 raise httpx.ReadError("the answer was lost", request=request)
             case "doubled":
-                first, second = await asyncio.gather(self._ask(request), self._ask(request))
-                return self._random.choice((first, second))
+                return self._troubles.one_of(*await asyncio.gather(self._ask(request), self._ask(request)))
             case "late":
                 answer = await self._ask(request)
-                await asyncio.sleep(self._random.uniform(0, 0.05))
+                await asyncio.sleep(self._troubles.delay_seconds())
                 return answer
             case _:
-                return httpx.Response(503, headers={"Retry-After": "0"}, request=request)
+                return _unavailable(request)
 
     async def aclose(self) -> None:
         await self._within.aclose()
@@ -51,5 +88,51 @@ class UnreliableTransport(httpx.AsyncBaseTransport):
         await answer.aread()
         return answer
 
-    async def _send_away(self, request: httpx.Request) -> None:
-        await self._ask(request)
+
+class UnreliableWaitingTransport(httpx.BaseTransport):
+    """The same for clients without asyncio."""
+
+    def __init__(
+        self, within: httpx.BaseTransport, *, seed: int, share: float = 0.5, only: tuple[str, ...] = KINDS_OF_TROUBLE
+    ) -> None:
+        self._within = within
+        self._troubles = _Troubles(seed, share, only)
+        self._pool = ThreadPoolExecutor(2)
+
+    @property
+    def troubles(self) -> Counter[str]:
+        """Trouble → how often it came."""
+        return self._troubles.counted
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        match self._troubles.next():
+            case None:
+                return self._within.handle_request(request)
+            case "request lost":
+                raise httpx.ConnectError("the request was lost", request=request)
+            case "answer lost":
+                self._ask(request)
+                raise httpx.ReadError("the answer was lost", request=request)
+            case "doubled":
+                first, second = self._pool.map(self._ask, (request, request))
+                return self._troubles.one_of(first, second)
+            case "late":
+                answer = self._ask(request)
+                time.sleep(self._troubles.delay_seconds())
+                return answer
+            case _:
+                return _unavailable(request)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        self._within.close()
+
+    def _ask(self, request: httpx.Request) -> httpx.Response:
+        answer = self._within.handle_request(request)
+        answer.read()
+        return answer
+
+
+def _unavailable(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(503, headers={"Retry-After": "0"}, request=request)

@@ -82,8 +82,8 @@ class Points:
     def verify_token(self, verifier: TokenVerifier, token: str) -> Visitor:
         return self.run(verifier.verify(token))
 
-    def redeem_token(self, token: str) -> RedeemedToken:
-        return self.run(tokens.redeem(token))
+    def redeem_token(self, token: str, key: str | None = None) -> RedeemedToken:
+        return self.run(tokens.redeem(token, key))
 
     def receipt(self, order_id: str) -> str:
         return self.run(receipts.receipt(order_id))
@@ -130,7 +130,7 @@ class Points:
                 headers=dict(item.headers),
                 timeout=_timeout(item),
             )
-        except httpx.TransportError:
+        except (httpx.TransportError, httpx.DecodingError):
             return None
         return _answer(response)
 
@@ -191,8 +191,8 @@ class AsyncPoints:
     async def verify_token(self, verifier: TokenVerifier, token: str) -> Visitor:
         return await self.run(verifier.verify(token))
 
-    async def redeem_token(self, token: str) -> RedeemedToken:
-        return await self.run(tokens.redeem(token))
+    async def redeem_token(self, token: str, key: str | None = None) -> RedeemedToken:
+        return await self.run(tokens.redeem(token, key))
 
     async def receipt(self, order_id: str) -> str:
         return await self.run(receipts.receipt(order_id))
@@ -239,7 +239,7 @@ class AsyncPoints:
                 headers=dict(item.headers),
                 timeout=_timeout(item),
             )
-        except httpx.TransportError:
+        except (httpx.TransportError, httpx.DecodingError):
             return None
         return _answer(response)
 

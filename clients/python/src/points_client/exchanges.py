@@ -4,6 +4,7 @@ An exchange is a generator: it yields requests and pauses, and gets answers. `cl
 asyncio, so that what to ask, when to ask again and what an answer means are written once.
 """
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Generator, Mapping
@@ -137,9 +138,20 @@ def told(shape: type[T], request: Request) -> Exchange[T]:
     return cast(T, answer.body)
 
 
-def once(method: str, path: str, body: Mapping[str, Any], key: str) -> Request:
-    """A request that changes something, and may be repeated because of its Idempotency-Key."""
-    return Request(method, path, body, {"Idempotency-Key": f'"{key}"'})
+def once(method: str, path: str, body: Mapping[str, Any] | None, *key: str) -> Request:
+    """A request that changes something, and may be repeated because of its Idempotency-Key.
+
+    Args:
+        key: any text; the same one for another method or path is another key.
+    """
+    # A digest, since a header takes no more than 255 characters of ASCII.
+    digest = hashlib.sha256(json.dumps([method, path, *key]).encode()).hexdigest()
+    return Request(method, path, body, {"Idempotency-Key": f'"{digest}"'})
+
+
+def fresh_key() -> str:
+    """A key of one call alone: its retries are repetitions, and every other call is another one."""
+    return secrets.token_hex(16)
 
 
 def _wished_pause(answer: Answer) -> float:

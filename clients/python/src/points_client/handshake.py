@@ -2,7 +2,7 @@
 
 from urllib.parse import quote
 
-from points_client.exchanges import Exchange, Request, granted, told
+from points_client.exchanges import Exchange, Request, fresh_key, granted, once, told
 from points_client.schemas import Bill, HandshakeCodes, RedeemedHandshake, UserEvents
 
 _BASE = "/user/partner"
@@ -17,10 +17,20 @@ def begin() -> Exchange[HandshakeCodes]:
     return told(HandshakeCodes, Request("GET", f"{_BASE}/init-register-handshake"))
 
 
-def redeem(authorization_code: str) -> Exchange[str]:
-    """The user's id, from server to server: a partner need not believe what a browser carried. Raises as `begin`."""
+def redeem(authorization_code: str, key: str | None = None) -> Exchange[str]:
+    """The user's id, from server to server: a partner need not believe what a browser carried.
+
+    Args:
+        key: yours for this visit. With it you may ask again after a crash, and get the same answer. Without one, only
+            the retries of this call do.
+
+    Raises:
+        Refused: `handshake_redeemed`: somebody has brought this code before.
+        Unanswered
+    """
     body = {"authorizationCode": authorization_code}
-    redeemed = yield from told(RedeemedHandshake, Request("POST", f"{_BASE}/redeem-handshake", body))
+    request = once("POST", f"{_BASE}/redeem-handshake", body, key or fresh_key())
+    redeemed = yield from told(RedeemedHandshake, request)
     return redeemed["userId"]
 
 
@@ -31,7 +41,7 @@ def activate(user_id: str) -> Exchange[None]:
 
 def remove(user_id: str) -> Exchange[None]:
     """Ends the link. Raises as `begin`: 404 where there is none, or no more."""
-    yield from granted(Request("DELETE", f"{_BASE}/remove-user/{quote(user_id, safe='')}"))
+    yield from granted(once("DELETE", f"{_BASE}/remove-user/{quote(user_id, safe='')}", None, fresh_key()))
 
 
 def event_list() -> Exchange[dict[str, UserEvents]]:

@@ -96,7 +96,7 @@ def roll_back(order_id: str, user_id: str) -> Exchange[ChangedTransaction]:
 def refund(order_id: str, user_id: str, refund_id: str, points: int) -> Exchange[ChangedTransaction]:
     """Gives points back after the confirm; all refunds together never exceed what was deducted. Raises as `hold`."""
     body = {"userid": user_id, "transactionid": order_id, "refundid": refund_id, "points": points}
-    return told(ChangedTransaction, once("POST", "/eai/v1/points?refund", body, f"{order_id}-refund-{refund_id}"))
+    return told(ChangedTransaction, once("POST", "/eai/v1/points?refund", body, order_id, refund_id))
 
 
 def look_up(order_id: str) -> Exchange[FoundTransaction]:
@@ -208,4 +208,4 @@ def _change(operation: str, order_id: str, user_id: str, **more: Any) -> Exchang
 
 def _request(operation: str, order_id: str, user_id: str, more: Mapping[str, Any]) -> Request:
     body = {"userid": user_id, "transactionid": order_id, **more}
-    return once("POST", f"/eai/v1/points?{operation}", body, f"{order_id}-{operation}")
+    return once("POST", f"/eai/v1/points?{operation}", body, order_id)

@@ -1,13 +1,13 @@
 """The token that carries a user to your shop: judged offline, then redeemed once at the platform."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
 
 import jwt
 
-from points_client.exchanges import Exchange, Request, granted, told
+from points_client.exchanges import Exchange, Request, fresh_key, granted, once, told
 from points_client.schemas import RedeemedToken
 
 LEEWAY_SECONDS: Final = 30
@@ -115,8 +115,7 @@ class TokenVerifier:
         age = monotonic() - self._fetched_at
         if age > _KEYS_LIVE_SECONDS or (kid not in self._keys and age > _KEYS_REST_SECONDS):
             answer = yield from granted(Request("GET", self._jwks_path))
-            found = (one for one in answer.body.get("keys", []) if isinstance(one, dict))
-            self._keys = {str(one.get("kid")): jwt.PyJWK(one) for one in found}
+            self._keys = dict(_readable(answer.body.get("keys", [])))
             self._fetched_at = monotonic()
         key = self._keys.get(kid)
         if key is None or key.algorithm_name != self._algorithm:
@@ -124,14 +123,27 @@ class TokenVerifier:
         return key
 
 
-def redeem(token: str) -> Exchange[RedeemedToken]:
+def redeem(token: str, key: str | None = None) -> Exchange[RedeemedToken]:
     """Uses the token up: the claims, and `points_now`. Only the platform knows whether somebody used it before.
+
+    Args:
+        key: yours for this visit, never made of the token: who brings a token again must not get the first answer.
+            With it you may ask again after a crash. Without one, only the retries of this call repeat.
 
     Raises:
         Refused: `token_already_redeemed`, `token_expired`, `invalid_signature` …
         Unanswered: it may be used up. Let the user come again.
     """
-    return told(RedeemedToken, Request("POST", "/sso/v1/tokens/redeem", {"token": token}))
+    return told(RedeemedToken, once("POST", "/sso/v1/tokens/redeem", {"token": token}, key or fresh_key()))
+
+
+def _readable(keys: list[Any]) -> Iterator[tuple[str, jwt.PyJWK]]:
+    """Key id and key, without those of a kind that is newer than this client."""
+    for one in keys:
+        try:
+            yield str(one["kid"]), jwt.PyJWK(one)
+        except (jwt.PyJWKError, jwt.InvalidKeyError, LookupError, TypeError):
+            continue
 
 
 def _code_of(error: jwt.InvalidTokenError) -> str:
