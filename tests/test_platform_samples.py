@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .documented_samples import GUIDES_OF_AUDIENCES, Sample, samples
+from .documented_samples import GUIDES_OF_AUDIENCES, Sample, delivered_to, loose_samples, samples
 from .running_platform import RunningPlatform
 
 
@@ -32,6 +32,26 @@ async def test_a_sample_does_what_its_page_says(platform: RunningPlatform, tmp_p
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert '"status":"failed"' not in done.stdout
+
+
+@pytest.mark.parametrize("sample", samples("Python", receivers=True), ids=str)
+async def test_a_receiver_takes_what_the_platform_sends_and_refuses_what_a_stranger_sends(
+    platform: RunningPlatform, tmp_path: Path, sample: Sample
+) -> None:
+    file = tmp_path / "receiver.py"
+    file.write_text(sample.text)
+    async with delivered_to(sample, platform) as (environment, deliver):
+        receiver = subprocess.Popen([sys.executable, str(file)], env=os.environ | environment)  # noqa: ASYNC220 — it runs
+        try:
+            assert await deliver() == (204, 400)
+        finally:
+            receiver.terminate()
+            receiver.wait()
+
+
+def test_no_sample_of_a_guide_is_left_out() -> None:
+    """But for the one into which a reader must put a code first."""
+    assert [one.partition(":")[0] for one in loose_samples()] == ["partner-deutsch.md", "partners.md"]
 
 
 def test_each_audience_has_samples_in_every_language() -> None:
