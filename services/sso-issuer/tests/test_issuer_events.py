@@ -1,9 +1,11 @@
 """Events of redirects and keys: a vendor hears of its own, the platform of all of its tenant."""
 
 import httpx
+import pytest
 from platform_testing.events import heard, types_heard
 from platform_testing.issuer_world import World
 from platform_testing.openapi import operations_of, try_all
+from shared.idempotency import Answers
 
 TOPIC = "/events/v1/redirects"
 
@@ -21,6 +23,27 @@ async def test_a_vendor_hears_of_its_own_redirects_and_never_sees_a_token(world:
     assert {event["data"]["jti"] for event in events} == {issued["jti"]}
     assert events[1]["data"]["points_now"] == 500
     assert issued["token"] not in str(events)
+
+
+async def test_a_repetition_that_was_on_its_way_already_is_no_replay(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network doubles a request: the second one looks for an answer before the first one has kept it."""
+    await world.put_vendor()
+    vendor = world.vendor_client("shop")
+    issued = await world.redirect()
+    first = await world.redeem(issued["token"], vendor, **{"Idempotency-Key": "visit-1"})
+
+    async def nothing_yet(*_: object) -> None:
+        return None
+
+    monkeypatch.setattr(Answers, "recall", nothing_yet)
+    second = await world.redeem(issued["token"], vendor, **{"Idempotency-Key": "visit-1"})
+    assert (second.status_code, second.json()) == (200, first.json())
+    other = await world.redeem(issued["token"], vendor, **{"Idempotency-Key": "visit-2"})
+    assert other.json()["code"] == "token_already_redeemed"
+    told = await types_heard(world.app, world.client, vendor)
+    assert told == ["redirect.issued", "redirect.redeemed", "redirect.replayed"]
 
 
 async def test_the_platform_hears_of_all_of_its_tenant_and_of_keys(world: World) -> None:

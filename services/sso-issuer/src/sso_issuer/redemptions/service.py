@@ -87,6 +87,14 @@ class _Replayed:
     issuance: ListedIssuance
 
 
+class _ReplaySeen(TokenAlreadyRedeemed):
+    """A token that was redeemed before it was brought is refused."""
+
+    def __init__(self, issuance: ListedIssuance) -> None:
+        super().__init__(None if issuance.redeemed_at is None else iso(issuance.redeemed_at))
+        self.issuance = issuance
+
+
 @dataclass(frozen=True, slots=True)
 class _Wish:
     """A redemption that waits in line.
@@ -143,8 +151,24 @@ class Redemptions:
             TokenRefused, TokenNotIssued, TokenAlreadyRedeemed: as they say.
             Unavailable: ledger or database cannot be asked; the token is not used up.
         """
-        if key is None:
-            return shape((await self._brought(caller, token, request_id, is_written=True)).redeemed)
+        try:
+            if key is None:
+                return shape((await self._brought(caller, token, request_id, is_written=True)).redeemed)
+            return await self._redeem_by_key(caller, token, request_id, key, shape)
+        except _ReplaySeen as replayed:
+            # Only here is it certain that this is no repetition of the first request, which gets the first answer.
+            async with self._database.transaction() as connection:
+                await record(connection, events, caller.tenant, [redirect_replayed(replayed.issuance)])
+            raise
+
+    async def close(self) -> None:
+        """Carries out what waits in line, and takes no more."""
+        await self._reading.close()
+        await self._line.close()
+
+    async def _redeem_by_key(
+        self, caller: Caller, token: str, request_id: str, key: RequestKey, shape: Callable[[Redeemed], Answer]
+    ) -> Answer:
         first = await self._answers.recall(caller.tenant, caller.client_id, key)
         if first is not None:
             return first
@@ -167,18 +191,11 @@ class Redemptions:
 
         return await self._answers.once(caller.tenant, caller.client_id, key, act)
 
-    async def close(self) -> None:
-        """Carries out what waits in line, and takes no more."""
-        await self._reading.close()
-        await self._line.close()
-
     async def _brought(self, caller: Caller, token: str, request_id: str, *, is_written: bool) -> _Good:
         # In a line of its own: a bad token is refused while the ledger keeps the others waiting.
         judged = await self._reading.submit(_Brought(caller, token, request_id))
         if isinstance(judged, _Replayed):
-            async with self._database.transaction() as connection:
-                await record(connection, events, caller.tenant, [redirect_replayed(judged.issuance)])
-            raise _already_redeemed(judged.issuance.redeemed_at)
+            raise _ReplaySeen(judged.issuance)
         return await self._line.submit(_Wish(judged, is_written))
 
     async def _judge_all(self, brought: Sequence[_Brought]) -> Sequence[_Verified | _Replayed | Exception]:
