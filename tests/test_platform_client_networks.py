@@ -33,12 +33,14 @@ from points_client import (
 from .running_platform import RunningPlatform
 
 #: So often is each thing done: often enough for every trouble to come.
-ROUNDS = 12
+ROUNDS = 6
+#: So often in a row the clients get no answer; they ask once more.
+PATIENCE = 3
 
 
 @pytest.fixture
 def network() -> UnreliableTransport:
-    return UnreliableTransport(httpx.AsyncHTTPTransport(), seed=11)
+    return UnreliableTransport(httpx.AsyncHTTPTransport(), seed=11, unanswered_in_a_row=PATIENCE)
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ async def campaign(platform: RunningPlatform, network: UnreliableTransport) -> A
 
 @pytest.fixture
 def waiting_network() -> UnreliableWaitingTransport:
-    return UnreliableWaitingTransport(httpx.HTTPTransport(), seed=5)
+    return UnreliableWaitingTransport(httpx.HTTPTransport(), seed=5, unanswered_in_a_row=PATIENCE)
 
 
 @pytest.fixture
@@ -86,7 +88,7 @@ async def test_a_token_is_redeemed_once_and_a_lost_answer_is_no_refusal(
     platform: RunningPlatform, http: httpx.AsyncClient, shop: AsyncPoints, network: UnreliableTransport
 ) -> None:
     customer = await platform.new_customer(http, 50)
-    for _ in range(ROUNDS):
+    for _ in range(2 * ROUNDS):
         token = await token_for(customer.user_id, platform, http)
         visitor = await shop.verify_token(verifier_of(token), token)
         assert (visitor.user_id, visitor.points) == (customer.user_id, 50)

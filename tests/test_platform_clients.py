@@ -197,25 +197,6 @@ async def test_a_partner_and_a_campaign_use_the_same_client(platform: RunningPla
         assert used_up.value.code == "token_used_up"
 
 
-async def test_events_are_read_once_each_from_where_one_left_off(
-    platform: RunningPlatform, http: httpx.AsyncClient, quiet_shop: AsyncPoints
-) -> None:
-    customer = await platform.new_customer(http, 100)
-    before = [event["id"] async for event in quiet_shop.events("points")]
-    after = before[-1] if before else None
-    order_id = f"kit-{secrets.token_hex(6)}"
-    await quiet_shop.hold(order_id, customer.user_id, 1, "x")
-    await quiet_shop.roll_back(order_id, customer.user_id)
-    seen: list[str] = []
-    async with asyncio.timeout(60):
-        while len(seen) < 2:
-            async for event in quiet_shop.events("points", after):
-                after = event["id"]
-                if event["data"]["transactionid"] == order_id:
-                    seen.append(event["type"])
-    assert seen == ["points.held", "points.rolled_back"]
-
-
 def _token_of(redirect: dict[str, Any]) -> str:
     if redirect.get("fields"):
         return str(next(iter(redirect["fields"].values())))

@@ -5,6 +5,9 @@ import { Points } from "../dist/index.js";
 
 export const platform = JSON.parse(process.env.PLATFORM);
 export const TROUBLES = ["request lost", "answer lost", "doubled", "late", "unavailable"];
+const UNANSWERED = new Set(["request lost", "answer lost", "unavailable"]);
+/** So often in a row there is no answer; a client asks once more. */
+const PATIENCE = 3;
 
 /** A network in which something happens to every second request. */
 export function unreliable(seed) {
@@ -17,9 +20,15 @@ export function unreliable(seed) {
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
   };
   const troubles = new Map();
+  let inARow = 0;
   const network = async (url, init) => {
-    if (random() < 0.5) return fetch(url, init);
-    const trouble = TROUBLES[Math.floor(random() * TROUBLES.length)];
+    const trouble = random() < 0.5 ? undefined : TROUBLES[Math.floor(random() * TROUBLES.length)];
+    const isUnanswered = UNANSWERED.has(trouble);
+    if (trouble === undefined || (isUnanswered && inARow === PATIENCE)) {
+      inARow = 0;
+      return fetch(url, init);
+    }
+    inARow = isUnanswered ? inARow + 1 : 0;
     troubles.set(trouble, (troubles.get(trouble) ?? 0) + 1);
     switch (trouble) {
       case "request lost":

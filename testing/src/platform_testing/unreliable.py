@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 
 KINDS_OF_TROUBLE: Final = ("request lost", "answer lost", "doubled", "late", "unavailable")
+_UNANSWERED: Final = frozenset({"request lost", "answer lost", "unavailable"})
 _LATEST_SECONDS: Final = 0.05
 
 
@@ -18,21 +19,27 @@ class _Troubles:
 
     Args:
         share: of the requests that something happens to, 0 to 1.
-        only: the kinds of trouble that come.
+        unanswered_in_a_row: at most so many; None for any number.
     """
 
-    def __init__(self, seed: int, share: float, only: tuple[str, ...]) -> None:
+    def __init__(self, seed: int, share: float, unanswered_in_a_row: int | None) -> None:
         self._random = random.Random(seed)  # noqa: S311 — not a secret
         self._share = share
-        self._only = only
+        self._most = unanswered_in_a_row
+        self._in_a_row = 0
         #: Trouble → how often it came.
         self.counted: Counter[str] = Counter()
 
     def next(self) -> str | None:
-        if self._random.random() >= self._share:
-            return None
-        trouble = self._random.choice(self._only)
-        self.counted[trouble] += 1
+        trouble = self._random.choice(KINDS_OF_TROUBLE) if self._random.random() < self._share else None
+        if trouble not in _UNANSWERED:
+            self._in_a_row = 0
+        elif self._in_a_row == self._most:
+            trouble, self._in_a_row = None, 0
+        else:
+            self._in_a_row += 1
+        if trouble is not None:
+            self.counted[trouble] += 1
         return trouble
 
     def one_of(self, first: httpx.Response, second: httpx.Response) -> httpx.Response:
@@ -43,7 +50,12 @@ class _Troubles:
 
 
 class UnreliableTransport(httpx.AsyncBaseTransport):
-    """Wraps a transport. The seed decides the order of the troubles; how calls fall into it depends on the run."""
+    """Wraps a transport. The seed decides the order of the troubles; how calls fall into it depends on the run.
+
+    Args:
+        share: of the requests that something happens to, 0 to 1.
+        unanswered_in_a_row: at most so many, for a client that gives up after more; None for any number.
+    """
 
     def __init__(
         self,
@@ -51,10 +63,10 @@ class UnreliableTransport(httpx.AsyncBaseTransport):
         *,
         seed: int,
         share: float = 0.5,
-        only: tuple[str, ...] = KINDS_OF_TROUBLE,
+        unanswered_in_a_row: int | None = None,
     ) -> None:
         self._within = within
-        self._troubles = _Troubles(seed, share, only)
+        self._troubles = _Troubles(seed, share, unanswered_in_a_row)
 
     @property
     def troubles(self) -> Counter[str]:
@@ -93,10 +105,10 @@ class UnreliableWaitingTransport(httpx.BaseTransport):
     """The same for clients without asyncio."""
 
     def __init__(
-        self, within: httpx.BaseTransport, *, seed: int, share: float = 0.5, only: tuple[str, ...] = KINDS_OF_TROUBLE
+        self, within: httpx.BaseTransport, *, seed: int, share: float = 0.5, unanswered_in_a_row: int | None = None
     ) -> None:
         self._within = within
-        self._troubles = _Troubles(seed, share, only)
+        self._troubles = _Troubles(seed, share, unanswered_in_a_row)
         self._pool = ThreadPoolExecutor(2)
 
     @property
