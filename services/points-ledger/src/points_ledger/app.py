@@ -29,6 +29,7 @@ from shared.service_app import create_service_app, extend_openapi
 from shared.service_tokens import ServiceTokens
 from starlette.responses import Response
 
+from points_ledger.accounts.crediting import Crediting
 from points_ledger.accounts.routes import INTERNAL_BALANCES
 from points_ledger.accounts.routes import internal as internal_router
 from points_ledger.accounts.routes import router as accounts_router
@@ -97,7 +98,8 @@ def create_app(
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)
     events = build_events(settings, database)
-    accounts = AccountService(database, reports, ledger, imports)
+    crediting = Crediting(database, releasing, imports)
+    accounts = AccountService(database, reports, ledger, crediting)
     sandboxes = Sandboxes(
         database,
         sandbox_tables,
@@ -120,6 +122,7 @@ def create_app(
             # Write all accepted commands before the connections close.
             closing.push_async_callback(ledger.close)
             closing.push_async_callback(imports.close)
+            closing.push_async_callback(crediting.close)
             closing.push_async_callback(events.close)
             await sandboxes.refuse_to_start()
             await closing.enter_async_context(

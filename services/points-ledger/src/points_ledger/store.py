@@ -1,4 +1,4 @@
-"""Every SQL statement of the ledger. Connection first; returns domain types.
+"""The SQL of the lines of commands. Connection first; returns domain types.
 
 The hot statements take whole batches as JSON and run on a plain asyncpg connection. They lock accounts first, in the
 order of (tenant, user_id), so that two batches cannot deadlock.

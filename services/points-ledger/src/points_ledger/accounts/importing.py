@@ -7,9 +7,9 @@ in the order in which they stand.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from shared.callers import Caller
@@ -19,15 +19,18 @@ from shared.identifiers import Identifier
 from shared.line_exchange import answered_in_order
 from shared.problems import status_of
 
+from points_ledger.accounts.crediting import Credit
 from points_ledger.accounts.schemas import PostBody, entry_body
-from points_ledger.accounts.service import AccountService, Credit, Rehearsal
+from points_ledger.accounts.service import AccountService, Rehearsal
 from points_ledger.domain.accounts import Entry
 from points_ledger.ledger import Settled
 from points_ledger.lists import Line, ListOf
 
-#: How many credits may wait at the same time; enough to fill the batches of the line.
-_AHEAD: Final = 512
-_KIND_OF_STATUS: Final[dict[int, Literal["credited", "repeated"]]] = {201: "credited", 200: "repeated"}
+#: Lines that are booked in one transaction.
+_BLOCK: Final = 512
+#: Blocks under way: one is read, one is booked, one is answered.
+_AHEAD: Final = 3
+_KIND_OF_STATUS: Final = {201: "credited", 200: "repeated"}
 
 
 class CreditLine(PostBody):
@@ -40,11 +43,11 @@ class CreditLine(PostBody):
 CREDITS: Final = ListOf(CreditLine, frozenset({"user_id", "points", "reference", "reason"}), frozenset({"points"}))
 
 
-class Outcome(NamedTuple):
-    """What became of a line: how it counts in the summary, and its answer."""
+class Told(NamedTuple):
+    """What became of the lines of a block: how they count in the summary, and their answers."""
 
-    kind: Literal["credited", "repeated", "refused"]
-    answer: bytes
+    counts: Counter[str]
+    answers: bytes
 
 
 async def import_credits(
@@ -67,48 +70,58 @@ async def import_credits(
         CallerGone: after the lines that came whole were carried out.
     """
     counts: Counter[str] = Counter()
+    turn = asyncio.Lock()
 
-    def begin(line: Line[CreditLine]) -> asyncio.Task[Outcome]:
-        return asyncio.create_task(_outcome(service, caller, line, rehearsal))
+    async def outcomes_of(asked: Sequence[Credit]) -> Sequence[Answer | Refusal]:
+        if rehearsal is not None:
+            await rehearsal.look_at(asked)
+            return [_shape(rehearsal.outcome_of(credit)) for credit in asked]
+        if open_accounts:
+            await service.open_accounts(caller.tenant, {credit.user_id for credit in asked})
+        return await service.import_credits(caller, asked, _shape)
 
-    async def prepared() -> AsyncIterator[list[Line[CreditLine]]]:
-        async for block in blocks:
-            named = {line.said.user_id for line in block if isinstance(line.said, CreditLine)}
-            if rehearsal is not None:
-                await rehearsal.look_at([_credit_of(line) for line in block if isinstance(line.said, CreditLine)])
-            elif open_accounts and named:
-                await service.open_accounts(caller.tenant, named)
-            yield block
+    async def told(block: list[Line[CreditLine]]) -> Told:
+        asked = [_credit_of(line.said) for line in block if not isinstance(line.said, Malformed)]
+        # In turn, so that the lines of an account keep their order.
+        async with turn:
+            try:
+                outcomes = await outcomes_of(asked) if asked else []
+            except Refusal as refusal:
+                outcomes = [refusal] * len(asked)
+        return _told(block, outcomes)
 
-    async with aclosing(answered_in_order(prepared(), begin, at_most=_AHEAD)) as outcomes:
-        async for kind, answer in outcomes:
-            counts[kind] += 1
-            yield answer
+    def begin(block: list[Line[CreditLine]]) -> asyncio.Task[Told]:
+        return asyncio.create_task(told(block))
+
+    async with aclosing(answered_in_order(_in_blocks(blocks), begin, at_most=_AHEAD)) as all_told:
+        async for block_counts, answers in all_told:
+            counts.update(block_counts)
+            yield answers
     summary = {"lines": counts.total(), **{kind: counts[kind] for kind in ("credited", "repeated", "refused")}}
     yield orjson.dumps({"summary": summary}) + b"\n"
 
 
-def _credit_of(line: Line[CreditLine]) -> Credit:
-    assert isinstance(line.said, CreditLine)  # noqa: S101 — asked before
-    said = line.said
+async def _in_blocks(blocks: AsyncIterator[list[Line[CreditLine]]]) -> AsyncIterator[list[list[Line[CreditLine]]]]:
+    async for lines in blocks:
+        yield [lines[start : start + _BLOCK] for start in range(0, len(lines), _BLOCK)]
+
+
+def _credit_of(said: CreditLine) -> Credit:
     return Credit(said.user_id, said.points, said.reference, said.reason)
 
 
-async def _outcome(
-    service: AccountService, caller: Caller, line: Line[CreditLine], rehearsal: Rehearsal | None
-) -> Outcome:
-    if isinstance(line.said, Malformed):
-        return _refused(line.number, line.said)
-    try:
-        credit = _credit_of(line)
-        if rehearsal is not None:
-            answer = _shape(rehearsal.outcome_of(credit))
-        else:
-            answer = await service.import_credit(caller, credit, _shape)
-    except Refusal as refusal:
-        return _refused(line.number, refusal)
-    told = orjson.dumps({"line": line.number, "status": answer.status, **orjson.loads(answer.body)}) + b"\n"
-    return Outcome(_KIND_OF_STATUS.get(answer.status, "refused"), told)
+def _told(block: Sequence[Line[CreditLine]], booked: Sequence[Answer | Refusal]) -> Told:
+    outcomes = iter(booked)
+    counts: Counter[str] = Counter()
+    answers: list[bytes] = []
+    for number, said in block:
+        answer = said if isinstance(said, Malformed) else next(outcomes)
+        if isinstance(answer, Refusal):
+            answer = Answer.of(status_of(answer), _problem(answer))
+        counts[_KIND_OF_STATUS.get(answer.status, "refused")] += 1
+        # The members of the answer, behind the number of the line and its status.
+        answers.append(b'{"line":%d,"status":%d,%b\n' % (number, answer.status, answer.body[1:]))
+    return Told(counts, b"".join(answers))
 
 
 def _shape(settled: Settled) -> Answer:
@@ -118,11 +131,6 @@ def _shape(settled: Settled) -> Answer:
     if not isinstance(outcome, Entry):
         raise TypeError(f"a credit ends in an entry, not in {type(outcome).__name__}")
     return Answer.of(200 if settled.repeated else 201, entry_body(outcome))
-
-
-def _refused(number: int, refusal: Refusal) -> Outcome:
-    told = orjson.dumps({"line": number, "status": status_of(refusal), **_problem(refusal)}) + b"\n"
-    return Outcome("refused", told)
 
 
 def _problem(refusal: Refusal) -> dict[str, Any]:

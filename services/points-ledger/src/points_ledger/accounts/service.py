@@ -16,6 +16,7 @@ from shared.sandboxes.domain import SandboxUser
 from shared.times import iso
 
 from points_ledger.accounts import queries
+from points_ledger.accounts.crediting import Credit, Crediting
 from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import Account, AccountClosed, Close, Entry, InvalidUser, Post
 from points_ledger.domain.decisions import Found, decide
@@ -44,15 +45,6 @@ class ClosedAccount(NamedTuple):
     user_id: str
     is_closing: bool
     lapsed: int
-
-
-class Credit(NamedTuple):
-    """A line of an import."""
-
-    user_id: str
-    points: int
-    reference: str
-    reason: str
 
 
 class Rehearsal:
@@ -100,9 +92,9 @@ class Rehearsal:
 class AccountService:
     """One in a process. A writing use case returns when its effect is durable."""
 
-    def __init__(self, database: Database, reports: Reports, ledger: Ledger, imports: Ledger) -> None:
+    def __init__(self, database: Database, reports: Reports, ledger: Ledger, crediting: Crediting) -> None:
         self._database = database
-        self._imports = imports
+        self._crediting = crediting
         self._reports = reports
         self._ledger = ledger
 
@@ -136,10 +128,9 @@ class AccountService:
         command = Post(caller.tenant, user_id, points, reference, reason)
         return await self._ledger.carry_out(Order.by(caller, command, shape, key))
 
-    async def import_credit(self, caller: Caller, credit: Credit, shape: Shape) -> Answer:
-        """Credits an account; those of one account in the order in which they were asked for."""
-        command = Post(caller.tenant, credit.user_id, credit.points, credit.reference, credit.reason)
-        return await self._imports.carry_out(Order.by(caller, command, shape))
+    async def import_credits(self, caller: Caller, asked: Sequence[Credit], shape: Shape) -> list[Answer | Refusal]:
+        """What became of each credit of a block; the next block of the same import must wait for this one."""
+        return await self._crediting.book(caller, asked, shape)
 
     async def open_accounts(self, tenant: str, user_ids: Iterable[str]) -> None:
         """Opens those that are missing."""
