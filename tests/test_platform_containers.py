@@ -22,7 +22,7 @@ WATCHES = {"points-ledger-verify", "sso-issuer-verify", "partner-onboarding-veri
 #: Names of metrics are made of these and nothing else in the dashboards is.
 METRIC = re.compile(
     r"\b(?:build|chore|database|event_loop|events|http|issuer|ledger|group_commit|neighbour|onboarding|readiness"
-    r"|refusals|seals|sign_ins|tokens|verify)_[a-z_]+\b"
+    r"|refusals|seals|sign_ins|tokens|verify|worker)_[a-z_]+\b"
 )
 SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
 

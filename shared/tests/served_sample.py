@@ -1,10 +1,16 @@
-"""A service that is nothing but its frame: `python served_sample.py <port> <key> <peers> <seconds to drain>`."""
+"""A service that is nothing but its frame.
+
+`python served_sample.py <port> <key> <peers> <seconds to drain> [<workers> [<what a worker does>]]`
+"""
 
 import asyncio
 import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 
+import shared.workers as workers_module
+import structlog
 from fastapi import FastAPI, Request
 from pydantic import BaseModel, SecretStr
 from shared.callers import Caller
@@ -45,10 +51,11 @@ HOT = HotRoute(
 )
 
 
-def main(port: int, key: str, peers: str, drain_seconds: float) -> None:
+def main(port: int, key: str, peers: str, drain_seconds: float, workers: int = 1, does: str = "") -> None:
     settings = ServiceSettings(
         mode=Mode.DEVELOPMENT,
         port=port,
+        workers=workers,
         database_url=SecretStr("postgresql://nobody:nothing@127.0.0.1:9/nowhere"),
         public_url="http://127.0.0.1",
         service_key=SecretStr(key),
@@ -59,6 +66,15 @@ def main(port: int, key: str, peers: str, drain_seconds: float) -> None:
         head_seconds=1,
         body_seconds=2,
     )
+    if does == "is soon called hung":
+        workers_module._HUNG_SECONDS = 3
+    serve(lambda: create(settings, does), settings, service="sample")
+    sys.stdout.write("returned\n")
+
+
+def create(settings: ServiceSettings, does: str) -> FastAPI:
+    if does == "ends at once":
+        os._exit(7)
     app = create_service_app(
         settings, title="sample", description="", lifespan=lifespan, readiness={}, hot_routes=[HOT]
     )
@@ -82,9 +98,17 @@ def main(port: int, key: str, peers: str, drain_seconds: float) -> None:
     async def body(request: Request) -> int:
         return len(await request.body())
 
-    serve(app, settings, service="sample")
-    sys.stdout.write("returned\n")
+    @app.get("/process")
+    async def process() -> int:
+        return os.getpid()
+
+    @app.get("/long-line")
+    async def long_line() -> None:
+        for _ in range(20):
+            structlog.get_logger("sample").info("long", text="x" * 20_000)
+
+    return app
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]), *map(int, sys.argv[5:6]), *sys.argv[6:])

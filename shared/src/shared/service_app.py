@@ -29,6 +29,7 @@ from shared.readiness import Readiness, ReadinessCheck
 from shared.request_frame import RequestFrame
 from shared.settings import ServiceSettings
 from shared.shortcuts import Shortcut, ShortcutApp
+from shared.siblings import Siblings
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -156,6 +157,8 @@ def create_service_app(
     _build.labels(title, version).set(1)
     app.state.settings = settings
     app.state.is_draining = False
+    #: Where the process is one of several workers, the others.
+    app.state.siblings = None
     app.state.render = render
     app.state.proxies = ProxyTrust(settings.trusted_proxies)
     app.add_exception_handler(errors.Refusal, _answer_refusal)
@@ -228,20 +231,28 @@ def _add_operations(app: FastAPI, asked: Readiness) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
+    async def own_readiness() -> dict[str, Any]:
+        is_well, shown = await asked.report()
+        return {"status": "draining" if app.state.is_draining else "ready" if is_well else "not ready"} | shown
+
+    app.state.own_readiness = own_readiness
+
     @app.get("/readyz", tags=["operations"], summary="Can it do its work?")
     async def readyz() -> JSONResponse:
-        is_well, shown = await asked.report()
-        is_draining = app.state.is_draining
-        ready = is_well and not is_draining
+        siblings: Siblings | None = app.state.siblings
+        shown = await (own_readiness() if siblings is None else siblings.readiness())
+        ready = shown["status"] == "ready"
         return JSONResponse(
-            {"status": "draining" if is_draining else "ready" if ready else "not ready"} | shown,
+            shown,
             status_code=200 if ready else 503,
             headers={"Cache-Control": "no-store"} | ({} if ready else {"Retry-After": "1"}),
         )
 
     @app.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        siblings: Siblings | None = app.state.siblings
+        figures = generate_latest() if siblings is None else await siblings.figures()
+        return Response(figures, media_type=CONTENT_TYPE_LATEST)
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import signal
+import socket
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Final, NamedTuple, cast
 
@@ -14,7 +16,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from shared.logs import configure_logging, request_lines
 from shared.settings import ServiceSettings
+from shared.siblings import Siblings
 from shared.whole_answers import WholeAnswers
+from shared.whole_lines import share_output
+from shared.workers import Worker, become_worker
 
 _IDLE_SECONDS: Final = 30
 #: Container objects more than there were after the last look for garbage.
@@ -33,8 +38,19 @@ _CLOSE: Final = (b"connection", b"close")
 _TOO_SLOW: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
-    """Serves until SIGTERM or SIGINT: says that it will end, ends what runs, and returns."""
+def serve(create: Callable[[], FastAPI], settings: ServiceSettings, *, service: str) -> None:
+    """Serves until SIGTERM or SIGINT: says that it will end, ends what runs, and returns.
+
+    Args:
+        create: builds the application, once in each process that serves.
+
+    Raises:
+        SystemExit: it cannot serve; with several workers also in the process that started them, when they have ended.
+    """
+    worker = become_worker(settings, service=service) if settings.workers > 1 else None
+    if worker is not None:
+        share_output(worker.directory / "output")
+    app = create()
     configure_logging(service, settings.log_level)
     # uvicorn raises the signal again at the end. SIGTERM would then end the process with status 143, as if it had been
     # killed; as Ctrl-C it lets uvicorn return.
@@ -63,7 +79,7 @@ def serve(app: FastAPI, settings: ServiceSettings, *, service: str) -> None:
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     try:
-        DrainingServer(config, app, settings).run()
+        DrainingServer(config, app, settings, worker).run(sockets=None if worker is None else worker.listen())
     except KeyboardInterrupt:
         # As `uvicorn.run` does it: the signal that ended it, raised again.
         pass
@@ -79,15 +95,29 @@ class DrainingServer(uvicorn.Server):
     A second signal ends it at once.
     """
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, settings: ServiceSettings) -> None:
+    def __init__(
+        self, config: uvicorn.Config, app: FastAPI, settings: ServiceSettings, worker: Worker | None = None
+    ) -> None:
         super().__init__(config)
         self._app = app
+        self._worker = worker
         self._drain_seconds = settings.drain_seconds
         self._head_seconds = settings.head_seconds
         self._ends_at: float | None = None
         self._body_seconds = settings.body_seconds
         self._waiting: dict[HttpToolsProtocol, _Waiting] = {}
         self._ticked_at: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._worker is not None:
+            self._app.state.siblings = siblings = Siblings(self._worker, self._app.state.own_readiness)
+            await siblings.begin()
+            asyncio.get_running_loop().add_reader(self._worker.lifeline, self._end_as_an_orphan, self._worker.lifeline)
+
+    def _end_as_an_orphan(self, lifeline: int) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._ends_at is not None:
@@ -107,6 +137,8 @@ class DrainingServer(uvicorn.Server):
             ends = ends or time.monotonic() >= self._ends_at
         if counter % 10 == 0:
             self._close_stalled_connections()
+            if self._worker is not None:
+                self._worker.beat()
         return ends
 
     def _tell_lag(self) -> None:
@@ -116,14 +148,14 @@ class DrainingServer(uvicorn.Server):
             _lag.observe(max(0.0, now - self._ticked_at - _TICK_SECONDS))
         self._ticked_at = now
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # One turn of the loop takes whatever waits to be accepted; it would be refused with the closing of the socket.
         await asyncio.sleep(_POLL_SECONDS)
         for server in self.servers:
             server.close()
         if not self.force_exit:
             await asyncio.sleep(_LAST_CALL_SECONDS)
-        await super().shutdown()
+        await super().shutdown(sockets)
 
     def _close_after_answers(self) -> None:
         if _CLOSE not in self.server_state.default_headers:

@@ -122,6 +122,13 @@ class ServiceSettings(DatabaseSettings):
     )
     host: str = Field("127.0.0.1", description="The address the service listens on; in its image `0.0.0.0`.")
     port: int = Field(..., ge=1, le=65535, description=PORT_MEANING)
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that serve behind the port, each with its own connections to the database, at most one a"
+        " processor. `/metrics` and `/readyz` tell of all.",
+    )
     public_url: str = Field(..., description="The address of the gateway as callers know it: the cloud API URL.")
     service_key: SecretStr = Field(
         ..., description="The service's own private key, a JWK (EC P-256); its `kid` is the service's name."

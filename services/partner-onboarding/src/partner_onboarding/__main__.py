@@ -49,7 +49,7 @@ def serve() -> None:
     from partner_onboarding.app import create_app  # noqa: PLC0415
 
     settings = load(Settings)
-    serve_app(create_app(settings), settings, service="partner-onboarding")
+    serve_app(lambda: create_app(settings), settings, service="partner-onboarding")
 
 
 @cli.command()

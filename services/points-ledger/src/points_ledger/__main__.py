@@ -32,7 +32,7 @@ cli.command("reseal")(reseal_command(Settings, metadata))
 def serve() -> None:
     """Serve until SIGTERM."""
     settings = load(Settings)
-    serve_app(create_app(settings), settings, service="points-ledger")
+    serve_app(lambda: create_app(settings), settings, service="points-ledger")
 
 
 @cli.command()

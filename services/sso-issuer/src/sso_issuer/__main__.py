@@ -36,7 +36,7 @@ cli.command("reseal")(reseal_command(Settings, metadata))
 def serve() -> None:
     """Serve until SIGTERM."""
     settings = load(Settings)
-    serve_app(create_app(settings), settings, service="sso-issuer")
+    serve_app(lambda: create_app(settings), settings, service="sso-issuer")
 
 
 @cli.command()

@@ -39,7 +39,7 @@ T = TypeVar("T")
 def serve() -> None:
     """Serve until SIGTERM."""
     settings = load(Settings)
-    serve_app(create_app(settings), settings, service="token-service")
+    serve_app(lambda: create_app(settings), settings, service="token-service")
 
 
 @cli.command()
