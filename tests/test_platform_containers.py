@@ -21,7 +21,7 @@ PREFIXES = {service.name: service.prefix for service in services.SERVICES}
 WATCHES = {"points-ledger-verify", "sso-issuer-verify", "partner-onboarding-verify"}
 #: Names of metrics are made of these and nothing else in the dashboards is.
 METRIC = re.compile(
-    r"\b(?:build|chore|database|event_loop|events|http|issuer|ledger|group_commit|neighbour|onboarding|readiness"
+    r"\b(?:backup|build|chore|database|event_loop|events|http|issuer|ledger|group_commit|neighbour|onboarding|readiness"
     r"|refusals|seals|sign_ins|tokens|verify|worker)_[a-z_]+\b"
 )
 SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
@@ -285,7 +285,7 @@ def alarms() -> Iterator[dict[str, Any]]:
 
 def metrics() -> Iterator[str]:
     """What the code exports, as Prometheus names it."""
-    for place in ("shared/src", "services"):
+    for place in ("shared/src", "services", "deploy/local/src"):
         for file in (REPOSITORY / place).rglob("*.py"):
             source = file.read_text()
             if "from prometheus_client import" in source:

@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|secrets|browser|routes`."""
+"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|secrets|backups|browser|routes`."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from local_platform.backups import Backups, serve_figures
 from local_platform.browser import NoBrowser, find_or_install_browser
 from local_platform.commands import CommandFailed
 from local_platform.compose import ComposeFailed, NoDocker
@@ -24,6 +25,7 @@ from local_platform.ports import Ports
 from local_platform.processes import ProgramFailed
 from local_platform.running import CannotRun, Platform
 from local_platform.seeding import SeedingFailed
+from local_platform.services import SERVICES
 from local_platform.state_directory import StateDirectory, StateDirectoryInUse
 
 app = typer.Typer(help=__doc__, add_completion=False, no_args_is_help=True)
@@ -149,6 +151,26 @@ def secrets(
             typer.echo(f"wrong: {fault}", err=True)
         raise typer.Exit(1)
     typer.echo("All of them are there and fit together.")
+
+
+@app.command()
+def backups(
+    directory: Annotated[Path, typer.Argument(help="Where the dumps lie: `<service>-….dump`.", file_okay=False)],
+    at_most_hours: Annotated[float, typer.Option(min=0, help="An older newest one is a fault.")] = 26,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until SIGTERM, and serve metrics.")] = False,
+    host: Annotated[str, typer.Option(help="With --watch: the address of /metrics.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="With --watch: its port.")] = 9102,
+) -> None:
+    """Looks whether every service has a fresh backup; status 1 names those that have none."""
+    present = Backups(directory, [service.name for service in SERVICES])
+    if watch:
+        serve_figures(present, host, port)
+    elif faults := present.faults(at_most_hours):
+        for fault in faults:
+            typer.echo(fault, err=True)
+        raise typer.Exit(1)
+    else:
+        typer.echo("Every service has a fresh backup.")
 
 
 @app.command()
