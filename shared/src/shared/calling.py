@@ -28,6 +28,7 @@ from shared.errors import Unavailable
 from shared.internal_http import HandedTransport, HttpConnections, NoAnswer, Reply
 from shared.request_frame import current_request
 from shared.service_tokens import ServiceTokens
+from shared.tracing import traces
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -192,6 +193,23 @@ class ServiceClient:
         context = current_request.get()
         if context is not None:
             sent |= {"X-Request-Id": context.request_id, "traceparent": context.traceparent}
+        if not traces.is_on:
+            return await self._answer_to(method, path, sent, may_repeat=may_repeat, params=params, json=json)
+        with traces.call(self._audience, method) as traceparent:
+            if traceparent is not None:
+                sent["traceparent"] = traceparent
+            return await self._answer_to(method, path, sent, may_repeat=may_repeat, params=params, json=json)
+
+    async def _answer_to(
+        self,
+        method: str,
+        path: str,
+        sent: Mapping[str, str],
+        *,
+        may_repeat: bool,
+        params: Mapping[str, str] | None,
+        json: Mapping[str, Any] | None,
+    ) -> Reply:
         body = None if json is None else orjson.dumps(json)
 
         async def attempt() -> Reply:

@@ -22,18 +22,21 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from contextlib import nullcontext
+from typing import Final, Generic, TypeVar
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.db import OutcomeUnknown, is_passing
 from shared.errors import Refusal, Unavailable
+from shared.tracing import traces
 
 C = TypeVar("C")
 R = TypeVar("R")
 
 _CROWDS = 8
+_UNTRACED: Final = nullcontext()
 _log = structlog.get_logger("group_commit")
 
 _waiting = Gauge("group_commit_waiting", "Commands that wait in line.", ["line"])
@@ -112,7 +115,7 @@ class GroupCommit(Generic[C, R]):
             lane = asyncio.create_task(self._serve(), name=f"group-commit-{self._name}")
             self._running.add(lane)
             lane.add_done_callback(self._running.discard)
-        return await answer
+        return await (traces.wait(self._name, answer) if traces.is_on else answer)
 
     async def close(self) -> None:
         """Accepts no more commands and returns when those in line are written."""
@@ -185,7 +188,8 @@ class GroupCommit(Generic[C, R]):
         until = self._clock() + self._attempts_seconds
         for attempt in range(1, self._attempts + 1):
             try:
-                results = await self._write([command for command, _ in batch])
+                with traces.batch(self._name, [answer for _, answer in batch]) if traces.is_on else _UNTRACED:
+                    results = await self._write([command for command, _ in batch])
             except OutcomeUnknown as error:
                 return _refuse(batch, error)
             except Refusal as error:

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
@@ -18,12 +18,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.errors import NotFound, Policy, Refusal, Unexpected, UnsupportedMediaType
 from shared.logs import request_lines
 from shared.problems import Renderer, problem_response
+from shared.tracing import trace_id_of, traceparent_of, traces
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 #: Paths without a log line: machines ask for them every few seconds.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+#: What of a log line is in a span as well: nothing about a person.
+_ATTRIBUTES = ("request_id", "client_id", "tenant")
 
 #: The status in log and metrics if the caller was gone before the answer. It is no 5xx, since nothing failed here.
 _HUNG_UP = 499
@@ -108,6 +115,23 @@ class RequestFrame:
             return await self._app(scope, receive, send)
         began = time.perf_counter()
         context = _context_of(scope)
+        if traces.is_on and scope["path"] not in _QUIET:
+            given = context.traceparent if _is_given(scope, context.traceparent) else None
+            with traces.request(given) as span:
+                if given is None:
+                    context = context._replace(traceparent=traceparent_of(span))
+                return await self._answer(scope, receive, send, context, began, span)
+        return await self._answer(scope, receive, send, context, began)
+
+    async def _answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        context: RequestContext,
+        began: float,
+        span: "Span | None" = None,
+    ) -> None:
         scope.setdefault("state", {})["request_id"] = context.request_id
         headers = (
             (b"x-request-id", context.request_id.encode()),
@@ -144,8 +168,7 @@ class RequestFrame:
         finally:
             _under_way.requests -= 1
             current_request.reset(token)
-            _finish(scope, context, status or _HUNG_UP, time.perf_counter() - began)
-        return None
+            _finish(scope, context, status or _HUNG_UP, time.perf_counter() - began, span)
 
     async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         """What concerns no route in particular. No page: its links would lead to where a strange path says."""
@@ -169,7 +192,12 @@ def _is_unfinished(receive: Receive) -> bool:
     return getattr(getattr(receive, "__self__", None), "more_body", False)
 
 
-def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
+def _is_given(scope: Scope, traceparent: str) -> bool:
+    """Whether the caller sent this, or it was made here."""
+    return (b"traceparent", traceparent.encode()) in scope["headers"]
+
+
+def _finish(scope: Scope, context: RequestContext, status: int, seconds: float, span: "Span | None") -> None:
     state = scope["state"]
     route, method = _route_of(scope), state.get("method") or scope["method"]
     _seconds_of(method, route, status).observe(seconds)
@@ -179,21 +207,23 @@ def _finish(scope: Scope, context: RequestContext, status: int, seconds: float) 
     if scope["path"] in _QUIET:
         return
     caller = state.get("caller")
-    request_lines.write(
-        {
-            "method": method,
-            "route": route,
-            "status": status,
-            "ms": round(seconds * 1000, 2),
-            "request_id": context.request_id,
-            "traceparent": context.traceparent,
-            "client_id": getattr(caller, "client_id", None),
-            "tenant": getattr(caller, "tenant", None),
-            # The designated user of an access token.
-            "subject": getattr(caller, "subject", None),
-        },
-        state.get("log", {}),
-    )
+    line = {
+        "method": method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 2),
+        "request_id": context.request_id,
+        "traceparent": context.traceparent,
+        "client_id": getattr(caller, "client_id", None),
+        "tenant": getattr(caller, "tenant", None),
+        # The designated user of an access token.
+        "subject": getattr(caller, "subject", None),
+    }
+    if span is not None:
+        line["trace_id"] = trace_id_of(span)
+        attributes = {name: line[name] for name in _ATTRIBUTES} | {"refusal": refused}
+        traces.end_request(span, method, route, status, attributes)
+    request_lines.write(line, state.get("log", {}))
 
 
 def count_refusal(code: str) -> None:

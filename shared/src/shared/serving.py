@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from shared.logs import configure_logging, request_lines
 from shared.settings import ServiceSettings
 from shared.siblings import Siblings
+from shared.tracing import traces
 from shared.whole_answers import WholeAnswers
 from shared.whole_lines import share_output
 from shared.workers import Worker, become_worker
@@ -78,12 +79,15 @@ def serve(create: Callable[[], FastAPI], settings: ServiceSettings, *, service: 
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
+    if settings.traces_url is not None:
+        traces.begin(settings.traces_url, share=settings.traces_share, service=service, version=app.version)
     try:
         DrainingServer(config, app, settings, worker).run(sockets=None if worker is None else worker.listen())
     except KeyboardInterrupt:
         # As `uvicorn.run` does it: the signal that ended it, raised again.
         pass
     finally:
+        traces.end()
         request_lines.flush()
 
 

@@ -32,6 +32,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from shared.database_url import checked_database_url
 from shared.rate_limits import CountsUrl
+from shared.tracing import can_trace
 
 IpNetwork = IPv4Network | IPv6Network
 
@@ -55,6 +56,18 @@ def _of_a_service(value: str) -> str:
 
 #: The internal address of another service.
 InternalUrl = Annotated[str, AfterValidator(_of_a_service)]
+
+
+def _of_a_collector(value: str | None) -> str | None:
+    if value is not None:
+        _of_a_service(value)
+        if not can_trace():
+            raise ValueError("needs the extra [tracing], which is not installed")
+    return value
+
+
+#: The address of a collector of traces.
+TracesUrl = Annotated[str | None, AfterValidator(_of_a_collector)]
 
 
 #: The description of `port`, which each service gives a default of its own.
@@ -171,6 +184,17 @@ class ServiceSettings(DatabaseSettings):
     )
     log_level: str = Field(
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
+    )
+
+    traces_url: TracesUrl = Field(
+        None,
+        description="Where traces go, by OTLP over HTTP: `http://collector:4318/v1/traces`. Without it there are none.",
+    )
+    traces_share: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="The share of requests without a `traceparent` that are traced; with one, its caller decides.",
     )
 
     @property
