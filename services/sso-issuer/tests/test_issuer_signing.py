@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from shared.jwt import KeySet, SigningKey, VerificationKey, verify
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.signer import Signer, of_private_key, of_secret
+from sso_issuer.signing_process import sign_all
 from sso_issuer.signing_processes import NoProcess, SigningProcesses
 
 CLAIMS = {"iss": "i", "aud": "a", "iat": 1_800_000_000, "exp": 1_800_000_060}
@@ -112,6 +114,21 @@ async def test_without_processes_threads_sign(pairs: list[KeyPair]) -> None:
     tokens = await signer.sign_all(orders)
     assert [_said(token, pairs[n % 2]) for n, token in enumerate(tokens)] == list(range(10))
     await signer.close()
+
+
+def test_processes_sign_also_on_the_loop_that_serves(pairs: list[KeyPair]) -> None:
+    """uvloop's sockets are not those of asyncio."""
+
+    async def sign() -> list[bytes]:
+        processes = SigningProcesses(2)
+        await _run(processes, pairs)
+        signatures = await processes.sign_all([(pairs[0].private_der, bytes(32))] * 3)
+        await processes.close()
+        return signatures
+
+    assert asyncio.Runner(loop_factory=uvloop.new_event_loop).run(sign()) == sign_all(
+        pairs[0].private_der, [bytes(32)] * 3
+    )
 
 
 async def test_no_secret_stands_in_arguments_or_environment_of_a_process(
