@@ -6,23 +6,29 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from local_platform.commands import CommandFailed
 from local_platform.console import Terminal
 from local_platform.parents import end_with_make
+from local_platform.processes import ProgramFailed
+from local_platform.seeding import SeedingFailed
 from rich.console import Console
 
-from deploy.scale.cluster import Cluster
+from deploy.scale.cluster import Cluster, NotWell
 from deploy.scale.faults import FAULTS, Fault, Say
-from deploy.scale.nodes import PATRONI
+from deploy.scale.load import WrongAnswer
+from deploy.scale.nodes import PATRONI, Refused
 from deploy.scale.playing import Outcome, play, running
 from deploy.scale.report import table
 
 KEPT = Path("test-artefacts/failover")
 NAMES = ", ".join(fault.name for fault in FAULTS)
+#: What they say is enough.
+EXPECTED = (CommandFailed, LookupError, NotWell, ProgramFailed, Refused, SeedingFailed, WrongAnswer)
 
 cli = typer.Typer(help=__doc__, add_completion=False, pretty_exceptions_enable=False)
 
@@ -34,10 +40,7 @@ def main(
     keep: Annotated[Path, typer.Option(help="Where the logs of a failing run are kept.")] = KEPT,
 ) -> None:
     """Play the faults, and ask for everything that was acknowledged; status 1 names what is lost or wrong."""
-    unknown = set(names or ()) - {fault.name for fault in FAULTS}
-    if unknown:
-        raise typer.BadParameter(f"no such fault: {', '.join(sorted(unknown))}; there are {NAMES}")
-    faults = [next(fault for fault in FAULTS if fault.name == name) for name in names or [f.name for f in FAULTS]]
+    faults = _faults(names or [fault.name for fault in FAULTS])
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
     end_with_make()
     with tempfile.TemporaryDirectory(prefix="points-failover-") as name:
@@ -47,9 +50,14 @@ def main(
         except asyncio.CancelledError:
             console.print("Interrupted; everything has stopped.")
             sys.exit(130)
-        except BaseException:
+        except Exception as error:
             _keep_logs(directory, keep, console)
-            raise
+            expected, others = ExceptionGroup("", [error]).split(EXPECTED)
+            if others is not None:
+                raise
+            for cause in _leaves(expected):
+                console.print(f"make failover: {cause}", style="bold red")
+            sys.exit(1)
         console.print(table(outcome.chapters, outcome.tally, outcome.lost))
         if outcome.faults:
             _keep_logs(directory, keep, console)
@@ -58,6 +66,14 @@ def main(
             sys.exit(1)
     acknowledged = len(outcome.tally.acknowledged)
     console.print(f"Of {acknowledged:,} acknowledged writes none is lost. Balances and books agree.")
+
+
+def _faults(names: Sequence[str]) -> list[Fault]:
+    by_name = {fault.name: fault for fault in FAULTS}
+    unknown = set(names) - set(by_name)
+    if unknown:
+        raise typer.BadParameter(f"no such fault: {', '.join(sorted(unknown))}; there are {NAMES}")
+    return [by_name[name] for name in names]
 
 
 async def _run(directory: Path, faults: Sequence[Fault], console: Console, *, by_hand: bool) -> Outcome:
@@ -97,10 +113,19 @@ async def _run(directory: Path, faults: Sequence[Fault], console: Console, *, by
             return await play(world, faults, terminal, progress)
 
 
+def _leaves(error: Exception | None) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    elif error is not None:
+        yield error
+
+
 def _keep_logs(directory: Path, kept: Path, console: Console) -> None:
-    shutil.rmtree(kept, ignore_errors=True)
-    shutil.copytree(directory / "logs", kept)
-    console.print(f"the logs are kept in {kept}")
+    if (directory / "logs").exists():
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(directory / "logs", kept)
+        console.print(f"the logs are kept in {kept}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from deploy.scale.load import CREDIT, USERS, Redemption
 from history.network import Line
@@ -19,13 +20,14 @@ class Lost(NamedTuple):
 
 
 async def find_lost(port: int, vendor: Mapping[str, str], redemptions: Sequence[Redemption]) -> list[Lost]:
-    """Asks for every redemption."""
+    """Looks every redemption up in the vendor's list, and asks again for each that seems to be lost."""
     line = Line(port, vendor)
     lost: list[Lost] = []
     try:
+        listed = await _listed(line)
         for one in redemptions:
-            found = await _get(line, f"/eai/v1/points/{one.transaction}", but=404)
-            lost += _lost_of(one, found)
+            if any(_lost_of(one, listed.get(one.transaction, {}))):
+                lost += _lost_of(one, await _get(line, f"/eai/v1/points/{one.transaction}", but=404))
     finally:
         line.close()
     return lost
@@ -50,6 +52,18 @@ async def find_differences(port: int, platform: Mapping[str, str], redemptions: 
     finally:
         line.close()
     return differences
+
+
+async def _listed(line: Line) -> dict[str, Mapping[str, Any]]:
+    """All of the vendor's transactions by their ids."""
+    found: dict[str, Mapping[str, Any]] = {}
+    cursor = ""
+    while True:
+        page = await _get(line, f"/eai/v1/points?limit=1000{cursor}")
+        found |= {one["transactionid"]: one for one in page["transactions"]}
+        if page["next_cursor"] is None:
+            return found
+        cursor = f"&cursor={quote(page['next_cursor'])}"
 
 
 def _lost_of(one: Redemption, found: Mapping[str, Any]) -> Iterator[Lost]:

@@ -50,7 +50,7 @@ RULES: Mapping[str, Any] = {
 
 
 class Refused(Exception):
-    """Patroni does not do what it was asked for; the message has its words."""
+    """Patroni does not do what it was asked for, or does not stay; the message has its words."""
 
 
 class Passwords(NamedTuple):
@@ -168,10 +168,10 @@ class Node:
                 process.resume()
 
     def check(self) -> None:
-        """Raises RuntimeError if Patroni has ended by itself; the message has its last words."""
+        """Raises Refused if Patroni has ended by itself."""
         code = self._process.poll() if self._process is not None else None
         if code is not None:
-            raise RuntimeError(f"Patroni of {self.name} has ended with exit code {code}; its log: {self.log}")
+            raise Refused(f"Patroni of {self.name} has ended with exit code {code}; its log: {self.log}")
 
     def _postmaster(self) -> psutil.Process:
         return psutil.Process(int((self._data / "postmaster.pid").read_text().split("\n", 1)[0]))

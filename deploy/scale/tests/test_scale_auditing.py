@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,10 +13,16 @@ from deploy.scale.load import CREDIT, USERS, Redemption, Tally, pauses
 from deploy.scale.report import Chapter, table
 from history.network import read_message
 
+LIST = "/eai/v1/points?limit=1000"
+
 
 @asynccontextmanager
-async def gateway(answers: Mapping[str, Any]) -> AsyncIterator[int]:
-    """Answers each path with what is given, and 404 otherwise; its port."""
+async def gateway(answers: Mapping[str, Any], listed: Sequence[Mapping[str, Any]] = ()) -> AsyncIterator[int]:
+    """Answers each path with what is given, the vendor's list by single pages, and 404 otherwise; its port."""
+    pages = [{"transactions": [one], "next_cursor": f"+{number}"} for number, one in enumerate(listed, start=1)]
+    pages.append({"transactions": [], "next_cursor": None})
+    lists = [LIST, *(f"{LIST}&cursor=%2B{number}" for number in range(1, len(pages)))]
+    answers = {**answers, **dict(zip(lists, pages, strict=True))}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -55,8 +61,16 @@ def shown(state: str, points: int = 7) -> dict[str, Any]:
 )
 async def test_what_was_acknowledged_and_is_not_there_is_lost(found: dict[str, Any] | None, lost: list[float]) -> None:
     answers = {} if found is None else {"/eai/v1/points/t-1": found}
-    async with gateway(answers) as port:
+    listed = [] if found is None else [{"transactionid": "t-1", **found}]
+    async with gateway(answers, listed) as port:
         assert [one.at for one in await find_lost(port, {}, [redemption(1)])] == lost
+
+
+async def test_what_the_list_does_not_have_yet_is_asked_for() -> None:
+    listed = [{"transactionid": f"t-{number}", **shown("confirmed")} for number in (1, 2)]
+    async with gateway({"/eai/v1/points/t-3": shown("confirmed")}, listed) as port:
+        assert await find_lost(port, {}, [redemption(number) for number in (1, 2, 3)]) == []
+        assert [one.what.split()[0] for one in await find_lost(port, {}, [redemption(4)])] == ["t-4", "t-4"]
 
 
 async def test_what_was_never_acknowledged_is_not_lost() -> None:
