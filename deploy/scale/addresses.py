@@ -34,6 +34,11 @@ class Addresses:
         """HAProxy's, which leads to a process of the service that is ready."""
         return self.platform.of(service) + 40
 
+    @property
+    def status(self) -> int:
+        """HAProxy's own page, which says where it leads."""
+        return self.base + 51
+
     def postgres(self, node: str) -> int:
         return self.base + 61 + NODES.index(node)
 
@@ -54,8 +59,7 @@ class Addresses:
             *(self.process(service, number) for service in SERVICES for number in PROCESSES),
             *(self.either(service) for service in SERVICES),
             *(port for node in NODES for port in (self.postgres(node), self.patroni(node))),
-            self.etcd,
-            self.etcd_peers,
+            *(self.status, self.etcd, self.etcd_peers),
         )
 
 

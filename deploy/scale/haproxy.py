@@ -5,14 +5,15 @@ still accepts connections and never answers, so that each new connection waits f
 a second, leaves such a node out, and breaks off what leads there.
 """
 
-import asyncio
+import csv
+import io
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 from local_platform.accounts import spawn_as
-from local_platform.ports import busy_ports
 from local_platform.processes import Program
 from local_platform.services import SERVICES
 
@@ -34,7 +35,7 @@ defaults
 
 
 def haproxy(addresses: Addresses, configuration: Path, log: Path) -> Program:
-    """The program; ready when it listens."""
+    """The program; ready when it leads to one node and knows that the others do not lead."""
     configuration.write_text("".join(f"{line}\n" for line in _lines(addresses)))
     command = [program("haproxy"), "-db", "-f", str(configuration)]
 
@@ -43,13 +44,31 @@ def haproxy(addresses: Addresses, configuration: Path, log: Path) -> Program:
             return spawn_as(None, command, output, signal.SIGKILL)
 
     async def is_ready(process: subprocess.Popen[bytes]) -> bool:
-        return process.poll() is None and bool(await asyncio.to_thread(busy_ports, [addresses.primary]))
+        return process.poll() is None and await _knows_the_primary(addresses)
 
     return Program("haproxy", log, launch, is_ready)
 
 
+async def _knows_the_primary(addresses: Addresses) -> bool:
+    """At first it takes every server for good, until it has asked."""
+    try:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            page = await client.get(f"http://127.0.0.1:{addresses.status}/;csv", timeout=5)
+    except httpx.HTTPError:
+        return False
+    rows = csv.DictReader(io.StringIO(page.text.removeprefix("# ")))
+    said = sorted(row["status"] for row in rows if row["pxname"] == "primary" and row["svname"] in NODES)
+    return said == ["DOWN"] * (len(NODES) - 1) + ["UP"]
+
+
 def _lines(addresses: Addresses) -> Iterator[str]:
     yield _HEAD
+    yield "listen status"
+    yield f"    bind 127.0.0.1:{addresses.status}"
+    yield "    mode http"
+    yield "    stats enable"
+    yield "    stats uri /"
+    yield ""
     yield from _listen("primary", addresses.primary, "tcp", "/primary")
     for node in NODES:
         yield f"    server {node} 127.0.0.1:{addresses.postgres(node)} check port {addresses.patroni(node)}"
