@@ -26,7 +26,7 @@ CLIENT_TYPES := lint/.venv/bin/datamodel-codegen --input clients/schemas.json --
 SECONDS ?= 60
 SEED ?= 1
 
-.PHONY: help set-up run demo up down test drills history mutants failover bench lint format docs client-types clean $(addprefix migrate-,$(SERVICES))
+.PHONY: help set-up run demo up down test drills history mutants failover bench lint format docs sbom client-types clean $(addprefix migrate-,$(SERVICES))
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 28
@@ -114,11 +114,14 @@ docs: set-up ## write the settings tables of docs/settings.md anew from the code
 $(addprefix migrate-,$(SERVICES)): migrate-%: set-up
 	@$(PYTHON) -m $(subst -,_,$*) migrate
 
+sbom: set-up ## write what each image is made of to sbom/, as CycloneDX
+	@$(PYTHON) -m local_platform sbom sbom
+
 client-types: set-up ## generate the types of the Python client anew (for TypeScript: npm run types, in clients/typescript)
 	@deploy/local/set-up lint
 	$(PYTHON) clients/schemas.py
 	$(CLIENT_TYPES)
 
 clean: ## remove what was installed and built (the data in STATE_DIR stay)
-	rm -rf .venv lint/.venv deploy/scale/.venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts
+	rm -rf .venv lint/.venv deploy/scale/.venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-artefacts sbom
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,9 @@ def figure(name: str, **labels: str) -> float:
 
 
 @pytest.fixture
-def app(make_settings: MakeSettings, lifespan: Lifespan) -> FastAPI:
+def app(make_settings: MakeSettings, lifespan: Lifespan, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    monkeypatch.setenv("BUILD_REVISION", "4f2a91c")
+
     async def is_well() -> None:
         return
 
@@ -32,9 +34,7 @@ def app(make_settings: MakeSettings, lifespan: Lifespan) -> FastAPI:
         raise Unavailable("No.")
 
     readiness = {"well": is_well, "ill": is_ill}
-    app = create_service_app(
-        make_settings(), title="figures", description="", lifespan=lifespan, readiness=readiness, version="7.8.9"
-    )
+    app = create_service_app(make_settings(), title="figures", description="", lifespan=lifespan, readiness=readiness)
 
     @app.get("/taken")
     async def taken() -> None:
@@ -53,8 +53,9 @@ async def test_refusals_are_counted_by_their_codes(app: FastAPI) -> None:
 
 async def test_build_and_readiness_are_told(app: FastAPI) -> None:
     async with running(app) as client:
+        assert (await client.get("/healthz")).json() == {"status": "alive", "version": "0+4f2a91c"}
         assert (await client.get("/readyz")).status_code == 503
-    assert figure("build_info", service="figures", version="7.8.9") == 1
+    assert figure("build_info", service="figures", version="0+4f2a91c") == 1
     assert figure("readiness_check", check="well") == 1
     assert figure("readiness_check", check="ill") == 0
 

@@ -193,3 +193,26 @@ def test_the_line_of_a_request_is_without_secrets_and_stays_json(lines: Lines) -
     """Even where an escaped character and the beginning of a token look like one."""
     (line,) = lines["request"]
     assert (line["request_id"], line["why"], line["cause"]) == ("[token]", "\x1e[token]", ["[token]"])
+
+
+SAMPLED = """
+import sys
+from shared.logs import Sampling, configure_logging, request_lines
+configure_logging("things", "INFO", Sampling(one_of=10, slow_seconds=0.5))
+for number in range(100):
+    request_lines.write({"status": 200, "ms": 1.0, "number": number}, {})
+request_lines.write({"status": 404, "ms": 1.0}, {})
+request_lines.write({"status": 503, "ms": 1.0}, {})
+request_lines.write({"status": 200, "ms": 500.0}, {})
+request_lines.write({"status": 200, "ms": 1.0, "trace_id": "4bf9"}, {})
+"""
+
+
+def test_of_requests_that_end_well_some_are_written_and_of_all_others_each() -> None:
+    done = subprocess.run([sys.executable, "-c", SAMPLED], capture_output=True, check=True, timeout=30)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    ordinary = [line for line in lines if "one_of" in line]
+    assert [line["number"] for line in ordinary] == list(range(9, 100, 10))
+    assert {line["one_of"] for line in ordinary} == {10}
+    others = [(line["status"], line["ms"], line.get("trace_id")) for line in lines if "one_of" not in line]
+    assert others == [(404, 1.0, None), (503, 1.0, None), (200, 500.0, None), (200, 1.0, "4bf9")]

@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -30,6 +31,7 @@ _PASSWORD_IN_URL = re.compile(r"(://[^:/@\s]*:)[^@\s]+@")
 _PLAIN: Final = frozenset({int, float, bool, type(None), datetime, date, UUID})
 #: How many lines of requests are written together.
 _TOGETHER_SECONDS: Final = 0.005
+_REFUSED: Final = 400
 #: Anything nested deeper is left out of the log.
 _MAX_DEPTH: Final = 6
 
@@ -74,6 +76,24 @@ def without_secrets(text: str) -> str:
     return _PASSWORD_IN_URL.sub(r"\1[secret]@", text) if "://" in text else text
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Which lines of requests are written.
+
+    Args:
+        one_of: so many ordinary ones have one line.
+        slow_seconds: a request that takes longer is not ordinary, and neither is one that is refused, fails or is
+            traced.
+    """
+
+    one_of: int = 1
+    slow_seconds: float = 1.0
+
+    def always(self, line: Mapping[str, Any]) -> bool:
+        """Whether this line is written in any case."""
+        return line["status"] >= _REFUSED or line["ms"] >= 1000 * self.slow_seconds or "trace_id" in line
+
+
 class RequestLines:
     """Writes one line for each request.
 
@@ -87,8 +107,10 @@ class RequestLines:
         self._log = structlog.get_logger("access")
         self._waiting: list[tuple[dict[str, Any], Mapping[str, Any]]] = []
 
-    def configure(self, service: str, level: str) -> None:
+    def configure(self, service: str, level: str, sampling: "Sampling") -> None:
         self._service = service
+        self._sampling = sampling
+        self._left_out = 0
         self._is_wanted = logging.getLevelNamesMapping()[level] <= logging.INFO
         self._output = sys.stdout.buffer
 
@@ -99,6 +121,12 @@ class RequestLines:
             return
         if not self._is_wanted:
             return
+        if self._sampling.one_of > 1 and not self._sampling.always(line):
+            self._left_out += 1
+            if self._left_out < self._sampling.one_of:
+                return
+            self._left_out = 0
+            line["one_of"] = self._sampling.one_of
         line["timestamp"] = datetime.now(UTC)
         self._waiting.append((line, more))
         if len(self._waiting) == 1:
@@ -128,6 +156,7 @@ class RequestLines:
 
 
 request_lines: Final = RequestLines()
+EVERY_LINE: Final = Sampling()
 
 
 def log_to_standard_error() -> None:
@@ -135,9 +164,9 @@ def log_to_standard_error() -> None:
     structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
-def configure_logging(service: str, level: str) -> None:
+def configure_logging(service: str, level: str, sampling: Sampling = EVERY_LINE) -> None:
     """Sends the logs of structlog and of the standard library through one renderer to standard output."""
-    request_lines.configure(service, level)
+    request_lines.configure(service, level, sampling)
     stages: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

@@ -220,7 +220,8 @@ def _finish(scope: Scope, context: RequestContext, status: int, seconds: float, 
         "subject": getattr(caller, "subject", None),
     }
     if span is not None:
-        line["trace_id"] = trace_id_of(span)
+        if span.is_recording():
+            line["trace_id"] = trace_id_of(span)
         attributes = {name: line[name] for name in _ATTRIBUTES} | {"refusal": refused}
         traces.end_request(span, method, route, status, attributes)
     request_lines.write(line, state.get("log", {}))

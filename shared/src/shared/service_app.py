@@ -17,6 +17,7 @@ from shared import errors
 from shared.answer_headers import document_headers
 from shared.api_pages import add_api_pages
 from shared.bodies import Bodies, RefusedWhileReading
+from shared.builds import build_of
 from shared.calling import ServiceClient
 from shared.chores import Chores
 from shared.hot_openapi import add_to_router
@@ -138,6 +139,7 @@ def create_service_app(
             do not depend on it, and a restart would only take its place in line.
         neighbours: the services that it asks; `/readyz` tells which of them answer, as a warning only.
         takes_any_query: beginnings of paths whose operations ignore unknown parameters.
+        version: of the API.
     """
     app = ServiceApp(
         title=title,
@@ -154,7 +156,8 @@ def create_service_app(
         generate_unique_id_function=_operation_id,
         dependencies=[Depends(QueryRules(takes_any_query).check_request)],
     )
-    _build.labels(title, version).set(1)
+    app.state.build = build_of(title)
+    _build.labels(title, app.state.build).set(1)
     app.state.settings = settings
     app.state.is_draining = False
     #: Where the process is one of several workers, the others.
@@ -229,7 +232,7 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
 def _add_operations(app: FastAPI, asked: Readiness) -> None:
     @app.get("/healthz", tags=["operations"], summary="Is the process alive?")
     async def healthz() -> dict[str, str]:
-        return {"status": "alive"}
+        return {"status": "alive", "version": app.state.build}
 
     async def own_readiness() -> dict[str, Any]:
         is_well, shown = await asked.report()

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from prometheus_client import Histogram
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from shared.logs import configure_logging, request_lines
+from shared.logs import Sampling, configure_logging, request_lines
 from shared.settings import ServiceSettings
 from shared.siblings import Siblings
 from shared.tracing import traces
@@ -52,7 +52,7 @@ def serve(create: Callable[[], FastAPI], settings: ServiceSettings, *, service: 
     if worker is not None:
         share_output(worker.directory / "output")
     app = create()
-    configure_logging(service, settings.log_level)
+    configure_logging(service, settings.log_level, Sampling(settings.log_one_of, settings.log_slow_seconds))
     # uvicorn raises the signal again at the end. SIGTERM would then end the process with status 143, as if it had been
     # killed; as Ctrl-C it lets uvicorn return.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -80,7 +80,7 @@ def serve(create: Callable[[], FastAPI], settings: ServiceSettings, *, service: 
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     if settings.traces_url is not None:
-        traces.begin(settings.traces_url, share=settings.traces_share, service=service, version=app.version)
+        traces.begin(settings.traces_url, share=settings.traces_share, service=service, version=app.state.build)
     try:
         DrainingServer(config, app, settings, worker).run(sockets=None if worker is None else worker.listen())
     except KeyboardInterrupt:

@@ -186,6 +186,13 @@ class ServiceSettings(DatabaseSettings):
         "INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
 
+    log_one_of: int = Field(
+        1,
+        ge=1,
+        description="Of so many requests that end well one has a log line, which says `one_of`. Refusals, failures,"
+        " slow and traced requests always have one; figures count all.",
+    )
+    log_slow_seconds: float = Field(1.0, ge=0, description="A request that takes longer always has a log line.")
     traces_url: TracesUrl = Field(
         None,
         description="Where traces go, by OTLP over HTTP: `http://collector:4318/v1/traces`. Without it there are none.",

@@ -1,4 +1,4 @@
-"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|secrets|backups|browser|routes`."""
+"""The command line behind the Makefile: `python -m local_platform run|up|down|demo|secrets|backups|sbom|…`."""
 
 import asyncio
 import json
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from local_platform.backups import Backups, serve_figures
+from local_platform.bills import NoUv, write_bills
 from local_platform.browser import NoBrowser, find_or_install_browser
 from local_platform.commands import CommandFailed
 from local_platform.compose import ComposeFailed, NoDocker
@@ -171,6 +172,17 @@ def backups(
         raise typer.Exit(1)
     else:
         typer.echo("Every service has a fresh backup.")
+
+
+@app.command()
+def sbom(directory: Annotated[Path, typer.Argument(help="Where the bills go.", file_okay=False)]) -> None:
+    """Writes a CycloneDX bill of materials for each image, `<image>.cdx.json`."""
+    try:
+        for path in write_bills(directory):
+            typer.echo(path)
+    except NoUv as error:
+        typer.echo(f"make sbom: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 @app.command()

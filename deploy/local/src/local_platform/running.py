@@ -22,6 +22,7 @@ from local_platform.state_directory import StateDirectory
 
 LEFTOVERS_SECONDS = 8.0
 POLL_SECONDS = 0.2
+ROTATE_SECONDS = 30.0
 
 
 class CannotRun(Exception):
@@ -52,16 +53,23 @@ class Platform:
         """
         stop = _stop_requested()
         self._state.demo_json.unlink(missing_ok=True)
+        rotating = asyncio.create_task(self._rotate_logs())
         try:
             await self._until(stop, self._start())
             self._supervisor.settled()
             await stop.wait()
         finally:
+            rotating.cancel()
             self._state.demo_json.unlink(missing_ok=True)
             if self._supervisor.has_started:
                 self._terminal.title("Stopping …")
                 await self._supervisor.stop()
                 self._terminal.say(f"Everything has stopped. The data stay in {self._state.path}.")
+
+    async def _rotate_logs(self) -> None:
+        while True:
+            await asyncio.sleep(ROTATE_SECONDS)
+            await asyncio.to_thread(self._state.rotate_logs)
 
     async def _until(self, stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         """Works until it is done, somebody asks to stop, or a program dies that has been started already."""

@@ -3,11 +3,13 @@
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 LONGEST_LOG_BYTES = 50_000_000
+FORMER_LOGS = 3
+_PIECE_BYTES = 1 << 20
 
 
 class StateDirectoryInUse(Exception):
@@ -59,9 +61,16 @@ class StateDirectory:
             directory.mkdir(parents=True, exist_ok=True)
         self.secrets.mkdir(exist_ok=True, mode=0o700)
         self.secrets.chmod(0o700)
+        self.rotate_logs()
+
+    def rotate_logs(self) -> None:
+        """Puts long logs aside, of each the last `FORMER_LOGS`. Their programs may run, since they only ever append."""
         for log in (self.path / "logs").glob("*.log"):
             if log.stat().st_size > LONGEST_LOG_BYTES:
-                log.replace(log.with_suffix(".log.1"))
+                for number in range(FORMER_LOGS - 1, 0, -1):
+                    with suppress(FileNotFoundError):
+                        log.with_suffix(f".log.{number}").replace(log.with_suffix(f".log.{number + 1}"))
+                _move_content(log, log.with_suffix(".log.1"))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -105,3 +114,11 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.replace(path)
+
+
+def _move_content(log: Path, former: Path) -> None:
+    """What a program writes between the last look and the cut is lost: some microseconds of it."""
+    with log.open("r+b") as source, former.open("wb") as target:
+        while piece := source.read(_PIECE_BYTES):
+            target.write(piece)
+        source.truncate(0)
