@@ -45,7 +45,8 @@ def _mutant(name: str, bug: str, file: str, piece: str, instead: str) -> Mutant:
     return Mutant(name, bug, (Change(file, piece, instead),))
 
 
-_LEDGER, _STORE, _RULES = "points_ledger/ledger.py", "points_ledger/store.py", "points_ledger/domain/decisions.py"
+_LEDGER, _RULES = "points_ledger/ledger.py", "points_ledger/domain/decisions.py"
+_STATEMENTS = "points_ledger/statements.py"
 _DATABASE, _LINE = "shared/db.py", "shared/group_commit.py"
 
 MUTANTS: Final = (
@@ -59,7 +60,7 @@ MUTANTS: Final = (
     _mutant(
         "no-lock",
         "accounts are read without a lock, and written with what they were",
-        _STORE,
+        _STATEMENTS,
         "\n ORDER BY a.tenant, a.user_id\n   FOR NO KEY UPDATE OF a\n",
         "\n ORDER BY a.tenant, a.user_id\n",
     ),
@@ -97,8 +98,9 @@ MUTANTS: Final = (
         _LEDGER,
         """\
             async with self._database.raw_transaction() as connection:
+                tenant = orders[0].command.tenant if self._is_distributed else None
                 rows = [_rows_of(order) for order in orders]
-                batch = await _gather(connection, orders, rows)
+                batch = await _gather(connection, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
                 await _keep(connection, batch)
 """,
@@ -106,8 +108,9 @@ MUTANTS: Final = (
             opened = self._database.raw_transaction()
             connection = await opened.__aenter__()
             try:
+                tenant = orders[0].command.tenant if self._is_distributed else None
                 rows = [_rows_of(order) for order in orders]
-                batch = await _gather(connection, orders, rows)
+                batch = await _gather(connection, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
                 await _keep(connection, batch)
             except BaseException as error:
@@ -144,11 +147,11 @@ MUTANTS: Final = (
         "refunds-without-lock",
         "refunds at once give back more than was deducted",
         _LEDGER,
-        "    accounts = await store.lock_accounts(connection, users)\n",
+        "    accounts = await store.lock_accounts(connection, users, tenant)\n",
         """\
     others = {one.account for order, one in zip(orders, named, strict=True) if not isinstance(order.command, Refund)}
-    accounts = await store.lock_accounts(connection, others)
-    unlocked = store._LOCK_ACCOUNTS.replace("FOR NO KEY UPDATE OF a", "")
+    accounts = await store.lock_accounts(connection, others, tenant)
+    unlocked = store.statements.LOCK_ACCOUNTS.of_several.replace("FOR NO KEY UPDATE OF a", "")
     for row in await connection.fetch(unlocked, store._rows(users - others)):
         accounts[AccountKey(row[0], row[1])] = Account(*row)
 """,
@@ -194,7 +197,7 @@ MUTANTS: Final = (
         if order.key is not None:
             key = _rows_of(order).answer
             async with self._database.raw_statement() as connection:
-                kept = (await store.read_answers(connection, {key})).get(key)
+                kept = (await store.read_answers(connection, {key}, None)).get(key)
             if kept is not None and order.key.fits(kept.fingerprint):
                 return Answer.replay(kept.answer)
         deadline = 0.0

@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 import pytest
 from points_ledger import ledger as ledger_module
-from points_ledger import store
+from points_ledger import statements
 from points_ledger.domain.accounts import Post
 from points_ledger.domain.decisions import Command
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback
@@ -29,11 +29,13 @@ BATCHES, COMMANDS = 25, 16
 WEEK = timedelta(days=7)
 
 
-@pytest.fixture
-async def ledger(ledger_url: str) -> AsyncIterator[Ledger]:
+@pytest.fixture(params=[False, True], ids=["of several tenants", "of one tenant"])
+async def ledger(ledger_url: str, request: pytest.FixtureRequest) -> AsyncIterator[Ledger]:
     """With one lane: what is handed in together is one batch, in its order."""
     database = Database(ledger_url, pool_size=2)
-    ledger = Ledger(database, Releasing(database), lanes=1)
+    is_distributed: bool = request.param
+    releasing = Releasing(database, is_distributed=is_distributed)
+    ledger = Ledger(database, releasing, lanes=1, is_distributed=is_distributed)
     yield ledger
     await ledger.close()
     await database.dispose()
@@ -129,8 +131,8 @@ async def test_an_account_with_more_expired_holds_than_a_batch_releases_answers_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One by one, since a command that waits for its account lets others pass."""
-    monkeypatch.setattr(store, "_DUE", (1,))
-    monkeypatch.setattr(store, "_READ_TRANSACTIONS", {1: store._read_transactions_with(1)})
+    monkeypatch.setattr(statements, "DUE", (1,))
+    monkeypatch.setattr(statements, "READ_TRANSACTIONS", {1: statements.read_transactions_with(1)})
     monkeypatch.setattr(ledger_module, "_DUE_ADDED_UP", 3 * (seed % 2))
     monkeypatch.setattr(releasing, "LOOK", 3)
     monkeypatch.setattr(releasing, "SLICE", 2)

@@ -6,7 +6,7 @@ import asyncpg
 import httpx
 import orjson
 import pytest
-from points_ledger.store import DATED
+from points_ledger.statements import DATED
 from points_ledger.verifying import verify
 
 from .parties import EAI, Platform, Vendor

@@ -10,6 +10,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.databases import owner_url
+from platform_testing.plans import connected
 from points_ledger import store
 from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import Commit, Confirm, State, Transaction
@@ -61,7 +63,13 @@ async def write(
     connection: asyncpg.Connection, *, new: Sequence[Transaction] = (), changed: Sequence[Transaction] = ()
 ) -> None:
     await store.write_changes(
-        connection, accounts=[], new_transactions=new, changed_transactions=changed, new_entries=[]
+        connection,
+        tenant=None,
+        now=NOW,
+        accounts=[],
+        new_transactions=new,
+        changed_transactions=changed,
+        new_entries=[],
     )
 
 
@@ -78,19 +86,23 @@ async def open_account(rows: asyncpg.Connection, tenant: str, user: str, points:
     )  # fmt: skip
 
 
-async def test_new_transactions_are_written_in_the_order_of_their_keys(rows: asyncpg.Connection, tenant: str) -> None:
+async def test_new_transactions_are_written_in_the_order_of_their_keys(
+    postgres: EmbeddedPostgres, ledger_url: str, tenant: str
+) -> None:
     """Two processes with the same new ids then wait for each other in one order only."""
     names = [secrets.token_hex(4) for _ in range(50)]
 
-    await write(rows, new=[held(tenant, name) for name in names])
+    async with connected(owner_url(postgres, "points_ledger_spoilt")) as owner:
+        trying = owner.transaction()
+        await trying.start()
+        await owner.execute("ALTER TABLE points_ledger.transactions ADD COLUMN place bigserial")
+        await write(owner, new=[held(tenant, name) for name in names])
+        written = await owner.fetch(
+            "SELECT transaction_id FROM points_ledger.transactions WHERE tenant = $1 ORDER BY place", tenant
+        )
+        await trying.rollback()
 
-    written = await rows.fetch(
-        "SELECT transaction_id, touched_at FROM points_ledger.transactions WHERE tenant = $1 ORDER BY 1", tenant
-    )
-    # The clock is read once a row, as it is written.
-    times = [row["touched_at"] for row in written]
-    assert times == sorted(times)
-    assert times[0] < times[-1]
+    assert [row["transaction_id"] for row in written] == sorted(names)
 
 
 async def test_a_mere_look_at_a_foreign_transaction_waits_for_nobody(
@@ -104,21 +116,21 @@ async def test_a_mere_look_at_a_foreign_transaction_waits_for_nobody(
     async with asyncio.timeout(10), rows.transaction(), others.transaction():
         await write(rows, changed=[mine])
         await write(others, changed=[theirs])
-        await store.touch_transactions(rows, [names["theirs"]])
-        await store.touch_transactions(others, [names["mine"]])
+        await store.touch_transactions(rows, [names["theirs"]], NOW, tenant)
+        await store.touch_transactions(others, [names["mine"]], NOW, tenant)
 
 
 async def test_a_replay_waits_for_no_other_replay(
     rows: asyncpg.Connection, others: asyncpg.Connection, tenant: str
 ) -> None:
     keys = [AnswerKey(tenant, "shop", name) for name in ("a", "b")]
-    assert await store.write_answers(rows, {key: KeptAnswer(b"f", b"a") for key in keys})
+    assert await store.write_answers(rows, {key: KeptAnswer(b"f", b"a") for key in keys}, NOW, tenant)
 
     async with asyncio.timeout(10), rows.transaction(), others.transaction():
-        await store.touch_answers(rows, [keys[0]])
-        await store.touch_answers(others, [keys[1]])
-        await store.touch_answers(rows, [keys[1]])
-        await store.touch_answers(others, [keys[0]])
+        await store.touch_answers(rows, [keys[0]], tenant)
+        await store.touch_answers(others, [keys[1]], tenant)
+        await store.touch_answers(rows, [keys[1]], tenant)
+        await store.touch_answers(others, [keys[0]], tenant)
 
 
 async def test_a_touch_is_a_write(rows: asyncpg.Connection, tenant: str) -> None:
@@ -127,11 +139,23 @@ async def test_a_touch_is_a_write(rows: asyncpg.Connection, tenant: str) -> None
     question = "SELECT touched_at, xmin::text FROM points_ledger.transactions WHERE tenant = $1"
     before = await rows.fetchrow(question, tenant)
 
-    await store.touch_transactions(rows, [store.TransactionKey(tenant, "shop", "a")])
+    key = store.TransactionKey(tenant, "shop", "a")
+    await store.touch_transactions(rows, [key], NOW + timedelta(seconds=1), tenant)
 
     after = await rows.fetchrow(question, tenant)
-    assert before["touched_at"] < after["touched_at"]
+    assert after["touched_at"] == before["touched_at"] + timedelta(seconds=1)
     assert before["xmin"] != after["xmin"]
+
+
+async def test_a_touch_leaves_a_later_time_as_it_is(rows: asyncpg.Connection, tenant: str) -> None:
+    """A list by last change must not find the row behind the place where it has read it."""
+    await write(rows, new=[held(tenant, "a")])
+
+    key = store.TransactionKey(tenant, "shop", "a")
+    await store.touch_transactions(rows, [key], NOW - timedelta(seconds=1), tenant)
+
+    question = "SELECT touched_at FROM points_ledger.transactions WHERE tenant = $1"
+    assert await rows.fetchval(question, tenant) == NOW
 
 
 async def test_batches_that_name_each_others_transactions_never_deadlock(
@@ -170,8 +194,10 @@ async def test_an_account_that_is_opened_while_a_batch_begins_is_found_at_a_seco
     lock_accounts = store.lock_accounts
     held_meanwhile = held(tenant, "t-1")
 
-    async def slowly(connection: asyncpg.Connection, keys: Iterable[AccountKey]) -> dict[AccountKey, Account]:
-        locked = await lock_accounts(connection, keys)
+    async def slowly(
+        connection: asyncpg.Connection, keys: Iterable[AccountKey], only: str | None
+    ) -> dict[AccountKey, Account]:
+        locked = await lock_accounts(connection, keys, only)
         if not locked:
             await open_account(rows, tenant, "ann", 100)
             await rows.execute("UPDATE points_ledger.accounts SET available = 95, held = 5 WHERE tenant = $1", tenant)

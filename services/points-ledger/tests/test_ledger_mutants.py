@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from points_ledger import store
+from points_ledger import statements
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback, State
 from points_ledger.holds.releasing import Releasing
@@ -146,8 +146,9 @@ async def test_the_race_finds_nothing_wrong_with_the_ledger_as_it_is(
 async def test_the_race_finds_a_ledger_that_reads_before_it_writes_without_a_lock(
     ledgers: list[Ledger], rows: asyncpg.Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    without_lock = store._LOCK_ACCOUNTS.replace("FOR NO KEY UPDATE OF a", "")
-    assert without_lock != store._LOCK_ACCOUNTS
-    monkeypatch.setattr(store, "_LOCK_ACCOUNTS", without_lock)
+    as_it_is = statements.LOCK_ACCOUNTS
+    without_lock = statements.Statement(*(text.replace("FOR NO KEY UPDATE OF a", "") for text in as_it_is))
+    assert without_lock.of_one_tenant != as_it_is.of_one_tenant
+    monkeypatch.setattr(statements, "LOCK_ACCOUNTS", without_lock)
 
     assert await what_a_race_breaks(ledgers, rows, tenant) != []

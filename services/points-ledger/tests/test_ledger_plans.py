@@ -1,25 +1,31 @@
 """What the planner does with the hot statements on a database that is as young as can be: it has no statistics yet."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
 import pytest
 from platform_testing.databases import MigratedDatabase
 from platform_testing.plans import as_sent, connected, indexes_of
-from points_ledger import store
+from points_ledger import statements
 from points_ledger.accounts import queries
 from points_ledger.domain.transactions import State
 from points_ledger.eai import queries as eai
 from points_ledger.holds import queries as holds
 from points_ledger.reconciliations import queries as reconciliations
 from points_ledger.seals.sealed import SEALED_ENTRIES
+from points_ledger.statements import Statement
 from points_ledger.store import AccountKey
 from points_ledger.tables import seals
 from shared.seals.domain import Seal
 from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+Form = Callable[[Statement], str]
+#: What is sent for a batch of one tenant, and of several.
+FORMS: tuple[Form, ...] = (attrgetter("of_one_tenant"), attrgetter("of_several"))
 
 
 @pytest.fixture
@@ -36,39 +42,39 @@ async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
 @pytest.mark.parametrize(
     ("statement", "looked_up_by"),
     [
-        (store._LOCK_ACCOUNTS, {"accounts_pkey": ["tenant", "user_id"]}),
+        (statements.LOCK_ACCOUNTS, {"accounts_pkey": ["tenant", "user_id"]}),
         (
-            store._read_transactions_with(4),
+            statements.read_transactions_with(4),
             {
                 "transactions_pkey": ["tenant", "vendor_id", "transaction_id"],
                 "transactions_held_by_user_idx": ["tenant", "user_id", "expires_at"],
             },
         ),
         (
-            store._READ_ENTRIES,
+            statements.READ_ENTRIES,
             {
                 "entries_tenant_user_id_kind_source_reference_key": [
                     *("tenant", "user_id", "kind", "source", "reference")
                 ]
             },
         ),
-        (store._READ_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
+        (statements.READ_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
         (
-            store._WRITE_CHANGES,
+            statements.WRITE_CHANGES,
             {
                 "accounts_pkey": ["tenant", "user_id"],
                 "transactions_pkey": ["tenant", "vendor_id", "transaction_id"],
             },
         ),
-        (store._TOUCH_TRANSACTIONS, {"transactions_pkey": ["tenant", "vendor_id", "transaction_id"]}),
-        (store._TOUCH_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
+        (statements.TOUCH_TRANSACTIONS, {"transactions_pkey": ["tenant", "vendor_id", "transaction_id"]}),
+        (statements.TOUCH_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
     ],
     ids=["lock", "transactions", "entries", "answers", "write", "touch transactions", "touch answers"],
 )
 async def test_each_row_is_looked_up_by_its_whole_key(
-    young: asyncpg.Connection, statement: str, looked_up_by: dict[str, list[str]]
+    young: asyncpg.Connection, statement: Statement, looked_up_by: dict[str, list[str]]
 ) -> None:
-    found = await indexes_of(young, statement)
+    found = await indexes_of(young, statement.of_several)
     assert found.keys() == looked_up_by.keys()
     for index, columns in looked_up_by.items():
         assert all(f"{column} " in found[index] for column in columns), found[index]
@@ -158,17 +164,19 @@ async def test_a_balance_of_the_past_looks_up_what_it_needs(young: asyncpg.Conne
     assert "ended_at" in found["transactions_ended_by_user_idx"]
 
 
-@pytest.mark.parametrize("statement", [store._SUM_DUE, store._COUNT_OPEN])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("statement", [statements.SUM_DUE, statements.COUNT_OPEN])
 async def test_what_is_due_is_found_among_the_held_rows_of_its_account(
-    young: asyncpg.Connection, statement: str
+    young: asyncpg.Connection, statement: Statement, form: Form
 ) -> None:
-    found = await indexes_of(young, statement)
+    found = await indexes_of(young, form(statement))
     assert "transactions_held_by_user_idx" in found
     assert not found.keys() - {"transactions_held_by_user_idx", "transactions_pkey", "accounts_pkey"}
 
 
-async def test_holds_to_be_released_are_looked_up_by_their_keys(young: asyncpg.Connection) -> None:
-    found = await indexes_of(young, store._RELEASE_DUE)
+@pytest.mark.parametrize("form", FORMS)
+async def test_holds_to_be_released_are_looked_up_by_their_keys(young: asyncpg.Connection, form: Form) -> None:
+    found = await indexes_of(young, form(statements.RELEASE_DUE))
     assert found.keys() == {"transactions_pkey", "accounts_pkey"}
 
 

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from asyncpg.transaction import Transaction
 from points_ledger.eai import queries
-from points_ledger.store import DATED
+from points_ledger.statements import DATED
 from shared.db import Database
 
 INSERT = f"""{DATED}

@@ -8,6 +8,10 @@ them: the process reads and decides for one half while the database writes the o
 each costs: under load one fsync carries hundreds, and a hot account is as cheap as a cold one. If a caller hangs up,
 the transaction goes on, since the lane owns it and not the request.
 
+Tenants take turns (`fair_line`). Where the tables are distributed by tenant, a batch is of one tenant, since its
+transaction then needs one server alone. No tenant gets a second lane while another waits without one; and if a tenant's
+batch is slow, such as one whose server is dead, another lane stands in for its lane, and it gets no further one.
+
 Guarantees:
 - a batch that fails with a transient error (`is_passing`) is retried whole; in the end each command is refused with
   `Unavailable`;
@@ -20,9 +24,11 @@ Guarantees:
 
 import asyncio
 import time
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 import structlog
@@ -30,6 +36,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from shared.db import OutcomeUnknown, is_passing
 from shared.errors import Refusal, Unavailable
+from shared.fair_line import FairLine
 from shared.tracing import traces
 
 C = TypeVar("C")
@@ -49,6 +56,12 @@ _batch = Histogram(
 _retries = Counter("group_commit_retries", "Batches tried again after a passing trouble.", ["line"])
 
 
+@dataclass(slots=True)
+class _Lane:
+    #: Whether another one runs in its place until its batch is done.
+    has_stand_in: bool = False
+
+
 class GroupCommit(Generic[C, R]):
     """A queue of commands in front of one writer.
 
@@ -59,6 +72,9 @@ class GroupCommit(Generic[C, R]):
         name: label of the metrics.
         lanes: how many transactions run at the same time.
         batch_size: the most commands in one transaction.
+        tenant_of: whose a command is; without it, all are of one tenant.
+        is_of_one_tenant: whether a batch must be.
+        slow_seconds: if a batch of one tenant takes longer, another lane stands in for its lane.
         line_length: how many commands may wait; more are refused with `Unavailable`.
         attempts: how often a batch is tried while its error is transient.
         patience_seconds: after this time in line a command is refused.
@@ -73,6 +89,9 @@ class GroupCommit(Generic[C, R]):
         name: str,
         lanes: int = 2,
         batch_size: int = 256,
+        tenant_of: Callable[[C], str] | None = None,
+        is_of_one_tenant: bool = False,
+        slow_seconds: float = 0.5,
         line_length: int = 4096,
         attempts: int = 5,
         patience_seconds: float = 10.0,
@@ -82,13 +101,20 @@ class GroupCommit(Generic[C, R]):
         self._write = write
         self._name = name
         self._batch_size = batch_size
+        self._tenant_of = tenant_of or _nobody
+        self._is_of_one_tenant = is_of_one_tenant
+        self._slow_seconds = slow_seconds
         self._line_length = line_length
         self._attempts = attempts
         self._patience_seconds = patience_seconds
         self._attempts_seconds = attempts_seconds
         self._clock = clock
-        self._line: deque[tuple[C, asyncio.Future[R], float]] = deque()
-        self._lanes = self._free_lanes = lanes
+        self._line = FairLine[tuple[C, asyncio.Future[R], float]]()
+        self._lanes = self._free_lanes = self._stand_ins = lanes
+        #: tenant → lanes that it has, where a batch is of one tenant.
+        self._lanes_of: Tally[str] = Tally()
+        #: Tenants whose last batch was slow.
+        self._slow: set[str] = set()
         self._under_way = 0
         # How many commands were waiting or under way when the last batches were taken.
         self._crowds: deque[int] = deque([0], maxlen=_CROWDS)
@@ -109,12 +135,8 @@ class GroupCommit(Generic[C, R]):
         if self._closed or len(self._line) >= self._line_length:
             raise Unavailable("Too many requests are waiting. Please try again shortly.", log=f"{self._name}: full")
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._line.append((command, answer, self._clock()))
-        if self._free_lanes > 0:
-            self._free_lanes -= 1
-            lane = asyncio.create_task(self._serve(), name=f"group-commit-{self._name}")
-            self._running.add(lane)
-            lane.add_done_callback(self._running.discard)
+        self._line.add(self._tenant_of(command), (command, answer, self._clock()))
+        self._open_lane()
         return await (traces.wait(self._name, answer) if traces.is_on else answer)
 
     async def close(self) -> None:
@@ -123,20 +145,74 @@ class GroupCommit(Generic[C, R]):
         while self._running:
             await asyncio.wait(set(self._running))
 
+    def _open_lane(self) -> None:
+        if self._free_lanes > 0:
+            self._free_lanes -= 1
+            lane = asyncio.create_task(self._serve(), name=f"group-commit-{self._name}")
+            self._running.add(lane)
+            lane.add_done_callback(self._running.discard)
+
     async def _serve(self) -> None:
         try:
-            while self._line:
+            # More lanes than agreed run for a moment, after one has got its batch done that had a stand-in.
+            while self._line and self._free_lanes >= 0:
                 await self._until_a_share_waits()
-                batch = self._next_batch()
-                if not batch:
-                    continue
-                self._under_way += len(batch)
-                try:
-                    await self._carry_or_refuse(batch)
-                finally:
-                    self._under_way -= len(batch)
+                if not self._is_of_one_tenant:
+                    await self._serve_batch(self._next_batch())
+                elif (tenant := self._next_tenant()) is not None:
+                    await self._serve_tenant(tenant)
+                else:
+                    # All that waits is for tenants whose lanes will take it.
+                    return
         finally:
             self._free_lanes += 1
+
+    async def _serve_batch(self, batch: Sequence[tuple[C, asyncio.Future[R]]]) -> None:
+        if batch:
+            self._under_way += len(batch)
+            try:
+                await self._carry_or_refuse(batch)
+            finally:
+                self._under_way -= len(batch)
+
+    async def _serve_tenant(self, tenant: str) -> None:
+        """Carries out a batch of one tenant, while another lane stands in if it takes long."""
+        lane = _Lane()
+        timer = asyncio.get_running_loop().call_later(self._slow_seconds, self._stand_in, lane, tenant)
+        self._lanes_of[tenant] += 1
+        try:
+            await self._serve_batch(self._next_batch(tenant))
+        finally:
+            self._lanes_of[tenant] -= 1
+            if not self._lanes_of[tenant]:
+                del self._lanes_of[tenant]
+            if timer.when() > asyncio.get_running_loop().time():
+                self._slow.discard(tenant)
+            timer.cancel()
+            if lane.has_stand_in:
+                self._stand_ins += 1
+                self._free_lanes -= 1
+
+    def _stand_in(self, lane: _Lane, tenant: str) -> None:
+        self._slow.add(tenant)
+        if self._stand_ins > 0:
+            lane.has_stand_in = True
+            self._stand_ins -= 1
+            self._free_lanes += 1
+            if self._line:
+                self._open_lane()
+
+    def _next_tenant(self) -> str | None:
+        """Whose turn it is; a tenant without a lane comes before one that has one. Slow ones share a lane."""
+        second: str | None = None
+        is_a_slow_one_served = any(tenant in self._slow for tenant in self._lanes_of)
+        for tenant in self._line.tenants():
+            if tenant in self._slow and is_a_slow_one_served:
+                continue
+            if tenant not in self._lanes_of:
+                return tenant
+            second = second or tenant
+        return second
 
     async def _until_a_share_waits(self) -> None:
         """Waits for a lane's share, as long as each turn of the event loop brings more, and one turn longer.
@@ -158,12 +234,16 @@ class GroupCommit(Generic[C, R]):
         """The most that a lane takes: its part of the largest recent crowd."""
         return min(self._batch_size, -(-max(self._crowds) // self._lanes))
 
-    def _next_batch(self) -> list[tuple[C, asyncio.Future[R]]]:
-        """The commands at the head of the line, without those whose caller hung up or that waited too long."""
+    def _next_batch(self, tenant: str | None = None) -> list[tuple[C, asyncio.Future[R]]]:
+        """The commands whose turn it is, of all tenants or of one.
+
+        Those whose caller hung up or that waited too long are left out.
+        """
         too_long_ago = self._clock() - self._patience_seconds
         self._crowds.append(len(self._line) + self._under_way)
         batch = []
-        for command, answer, since in [self._line.popleft() for _ in range(min(len(self._line), self._share()))]:
+        share = self._share()
+        for command, answer, since in self._line.take(share) if tenant is None else self._line.take_of(tenant, share):
             if since < too_long_ago:
                 _refuse([(command, answer)], Unavailable(log=f"{self._name}: waited too long"))
             elif not answer.done():
@@ -219,6 +299,10 @@ class GroupCommit(Generic[C, R]):
         await self._carry(batch[:middle])
         await self._carry(batch[middle:])
         return None
+
+
+def _nobody(_: object) -> str:
+    return ""
 
 
 def _settle(answer: "asyncio.Future[R]", result: R | Exception) -> None:

@@ -90,10 +90,23 @@ def create_app(
     keys = TenantKeys(HttpKeySource(issuer))
 
     reports = Reports.of(settings)
-    releasing = Releasing(database)
-    ledger = Ledger(database, releasing, lanes=settings.lanes, batch_size=settings.batch_size)
+    releasing = Releasing(database, is_distributed=settings.database_distributed)
+    ledger = Ledger(
+        database,
+        releasing,
+        lanes=settings.lanes,
+        batch_size=settings.batch_size,
+        is_distributed=settings.database_distributed,
+    )
     # With one lane, so that it keeps the order.
-    imports = Ledger(database, releasing, name="imports", lanes=1, batch_size=settings.batch_size)
+    imports = Ledger(
+        database,
+        releasing,
+        name="imports",
+        lanes=1,
+        batch_size=settings.batch_size,
+        is_distributed=settings.database_distributed,
+    )
     holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)

@@ -89,7 +89,11 @@ class Order(NamedTuple):
 
 
 class Ledger:
-    """Carries out commands. One in a process."""
+    """Carries out commands. One in a process.
+
+    Args:
+        is_distributed: whether the tables are, by tenant: then no two tenants share a transaction.
+    """
 
     def __init__(
         self,
@@ -99,9 +103,18 @@ class Ledger:
         name: str = "ledger",
         lanes: int = 2,
         batch_size: int = 256,
+        is_distributed: bool = False,
     ) -> None:
         self._database = database
-        self._line = GroupCommit[Order, Answer](self._write, name=name, lanes=lanes, batch_size=batch_size)
+        self._is_distributed = is_distributed
+        self._line = GroupCommit[Order, Answer](
+            self._write,
+            name=name,
+            lanes=lanes,
+            batch_size=batch_size,
+            tenant_of=_tenant_of,
+            is_of_one_tenant=is_distributed,
+        )
         self._releasing = releasing
 
     async def carry_out(self, order: Order) -> Answer:
@@ -139,13 +152,18 @@ class Ledger:
     async def _write(self, orders: Sequence[Order]) -> Sequence[Answer | Exception]:
         try:
             async with self._database.raw_transaction() as connection:
+                tenant = orders[0].command.tenant if self._is_distributed else None
                 rows = [_rows_of(order) for order in orders]
-                batch = await _gather(connection, orders, rows)
+                batch = await _gather(connection, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
                 await _keep(connection, batch)
         except asyncpg.UniqueViolationError as error:
             raise LostRace(log=f"lost a race: {error.constraint_name}") from error
         return results
+
+
+def _tenant_of(order: Order) -> str:
+    return order.command.tenant
 
 
 class _Rows(NamedTuple):
@@ -172,6 +190,8 @@ def _rows_of(order: Order) -> _Rows:
 class _Batch:
     """The rows that a transaction read, and their changes command by command."""
 
+    #: The only one that it concerns, or None if there may be several.
+    tenant: str | None
     now: datetime
     accounts: dict[AccountKey, Account]
     transactions: dict[TransactionKey, Transaction]
@@ -317,14 +337,16 @@ def _holds_of(order: Order) -> HoldsKey | None:
     return HoldsKey(command.tenant, command.user_id, command.vendor_id) if isinstance(command, Commit) else None
 
 
-async def _gather(connection: asyncpg.Connection, orders: Sequence[Order], named: Sequence[_Rows]) -> _Batch:
+async def _gather(
+    connection: asyncpg.Connection, tenant: str | None, orders: Sequence[Order], named: Sequence[_Rows]
+) -> _Batch:
     users = {rows.account for rows in named}
-    accounts = await store.lock_accounts(connection, users)
+    accounts = await store.lock_accounts(connection, users, tenant)
     # Only accounts with held points can have expired holds.
     owners = [key for key, account in accounts.items() if account.held]
     at_most = store.due_in(len(owners))
     now, transactions, due = await store.read_transactions(
-        connection, {rows.transaction for rows in named if rows.transaction is not None}, owners, at_most
+        connection, {rows.transaction for rows in named if rows.transaction is not None}, owners, at_most, tenant
     )
     if len(accounts) < len(users) and any(
         t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts
@@ -335,18 +357,20 @@ async def _gather(connection: asyncpg.Connection, orders: Sequence[Order], named
     entry_keys = {rows.entry for rows in named if rows.entry is not None}
     answer_keys = {rows.answer for rows in named if rows.answer is not None}
     batch = _Batch(
+        tenant,
         now,
         accounts,
         transactions,
-        await store.read_entries(connection, entry_keys) if entry_keys else {},
-        await store.read_answers(connection, answer_keys) if answer_keys else {},
+        await store.read_entries(connection, entry_keys, tenant) if entry_keys else {},
+        await store.read_answers(connection, answer_keys, tenant) if answer_keys else {},
         left={},
-        open_holds=await _count_open_holds(connection, orders, named, accounts, now),
+        open_holds=await _count_open_holds(connection, orders, named, accounts, now, tenant),
     )
     released = batch.release_expired()
     full = [owner for owner, count in due.items() if count >= at_most]
     if full:
-        for owner, all_due in (await store.sum_due(connection, full, now, _DUE_ADDED_UP + at_most)).items():
+        sums = await store.sum_due(connection, full, now, _DUE_ADDED_UP + at_most, tenant)
+        for owner, all_due in sums.items():
             batch.left[owner] = None if all_due.holds >= _DUE_ADDED_UP + at_most else all_due.points - released[owner]
     return batch
 
@@ -357,6 +381,7 @@ async def _count_open_holds(
     named: Sequence[_Rows],
     accounts: Mapping[AccountKey, Account],
     now: datetime,
+    tenant: str | None,
 ) -> dict[HoldsKey, int]:
     """Counted only where there may be too many: each hold has a point at least."""
     near: dict[HoldsKey, int] = {}
@@ -366,7 +391,7 @@ async def _count_open_holds(
             account = accounts.get(rows.account)
             if account is not None and account.held >= command.max_open_holds:
                 near[HoldsKey(command.tenant, command.user_id, command.vendor_id)] = command.max_open_holds
-    return await store.count_open(connection, near, now, max(1, *near.values())) if near else {}
+    return await store.count_open(connection, near, now, max(1, *near.values()), tenant) if near else {}
 
 
 async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
@@ -374,6 +399,8 @@ async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
     if batch.changed_accounts or batch.new_transactions or changed or batch.new_entries:
         await store.write_changes(
             connection,
+            tenant=batch.tenant,
+            now=batch.now,
             accounts=[batch.accounts[key] for key in batch.changed_accounts],
             new_transactions=[batch.transactions[key] for key in batch.new_transactions],
             changed_transactions=[batch.transactions[key] for key in changed],
@@ -382,9 +409,9 @@ async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
         )
     repeated = batch.repeated_transactions - batch.new_transactions - changed
     if repeated:
-        await store.touch_transactions(connection, repeated)
-    if batch.new_answers and not await store.write_answers(connection, batch.new_answers):
+        await store.touch_transactions(connection, repeated, batch.now, batch.tenant)
+    if batch.new_answers and not await store.write_answers(connection, batch.new_answers, batch.now, batch.tenant):
         raise LostRace(log="lost a race: idempotency key")
     repeated_answers = batch.repeated_answers - batch.new_answers.keys()
     if repeated_answers:
-        await store.touch_answers(connection, repeated_answers)
+        await store.touch_answers(connection, repeated_answers, batch.tenant)

@@ -35,12 +35,16 @@ async def record(connection: AsyncConnection, tables: EventTables, tenant: str, 
         await connection.execute(insert(tables.batches), rows)
 
 
-def recording(schema: str, first: int = 1) -> str:
-    """The INSERT for a statement that goes past SQLAlchemy; its parameters from `first` on are `columns_of`."""
+def recording(schema: str, first: int = 1, *, tenant: str = "told.tenant") -> str:
+    """The INSERT for a statement that goes past SQLAlchemy; its parameters from `first` on are `columns_of`.
+
+    Args:
+        tenant: what each row gets; a parameter if they are all of one tenant.
+    """
     tenants, keys, owners, sizes, events = (f"${number}" for number in range(first, first + 5))
     return (
         f"INSERT INTO {schema}.event_batches (tenant, key, owner, size, events)"  # noqa: S608 — our own names
-        f" SELECT *"
+        f" SELECT {tenant}, told.key, told.owner, told.size, told.events"
         f" FROM unnest({tenants}::text[], {keys}::text[], {owners}::text[], {sizes}::int[], {events}::text[])"
         f" AS told (tenant, key, owner, size, events)"
     )

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from points_ledger.accounts.queries import wait_for_writers
 from points_ledger.domain.accounts import Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
-from points_ledger.store import DATED
+from points_ledger.statements import DATED
 from points_ledger.tables import (
     CAME_TO_NOTHING,
     ONE_HELD_OF_A_VENDOR,

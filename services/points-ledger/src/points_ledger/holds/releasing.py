@@ -35,10 +35,15 @@ _released = Counter("ledger_released_holds", "Expired holds that were released b
 
 
 class Releasing:
-    """One in a process: commands and sweeper share it, so that only one slice at a time is under way."""
+    """One in a process: commands and sweeper share it, so that only one slice at a time is under way.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        is_distributed: whether the tables are, by tenant: then no two tenants share a slice.
+    """
+
+    def __init__(self, database: Database, *, is_distributed: bool = False) -> None:
         self._database = database
+        self._is_distributed = is_distributed
         self._turn = asyncio.Lock()
         #: Accounts of the slice under way → done with its end.
         self._locked: Mapping[AccountKey, asyncio.Future[None]] = {}
@@ -113,19 +118,23 @@ class Releasing:
         while rest and time.monotonic() < deadline:
             async with self._turn:
                 started = time.monotonic()
-                released += await self._release_slice(rest[:SLICE])
-                rest = rest[SLICE:]
+                count = SLICE
+                if self._is_distributed:
+                    count = sum(1 for hold in rest[:SLICE] if hold.tenant == rest[0].tenant)
+                released += await self._release_slice(rest[:count])
+                rest = rest[count:]
                 await asyncio.sleep(pause * (time.monotonic() - started))
         return released
 
     async def _release_slice(self, holds: Sequence[Expired]) -> int:
+        tenant = holds[0].tenant if self._is_distributed else None
         with self._keeping_out({AccountKey(hold.tenant, hold.user_id) for hold in holds}) as accounts:
             try:
                 async with self._database.raw_transaction() as connection:
-                    locked = await store.lock_accounts(connection, accounts)
+                    locked = await store.lock_accounts(connection, accounts, tenant)
                     now = await store.read_clock(connection)
                     named = [hold.key for hold in holds if AccountKey(hold.tenant, hold.user_id) in locked]
-                    count = await store.release_due(connection, named, now)
+                    count = await store.release_due(connection, named, now, tenant)
             except Unavailable:
                 raise
             except Exception as error:
