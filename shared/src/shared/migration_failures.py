@@ -34,7 +34,7 @@ def is_lock_timeout(error: BaseException) -> bool:
 
 def cause_of(error: BaseException, database_url: str) -> str | None:
     """The sentence; None for a fault of the migration itself, whose traceback helps."""
-    place = _place(database_url)
+    place = place_of(database_url)
     if isinstance(error, CommandError):
         return f"{place} is at a revision of another version of this program: {error}"
     state = sqlstate_of(error)
@@ -47,6 +47,7 @@ def cause_of(error: BaseException, database_url: str) -> str | None:
     return None
 
 
-def _place(database_url: str) -> str:
+def place_of(database_url: str) -> str:
+    """Which database it is, without its password."""
     parts = urlsplit(database_url)
     return f"the database {parts.path.strip('/') or '?'} at {parts.netloc.rpartition('@')[2]}"

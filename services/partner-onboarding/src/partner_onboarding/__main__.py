@@ -6,6 +6,7 @@ The server and Alembic are imported where they are used, so that operators' comm
 from typing import TYPE_CHECKING
 
 from shared.commands import service_commands
+from shared.distributing import distribute_command
 from shared.events.command_line import event_commands
 from shared.resealing import reseal_command
 from shared.seals.command import verify_audit
@@ -39,6 +40,7 @@ cli.add_typer(handshake_commands)
 cli.add_typer(third_party_commands)
 cli.add_typer(event_commands(Settings, _build_events), name="events")
 cli.command("reseal")(reseal_command(Settings, metadata))
+cli.command("distribute")(distribute_command(Settings, "partner_onboarding", metadata))
 
 
 @cli.command()

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from shared.commands import service_commands
+from shared.distributing import distribute_command
 from shared.events.command_line import event_commands
 from shared.jwt import UnusableKey
 from shared.migrating import migrate as migrate_schema
@@ -26,6 +27,7 @@ cli = service_commands("The system of record of points.")
 cli.add_typer(event_commands(Settings, build_events), name="events")
 cli.command()(reconcile)
 cli.command("reseal")(reseal_command(Settings, metadata))
+cli.command("distribute")(distribute_command(Settings, "points_ledger", metadata))
 
 
 @cli.command()

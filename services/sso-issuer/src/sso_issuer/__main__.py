@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 from shared.commands import service_commands
 from shared.db import Database
+from shared.distributing import distribute_command
 from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
 from shared.resealing import reseal_command
@@ -30,6 +31,7 @@ T = TypeVar("T")
 cli = service_commands("Signs tokens for rewards vendors.")
 cli.add_typer(event_commands(Settings, build_events), name="events")
 cli.command("reseal")(reseal_command(Settings, metadata))
+cli.command("distribute")(distribute_command(Settings, "sso_issuer", metadata))
 
 
 @cli.command()

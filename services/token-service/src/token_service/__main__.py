@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 from shared.commands import service_commands
+from shared.distributing import distribute_command
 from shared.errors import Refusal
 from shared.events.command_line import event_commands
 from shared.migrating import migrate as migrate_schema
@@ -30,6 +31,7 @@ from token_service.tables import metadata
 cli = service_commands("Unique, verifiable campaign tokens.")
 cli.add_typer(event_commands(Settings, build_events), name="events")
 cli.command("reseal")(reseal_command(Settings, metadata))
+cli.command("distribute")(distribute_command(Settings, PACKAGE, metadata))
 
 TenantOption = Annotated[str | None, typer.Option(help="By default the only one there is.")]
 T = TypeVar("T")
