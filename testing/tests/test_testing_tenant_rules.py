@@ -8,7 +8,7 @@ TABLES = frozenset({"bank.accounts", "bank.entries"})
 
 
 def kinds(statement: str) -> set[Kind]:
-    return {breach.kind for breach in breaches(statement, TABLES)}
+    return {breach.kind for breach in breaches(statement, TABLES.__contains__)}
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def kinds(statement: str) -> set[Kind]:
     ],
 )
 def test_a_statement_that_names_its_one_tenant_passes(statement: str) -> None:
-    assert breaches(statement, TABLES) == []
+    assert breaches(statement, TABLES.__contains__) == []
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ async def test_a_replay_waits_for_no_other_replay(
     rows: asyncpg.Connection, others: asyncpg.Connection, tenant: str
 ) -> None:
     keys = [AnswerKey(tenant, "shop", name) for name in ("a", "b")]
-    assert await store.write_answers(rows, {key: KeptAnswer(b"f", b"a") for key in keys}, NOW, tenant)
+    assert await store.write_answers(rows, {key: KeptAnswer(b"f", b"a") for key in keys}, tenant)
 
     async with asyncio.timeout(10), rows.transaction(), others.transaction():
         await store.touch_answers(rows, [keys[0]], tenant)

@@ -21,14 +21,15 @@ class Sent(NamedTuple):
 
 @contextmanager
 def listening(keep: Callable[[Sent], None]) -> Iterator[None]:
-    """Tells `keep` of every statement of a service, as it is sent. What a test itself sends is not among them."""
+    """Tells `keep` of every statement of a service once. What a test itself sends is not among them."""
+    known: set[str] = set()
     connection = asyncpg.Connection
     originals = {name: getattr(connection, name) for name in ("_get_statement", "execute", "_copy_in", "_copy_out")}
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:
         def send(self: Any, statement: str, *args: Any, **kwargs: Any) -> Any:
-            place = _place(sys._getframe(1))
-            if place is not None:
+            if statement not in known and (place := _place(sys._getframe(1))) is not None:
+                known.add(statement)
                 keep(Sent(place, statement))
             return original(self, statement, *args, **kwargs)
 

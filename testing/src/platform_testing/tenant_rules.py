@@ -3,12 +3,12 @@
 Citus sends a statement to one shard if every distributed table in it has its tenant fixed, in the same part of the
 statement. `breaches` says where a statement does not do that, and which of its parts Citus refuses.
 
-    breaches("SELECT * FROM points_ledger.accounts a WHERE a.user_id = $1", tables)
-    → [Breach(Kind.CROSSES, "points_ledger.accounts a has no tenant")]
+    breaches("SELECT * FROM points_ledger.accounts a WHERE a.user_id = $1", is_distributed)
+    → [Breach(Kind.CROSSES, "points_ledger.accounts has no tenant")]
 """
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -69,25 +69,25 @@ def unkeyed(metadata: sa.MetaData) -> list[str]:
     return found
 
 
-def breaches(statement: str, tables: Set[str]) -> list[Breach]:
+def breaches(statement: str, is_distributed: Callable[[str], bool]) -> list[Breach]:
     """What of a statement breaks the rules.
 
     Args:
-        tables: the distributed ones, with their schema.
+        is_distributed: whether a table with this schema and name is.
     """
     # sqlglot takes `$1::text,$2` for a quoted text.
     tree = sqlglot.parse_one(_PARAMETER.sub(r":p\1", statement), read="postgres")
     found: list[Breach] = []
     for block in tree.find_all(*_BLOCKS):
         if isinstance(block, ex.Insert):
-            found += _of_insert(block, tables)
+            found += _of_insert(block, is_distributed)
         else:
-            found += _of_block(block, tables)
+            found += _of_block(block, is_distributed)
     return list(dict.fromkeys(found))
 
 
-def _of_block(block: Parsed, tables: Set[str]) -> Iterator[Breach]:
-    named = [table for table in _own(block, ex.Table) if _name_of(table) in tables]
+def _of_block(block: Parsed, is_distributed: Callable[[str], bool]) -> Iterator[Breach]:
+    named = [table for table in _own(block, ex.Table) if is_distributed(_name_of(table))]
     fixed = _fixed(block)
     loose = [table for table in named if table.alias_or_name not in fixed]
     for table in loose:
@@ -96,7 +96,7 @@ def _of_block(block: Parsed, tables: Set[str]) -> Iterator[Breach]:
         yield Breach(Kind.REFUSED, "locks rows of several tenants")
     if loose and _depends_on_others(block):
         yield Breach(Kind.REFUSED, "looks up rows of several tenants for each row of others")
-    if isinstance(block, (ex.Update, ex.Delete)) and _name_of(block.this) in tables:
+    if isinstance(block, (ex.Update, ex.Delete)) and is_distributed(_name_of(block.this)):
         yield from _of_change(block)
 
 
@@ -115,10 +115,10 @@ def _of_change(block: Parsed) -> Iterator[Breach]:
     yield from _of_returning(block)
 
 
-def _of_insert(block: ex.Insert, tables: Set[str]) -> Iterator[Breach]:
+def _of_insert(block: ex.Insert, is_distributed: Callable[[str], bool]) -> Iterator[Breach]:
     target = block.this
     table = target.this if isinstance(target, ex.Schema) else target
-    if _name_of(table) not in tables:
+    if not is_distributed(_name_of(table)):
         return
     columns = [column.name for column in target.expressions] if isinstance(target, ex.Schema) else []
     source = block.expression
@@ -139,6 +139,8 @@ def _of_insert(block: ex.Insert, tables: Set[str]) -> Iterator[Breach]:
         for part in [*conflict.expressions, *_present(conflict.args.get("where"))]:
             for name in _functions(part, _VOLATILE | _STABLE):
                 yield Breach(Kind.REFUSED, f"{name}() in ON CONFLICT")
+            if _moves_a_time(part):
+                yield Breach(Kind.REFUSED, "a column and an interval added in ON CONFLICT")
     yield from _of_returning(block)
 
 

@@ -410,7 +410,7 @@ async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
     repeated = batch.repeated_transactions - batch.new_transactions - changed
     if repeated:
         await store.touch_transactions(connection, repeated, batch.now, batch.tenant)
-    if batch.new_answers and not await store.write_answers(connection, batch.new_answers, batch.now, batch.tenant):
+    if batch.new_answers and not await store.write_answers(connection, batch.new_answers, batch.tenant):
         raise LostRace(log="lost a race: idempotency key")
     repeated_answers = batch.repeated_answers - batch.new_answers.keys()
     if repeated_answers:

@@ -246,20 +246,19 @@ UPDATE points_ledger.transactions t
     2,
 )
 
-# An answer older than 24 h is replaced. A younger one, written by another batch, makes the count too small. The times
-# are parameters: in ON CONFLICT, Citus takes none from the clock.
+# An answer older than 24 h is replaced. A younger one, written by another batch, makes the count too small.
 WRITE_ANSWERS: Final = _statement(
     f"""{DATED}
-INSERT INTO points_ledger.idempotent_answers AS kept (tenant, client_id, key, fingerprint, answer, created_at)
-SELECT «new», new.client_id, new.key, new.fingerprint, new.answer, $6::timestamptz
+INSERT INTO points_ledger.idempotent_answers AS kept (tenant, client_id, key, fingerprint, answer)
+SELECT «new», new.client_id, new.key, new.fingerprint, new.answer
   FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bytea[])
     AS new (tenant, client_id, key, fingerprint, answer)
  ORDER BY new.tenant, new.client_id, new.key
     ON CONFLICT (tenant, client_id, key) DO UPDATE
    SET fingerprint = excluded.fingerprint, answer = excluded.answer, created_at = excluded.created_at
- WHERE kept.created_at < $7
+ WHERE excluded.created_at - kept.created_at > interval '24 hours'
 """,  # noqa: S608 — the mark is a constant
-    7,
+    5,
 )
 
 # Writes the row unchanged, so that the replay waits until the first answer is durable. It waits for no other batch.

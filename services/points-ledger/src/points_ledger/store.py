@@ -14,7 +14,6 @@ import asyncpg
 import orjson
 from shared.events.domain import NewEvent
 from shared.events.outbox import columns_of
-from shared.idempotency import KEPT_FOR
 
 from points_ledger import statements
 from points_ledger.domain.accounts import Account, Entry, Kind
@@ -202,12 +201,12 @@ async def touch_transactions(
 
 
 async def write_answers(
-    connection: asyncpg.Connection, answers: Mapping[AnswerKey, KeptAnswer], now: datetime, tenant: str | None
+    connection: asyncpg.Connection, answers: Mapping[AnswerKey, KeptAnswer], tenant: str | None
 ) -> bool:
     """False if another batch stored an answer for one of the keys first."""
     rows = [(*key, *kept) for key, kept in answers.items()]
     columns = (list(column) for column in zip(*rows, strict=True))
-    status = await _execute(connection, statements.WRITE_ANSWERS, tenant, *columns, now, now - KEPT_FOR)
+    status = await _execute(connection, statements.WRITE_ANSWERS, tenant, *columns)
     return int(status.rpartition(" ")[2]) == len(rows)
 
 
