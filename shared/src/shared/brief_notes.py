@@ -41,13 +41,12 @@ class BriefNotes:
         table = self._table
         begun = {"tenant": tenant, "client_id": self._kind, "key": key, "fingerprint": b"", "answer": b""}
         statement = postgresql.insert(table).values(**begun)
+        # The new row's time is now.
+        age = statement.excluded.created_at - table.c.created_at
         statement = statement.on_conflict_do_update(
             index_elements=[table.c.tenant, table.c.client_id, table.c.key],
-            set_={"answer": b"", "created_at": sa.func.now()},
-            where=sa.or_(
-                table.c.created_at < sa.func.now() - self.kept_for,
-                (table.c.answer == b"") & (table.c.created_at < sa.func.now() - _ABANDONED),
-            ),
+            set_={"answer": b"", "created_at": statement.excluded.created_at},
+            where=sa.or_(age > self.kept_for, (table.c.answer == b"") & (age > _ABANDONED)),
         )
         async with self._transaction() as connection:
             return (await connection.execute(statement.returning(table.c.key))).first() is not None

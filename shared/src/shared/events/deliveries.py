@@ -245,7 +245,7 @@ class Deliveries:
         columns = self._tables.deliveries.c
         return statement.on_conflict_do_update(
             index_elements=[columns.tenant, columns.endpoint_id, columns.number],
-            set_={"state": "waiting", "attempts": 0, "next_attempt_at": func.now()},
+            set_={"state": "waiting", "attempts": 0, "next_attempt_at": statement.excluded.next_attempt_at},
         )
 
 

@@ -52,6 +52,7 @@ def functions_of(metadata: sa.MetaData, present: Collection[str]) -> list[str]:
             END $body$""",  # noqa: S608 — see above
         f"""CREATE OR REPLACE FUNCTION {schema}.{BEGIN_ANEW}(of_tenant text, to_round integer) RETURNS boolean {head}
             DECLARE {declared}
+                begun timestamptz;
             BEGIN
                 PERFORM 1 FROM {schema}.{SANDBOXES} WHERE tenant = of_tenant AND round < to_round FOR UPDATE;
                 IF NOT FOUND THEN RETURN false; END IF;
@@ -59,7 +60,8 @@ def functions_of(metadata: sa.MetaData, present: Collection[str]) -> list[str]:
                 PERFORM pg_advisory_xact_lock(hashtext('{schema}.{BEGIN_ANEW}'));
                 {taken}{deletions}{given_back}
                 DELETE FROM {schema}.{ADVANCES} WHERE tenant = of_tenant;
-                UPDATE {schema}.{SANDBOXES} SET round = to_round, begun_at = clock_timestamp()
+                begun := clock_timestamp();
+                UPDATE {schema}.{SANDBOXES} SET round = to_round, begun_at = begun
                  WHERE tenant = of_tenant;
                 RETURN true;
             END $body$""",  # noqa: S608 — see above

@@ -39,7 +39,7 @@ async def begin(connection: AsyncConnection, tenant: str, user_id: str, secret: 
     statement = upsert(second_factors).values(tenant=tenant, user_id=user_id, secret=secret)
     statement = statement.on_conflict_do_update(
         index_elements=[second_factors.c.tenant, second_factors.c.user_id],
-        set_={"secret": secret, "created_at": func.now(), "last_step": 0},
+        set_={"secret": secret, "created_at": statement.excluded.created_at, "last_step": 0},
         where=second_factors.c.confirmed_at.is_(None),
     )
     return (await connection.execute(statement.returning(second_factors.c.tenant))).first() is not None
