@@ -13,7 +13,7 @@ from platform_testing.plans import connected
 from points_ledger.settings import Settings
 from points_ledger.tables import metadata
 from shared.distributing import CannotDistribute, distribute, distribute_command, plan
-from shared.tables import for_all_tenants, left_to_others
+from shared.tables import for_all_tenants
 from typer.testing import CliRunner
 
 # With the parameters of Citus 14 that the command uses, and its table of what is distributed.
@@ -138,19 +138,12 @@ def test_a_dry_run_prints_the_plan_and_needs_no_database(monkeypatch: pytest.Mon
     assert ended.stdout.splitlines() == [f"{statement};" for statement in plan(metadata)]
 
 
-def test_what_leads_to_a_tenant_lies_everywhere_and_takes_over_what_no_server_can_see() -> None:
+def test_what_is_looked_up_without_a_tenant_lies_everywhere_before_others_refer_to_it() -> None:
     house = sa.MetaData(schema="house")
-    sa.Table("doors", house, sa.Column("door", sa.Text, primary_key=True), info=for_all_tenants())
-    sa.Table(
-        "rooms",
-        house,
-        sa.Column("tenant", sa.Text, primary_key=True),
-        sa.Column("door", sa.Text, primary_key=True),
-        sa.UniqueConstraint("door", name="rooms_door_key", info=left_to_others()),
-    )
+    sa.Table("rooms", house, sa.Column("tenant", sa.Text, primary_key=True))
+    sa.Table("windows", house, sa.Column("window", sa.Text, primary_key=True), info=for_all_tenants())
 
     assert plan(house) == [
-        "SELECT create_reference_table('house.doors')",
-        "ALTER TABLE house.rooms DROP CONSTRAINT IF EXISTS rooms_door_key",
+        "SELECT create_reference_table('house.windows')",
         "SELECT create_distributed_table('house.rooms', 'tenant', colocate_with => 'none')",
     ]

@@ -2,13 +2,14 @@
 
 import pytest
 import sqlalchemy as sa
-from platform_testing.tenant_rules import Kind, breaches, unkeyed
+from platform_testing.tenant_rules import Kind, Layout, breaches, unkeyed
+from shared.tables import for_all_tenants
 
-TABLES = frozenset({"bank.accounts", "bank.entries"})
+LAYOUT = Layout({"bank.accounts", "bank.entries"}.__contains__, {"bank.branches"}.__contains__)
 
 
 def kinds(statement: str) -> set[Kind]:
-    return {breach.kind for breach in breaches(statement, TABLES.__contains__)}
+    return {breach.kind for breach in breaches(statement, LAYOUT)}
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,14 @@ def kinds(statement: str) -> set[Kind]:
         "INSERT INTO bank.accounts (user_id, tenant) SELECT n.user_id, $2::text FROM unnest($1::text[]) AS n (user_id)",
         "INSERT INTO bank.accounts (tenant, held) VALUES ($1,$2) ON CONFLICT (tenant) DO UPDATE"
         " SET held = excluded.held",
+        "SELECT * FROM bank.branches WHERE branch = $1 FOR UPDATE",
+        "SELECT * FROM bank.accounts a JOIN bank.branches b ON b.branch = a.branch WHERE a.tenant = $1",
         "SELECT clock_timestamp()",
         "SELECT 1 FROM pg_catalog.pg_stat_activity",
     ],
 )
 def test_a_statement_that_names_its_one_tenant_passes(statement: str) -> None:
-    assert breaches(statement, TABLES.__contains__) == []
+    assert breaches(statement, LAYOUT) == []
 
 
 @pytest.mark.parametrize(
@@ -64,6 +67,7 @@ def test_a_statement_that_leaves_a_tenant_open_crosses(statement: str) -> None:
         "UPDATE bank.accounts a SET closed_at = coalesce(a.closed_at, now()) WHERE a.tenant = $1",
         "UPDATE bank.accounts a SET closed_at = a.closed_at + $2::interval WHERE a.tenant = $1",
         "UPDATE bank.accounts a SET tenant = $2 WHERE a.tenant = $1",
+        "UPDATE bank.branches SET opened_at = clock_timestamp() WHERE branch = $1",
         "UPDATE bank.accounts a SET held = 0 WHERE a.tenant = $1 RETURNING now()",
         "INSERT INTO bank.accounts (tenant) VALUES ($1) ON CONFLICT (tenant) DO UPDATE SET closed_at = now()",
         "INSERT INTO bank.accounts (tenant, at) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET at = excluded.at"
@@ -77,6 +81,7 @@ def test_what_citus_ends_with_an_error_is_refused(statement: str) -> None:
 def test_keys_without_the_tenant_are_found() -> None:
     metadata = sa.MetaData(schema="bank")
     sa.Table("rates", metadata, sa.Column("currency", sa.Text, primary_key=True))
+    branches = sa.Table("branches", metadata, sa.Column("branch", sa.Text, primary_key=True), info=for_all_tenants())
     accounts = sa.Table(
         "accounts",
         metadata,
@@ -86,6 +91,7 @@ def test_keys_without_the_tenant_are_found() -> None:
         sa.Index("by_code", "user_id", unique=True),
         sa.Index("by_code_of_tenant", "tenant", sa.text("lower(email)"), unique=True),
         sa.UniqueConstraint("tenant", "email"),
+        sa.Column("branch", sa.ForeignKey(branches.c.branch)),
     )
     sa.Table(
         "entries",
@@ -98,9 +104,19 @@ def test_keys_without_the_tenant_are_found() -> None:
         sa.ForeignKeyConstraint(["payer", "user_id"], [accounts.c.tenant, accounts.c.user_id]),
     )
 
+    sa.Table(
+        "clerks",
+        metadata,
+        sa.Column("tenant", sa.Text),
+        sa.Column("user_id", sa.Text),
+        sa.ForeignKeyConstraint(["tenant", "user_id"], [accounts.c.tenant, accounts.c.user_id]),
+        info=for_all_tenants(),
+    )
+
     assert sorted(unkeyed(metadata)) == [
         "accounts: unique (email)",
         "accounts: unique index (user_id)",
+        "clerks: refers to accounts",
         "entries: foreign key (payer=tenant, user_id=user_id)",
         "rates: no tenant",
     ]

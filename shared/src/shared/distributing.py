@@ -10,22 +10,20 @@ migration that makes a table: it leaves alone what is distributed.
 
 import asyncio
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Annotated, Final, NoReturn
 
 import sqlalchemy as sa
 import typer
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
 from shared.database_url import DatabaseUrl
 from shared.migration_failures import cause_of, place_of
 from shared.settings import DatabaseSettings, ServiceSettings, load_database_settings
-from shared.tables import is_for_all_tenants, is_left_to_others
+from shared.tables import is_for_all_tenants
 
 _TENANT: Final = "tenant"
-_NAMES: Final = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]  # SQLAlchemy does not type it
 _HAS_CITUS: Final = sa.text("SELECT EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proname = 'create_distributed_table')")
 _DISTRIBUTED: Final = sa.text(
     "SELECT c.relname FROM pg_dist_partition p JOIN pg_catalog.pg_class c ON c.oid = p.logicalrelid"
@@ -50,19 +48,11 @@ def plan(metadata: sa.MetaData, distributed: Collection[str] = ()) -> list[str]:
     first = next((one for one in by_tenant if one.name in distributed), by_tenant[0])
     for table in [first, *(one for one in by_tenant if one is not first)]:
         if table.name not in distributed:
-            statements += _dropping(table)
             beside = "none" if table is first else _name(first)
             statements.append(
                 f"SELECT create_distributed_table('{_name(table)}', '{_TENANT}', colocate_with => '{beside}')"
             )
     return statements
-
-
-def _dropping(table: sa.Table) -> Iterator[str]:
-    """No server sees the rows of all: another table guarantees what these constraints did."""
-    for constraint in sorted(table.constraints, key=lambda one: str(one.name)):
-        if is_left_to_others(constraint.info):
-            yield f"ALTER TABLE {_name(table)} DROP CONSTRAINT IF EXISTS {_NAMES.format_constraint(constraint)}"
 
 
 def _name(table: sa.Table) -> str:

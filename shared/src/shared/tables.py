@@ -22,7 +22,6 @@ _OF_OWNER: Final = "of_owner"
 _IN_SANDBOX: Final = "in_sandbox"
 _BUILT_BESIDE: Final = "built_beside"
 _FOR_ALL_TENANTS: Final = "for_all_tenants"
-_LEFT_TO_OTHERS: Final = "left_to_others"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def is_built_beside(info: dict[Any, Any]) -> bool:
 def for_all_tenants() -> dict[Any, Any]:
     """`sa.Table(…, info=for_all_tenants())`: where tables are distributed by tenant, each server has all of its rows.
 
-    For a small one that leads to a tenant.
+    For a small one that is written rarely and looked up without a tenant: a write needs all servers.
     """
     return {_FOR_ALL_TENANTS: True}
 
@@ -92,19 +91,6 @@ def for_all_tenants() -> dict[Any, Any]:
 def is_for_all_tenants(info: dict[Any, Any]) -> bool:
     """Whether a table with this `info` is one."""
     return bool(info.get(_FOR_ALL_TENANTS))
-
-
-def left_to_others() -> dict[Any, Any]:
-    """`sa.UniqueConstraint(…, info=left_to_others())`: where tables are distributed by tenant, it is dropped.
-
-    It is about rows of all tenants, and a table that is `for_all_tenants` guarantees the same.
-    """
-    return {_LEFT_TO_OTHERS: True}
-
-
-def is_left_to_others(info: dict[Any, Any]) -> bool:
-    """Whether a constraint with this `info` is."""
-    return bool(info.get(_LEFT_TO_OTHERS))
 
 
 @dataclass(frozen=True, slots=True)

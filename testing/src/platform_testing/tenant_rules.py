@@ -3,7 +3,7 @@
 Citus sends a statement to one shard if every distributed table in it has its tenant fixed, in the same part of the
 statement. `breaches` says where a statement does not do that, and which of its parts Citus refuses.
 
-    breaches("SELECT * FROM points_ledger.accounts a WHERE a.user_id = $1", is_distributed)
+    breaches("SELECT * FROM points_ledger.accounts a WHERE a.user_id = $1", layout)
     → [Breach(Kind.CROSSES, "points_ledger.accounts has no tenant")]
 """
 
@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 import sqlglot
+from shared.tables import is_for_all_tenants
 from sqlglot import expressions as ex
 
 _TENANT: Final = "tenant"
@@ -47,10 +48,25 @@ class Breach(NamedTuple):
         return f"{self.kind}: {self.why}"
 
 
+class Layout(NamedTuple):
+    """Where tables lie; each of the two takes a table's schema and name."""
+
+    by_tenant: Callable[[str], bool]
+    #: Every server has all of it.
+    for_all: Callable[[str], bool]
+
+    def has(self, name: str) -> bool:
+        return self.by_tenant(name) or self.for_all(name)
+
+
 def unkeyed(metadata: sa.MetaData) -> list[str]:
-    """The keys that do not hold across shards: those of tables with a tenant that leave it out."""
+    """The keys that no server can hold: of tables that lie with their tenant and leave it out of a key."""
     found = []
     for table in metadata.sorted_tables:
+        if is_for_all_tenants(table.info):
+            referred = [key.referred_table for key in table.foreign_key_constraints]
+            found += [f"{table.name}: refers to {one.name}" for one in referred if not is_for_all_tenants(one.info)]
+            continue
         if _TENANT not in table.columns:
             found.append(f"{table.name}: no tenant")
             continue
@@ -58,7 +74,9 @@ def unkeyed(metadata: sa.MetaData) -> list[str]:
         for constraint in table.constraints:
             if isinstance(constraint, sa.UniqueConstraint):
                 keys.append(("unique", [column.name for column in constraint.columns]))
-            if isinstance(constraint, sa.ForeignKeyConstraint):
+            if isinstance(constraint, sa.ForeignKeyConstraint) and not is_for_all_tenants(
+                constraint.referred_table.info
+            ):
                 # Both sides, each in the same place.
                 pairs = [f"{one.parent.name}={one.column.name}" for one in constraint.elements]
                 keys.append(("foreign key", [_TENANT if pair == "tenant=tenant" else pair for pair in pairs]))
@@ -69,25 +87,21 @@ def unkeyed(metadata: sa.MetaData) -> list[str]:
     return found
 
 
-def breaches(statement: str, is_distributed: Callable[[str], bool]) -> list[Breach]:
-    """What of a statement breaks the rules.
-
-    Args:
-        is_distributed: whether a table with this schema and name is.
-    """
+def breaches(statement: str, layout: Layout) -> list[Breach]:
+    """What of a statement breaks the rules."""
     # sqlglot takes `$1::text,$2` for a quoted text.
     tree = sqlglot.parse_one(_PARAMETER.sub(r":p\1", statement), read="postgres")
     found: list[Breach] = []
     for block in tree.find_all(*_BLOCKS):
         if isinstance(block, ex.Insert):
-            found += _of_insert(block, is_distributed)
+            found += _of_insert(block, layout)
         else:
-            found += _of_block(block, is_distributed)
+            found += _of_block(block, layout)
     return list(dict.fromkeys(found))
 
 
-def _of_block(block: Parsed, is_distributed: Callable[[str], bool]) -> Iterator[Breach]:
-    named = [table for table in _own(block, ex.Table) if is_distributed(_name_of(table))]
+def _of_block(block: Parsed, layout: Layout) -> Iterator[Breach]:
+    named = [table for table in _own(block, ex.Table) if layout.by_tenant(_name_of(table))]
     fixed = _fixed(block)
     loose = [table for table in named if table.alias_or_name not in fixed]
     for table in loose:
@@ -96,7 +110,7 @@ def _of_block(block: Parsed, is_distributed: Callable[[str], bool]) -> Iterator[
         yield Breach(Kind.REFUSED, "locks rows of several tenants")
     if loose and _depends_on_others(block):
         yield Breach(Kind.REFUSED, "looks up rows of several tenants for each row of others")
-    if isinstance(block, (ex.Update, ex.Delete)) and is_distributed(_name_of(block.this)):
+    if isinstance(block, (ex.Update, ex.Delete)) and layout.has(_name_of(block.this)):
         yield from _of_change(block)
 
 
@@ -115,11 +129,25 @@ def _of_change(block: Parsed) -> Iterator[Breach]:
     yield from _of_returning(block)
 
 
-def _of_insert(block: ex.Insert, is_distributed: Callable[[str], bool]) -> Iterator[Breach]:
+def _of_insert(block: ex.Insert, layout: Layout) -> Iterator[Breach]:
     target = block.this
     table = target.this if isinstance(target, ex.Schema) else target
-    if not is_distributed(_name_of(table)):
+    if not layout.has(_name_of(table)):
         return
+    conflict = block.args.get("conflict")
+    if conflict is not None:
+        for part in [*conflict.expressions, *_present(conflict.args.get("where"))]:
+            for name in _functions(part, _VOLATILE | _STABLE):
+                yield Breach(Kind.REFUSED, f"{name}() in ON CONFLICT")
+            if _moves_a_time(part):
+                yield Breach(Kind.REFUSED, "a column and an interval added in ON CONFLICT")
+    yield from _of_returning(block)
+    if layout.by_tenant(_name_of(table)):
+        yield from _of_given_tenants(block, _name_of(table))
+
+
+def _of_given_tenants(block: ex.Insert, name: str) -> Iterator[Breach]:
+    target = block.this
     columns = [column.name for column in target.expressions] if isinstance(target, ex.Schema) else []
     source = block.expression
     if isinstance(source, ex.Values):
@@ -133,15 +161,7 @@ def _of_insert(block: ex.Insert, is_distributed: Callable[[str], bool]) -> Itera
     for row in rows:
         given = row[place] if place < len(row) else None
         if not (_is_value(given) or (isinstance(given, ex.Column) and given.table in fixed)):
-            yield Breach(Kind.CROSSES, f"{_name_of(table)} is given a tenant that only the rows say")
-    conflict = block.args.get("conflict")
-    if conflict is not None:
-        for part in [*conflict.expressions, *_present(conflict.args.get("where"))]:
-            for name in _functions(part, _VOLATILE | _STABLE):
-                yield Breach(Kind.REFUSED, f"{name}() in ON CONFLICT")
-            if _moves_a_time(part):
-                yield Breach(Kind.REFUSED, "a column and an interval added in ON CONFLICT")
-    yield from _of_returning(block)
+            yield Breach(Kind.CROSSES, f"{name} is given a tenant that only the rows say")
 
 
 def _of_returning(block: Parsed) -> Iterator[Breach]:

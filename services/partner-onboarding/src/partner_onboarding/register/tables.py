@@ -12,7 +12,7 @@ from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
 from shared.seals.tables import define_seals_table, one_to_seal
-from shared.tables import Forgotten, append_only, in_sandbox, sealed_as
+from shared.tables import Forgotten, append_only, for_all_tenants, in_sandbox, sealed_as
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -69,7 +69,7 @@ tenants = Table(
     created(),
     CheckConstraint("tenant ~ '^[a-z0-9][a-z0-9-]{0,39}$'", name="tenant"),
     CheckConstraint("char_length(name) BETWEEN 1 AND 200", name="name"),
-    info=in_sandbox(stays=True),
+    info=in_sandbox(stays=True) | for_all_tenants(),
 )
 
 clients = Table(
@@ -106,7 +106,7 @@ clients = Table(
         unique=True,
         postgresql_where=text("disabled_at IS NULL"),
     ),
-    info=in_sandbox(stays=True),
+    info=in_sandbox(stays=True) | for_all_tenants(),
 )
 
 client_secrets = Table(
@@ -141,7 +141,7 @@ client_secrets = Table(
         unique=True,
         postgresql_where=text("revoked_at IS NULL AND expires_at IS NOT NULL"),
     ),
-    info=in_sandbox(stays=True),
+    info=in_sandbox(stays=True) | for_all_tenants(),
 )
 
 users = Table(
