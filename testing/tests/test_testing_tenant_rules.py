@@ -25,6 +25,7 @@ def kinds(statement: str) -> set[Kind]:
         " (SELECT * FROM bank.accounts a WHERE a.tenant = $2 AND a.user_id = n.user_id OFFSET 0) AS found",
         "UPDATE bank.accounts a SET held = new.held FROM json_to_recordset($1::json) AS new (user_id text, held int)"
         " WHERE a.tenant = $2::text AND a.user_id = new.user_id",
+        "UPDATE bank.accounts a SET at = timezone('UTC', timezone('UTC', a.at) - $2::interval) WHERE a.tenant = $1",
         "DELETE FROM bank.accounts a USING bank.entries e WHERE a.tenant = e.tenant AND e.tenant = $1",
         "INSERT INTO bank.accounts (tenant, user_id, opened_at) VALUES ($1, $2, clock_timestamp())",
         "INSERT INTO bank.accounts (user_id, tenant) SELECT n.user_id, $2::text FROM unnest($1::text[]) AS n (user_id)",

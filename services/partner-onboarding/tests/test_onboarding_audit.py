@@ -116,7 +116,17 @@ WITHOUT_CHANGE = {
     "handshake_redeemed": "uses a code up",
 }
 #: `reseal` changes under which key things lie, and nothing that anybody reads.
-ONLY_READ = {"list-clients", "list-users", "list-requests", "list-erasures", "serve", "migrate", "verify", "reseal"}
+ONLY_READ = {
+    "list-clients",
+    "list-users",
+    "list-requests",
+    "list-erasures",
+    "serve",
+    "migrate",
+    "distribute",
+    "verify",
+    "reseal",
+}
 
 
 def written_by_the_code() -> set[str]:

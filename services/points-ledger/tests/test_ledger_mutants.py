@@ -16,6 +16,7 @@ from points_ledger.ledger import Ledger, Order, Settled
 from shared.db import Database
 from shared.errors import Refusal
 from shared.idempotency import Answer
+from shared.tenant_statements import Statement
 
 from .adding_up import what_does_not_add_up
 from .ledger_model import Decide, machine_of
@@ -147,7 +148,7 @@ async def test_the_race_finds_a_ledger_that_reads_before_it_writes_without_a_loc
     ledgers: list[Ledger], rows: asyncpg.Connection, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_it_is = statements.LOCK_ACCOUNTS
-    without_lock = statements.Statement(*(text.replace("FOR NO KEY UPDATE OF a", "") for text in as_it_is))
+    without_lock = Statement(*(text.replace("FOR NO KEY UPDATE OF a", "") for text in as_it_is))
     assert without_lock.of_one_tenant != as_it_is.of_one_tenant
     monkeypatch.setattr(statements, "LOCK_ACCOUNTS", without_lock)
 

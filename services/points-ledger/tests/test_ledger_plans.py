@@ -16,10 +16,10 @@ from points_ledger.eai import queries as eai
 from points_ledger.holds import queries as holds
 from points_ledger.reconciliations import queries as reconciliations
 from points_ledger.seals.sealed import SEALED_ENTRIES
-from points_ledger.statements import Statement
 from points_ledger.store import AccountKey
 from points_ledger.tables import seals
 from shared.seals.domain import Seal
+from shared.tenant_statements import Statement
 from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncConnection
 

@@ -14,6 +14,7 @@ from platform_testing.access import Route, routes_of
 COMMON_COMMANDS: Final = {
     "serve": "runs the service",
     "migrate": "changes tables, not what is in them",
+    "distribute": "changes where tables lie, not what is in them",
     "reseal": "changes under which key things lie, and nothing that anybody reads",
     "events": "what clients are sent of events is kept in tables of its own",
 }

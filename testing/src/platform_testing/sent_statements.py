@@ -10,7 +10,13 @@ import asyncpg
 
 _PACKAGES: Final = ("shared", "points_ledger", "sso_issuer", "partner_onboarding", "token_service")
 #: They pass on what others send.
-_PASSING_ON: Final = ("shared.db", "shared.raw_connections", "shared.database_url", "shared.readings")
+_PASSING_ON: Final = (
+    "shared.db",
+    "shared.raw_connections",
+    "shared.database_url",
+    "shared.readings",
+    "shared.tenant_statements",
+)
 
 
 class Sent(NamedTuple):

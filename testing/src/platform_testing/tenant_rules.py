@@ -265,8 +265,13 @@ def _has_stable_case(part: Parsed) -> bool:
 def _moves_a_time(part: Parsed) -> bool:
     """PostgreSQL adds an interval to a time differently in each time zone, and Citus wants that done beforehand."""
     return any(
-        _is_interval(one.right) and one.left.find(ex.Column) is not None for one in part.find_all(ex.Add, ex.Sub)
+        _is_interval(one.right) and one.left.find(ex.Column) is not None and not _is_in_one_zone(one.left)
+        for one in part.find_all(ex.Add, ex.Sub)
     )
+
+
+def _is_in_one_zone(part: Parsed) -> bool:
+    return isinstance(part, ex.AtTimeZone) or (isinstance(part, ex.Anonymous) and part.name.lower() == "timezone")
 
 
 def _is_interval(part: Parsed) -> bool:

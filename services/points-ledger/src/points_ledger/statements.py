@@ -1,36 +1,15 @@
 """The texts of the statements that write points, and of those that read in the same transaction; `store` sends them.
 
-They take whole batches as JSON. Each has two texts. If a batch is of one tenant, that is the last parameter:
-where the tables are distributed by tenant, the server then knows from it the one shard that has all the rows. If a
-batch is of several tenants, each row says its own.
+They take whole batches as JSON. Each has two texts: see `shared.tenant_statements`.
 """
 
-import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from shared.events.outbox import recording
-
-
-class Statement(NamedTuple):
-    of_one_tenant: str
-    of_several: str
-
+from shared.tenant_statements import Statement, statement
 
 #: Begins every statement of a transaction that has taken a time for its rows. `eai.queries` looks for it.
 DATED: Final = "/* dated */"
-_TENANT_OF: Final = re.compile(r"«(\w+)»")
-
-
-def _statement(text: str, parameters: int) -> Statement:
-    """Its two texts.
-
-    Args:
-        text: where it has `«named»`, the tenant is that of the row `named`, or of the batch.
-        parameters: how many it has beside the tenant.
-    """
-    return Statement(_TENANT_OF.sub(f"${parameters + 1}::text", text), _TENANT_OF.sub(r"\1.tenant", text))
-
-
 _TRANSACTION = (
     "t.tenant, t.vendor_id, t.transaction_id, t.user_id, t.state, t.points, t.deducted, t.refunded, t.description,"
     " t.created_at, t.expires_at, t.ended_at"
@@ -40,7 +19,7 @@ _ENTRY = (
     " e.client_id, e.subject, e.request_id"
 )
 
-LOCK_ACCOUNTS: Final = _statement(
+LOCK_ACCOUNTS: Final = statement(
     """
 SELECT a.tenant, a.user_id, a.available, a.held, a.entries, a.closed_at
   FROM points_ledger.accounts a
@@ -62,7 +41,7 @@ SELECT a.tenant, a.user_id, a.available, a.held, a.entries, a.closed_at
 
 def read_transactions_with(at_most: int) -> Statement:
     """A text for each number: with a parameter in its place, the server would plan the statement each time anew."""
-    return _statement(
+    return statement(
         f"""{DATED}
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT moment.now, found.*
@@ -95,7 +74,7 @@ DUE: Final = (4, 16, 64, 256)
 READ_TRANSACTIONS: Final = {at_most: read_transactions_with(at_most) for at_most in DUE}
 
 # What is due of an account altogether, or at least so many of them.
-SUM_DUE: Final = _statement(
+SUM_DUE: Final = statement(
     f"""{DATED}
 SELECT owner.tenant, owner.user_id, due.holds, due.points
   FROM json_to_recordset($1::json) AS owner (tenant text, user_id text),
@@ -110,7 +89,7 @@ SELECT owner.tenant, owner.user_id, due.holds, due.points
     3,
 )
 
-COUNT_OPEN: Final = _statement(
+COUNT_OPEN: Final = statement(
     f"""{DATED}
 SELECT owner.tenant, owner.user_id, owner.vendor_id, opened.holds
   FROM json_to_recordset($1::json) AS owner (tenant text, user_id text, vendor_id text),
@@ -126,7 +105,7 @@ SELECT owner.tenant, owner.user_id, owner.vendor_id, opened.holds
 
 # What is due of the named holds, whose accounts are locked. The database does all of it; the released holds come back
 # as they were, so that their events are told.
-RELEASE_DUE: Final = _statement(
+RELEASE_DUE: Final = statement(
     f"""{DATED}
 WITH due AS MATERIALIZED (
   SELECT found.*
@@ -162,7 +141,7 @@ SELECT * FROM due
     2,
 )
 
-READ_ENTRIES: Final = _statement(
+READ_ENTRIES: Final = statement(
     f"""{DATED}
 SELECT {_ENTRY}
   FROM json_to_recordset($1::json)
@@ -174,7 +153,7 @@ SELECT {_ENTRY}
     1,
 )
 
-READ_ANSWERS: Final = _statement(
+READ_ANSWERS: Final = statement(
     f"""{DATED}
 SELECT kept.tenant, kept.client_id, kept.key, kept.fingerprint, kept.answer
   FROM json_to_recordset($1::json) AS named (tenant text, client_id text, key text)
@@ -187,7 +166,7 @@ SELECT kept.tenant, kept.client_id, kept.key, kept.fingerprint, kept.answer
 
 # All changes of a batch in one statement: each further one would cost as much as ten decisions. None of the four parts
 # reads what another writes, and the rows of accounts and transactions are locked or new.
-WRITE_CHANGES: Final = _statement(
+WRITE_CHANGES: Final = statement(
     f"""{DATED}
 WITH kept_accounts AS (
   UPDATE points_ledger.accounts a
@@ -228,10 +207,10 @@ SELECT «new», new.user_id, new.number, new.kind, new.points, new.balance, new.
     10,
 )
 
-TELL: Final = _statement(f"{DATED}\n{recording('points_ledger', tenant='«told»')}", 5)
+TELL: Final = statement(f"{DATED}\n{recording('points_ledger', tenant='«told»')}", 5)
 
 # What another transaction has touched later stays as late.
-TOUCH_TRANSACTIONS: Final = _statement(
+TOUCH_TRANSACTIONS: Final = statement(
     f"""{DATED}
 UPDATE points_ledger.transactions t
    SET touched_at = greatest(t.touched_at, $2::timestamptz)
@@ -247,7 +226,7 @@ UPDATE points_ledger.transactions t
 )
 
 # An answer older than 24 h is replaced. A younger one, written by another batch, makes the count too small.
-WRITE_ANSWERS: Final = _statement(
+WRITE_ANSWERS: Final = statement(
     f"""{DATED}
 INSERT INTO points_ledger.idempotent_answers AS kept (tenant, client_id, key, fingerprint, answer)
 SELECT «new», new.client_id, new.key, new.fingerprint, new.answer
@@ -262,7 +241,7 @@ SELECT «new», new.client_id, new.key, new.fingerprint, new.answer
 )
 
 # Writes the row unchanged, so that the replay waits until the first answer is durable. It waits for no other batch.
-TOUCH_ANSWERS: Final = _statement(
+TOUCH_ANSWERS: Final = statement(
     f"""{DATED}
 UPDATE points_ledger.idempotent_answers kept
    SET fingerprint = kept.fingerprint

@@ -14,12 +14,13 @@ import asyncpg
 import orjson
 from shared.events.domain import NewEvent
 from shared.events.outbox import columns_of
+from shared.tenant_statements import execute, fetch
 
 from points_ledger import statements
 from points_ledger.domain.accounts import Account, Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
 from points_ledger.events import transaction_moved
-from points_ledger.statements import DATED, Statement
+from points_ledger.statements import DATED
 
 
 class AccountKey(NamedTuple):
@@ -77,7 +78,7 @@ async def lock_accounts(
     connection: asyncpg.Connection, keys: Iterable[AccountKey], tenant: str | None
 ) -> dict[AccountKey, Account]:
     """The accounts that exist, locked until the transaction ends."""
-    rows = await _fetch(connection, statements.LOCK_ACCOUNTS, tenant, _rows(keys))
+    rows = await fetch(connection, statements.LOCK_ACCOUNTS, tenant, _rows(keys))
     return {AccountKey(row[0], row[1]): Account(*row) for row in rows}
 
 
@@ -91,7 +92,7 @@ async def read_transactions(
     """The database's current time, the named transactions and the oldest expired holds of `owners`, and how many
     of these each owner has among them: up to `at_most`, one of `due_in`'s numbers."""
     statement = statements.READ_TRANSACTIONS[at_most]
-    rows = await _fetch(connection, statement, tenant, _rows(keys), _rows(owners))
+    rows = await fetch(connection, statement, tenant, _rows(keys), _rows(owners))
     found: dict[TransactionKey, Transaction] = {}
     due: Counter[AccountKey] = Counter()
     for row in map(tuple, rows):
@@ -113,7 +114,7 @@ async def sum_due(
     connection: asyncpg.Connection, owners: Iterable[AccountKey], now: datetime, at_most: int, tenant: str | None
 ) -> dict[AccountKey, Due]:
     """What is due of each account at `now`; not more than `at_most` holds are looked at."""
-    rows = await _fetch(connection, statements.SUM_DUE, tenant, _rows(owners), now, at_most)
+    rows = await fetch(connection, statements.SUM_DUE, tenant, _rows(owners), now, at_most)
     return {AccountKey(row[0], row[1]): Due(row[2], row[3]) for row in rows}
 
 
@@ -121,7 +122,7 @@ async def count_open(
     connection: asyncpg.Connection, keys: Iterable[HoldsKey], now: datetime, at_most: int, tenant: str | None
 ) -> dict[HoldsKey, int]:
     """How many holds of a vendor are open in an account at `now`; not more than `at_most` are counted."""
-    rows = await _fetch(connection, statements.COUNT_OPEN, tenant, _rows(keys), now, at_most)
+    rows = await fetch(connection, statements.COUNT_OPEN, tenant, _rows(keys), now, at_most)
     return {HoldsKey(row[0], row[1], row[2]): row[3] for row in rows}
 
 
@@ -129,11 +130,11 @@ async def release_due(
     connection: asyncpg.Connection, keys: Iterable[TransactionKey], now: datetime, tenant: str | None
 ) -> int:
     """Releases the expired ones of these holds, whose accounts are locked, and tells of each; returns how many."""
-    due = await _fetch(connection, statements.RELEASE_DUE, tenant, _rows(keys), now)
+    due = await fetch(connection, statements.RELEASE_DUE, tenant, _rows(keys), now)
     released = [_transaction(tuple(row)).as_of(now) for row in due]
     told = [(one.tenant, event) for one in released if (event := transaction_moved(one)) is not None]
     if told:
-        await _execute(connection, statements.TELL, tenant, *columns_of(told))
+        await execute(connection, statements.TELL, tenant, *columns_of(told))
     return len(released)
 
 
@@ -147,7 +148,7 @@ async def read_entries(
     connection: asyncpg.Connection, keys: Iterable[EntryKey], tenant: str | None
 ) -> dict[EntryKey, Entry]:
     """The entries that were made under these references."""
-    rows = await _fetch(connection, statements.READ_ENTRIES, tenant, _rows(keys))
+    rows = await fetch(connection, statements.READ_ENTRIES, tenant, _rows(keys))
     found = (_entry(tuple(row)) for row in rows)
     return {EntryKey(e.tenant, e.user_id, e.kind.value, e.source, e.reference): e for e in found}
 
@@ -156,7 +157,7 @@ async def read_answers(
     connection: asyncpg.Connection, keys: Iterable[AnswerKey], tenant: str | None
 ) -> dict[AnswerKey, KeptAnswer]:
     """The answers given under these idempotency keys within the last 24 h."""
-    rows = await _fetch(connection, statements.READ_ANSWERS, tenant, _rows(keys))
+    rows = await fetch(connection, statements.READ_ANSWERS, tenant, _rows(keys))
     return {AnswerKey(*row[:3]): KeptAnswer(row[3], row[4]) for row in map(tuple, rows)}
 
 
@@ -181,7 +182,7 @@ async def write_changes(
         asyncpg.UniqueViolationError: another batch inserted one of the new rows first.
     """
     # Sorted, so that two batches with the same new ids cannot deadlock.
-    await _execute(
+    await execute(
         connection,
         statements.WRITE_CHANGES,
         tenant,
@@ -197,7 +198,7 @@ async def write_changes(
 async def touch_transactions(
     connection: asyncpg.Connection, keys: Iterable[TransactionKey], now: datetime, tenant: str | None
 ) -> None:
-    await _execute(connection, statements.TOUCH_TRANSACTIONS, tenant, _rows(sorted(keys)), now)
+    await execute(connection, statements.TOUCH_TRANSACTIONS, tenant, _rows(sorted(keys)), now)
 
 
 async def write_answers(
@@ -206,32 +207,12 @@ async def write_answers(
     """False if another batch stored an answer for one of the keys first."""
     rows = [(*key, *kept) for key, kept in answers.items()]
     columns = (list(column) for column in zip(*rows, strict=True))
-    status = await _execute(connection, statements.WRITE_ANSWERS, tenant, *columns)
+    status = await execute(connection, statements.WRITE_ANSWERS, tenant, *columns)
     return int(status.rpartition(" ")[2]) == len(rows)
 
 
 async def touch_answers(connection: asyncpg.Connection, keys: Iterable[AnswerKey], tenant: str | None) -> None:
-    await _execute(connection, statements.TOUCH_ANSWERS, tenant, _rows(sorted(keys)))
-
-
-async def _fetch(
-    connection: asyncpg.Connection, statement: Statement, tenant: str | None, *values: Any
-) -> list[asyncpg.Record]:
-    rows: list[asyncpg.Record] = (
-        await connection.fetch(statement.of_several, *values)
-        if tenant is None
-        else await connection.fetch(statement.of_one_tenant, *values, tenant)
-    )
-    return rows
-
-
-async def _execute(connection: asyncpg.Connection, statement: Statement, tenant: str | None, *values: Any) -> str:
-    status: str = (
-        await connection.execute(statement.of_several, *values)
-        if tenant is None
-        else await connection.execute(statement.of_one_tenant, *values, tenant)
-    )
-    return status
+    await execute(connection, statements.TOUCH_ANSWERS, tenant, _rows(sorted(keys)))
 
 
 def _rows(found: Iterable[Any]) -> str:

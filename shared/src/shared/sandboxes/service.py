@@ -203,7 +203,7 @@ class Sandboxes:
             place = None
             if self._move is not None:
                 place = await self._move(connection, Advance(tenant, amount, row.moved_at, row.place))
-            done_at = sa.func.clock_timestamp() if place is None else None
+            done_at = sa.func.statement_timestamp() if place is None else None
             key = (advances.tenant == tenant, advances.round == row.round, advances.moved_from == row.moved_from)
             await connection.execute(sa.update(self._advances).where(*key).values(place=place, done_at=done_at))
         return True

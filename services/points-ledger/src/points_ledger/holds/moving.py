@@ -4,6 +4,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from shared.sandboxes.domain import Advance
+from shared.sandboxes.moving import ending_earlier
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.tables import HELD, accounts, transactions
@@ -29,8 +30,6 @@ async def move_holds(connection: AsyncConnection, advance: Advance) -> str | Non
     if not users:
         return None
     holds = transactions.c
-    now = sa.func.clock_timestamp()
-    earlier = sa.func.greatest(holds.expires_at - advance.amount, sa.func.least(holds.expires_at, now))
     await connection.execute(
         sa.update(transactions)
         .where(
@@ -39,6 +38,6 @@ async def move_holds(connection: AsyncConnection, advance: Advance) -> str | Non
             holds.user_id.in_(users),
             holds.created_at <= advance.moved_at,
         )
-        .values(expires_at=earlier)
+        .values(expires_at=ending_earlier(holds.expires_at, advance))
     )
     return users[-1]

@@ -68,7 +68,7 @@ async def revoke_tokens(
     statement = (
         sa.update(campaigns)
         .where(*_is(tenant, campaign_id))
-        .values(revoked_at=sa.func.clock_timestamp())
+        .values(revoked_at=sa.func.statement_timestamp())
         .returning(campaigns.c.revoked_at)
     )
     return found.revoked_at, (await connection.execute(statement)).scalar_one()

@@ -114,7 +114,7 @@ async def draw(connection: AsyncConnection, tenant: str, number: int, count: int
 async def retire(connection: AsyncConnection, tenant: str, number: int) -> bool:
     """Retires a key without tokens; False while it has one."""
     is_used = sa.exists().where(tokens.c.tenant == tenant, tokens.c.key_number == number)
-    now = sa.func.clock_timestamp()
+    now = sa.func.statement_timestamp()
     statement = (
         sa.update(keys)
         .where(keys.c.tenant == tenant, keys.c.number == number, ~is_used)

@@ -33,7 +33,7 @@ async def revoke_token(
     statement = (
         sa.update(tokens)
         .where(is_it)
-        .values(revoked_at=sa.func.coalesce(columns.revoked_at, sa.func.clock_timestamp()))
+        .values(revoked_at=row.revoked_at or sa.func.statement_timestamp())
         .returning(columns.revoked_at)
     )
     revoked_at: datetime | None = await connection.scalar(statement)
