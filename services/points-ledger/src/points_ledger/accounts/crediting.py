@@ -9,6 +9,7 @@ imports, which looks at everything.
 
 import asyncio
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -67,7 +68,12 @@ class Crediting:
         self._releasing = releasing
         self._imports = imports
         self._line = GroupCommit[_Block, list[Settled]](
-            self._write, name="import-blocks", lanes=1, batch_size=1, line_length=_WAITING
+            self._write,
+            name="import-blocks",
+            lanes=1,
+            batch_size=1,
+            line_length=_WAITING,
+            tenant_of=attrgetter("tenant"),
         )
 
     async def book(self, caller: Caller, asked: Sequence[Credit], shape: Shape) -> list[Answer | Refusal]:

@@ -7,7 +7,7 @@ from shared.events.domain import NewEvent
 from shared.events.outbox import columns_of, recording
 
 from points_ledger.domain.accounts import Account, Entry
-from points_ledger.store import DATED
+from points_ledger.statements import DATED
 
 # In the order of the ledger's other batches, so that none can deadlock with them.
 _LOCK_ACCOUNTS = """
@@ -22,7 +22,7 @@ SELECT a.tenant, a.user_id, a.available, a.held, a.entries, a.closed_at
 # The two parts concern different tables.
 _WRITE_CREDITED = f"""{DATED}
 WITH told AS (
-  {recording("points_ledger", 5)}
+  {recording("points_ledger", 5, tenant="$1")}
 )
 UPDATE points_ledger.accounts a
    SET available = new.available, entries = new.entries
