@@ -96,8 +96,8 @@ async def _look(connection: AsyncConnection, url: str, package: str, metadata: s
         )
     revision = None
     if await connection.run_sync(lambda one: sa.inspect(one).has_table("alembic_version", metadata.schema)):
-        found = await connection.execute(sa.text(f"SELECT version_num FROM {metadata.schema}.alembic_version"))  # noqa: S608
-        revision = found.scalar_one_or_none()
+        present = sa.table("alembic_version", sa.column("version_num"), schema=metadata.schema)
+        revision = (await connection.execute(sa.select(present.c.version_num))).scalar_one_or_none()
     if revision != head_of(package):
         raise CannotDistribute(f"the schema is at revision {revision or 'none'}: migrate first")
     return set((await connection.execute(_DISTRIBUTED, {"schema": metadata.schema})).scalars())
