@@ -352,10 +352,12 @@ def metric(text: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
 
-async def test_the_process_is_alive_though_it_cannot_work(client: httpx.AsyncClient, checks: Checks) -> None:
+async def test_the_process_is_alive_though_it_cannot_work(
+    client: httpx.AsyncClient, app: FastAPI, checks: Checks
+) -> None:
     checks.database = Unavailable("The database is away.")
     answer = await client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"status": "alive"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "alive", "version": app.state.build})
 
 
 async def test_readiness_names_what_fails(client: httpx.AsyncClient, checks: Checks) -> None:
