@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +21,7 @@ from deploy.scale.cluster import Cluster, NotWell
 from deploy.scale.faults import FAULTS, Fault, Say
 from deploy.scale.load import WrongAnswer
 from deploy.scale.nodes import PATRONI, Refused
-from deploy.scale.playing import Outcome, play, running
+from deploy.scale.playing import STOP_SIGNALS, Outcome, play, running
 from deploy.scale.report import table
 
 KEPT = Path("test-artefacts/failover")
@@ -84,20 +83,20 @@ async def _run(directory: Path, faults: Sequence[Fault], console: Console, *, by
     def stop() -> None:
         if by_hand and not hands_off.is_set():
             hands_off.set()
-        # A further Ctrl-C must not stop the stopping.
         elif not task.cancelling():
             task.cancel()
 
     async def wait_for_hands(cluster: Cluster, say: Say) -> None:
         say(f"Such as: {PATRONI.with_name('patronictl')} -c {cluster.nodes[0].configuration} list")
-        say("Ctrl-C when you have done what you wanted, and all nodes are there.")
+        say("Ctrl-C when you have done what you wanted; then comes the last look.")
         await hands_off.wait()
-        await cluster.until_well()
+        say("Hands off; the nodes that were ended come back.")
+        await cluster.bring_back()
 
     if by_hand:
         faults = [Fault("by hand", "you do what you want", wait_for_hands)]
 
-    for wanted in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for wanted in STOP_SIGNALS:
         asyncio.get_running_loop().add_signal_handler(wanted, stop)
     terminal = Terminal(console)
     seconds = itertools.count()

@@ -69,6 +69,12 @@ class Cluster:
         """The node that confirms each COMMIT instead."""
         return await self._the_one(_is_synchronous, f"another than {former.name} confirms each COMMIT", but=former)
 
+    async def bring_back(self) -> None:
+        """Starts the nodes that somebody has ended; returns when all is well."""
+        for node in self.nodes:
+            await asyncio.to_thread(node.come_back)
+        await self.until_well()
+
     async def until_well(self) -> None:
         """One leads, the others follow it on its timeline, and one of them confirms each COMMIT."""
         await self._until(_is_well, "one node leads and the others follow")

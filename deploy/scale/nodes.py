@@ -167,11 +167,20 @@ class Node:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
+    def come_back(self) -> None:
+        """Starts Patroni if somebody has ended it."""
+        if self._ended() is not None:
+            self.kill()
+            self.start()
+
     def check(self) -> None:
         """Raises Refused if Patroni has ended by itself."""
-        code = self._process.poll() if self._process is not None else None
+        code = self._ended()
         if code is not None:
             raise Refused(f"Patroni of {self.name} has ended with exit code {code}; its log: {self.log}")
+
+    def _ended(self) -> int | None:
+        return self._process.poll() if self._process is not None else None
 
     def _postmaster(self) -> psutil.Process:
         return psutil.Process(int((self._data / "postmaster.pid").read_text().split("\n", 1)[0]))

@@ -1,6 +1,7 @@
 """One run: the cluster, the platform on it, the load, the faults one after the other, and the last look."""
 
 import asyncio
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ from deploy.scale.load import Load, Tally, credentials
 from deploy.scale.replicas import Replicas
 from deploy.scale.report import Chapter
 
+#: What ends a run.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 #: How long it goes on in peace before each fault, and after the last.
 PEACE_SECONDS = 5.0
 #: Every second, while the load runs: requests a second, refusals and calls without an answer so far.
@@ -76,6 +79,9 @@ async def running(directory: Path, terminal: Terminal) -> AsyncIterator[World]:
         supervisor.settled()
         yield World(addresses, cluster, replicas, deaths)
     finally:
+        # Nobody stops the stopping, however often Ctrl-C is pressed.
+        for wanted in STOP_SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(wanted, lambda: None)
         with terminal.doing("Stopping everything"):
             await cluster.stop()
             await supervisor.stop()
