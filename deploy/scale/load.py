@@ -126,15 +126,15 @@ class Load:
             if answer is not None and answer.status == 200:
                 self.tally.acknowledged.append(now)
                 return now
-            _tolerate(answer, body)
+            _tolerate(answer, f"{operation} of {body['transactionid']}")
             (self.tally.unanswered if answer is None else self.tally.refused).append(now)
             await asyncio.sleep(AGAIN_SECONDS)
 
 
-def _tolerate(answer: Answer | None, body: Mapping[str, Any]) -> None:
+def _tolerate(answer: Answer | None, what: str) -> None:
     """No answer and 503 are what a shop must live with, and nothing else."""
     if answer is not None and answer.status != 503:
-        raise WrongAnswer(f"{body['transactionid']}: {answer.status} {answer.body}")
+        raise WrongAnswer(f"{what} is answered {answer.status}, after all that was acknowledged: {answer.body}")
 
 
 def pauses(acknowledged: list[float], begun: float, ended: float, shortest: float) -> Iterator[float]:
