@@ -23,8 +23,11 @@ from drills.debian import program
 _HEAD = """\
 global
     maxconn 4000
+    log stdout format timed local0 notice
 
 defaults
+    log global
+    option log-health-checks
     timeout connect 2s
     timeout client 1h
     timeout server 1h
