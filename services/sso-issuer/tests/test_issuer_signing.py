@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from shared.jwt import KeySet, SigningKey, VerificationKey, verify
+from shared.jwt import KeySet, SigningKey, VerificationKey, take_apart, verify, with_signature
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.material import KeyPair, generate, load_private
 from sso_issuer.signer import Signer, of_private_key, of_secret
@@ -94,6 +94,32 @@ async def test_a_process_that_dies_or_hangs_costs_no_token_and_is_replaced(
     assert former[0] not in processes.pids
     assert former[1] in processes.pids
     assert await signer.sign_all(orders) == tokens
+
+
+async def test_a_signature_made_here_is_known_and_no_other(pairs: list[KeyPair]) -> None:
+    signer = Signer(SigningProcesses(0))
+    ours, other = (VerificationKey.from_jwk(pair.public_jwk) for pair in pairs)
+    token = await signer.sign(_key(pairs[0]), CLAIMS)
+    # A key that verifies nothing, to see who is asked.
+    blind = VerificationKey(ours.kid, ours.algorithm, _BlindKey())  # type: ignore[arg-type]  # it is called as one
+    parts = take_apart(token)
+    assert signer.signatures.is_good(parts, blind)
+    assert not signer.signatures.is_good(parts, other)
+    changed = take_apart(with_signature(_key(pairs[0]).text({**CLAIMS, "sub": "eve"}, "JWT"), parts.signature))
+    assert not signer.signatures.is_good(changed, blind)
+    assert not signer.signatures.is_good(changed, ours)
+    spoilt = take_apart(with_signature(token.rpartition(".")[0], bytes(256)))
+    assert not signer.signatures.is_good(spoilt, ours)
+    shared = VerificationKey.from_secret("hmac", bytes(32))
+    own = take_apart(await signer.sign(of_secret("hmac", bytes(32)), CLAIMS))
+    assert signer.signatures.is_good(own, shared)
+    assert not signer.signatures.is_good(own, VerificationKey.from_secret("hmac", b"x" * 32))
+    await signer.close()
+
+
+class _BlindKey:
+    def verify(self, _signed: bytes, _signature: bytes) -> bool:
+        return False
 
 
 async def test_a_caller_that_hangs_up_mixes_up_no_signatures(

@@ -242,6 +242,10 @@ class Parts:
         """Whether the signature is the key's, by the key's own algorithm."""
         return bool(key.key.verify(self.signed, self.signature))
 
+    def digest(self) -> bytes:
+        """SHA-256 of the whole token; of the signature too, since a text can have several, and bad ones."""
+        return hashlib.sha256(self.signed + b"." + _base64url(self.signature).encode()).digest()
+
 
 class GoodSignatures:
     """Remembers which keys verified which tokens, so that a token that comes often is verified once.
@@ -258,8 +262,7 @@ class GoodSignatures:
 
     def is_good(self, parts: Parts, key: VerificationKey) -> bool:
         """Whether the signature is the key's."""
-        # Of the signature too: a text can have several, and bad ones.
-        digest = hashlib.sha256(parts.signed + b"." + parts.signature).digest()
+        digest = parts.digest()
         # The very same object: another key of the same name is another key.
         if self._keys.get(digest) is key:
             return True

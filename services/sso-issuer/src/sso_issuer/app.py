@@ -159,6 +159,7 @@ def create_app(
         vendors,
         ledger,
         sandboxes,
+        signer.signatures,
         public_url=settings.public_url,
     )
     audit, access_tokens = Audit(database), AccessTokensReader(database)
@@ -166,7 +167,9 @@ def create_app(
     authentication = ClientAuthentication(
         database, register, clients, proxies, longest_assertion_seconds=settings.longest_assertion_seconds
     )
-    introspections = Introspections(authentication, access_tokens, clients, audit, public_url=settings.public_url)
+    introspections = Introspections(
+        authentication, access_tokens, clients, audit, signer.signatures, public_url=settings.public_url
+    )
     authority = Authority(
         database,
         authentication,

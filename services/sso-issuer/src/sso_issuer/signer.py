@@ -19,6 +19,7 @@ from shared.jwt import MIN_RSA_BITS, MIN_SECRET_BYTES, SigningKey, with_signatur
 
 from sso_issuer.keys.domain import Algorithm
 from sso_issuer.keys.material import PrivateKey
+from sso_issuer.own_signatures import SHARED, OwnSignatures
 from sso_issuer.signing_processes import NoProcess, SigningProcesses
 
 
@@ -56,6 +57,8 @@ class Signer:
     """
 
     def __init__(self, processes: SigningProcesses) -> None:
+        #: Those of key pairs that were made here.
+        self.signatures = OwnSignatures()
         self._cores = os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="sign")
         self._processes = processes
@@ -74,6 +77,9 @@ class Signer:
             signatures = await self._sign_slowly([orders[place][0] for place in slow], texts)
             for place, text, signature in zip(slow, texts, signatures, strict=True):
                 tokens[place] = with_signature(text, signature)
+        for (key, _), token in zip(orders, tokens, strict=True):
+            if key.algorithm != SHARED:
+                self.signatures.note(token, key.kid)
         return tokens
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from shared.db import read_again
 from shared.errors import Refusal, Unavailable
 from shared.group_commit import GroupCommit
-from shared.jwt import KeySet, Rejected
+from shared.jwt import GoodSignatures, KeySet, Rejected
 from shared.register import Client
 from shared.request_frame import RequestContext, current_request
 
@@ -25,8 +25,6 @@ T = TypeVar("T")
 
 #: Nobody waits in line for longer than this, and then for the register as well.
 _PATIENCE_SECONDS: Final = 4.0
-#: Tokens whose good signature is remembered.
-_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,7 @@ class Introspections:
         tokens: AccessTokensReader,
         register: RegisterClient,
         audit: Audit,
+        signatures: GoodSignatures,
         *,
         public_url: str,
     ) -> None:
@@ -83,7 +82,7 @@ class Introspections:
         self._register = register
         self._audit = audit
         self._public_url = public_url
-        self._signatures = jwt.GoodSignatures(_REMEMBERED)
+        self._signatures = signatures
         self._line = GroupCommit[_Question, dict[str, Any] | None](
             self._introspect_all, name="introspections", patience_seconds=_PATIENCE_SECONDS
         )

@@ -14,7 +14,7 @@ from shared.events.outbox import record
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, Answers, RequestKey
 from shared.identifiers import is_identifier
-from shared.jwt import KeySet, Rejected, VerificationKey
+from shared.jwt import GoodSignatures, KeySet, Rejected, VerificationKey
 from shared.request_frame import RequestContext, current_request
 from shared.sandboxes.service import Sandboxes
 from shared.times import iso
@@ -120,6 +120,7 @@ class Redemptions:
         vendors: Vendors,
         ledger: LedgerClient,
         sandboxes: Sandboxes,
+        signatures: GoodSignatures,
         *,
         public_url: str,
     ) -> None:
@@ -129,6 +130,7 @@ class Redemptions:
         self._vendors = vendors
         self._ledger = ledger
         self._sandboxes = sandboxes
+        self._signatures = signatures
         self._public_url = public_url
         self._reading = GroupCommit[_Brought, _Verified | _Replayed](self._judge_all, name="tokens")
         self._line = GroupCommit[_Wish, _Good](self._redeem_all, name="redemptions", patience_seconds=_PATIENCE_SECONDS)
@@ -283,6 +285,7 @@ class Redemptions:
                 # The database's clock stamped it and judges it: there is nothing to be lenient about.
                 now=now.timestamp(),
                 leeway_seconds=0,
+                signatures=self._signatures,
             )
         except Rejected as rejected:
             # A token under an unknown key counts as badly signed, so that nobody learns which keys exist.
