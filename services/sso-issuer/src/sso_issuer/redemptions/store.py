@@ -27,7 +27,6 @@ _TOKENS: Final = f"""
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (tenant, vendor_id, jti, kid)
       JOIN sso_issuer.vendors ON vendors.tenant = asked.tenant AND vendors.vendor_id = asked.vendor_id
       LEFT JOIN sso_issuer.issuances ON issuances.tenant = asked.tenant AND issuances.jti = asked.jti
-        AND issuances.vendor_id = asked.vendor_id
       LEFT JOIN sso_issuer.redemptions ON redemptions.tenant = issuances.tenant AND redemptions.jti = issuances.jti
       LEFT JOIN sso_issuer.keys
         ON keys.tenant = asked.tenant AND keys.kid = asked.kid AND keys.state IN ('active', 'retiring')
@@ -78,7 +77,8 @@ async def read_tokens(connection: asyncpg.Connection, asked: Sequence[TokenNames
 
 
 def _issuance_in(row: Mapping[str, Any]) -> ListedIssuance | None:
-    if row["issued_jti"] is None:
+    # Compared here: in the statement, it would let a plan walk through all that the vendor ever had.
+    if row["issued_vendor_id"] != row["vendor_id"]:
         return None
     values = {name: row[f"issued_{name}"] for name in _ISSUANCE}
     return ListedIssuance(**{**values, "delivery": Delivery(values["delivery"]), "redeemed_at": row["redeemed_at"]})
