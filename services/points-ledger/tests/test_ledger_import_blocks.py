@@ -5,7 +5,10 @@ import random
 import secrets
 from typing import Any
 
+import asyncpg
 import pytest
+from points_ledger import store
+from points_ledger.domain.accounts import Entry
 
 from .parties import Platform
 from .test_ledger_imports import line, ndjson, send
@@ -90,3 +93,38 @@ async def test_an_import_beside_redemptions_of_the_same_accounts_ends_as_both_wo
     assert outcomes[-1]["summary"]["credited"] == len(lines)
     for user in users:
         assert await platform.balance(user) == (970, 0)
+
+
+async def test_a_line_that_is_repeated_writes_its_account_so_that_the_answer_waits_until_it_is_durable(
+    platform: Platform, rows: asyncpg.Connection
+) -> None:
+    user = await platform.user_with(0)
+    question = "SELECT xmin::text, available, entries FROM points_ledger.accounts WHERE user_id = $1"
+    lines = ndjson(line(user, 3, "a"), line(user, 4, "b"))
+    await send(platform, lines)
+    before = await rows.fetchrow(question, user)
+    outcomes = await send(platform, lines)
+    assert [outcome["status"] for outcome in outcomes[:-1]] == [200, 200]
+    after = await rows.fetchrow(question, user)
+    assert before["xmin"] != after["xmin"]
+    assert tuple(before)[1:] == tuple(after)[1:] == (7, 2)
+
+
+async def test_a_line_that_the_database_does_not_take_takes_no_other_with_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [await platform.user_with(0) for _ in range(8)]
+    write_changes = store.write_changes
+
+    async def choosy(*connection: Any, new_entries: list[Entry], **rest: Any) -> None:
+        if any(entry.reference == "poison" for entry in new_entries):
+            raise asyncpg.CheckViolationError("of a kind that nobody has thought of")
+        await write_changes(*connection, new_entries=new_entries, **rest)
+
+    monkeypatch.setattr(store, "write_changes", choosy)
+    good = [line(user, 1, "good") for user in users]
+    outcomes = await send(platform, ndjson(*good[:5], line(users[0], 1, "poison"), *good[5:]))
+    assert [outcome["status"] for outcome in outcomes[:-1]] == [*[201] * 5, 500, *[201] * 3]
+    assert outcomes[-1] == {"summary": {"lines": 9, "credited": 8, "repeated": 0, "refused": 1}}
+    for user in users:
+        assert await platform.balance(user) == (1, 0)

@@ -98,20 +98,11 @@ def create_app(
         batch_size=settings.batch_size,
         is_distributed=settings.database_distributed,
     )
-    # With one lane, so that it keeps the order.
-    imports = Ledger(
-        database,
-        releasing,
-        name="imports",
-        lanes=1,
-        batch_size=settings.batch_size,
-        is_distributed=settings.database_distributed,
-    )
     holds = HoldsWatch(database, max_of_vendor=settings.max_open_holds_of_vendor)
     hold_times = HoldTimes(database, default_seconds=settings.hold_seconds)
     answers = Answers(database, idempotent_answers)
     events = build_events(settings, database)
-    crediting = Crediting(database, releasing, imports)
+    crediting = Crediting(database, is_distributed=settings.database_distributed)
     accounts = AccountService(database, reports, ledger, crediting)
     sandboxes = Sandboxes(
         database,
@@ -134,7 +125,6 @@ def create_app(
             closing.push_async_callback(issuer.aclose)
             # Write all accepted commands before the connections close.
             closing.push_async_callback(ledger.close)
-            closing.push_async_callback(imports.close)
             closing.push_async_callback(crediting.close)
             closing.push_async_callback(events.close)
             await sandboxes.refuse_to_start()

@@ -100,7 +100,6 @@ class Ledger:
         database: Database,
         releasing: Releasing,
         *,
-        name: str = "ledger",
         lanes: int = 2,
         batch_size: int = 256,
         is_distributed: bool = False,
@@ -109,7 +108,7 @@ class Ledger:
         self._is_distributed = is_distributed
         self._line = GroupCommit[Order, Answer](
             self._write,
-            name=name,
+            name="ledger",
             lanes=lanes,
             batch_size=batch_size,
             tenant_of=_tenant_of,

@@ -1,8 +1,8 @@
 """`POST /v1/credits/import`: a stream of credits, answered line by line, in constant memory.
 
 A line is a credit like any other: the same reference again changes nothing, so a caller simply repeats an import that
-broke off. Imports have a line of commands of their own with a single lane, so that the lines of an account are booked
-in the order in which they stand.
+broke off. The blocks of an import are booked in turn, so that the lines of an account are booked in the order in which
+they stand.
 """
 
 import asyncio
@@ -71,6 +71,7 @@ async def import_credits(
     """
     counts: Counter[str] = Counter()
     turn = asyncio.Lock()
+    credit_list = service.begin_import(caller)
 
     async def outcomes_of(asked: Sequence[Credit]) -> Sequence[Answer | Refusal]:
         if rehearsal is not None:
@@ -78,7 +79,7 @@ async def import_credits(
             return [_shape(rehearsal.outcome_of(credit)) for credit in asked]
         if open_accounts:
             await service.open_accounts(caller.tenant, {credit.user_id for credit in asked})
-        return await service.import_credits(caller, asked, _shape)
+        return await credit_list.book(asked, _shape)
 
     async def told(block: list[Line[CreditLine]]) -> Told:
         asked = [_credit_of(line.said) for line in block if not isinstance(line.said, Malformed)]

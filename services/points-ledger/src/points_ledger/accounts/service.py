@@ -16,7 +16,7 @@ from shared.sandboxes.domain import SandboxUser
 from shared.times import iso
 
 from points_ledger.accounts import queries
-from points_ledger.accounts.crediting import Credit, Crediting
+from points_ledger.accounts.crediting import Credit, Crediting, CreditList
 from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import Account, AccountClosed, Close, Entry, InvalidUser, Post
 from points_ledger.domain.decisions import Found, decide
@@ -128,9 +128,9 @@ class AccountService:
         command = Post(caller.tenant, user_id, points, reference, reason)
         return await self._ledger.carry_out(Order.by(caller, command, shape, key))
 
-    async def import_credits(self, caller: Caller, asked: Sequence[Credit], shape: Shape) -> list[Answer | Refusal]:
-        """What became of each credit of a block; the next block of the same import must wait for this one."""
-        return await self._crediting.book(caller, asked, shape)
+    def begin_import(self, caller: Caller) -> CreditList:
+        """An import of credits that begins with the present request."""
+        return self._crediting.begin(caller)
 
     async def open_accounts(self, tenant: str, user_ids: Iterable[str]) -> None:
         """Opens those that are missing."""
