@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -39,6 +40,8 @@ async def weigh(call: HotCall[Parcel]) -> Response:
     return JSONResponse(call.body.weight)
 
 
+PR_SET_CHILD_SUBREAPER = 36
+kept: list[int] = []
 HOT = HotRoute(
     method="POST",
     path="/hot",
@@ -68,6 +71,9 @@ def main(port: int, key: str, peers: str, drain_seconds: float, workers: int = 1
     )
     if does == "is soon called hung":
         workers_module._HUNG_SECONDS = 3
+    if does == "inherits":
+        # What dies without a parent becomes its child, as in a container whose first process it is.
+        assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     serve(lambda: create(settings, does), settings, service="sample")
     sys.stdout.write("returned\n")
 
@@ -97,6 +103,14 @@ def create(settings: ServiceSettings, does: str) -> FastAPI:
     @app.post("/body")
     async def body(request: Request) -> int:
         return len(await request.body())
+
+    @app.get("/child")
+    async def child() -> int:
+        """Ends when this process does."""
+        reads, writes = os.pipe()
+        os.set_inheritable(reads, True)
+        kept.append(writes)
+        return (await asyncio.create_subprocess_exec("head", "-c1", stdin=reads)).pid
 
     @app.get("/process")
     async def process() -> int:

@@ -179,6 +179,23 @@ async def test_one_that_dies_is_started_anew_and_the_others_serve_on(sample: Sam
     assert await sample.process.wait() == 0
 
 
+async def test_what_a_dead_worker_leaves_behind_is_buried(unused_tcp_port: int, service_keys: ServiceKeys) -> None:
+    """In a container the parent is the first process, which inherits such children."""
+    sample = Sample(await start(unused_tcp_port, service_keys, "inherits"), unused_tcp_port)
+    try:
+        await sample.until_all()
+        child = psutil.Process((await sample.get("/child")).json())
+        parent = child.parent()
+        assert parent is not None
+        os.kill(parent.pid, signal.SIGKILL)
+        # One that nobody buries stays as a zombie.
+        await asyncio.to_thread(child.wait, PATIENCE_SECONDS)
+        await sample.until_all()
+        assert len(sample.pids) == WORKERS
+    finally:
+        await kill_all(sample.process)
+
+
 async def test_one_that_stands_still_makes_all_unready_and_is_replaced(
     unused_tcp_port: int, service_keys: ServiceKeys
 ) -> None:

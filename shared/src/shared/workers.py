@@ -22,6 +22,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -221,11 +222,12 @@ class _Parent:
                     self._selector.unregister(key.fd)
 
     def _bury(self) -> None:
-        for number, child in list(self._children.items()):
-            pid, waited = os.waitpid(child.pid, os.WNOHANG)
-            if not pid:
+        for pid, waited in _ended_children():
+            number = next((each for each, child in self._children.items() if child.pid == pid), None)
+            if number is None:
+                # As the first process of a container it inherits what a worker that died has left behind.
                 continue
-            del self._children[number]
+            child = self._children.pop(number)
             with suppress(KeyError):
                 self._selector.unregister(child.pulse)
             os.close(child.pulse)
@@ -277,6 +279,13 @@ class _Parent:
                 _log.error(why, worker=number, pid=child.pid)
                 child.is_condemned = True
                 os.kill(child.pid, signal.SIGKILL)
+
+
+def _ended_children() -> Iterator[tuple[int, int]]:
+    """The number of each child that has ended since the last look, and how."""
+    with suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            yield ended
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
