@@ -234,12 +234,20 @@ async def test_one_that_ends_at_once_again_and_again_ends_all_with_its_status(
     assert "worker ends young again and again; all end" in events(lines)
 
 
-async def test_they_end_by_themselves_when_their_parent_is_gone(sample: Sample) -> None:
-    workers = [psutil.Process(pid) for pid in sample.pids]
-    sample.process.kill()
-    await sample.process.wait()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, workers, PATIENCE_SECONDS)
-    assert alive == []
+async def test_they_end_by_themselves_when_their_parent_is_gone(
+    unused_tcp_port: int, service_keys: ServiceKeys
+) -> None:
+    """At once, however long they would drain: somebody wants to start the service anew at this port."""
+    sample = Sample(await start(unused_tcp_port, service_keys, drain_seconds=600), unused_tcp_port)
+    try:
+        await sample.until_all()
+        workers = [psutil.Process(pid) for pid in sample.pids]
+        sample.process.kill()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, workers, PATIENCE_SECONDS)
+        assert alive == []
+        await sample.process.wait()
+    finally:
+        await kill_all(sample.process)
 
 
 async def test_a_second_service_at_the_same_port_does_not_start(sample: Sample, service_keys: ServiceKeys) -> None:

@@ -122,6 +122,8 @@ class DrainingServer(uvicorn.Server):
     def _end_as_an_orphan(self, lifeline: int) -> None:
         asyncio.get_running_loop().remove_reader(lifeline)
         self.handle_exit(signal.SIGTERM, None)
+        # No drain: the next start of the service waits for the port.
+        self._ends_at = time.monotonic()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._ends_at is not None:
