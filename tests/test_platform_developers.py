@@ -51,6 +51,37 @@ async def test_every_page_of_the_menu_is_there_fits_a_phone_and_asks_no_stranger
         assert visitor.troubles == []
 
 
+async def test_the_header_covers_no_operation_that_is_scrolled_to(platform: RunningPlatform, browser: Browser) -> None:
+    async with visiting(browser, platform, viewport={"width": 1280, "height": 700}) as visitor:
+        await open_page(visitor.page, f"{platform.gateway}/developers/reference/vendor.html")
+        header = await visitor.page.locator(".md-header").bounding_box()
+        operation = visitor.page.frame_locator("iframe").locator(".opblock-summary-control").nth(4)
+        await operation.evaluate("operation => operation.scrollIntoView()")
+        place = await operation.bounding_box()
+        assert header is not None
+        assert place is not None
+        assert place["y"] >= header["y"] + header["height"]
+
+
+async def test_a_phone_shows_the_whole_name_in_header_and_menu(platform: RunningPlatform, browser: Browser) -> None:
+    async with visiting(browser, platform, viewport={"width": 375, "height": 760}) as visitor:
+        page = visitor.page
+        await open_page(page, f"{platform.gateway}/developers")
+        await page.locator("label.md-header__button[for=__drawer]").click()
+        for name in (".md-header__topic .md-ellipsis", ".md-nav--primary > .md-nav__title"):
+            shown = page.locator(name).first
+            await expect(shown).to_contain_text("Points platform for developers")
+            assert await shown.evaluate("shown => shown.scrollWidth <= shown.clientWidth"), name
+
+
+@pytest.mark.parametrize("path", ["inspect", "test-client"])
+async def test_from_a_page_of_a_service_one_comes_back(platform: RunningPlatform, browser: Browser, path: str) -> None:
+    async with visiting(browser, platform, "de") as visitor:
+        await visitor.page.goto(f"{platform.gateway}/developers/{path}")
+        await visitor.page.get_by_role("link", name="Zurück zu den Seiten für Entwickler").click()
+        await expect(visitor.page).to_have_title("Points platform for developers")
+
+
 async def test_german_pages_say_that_they_are_german(platform: RunningPlatform, http: httpx.AsyncClient) -> None:
     for page, language in (("sandbox", "en"), ("sandbox-deutsch", "de"), ("partner-deutsch", "de")):
         assert f'<html lang="{language}"' in (await http.get(f"/developers/{page}.html")).text

@@ -75,6 +75,16 @@ _STYLE: Final = """\
   --md-accent-fg-color: #80e5d8;
 }
 .md-typeset a:not(.headerlink, .md-button) { text-decoration: underline; }
+/* Below the header, which stays above the page: parts of the frame that calls are tried in, too. */
+html { scroll-padding-top: 3rem; }
+/* The whole name on a phone. */
+.md-nav--primary .md-nav__title[for="__drawer"] {
+  height: auto;
+  padding: 3.4rem .8rem .4rem;
+  line-height: 1.3;
+  white-space: normal;
+}
+@media (max-width: 30em) { .md-header__title { font-size: .72rem; } }
 """
 
 
