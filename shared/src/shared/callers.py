@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from fastapi import Depends, Request, Security
 from fastapi.openapi.models import HTTPBase
@@ -67,6 +67,7 @@ class InvalidToken(Unauthenticated):
     """An access token is not good; the code says why, and the challenge is that of RFC 6750, 3.1."""
 
     code = "malformed_token"
+    further_codes: ClassVar[tuple[str, ...]] = (*jwt.REASONS, Unauthenticated.code)
 
     def __init__(self, message: str = "This is not an access token.", *, code: str | None = None) -> None:
         super().__init__(message, code=code)

@@ -27,6 +27,8 @@ class Refusal(Exception):
     """
 
     code: ClassVar[str] = "refused"
+    #: Codes that some of its instances have instead.
+    further_codes: ClassVar[tuple[str, ...]] = ()
     #: Sent as `WWW-Authenticate`.
     challenge: str | None = None
 

@@ -12,21 +12,10 @@ from fastapi.routing import APIRouter
 from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.callers import InsufficientScope, IpNotAllowed, document_credentials
-from shared.db import OutcomeUnknown
-from shared.errors import (
-    Malformed,
-    PayloadTooLarge,
-    Refusal,
-    TooManyRequests,
-    Unauthenticated,
-    Unavailable,
-    Unexpected,
-    UnsupportedMediaType,
-)
+from shared.callers import document_credentials
+from shared.errors import Refusal
 from shared.hot_routes import HotOperation, HotRoute, UnknownOperation
-from shared.idempotency import IdempotencyKey, IdempotencyKeyReused, MalformedKey
-from shared.malformed import MalformedJson
+from shared.idempotency import IdempotencyKey
 from shared.problems import document_refusals
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
@@ -56,9 +45,9 @@ def add_to_router(route: HotRoute, app: ASGIApp, router: APIRouter) -> None:
         status_code=int(first),
         response_model=answers[first]["model"],
         response_description=answers[first]["description"],
-        responses=answers
+        responses={"4XX": route.document("Refused", []), "5XX": route.document("Failed", []), **answers}
         | document_refusals(
-            refusals_of(route),
+            _refusals_of(route),
             route.document,
             malformed=(code for operation in by_name.values() for code in operation.codes.values()),
         ),
@@ -130,16 +119,8 @@ def _operation_parameter(name: str, operation: HotOperation[Any]) -> dict[str, A
     }
 
 
-def refusals_of(route: HotRoute) -> list[type[Refusal]]:
-    """All that can be refused here: by the use cases, and by the route before them."""
-    operations = route.by_name().values()
-    found: dict[type[Refusal], None] = {refused: None for operation in operations for refused in operation.refusals}
-    own: list[type[Refusal]] = [Malformed, Unauthenticated, InsufficientScope, IpNotAllowed, TooManyRequests]
-    if any(operation.body is not None for operation in operations):
-        own += [MalformedJson, PayloadTooLarge, UnsupportedMediaType]
-    if any(operation.takes_key for operation in operations):
-        own += [MalformedKey, IdempotencyKeyReused]
-    if len(route.by_name()) > 1:
-        own.append(UnknownOperation)
-    own += [Unexpected, Unavailable, OutcomeUnknown]
-    return list(found | dict.fromkeys(own))
+def _refusals_of(route: HotRoute) -> list[type[Refusal]]:
+    """Those of the use cases, and of the choice between them."""
+    by_name = route.by_name()
+    found = {refused: None for operation in by_name.values() for refused in operation.refusals}
+    return [*found, UnknownOperation] if len(by_name) > 1 else [*found]

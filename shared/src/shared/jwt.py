@@ -44,6 +44,20 @@ MAX_TOKEN_CHARACTERS: Final = 8192
 _END_OF_TIME: Final = 253_402_300_799
 
 
+#: Every `reason` of a `Rejected`.
+REASONS: Final = (
+    "invalid_signature",
+    "malformed_token",
+    "token_expired",
+    "token_lives_too_long",
+    "token_not_yet_valid",
+    "unknown_key",
+    "wrong_audience",
+    "wrong_issuer",
+    "wrong_type",
+)
+
+
 class Rejected(Exception):
     """A token is refused. `reason` is a stable code that the sender may see."""
 

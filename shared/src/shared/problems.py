@@ -76,6 +76,11 @@ def _status_of(refused: type[errors.Refusal]) -> int:
     return next((STATUS_OF_KIND[kind] for kind in refused.__mro__ if kind in STATUS_OF_KIND), 400)
 
 
+def codes_of(refused: type[errors.Refusal]) -> tuple[str, ...]:
+    """All codes that refusals of a class may have."""
+    return (refused.code, *refused.further_codes)
+
+
 def headers_of(refusal: errors.Refusal) -> dict[str, str]:
     """The headers of a refusal, whatever the form of its body."""
     headers = {"Cache-Control": "no-store"}
@@ -162,7 +167,7 @@ def document_refusals(
     """status → response object of OpenAPI, with the codes of these refusals, and with those of `malformed` input."""
     codes: dict[int, set[str]] = {}
     for refused in refusals:
-        codes.setdefault(status_of_class(refused), set()).add(refused.code)
+        codes.setdefault(status_of_class(refused), set()).update(codes_of(refused))
     for code in malformed:
         codes.setdefault(400, set()).add(code)
     return {

@@ -42,6 +42,14 @@ _BODY_UNFINISHED = (b"x-body-unfinished", b"1")
 #: Content codings that change nothing.
 _PLAIN = frozenset({b"", b"identity"})
 
+
+class UnsupportedContentEncoding(UnsupportedMediaType):
+    code = "unsupported_content_encoding"
+
+    def __init__(self) -> None:
+        super().__init__("The body must not be encoded.")
+
+
 _log = structlog.get_logger("requests")
 _seconds = Histogram(
     "http_request_seconds",
@@ -247,7 +255,7 @@ def _context_of(scope: Scope) -> RequestContext:
         elif name == b"traceparent" and _TRACEPARENT.fullmatch(value):
             traceparent = value.decode()
         elif name == b"content-encoding" and value.strip().lower() not in _PLAIN:
-            refusal = UnsupportedMediaType("The body must not be encoded.", code="unsupported_content_encoding")
+            refusal = UnsupportedContentEncoding()
     if request_id is None or traceparent is None:
         random = os.urandom(24).hex()
         request_id = request_id or random[:32]

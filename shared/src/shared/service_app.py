@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -20,6 +21,7 @@ from shared.bodies import Bodies, RefusedWhileReading
 from shared.builds import build_of
 from shared.calling import ServiceClient
 from shared.chores import Chores
+from shared.common_refusals import document_common_refusals
 from shared.hot_openapi import add_to_router
 from shared.hot_routes import HotRoute, HotRouteApp, HotTable, HotWay
 from shared.malformed import MalformedJson, refusal_of_details
@@ -179,6 +181,7 @@ def create_service_app(
     app.add_hot_routes(hot_routes, shortcuts, settings, render)
     extend_openapi(app, _drop_422)
     extend_openapi(app, add_refusals)
+    extend_openapi(app, partial(document_common_refusals, takes_any_query=takes_any_query))
     extend_openapi(app, document_headers)
     return app
 

@@ -16,6 +16,7 @@ from shared.logs import redact
 
 from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.databases import MigratedDatabase, new_database
+from platform_testing.refusals import RefusalWatch, watching_refusals
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,6 +32,21 @@ def _plain_logs() -> None:
         ],
         cache_logger_on_first_use=False,
     )
+
+
+@pytest.fixture(scope="session")
+def refusal_watch() -> Iterator[RefusalWatch]:
+    with watching_refusals() as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def _refusals_are_declared(refusal_watch: RefusalWatch) -> Iterator[None]:
+    """Fails a test in which a service refused what its OpenAPI document does not name there."""
+    yield
+    undeclared = sorted(refusal_watch.undeclared)
+    refusal_watch.undeclared.clear()
+    assert undeclared == []
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from shared.proxies import ProxyTrust
 from shared.readiness import checks_of
 from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.seals.sealing import Sealing
-from shared.service_app import create_service_app
+from shared.service_app import create_service_app, extend_openapi
 from shared.service_tokens import ServiceTokens
 from shared.web.form_answers import FormAnswers
 from shared.web.pages import Pages
@@ -51,7 +51,7 @@ from partner_onboarding.register.build import (
     build_sandbox_tenants,
 )
 from partner_onboarding.register.clients import routes as clients
-from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister
+from partner_onboarding.register.clients.own_register import LiveTokens, OwnRegister, document_inactive_tokens
 from partner_onboarding.register.events import TOPIC
 from partner_onboarding.register.internal_lists import INTERNAL_LISTS
 from partner_onboarding.register.own_account.domain import Records
@@ -199,6 +199,7 @@ def create_app(
         hot_routes=[partners.INIT_REGISTER_HANDSHAKE, *INTERNAL_LISTS, FIND_CONSENTS],
         chores=chores,
     )
+    extend_openapi(app, document_inactive_tokens)
     form_answers = FormAnswers(register.form_notes, pages.cookies)
     app.add_middleware(NotesOrigin, proxies=proxies)
     points, shops = LedgerClient(ledger), IssuerClient(issuer)

@@ -9,17 +9,26 @@ from typing import Annotated, Final
 from fastapi import Depends
 from shared.callers import Caller, InsufficientScope, InvalidToken, require
 from shared.dependencies import needs
+from shared.problems import document_refusals
 
 from sso_issuer.register_client import RegisterClient
 
 SCOPE: Final = "sso:admin"
 
 
+class ClientDisabled(InvalidToken):
+    code = "client_disabled"
+    further_codes = ()
+
+    def __init__(self) -> None:
+        super().__init__("The client of this token is disabled.", code=self.code)
+
+
 async def check_admin(caller: Caller, register: RegisterClient) -> None:
     """Passes a client with the scope whose token the register stands by.
 
     Raises:
-        InvalidToken: the client is disabled.
+        ClientDisabled
         InsufficientScope: it no longer has the scope.
         Unavailable: the register cannot be asked.
     """
@@ -27,7 +36,7 @@ async def check_admin(caller: Caller, register: RegisterClient) -> None:
         return
     client = await register.find_client(caller.client_id)
     if client is None or client.tenant != caller.tenant:
-        raise InvalidToken("The client of this token is disabled.", code="client_disabled")
+        raise ClientDisabled
     if client.kind != "first_party" or SCOPE not in client.scopes:
         raise InsufficientScope(f"This needs the scope {SCOPE}, which the client no longer has.", SCOPE)
 
@@ -39,5 +48,7 @@ async def _admin(
     return caller
 
 
+#: For the `responses` of a route that takes such a caller.
+REFUSALS: Final = document_refusals([ClientDisabled])
 #: For a route's parameter: `caller: Admin`.
 Admin = Annotated[Caller, Depends(_admin)]

@@ -11,13 +11,26 @@ from shared.callers import Caller, Callers, document_credentials
 from shared.dependencies import needs, provided
 from shared.events import schemas
 from shared.events.deliveries import Deliveries
-from shared.events.domain import Delivery, Reader, Topic
+from shared.events.destinations import MalformedUrl, PrivateAddress
+from shared.events.domain import (
+    Delivery,
+    EndpointDisabled,
+    EndpointNotFound,
+    EventNotFound,
+    Reader,
+    TooManyEndpoints,
+    Topic,
+    UnknownEventType,
+)
 from shared.events.endpoints import Change, Endpoints, body_of
 from shared.events.feed import Feed
 from shared.events.sending import body_of as event_body
 from shared.idempotency import IdempotencyKey
+from shared.paging import InvalidCursor
+from shared.problems import document_refusals
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+_BAD_ADDRESS: Final = (MalformedUrl, PrivateAddress)
 
 
 async def _authenticate(request: Request) -> Caller:
@@ -131,7 +144,12 @@ def events_router(topic: Topic) -> APIRouter:
     """The routes of one topic; what they need is provided by `Events.provide_to`."""
     router = APIRouter(prefix=f"/events/v1/{topic.name}", tags=["events"], dependencies=document_credentials())
     one = "/endpoints/{endpoint_id}"
-    router.add_api_route("", list_events, summary="What happened, in order")
+    router.add_api_route(
+        "",
+        list_events,
+        summary="What happened, in order",
+        responses=document_refusals([UnknownEventType, InvalidCursor]),
+    )
     router.add_api_route(
         "/endpoints",
         add_endpoint,
@@ -139,11 +157,21 @@ def events_router(topic: Topic) -> APIRouter:
         status_code=201,
         response_model=schemas.MadeEndpointBody,
         summary="Register an endpoint",
+        responses=document_refusals([*_BAD_ADDRESS, UnknownEventType, TooManyEndpoints]),
     )
     router.add_api_route("/endpoints", list_endpoints, summary="The caller's endpoints")
-    router.add_api_route(one, find_endpoint, summary="One endpoint")
-    router.add_api_route(one, change_endpoint, methods=["PATCH"], summary="Change an endpoint")
-    router.add_api_route(one, remove_endpoint, methods=["DELETE"], status_code=204, summary="Remove an endpoint")
+    unknown = document_refusals([EndpointNotFound])
+    router.add_api_route(one, find_endpoint, summary="One endpoint", responses=unknown)
+    router.add_api_route(
+        one,
+        change_endpoint,
+        methods=["PATCH"],
+        summary="Change an endpoint",
+        responses=document_refusals([EndpointNotFound, *_BAD_ADDRESS, UnknownEventType]),
+    )
+    router.add_api_route(
+        one, remove_endpoint, methods=["DELETE"], status_code=204, summary="Remove an endpoint", responses=unknown
+    )
     router.add_api_route(
         f"{one}/secrets",
         rotate_secret,
@@ -151,10 +179,20 @@ def events_router(topic: Topic) -> APIRouter:
         status_code=201,
         response_model=schemas.EndpointSecretBody,
         summary="Rotate an endpoint's secret",
+        responses=unknown,
     )
-    router.add_api_route(f"{one}/test", test_endpoint, methods=["POST"], summary="Send a test event")
-    router.add_api_route(f"{one}/deliveries", list_deliveries, summary="Deliveries and their attempts")
-    router.add_api_route(f"{one}/replay", replay, methods=["POST"], status_code=202, summary="Send events again")
+    router.add_api_route(f"{one}/test", test_endpoint, methods=["POST"], summary="Send a test event", responses=unknown)
+    router.add_api_route(
+        f"{one}/deliveries", list_deliveries, summary="Deliveries and their attempts", responses=unknown
+    )
+    router.add_api_route(
+        f"{one}/replay",
+        replay,
+        methods=["POST"],
+        status_code=202,
+        summary="Send events again",
+        responses=document_refusals([EndpointNotFound, EventNotFound, EndpointDisabled]),
+    )
     return router
 
 

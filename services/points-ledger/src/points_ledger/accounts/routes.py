@@ -18,13 +18,21 @@ from shared.reports import ReportRoute, TooManyReports
 
 from points_ledger.accounts import importing, schemas
 from points_ledger.accounts.service import AccountService, ClosedAccount, InstantInTheFuture
-from points_ledger.domain.accounts import Entry, InvalidUser
+from points_ledger.domain.accounts import (
+    AccountClosed,
+    AccountNotFound,
+    BalanceLimit,
+    Entry,
+    InsufficientPoints,
+    ReferenceMismatch,
+)
 from points_ledger.ledger import Settled
 from points_ledger.lists import DOCUMENTED_BODY, NDJSON
 from points_ledger.paths import ACCOUNT, IDENTIFIER
 
 ADMIN = "points:admin"
 READ = ("points:read", "points:admin")
+_REFUSED_ENTRIES: Final = (AccountNotFound, AccountClosed, ReferenceMismatch, BalanceLimit)
 _UserId = Annotated[Identifier, Path()]
 _Service = Annotated[AccountService, needs(AccountService)]
 
@@ -32,7 +40,11 @@ router = APIRouter(prefix="/v1", tags=["accounts"], dependencies=document_creden
 internal = APIRouter(prefix="/internal", include_in_schema=False)
 
 
-@router.get(f"/accounts/{{user_id:{IDENTIFIER}}}/entries", summary="Statement")
+@router.get(
+    f"/accounts/{{user_id:{IDENTIFIER}}}/entries",
+    summary="Statement",
+    responses=document_refusals([AccountNotFound, TooManyReports]),
+)
 async def statement(
     service: _Service,
     user_id: _UserId,
@@ -51,7 +63,10 @@ async def statement(
     summary="Earn points",
     status_code=201,
     response_model=schemas.EntryBody,
-    responses={200: {"model": schemas.EntryBody, "description": "The reference was credited before"}},
+    responses={
+        200: {"model": schemas.EntryBody, "description": "The reference was credited before"},
+        **document_refusals(_REFUSED_ENTRIES),
+    },
 )
 async def credit(
     service: _Service,
@@ -69,7 +84,10 @@ async def credit(
     summary="Take points",
     status_code=201,
     response_model=schemas.EntryBody,
-    responses={200: {"model": schemas.EntryBody, "description": "The reference was debited before"}},
+    responses={
+        200: {"model": schemas.EntryBody, "description": "The reference was debited before"},
+        **document_refusals([*_REFUSED_ENTRIES, InsufficientPoints]),
+    },
 )
 async def debit(
     service: _Service,
@@ -86,7 +104,10 @@ async def debit(
     f"/accounts/{{user_id:{ACCOUNT}}}",
     summary="Open an account",
     response_model=schemas.BalanceBody,
-    responses={201: {"model": schemas.BalanceBody, "description": "Opened"}},
+    responses={
+        201: {"model": schemas.BalanceBody, "description": "Opened"},
+        **document_refusals([AccountClosed]),
+    },
 )
 async def open_account(
     service: _Service, response: Response, user_id: _UserId, caller: Caller = require(ADMIN)
@@ -100,7 +121,7 @@ async def open_account(
 @router.delete(
     f"/accounts/{{user_id:{ACCOUNT}}}",
     summary="Close an account for good",
-    responses=document_refusals([InvalidUser]),
+    responses=document_refusals([AccountNotFound]),
 )
 async def close_account(
     service: _Service,
@@ -118,7 +139,7 @@ async def close_account(
 @router.get(
     f"/accounts/{{user_id:{ACCOUNT}}}",
     summary="Balance",
-    responses=document_refusals([InstantInTheFuture, InvalidUser, TooManyReports]),
+    responses=document_refusals([InstantInTheFuture, AccountNotFound, TooManyReports]),
 )
 async def balance(
     service: _Service,

@@ -18,7 +18,7 @@ from shared.times import iso
 from points_ledger.accounts import queries
 from points_ledger.accounts.crediting import Credit, Crediting, CreditList
 from points_ledger.accounts.queries import Balance
-from points_ledger.domain.accounts import Account, AccountClosed, Close, Entry, InvalidUser, Post
+from points_ledger.domain.accounts import Account, AccountClosed, AccountNotFound, Close, Entry, Post
 from points_ledger.domain.decisions import Found, decide
 from points_ledger.ledger import Ledger, Order, Settled, Shape
 from points_ledger.tables import acts
@@ -158,11 +158,11 @@ class AccountService:
         return Rehearsal(self._database, tenant, open_accounts=open_accounts)
 
     async def balance_of(self, tenant: str, user_id: str) -> Balance:
-        """Raises InvalidUser with the code account_not_found."""
+        """Raises AccountNotFound."""
         async with self._database.transaction() as connection:
             balance = await queries.read_balance(connection, tenant, user_id)
         if balance is None:
-            raise InvalidUser("There is no such account.", code="account_not_found")
+            raise AccountNotFound
         return balance
 
     async def balances_of(self, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
@@ -178,7 +178,7 @@ class AccountService:
 
         Raises:
             InstantInTheFuture, TooManyReports: as they say.
-            InvalidUser: with the code account_not_found.
+            AccountNotFound
         """
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)
         until = at + timedelta(milliseconds=1)
@@ -192,7 +192,7 @@ class AccountService:
                 await queries.wait_for_writers(connection, caller.tenant, user_id)
             account = await queries.read_balance_at(connection, caller.tenant, user_id, until)
         if account is None:
-            raise InvalidUser("There is no such account.", code="account_not_found")
+            raise AccountNotFound
         return Balance(account, at)
 
     async def close_account(self, caller: Caller, user_id: str, reason: str, *, tells_audit: bool) -> ClosedAccount:
@@ -204,7 +204,7 @@ class AccountService:
                 call; the repeat notes the act.
 
         Raises:
-            InvalidUser: with the code account_not_found.
+            AccountNotFound
         """
 
         def shape(settled: Settled) -> Answer:
@@ -215,7 +215,7 @@ class AccountService:
         command = Close(caller.tenant, user_id, reason)
         status = (await self._ledger.carry_out(Order.by(caller, command, shape))).status
         if status not in {_DONE, _REPEATED}:
-            raise InvalidUser("There is no such account.", code="account_not_found")
+            raise AccountNotFound
         account = (await self.balance_of(caller.tenant, user_id)).account
         async with self._database.transaction() as connection:
             lapsed = await queries.sum_lapsed(connection, caller.tenant, user_id)
@@ -238,12 +238,12 @@ class AccountService:
 
         Raises:
             InvalidCursor: of another list.
-            InvalidUser: with the code account_not_found.
+            AccountNotFound
         """
         pages = queries.ENTRIES.of(tenant, user_id)
         before = pages.place(cursor)
         async with self._reports.transaction(tenant, reader, may_be_old=True) as connection:
             if await queries.read_balance(connection, tenant, user_id) is None:
-                raise InvalidUser("There is no such account.", code="account_not_found")
+                raise AccountNotFound
             found = await queries.read_entries(connection, tenant, user_id, before=before, limit=limit + 1)
         return pages.cut(found, limit, lambda entry: queries.EntryPlace(entry.number))

@@ -24,6 +24,15 @@ class InvalidUser(NotFound):
     code = "invalid_user"
 
 
+class AccountNotFound(InvalidUser):
+    """For the platform, which knows accounts; vendors know users."""
+
+    code = "account_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("There is no such account.")
+
+
 class InsufficientPoints(Malformed):
     """A refusal with status 400, as the source document says."""
 

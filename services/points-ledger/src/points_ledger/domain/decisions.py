@@ -14,6 +14,7 @@ from points_ledger.domain.accounts import (
     MAX_POINTS,
     Account,
     AccountClosed,
+    AccountNotFound,
     BalanceLimit,
     Close,
     Entry,
@@ -245,7 +246,7 @@ def _decide_refund(command: Refund, found: Found, now: datetime) -> Decision:
 
 def _decide_post(command: Post, found: Found, now: datetime) -> Decision:
     if found.account is None:
-        return Decision(InvalidUser("There is no such account.", code="account_not_found"))
+        return Decision(AccountNotFound())
     if found.entry is not None:
         if found.entry.points != command.points:
             return Decision(ReferenceMismatch("This reference was used with another number of points."))
@@ -262,7 +263,7 @@ def _decide_post(command: Post, found: Found, now: datetime) -> Decision:
 def _decide_close(found: Found, now: datetime) -> Decision:
     """What is available lapses with it, in the same way as what holds give back later."""
     if found.account is None:
-        return Decision(InvalidUser("There is no such account.", code="account_not_found"))
+        return Decision(AccountNotFound())
     if found.account.closed_at is not None:
         return Decision(found.account, repeated=True)
     account = found.account._replace(closed_at=now)

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from shared.callers import document_credentials
 from shared.dependencies import needs, provided
 from shared.errors import Refusal
+from shared.problems import document_refusals
 from shared.shortcuts import Shortcut
 
-from sso_issuer.admins import Admin
+from sso_issuer.admins import REFUSALS, Admin
 from sso_issuer.authority.authorities import Authorities
 from sso_issuer.authority.authorize import ConsentRequests
 from sso_issuer.authority.client_requests import ClientRequests
@@ -28,6 +29,7 @@ from sso_issuer.authority.schemas import (
 )
 from sso_issuer.authority.service import Authority
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
+from sso_issuer.keys.published import TenantNotFound
 
 router = APIRouter(tags=["authority"])
 
@@ -36,6 +38,7 @@ AuthorityService = Annotated[Authority, needs(Authority)]
 KnownAuthorities = Annotated[Authorities, needs(Authorities)]
 Clients = Annotated[ClientRequests, needs(ClientRequests)]
 
+_UNKNOWN: Final = document_refusals([TenantNotFound])
 TOKEN_TYPE: Final = "Bearer"  # noqa: S105 — RFC 6750, no secret
 _CACHED: Final = {
     "Cache-Control": f"public, max-age={int(KEY_SET_LIFETIME.total_seconds())}",
@@ -43,16 +46,20 @@ _CACHED: Final = {
 }
 
 
-@router.get("/tenants/{tenant}/.well-known/openid-configuration", summary="What the authority can do")
+@router.get(
+    "/tenants/{tenant}/.well-known/openid-configuration", summary="What the authority can do", responses=_UNKNOWN
+)
 @router.get(
     "/.well-known/openid-configuration/tenants/{tenant}",
     name="authority_metadata_before_the_path",
     summary="The same, for clients that put the well-known part before the path",
+    responses=_UNKNOWN,
 )
 @router.get(
     "/.well-known/oauth-authorization-server/tenants/{tenant}",
     name="authority_metadata_of_rfc_8414",
     summary="The same, where RFC 8414 has it",
+    responses=_UNKNOWN,
 )
 async def authority_metadata(tenant: Tenant, response: Response, authorities: KnownAuthorities) -> MetadataBody:
     await authorities.check(tenant)
@@ -156,6 +163,7 @@ SHORTCUTS: Final = (
     "/sso/v1/authority-events",
     summary="What the tenant's authority did and refused, newest first",
     dependencies=document_credentials(),
+    responses=REFUSALS,
 )
 async def list_authority_events(
     authority: AuthorityService,

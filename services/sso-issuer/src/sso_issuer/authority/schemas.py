@@ -140,7 +140,28 @@ TOKEN_FORM: Final = _form(
 INTROSPECTION_FORM: Final = _form(
     ["token"], token=_text("An access token."), token_type_hint=_text("Not needed: there is one kind.")
 )
+#: RFC 6749, 5.2; beside it that something else about the request is wrong, and that it may be repeated.
+_ERRORS_OF_STATUS: Final = {
+    400: ["invalid_grant", "invalid_request", "invalid_scope", "unauthorized_client", "unsupported_grant_type"],
+    401: ["invalid_client"],
+    403: ["invalid_client", "invalid_request"],
+    404: ["invalid_request"],
+    408: ["invalid_request"],
+    413: ["invalid_request"],
+    415: ["invalid_request"],
+    429: ["temporarily_unavailable"],
+    500: ["server_error"],
+    503: ["temporarily_unavailable"],
+}
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    **{
+        status: {
+            "model": ErrorBody,
+            "description": "Refused: " + ", ".join(f"`{error}`" for error in errors),
+            "content": {"application/json": {"x-codes": errors}},
+        }
+        for status, errors in _ERRORS_OF_STATUS.items()
+    },
     "4XX": {"model": ErrorBody, "description": "Refused"},
     "5XX": {"model": ErrorBody, "description": "Failed"},
 }

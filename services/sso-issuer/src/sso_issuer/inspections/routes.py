@@ -6,15 +6,16 @@ from fastapi import APIRouter, Depends, Path, Response
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
+from shared.problems import document_refusals
 
+from sso_issuer.admins import REFUSALS, check_admin
 from sso_issuer.admins import SCOPE as ADMIN
-from sso_issuer.admins import check_admin
 from sso_issuer.inspections.schemas import ExamplesBody, InspectedTokenBody, InspectionBody
 from sso_issuer.inspections.service import Inspections
 from sso_issuer.register_client import RegisterClient
 from sso_issuer.vendors.domain import VendorNotFound
 
-router = APIRouter(prefix="/sso/v1", tags=["inspections"], dependencies=document_credentials())
+router = APIRouter(prefix="/sso/v1", tags=["inspections"], dependencies=document_credentials(), responses=REFUSALS)
 
 InspectionService = Annotated[Inspections, needs(Inspections)]
 
@@ -31,7 +32,12 @@ async def _vendor_or_admin(
 VendorOrAdmin = Annotated[Caller, Depends(_vendor_or_admin)]
 
 
-@router.post("/inspect", summary="What is wrong with a token", response_model_exclude_none=False)
+@router.post(
+    "/inspect",
+    summary="What is wrong with a token",
+    response_model_exclude_none=False,
+    responses=document_refusals([VendorNotFound]),
+)
 async def inspect_token(
     body: InspectedTokenBody, response: Response, inspections: InspectionService, caller: VendorOrAdmin
 ) -> InspectionBody:
@@ -40,7 +46,11 @@ async def inspect_token(
     return InspectionBody.of(await inspections.inspect(caller, body.token, any_vendor=ADMIN in caller.scopes))
 
 
-@router.get("/vendors/{vendor_id}/examples", summary="Tokens on which a vendor can try its verification")
+@router.get(
+    "/vendors/{vendor_id}/examples",
+    summary="Tokens on which a vendor can try its verification",
+    responses=document_refusals([VendorNotFound]),
+)
 async def list_examples(
     vendor_id: Annotated[Identifier, Path()], response: Response, inspections: InspectionService, caller: VendorOrAdmin
 ) -> ExamplesBody:

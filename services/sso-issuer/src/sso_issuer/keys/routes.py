@@ -8,15 +8,16 @@ from shared.dependencies import needs, provided
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Tenant, is_tenant
 from shared.jwks import KeySetBody, RevokedKey, RevokedKeysBody
+from shared.problems import document_refusals
 from shared.shortcuts import Shortcut
 from starlette.types import Scope
 
-from sso_issuer.admins import Admin
+from sso_issuer.admins import Admin, ClientDisabled
 from sso_issuer.keys.domain import KEY_SET_LIFETIME
 from sso_issuer.keys.published import KeySetDocument, PublishedKeys, TenantNotFound
 from sso_issuer.keys.revoked import OwnKeySource, RevokedKeys
 from sso_issuer.keys.schemas import JwksBody, RotatedKeyBody, RotatedKeysBody, RotationBody
-from sso_issuer.keys.service import Keys, Rotation
+from sso_issuer.keys.service import Keys, RevocationNotImmediate, Rotation
 
 router = APIRouter(tags=["keys"])
 internal_router = APIRouter(prefix="/internal", include_in_schema=False)
@@ -37,7 +38,12 @@ async def all_keys(request: Request, published: Published) -> Response:
     return key_set_answer(request, await published.document(None))
 
 
-@router.get("/tenants/{tenant}/jwks.json", summary="The public keys of a tenant's authority", response_model=JwksBody)
+@router.get(
+    "/tenants/{tenant}/jwks.json",
+    summary="The public keys of a tenant's authority",
+    response_model=JwksBody,
+    responses=document_refusals([TenantNotFound]),
+)
 async def tenant_keys(tenant: Annotated[Tenant, Path()], request: Request, published: Published) -> Response:
     return key_set_answer(request, await published.document(tenant))
 
@@ -65,7 +71,10 @@ SHORTCUTS: Final = (
     summary="Replace the tenant's signing keys",
     status_code=201,
     response_model=RotatedKeysBody,
-    responses={200: {"model": RotatedKeysBody, "description": "A successor was waiting already."}},
+    responses={
+        200: {"model": RotatedKeysBody, "description": "A successor was waiting already."},
+        **document_refusals([RevocationNotImmediate, ClientDisabled]),
+    },
     dependencies=document_credentials(),
 )
 async def rotate_keys(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import Conflict, Malformed
+from shared.jwt import REASONS
 
 from sso_issuer.redirects.domain import ListedIssuance, digest_of, user_of
 
@@ -40,6 +41,8 @@ class TokenRefused(Malformed):
     """The token is not good; the code says why."""
 
     code = "invalid_signature"
+    # One under an unknown key is called badly signed.
+    further_codes = tuple(reason for reason in REASONS if reason != "unknown_key")
 
 
 class TokenNotIssued(Malformed):

@@ -11,7 +11,7 @@ from shared.errors import Refusal, Unauthenticated
 from shared.hot_routes import header_of
 from shared.idempotency import IdempotencyKey
 from shared.identifiers import Identifier, is_identifier
-from shared.problems import problem_response
+from shared.problems import document_refusals, problem_response
 from shared.shortcuts import Shortcut
 from shared.web.accept import wants_json, wants_page
 from shared.web.addresses import origin_of
@@ -24,12 +24,12 @@ from shared.web.visitors import Visitor, welcome
 from starlette.types import Scope
 
 from sso_issuer.onboarding_client import OnboardingClient, Session
-from sso_issuer.redirects.domain import Asker, EmailUnconfirmed
+from sso_issuer.redirects.domain import Asker, EmailUnconfirmed, UserNotFound
 from sso_issuer.redirects.pages import RedirectPages
 from sso_issuer.redirects.routes import answer_of
 from sso_issuer.redirects.schemas import RedirectBody
 from sso_issuer.redirects.service import Redirects
-from sso_issuer.vendors.domain import Delivery
+from sso_issuer.vendors.domain import Delivery, VendorNotFound, VendorWithoutSecret
 from sso_issuer.vendors.service import Vendors
 
 router = APIRouter(prefix="/sso/v1/redeem", tags=["redirects"], route_class=FormRoute)
@@ -61,6 +61,9 @@ class NotSignedIn(Unauthenticated):
     responses={
         200: {"description": "A page that posts the token to the vendor", "content": {"text/html": {}}},
         303: {"description": "To the vendor, or to the sign-in page"},
+        **document_refusals(
+            [NotSignedIn, CrossSiteRequest, VendorNotFound, UserNotFound, EmailUnconfirmed, VendorWithoutSecret]
+        ),
     },
 )
 async def redeem(

@@ -10,7 +10,7 @@ from shared.idempotency import Answer
 from shared.identifiers import Identifier, Tenant
 from shared.paging import Cursor
 
-from sso_issuer.admins import Admin
+from sso_issuer.admins import REFUSALS, Admin
 from sso_issuer.redirects.domain import Asker, EmailUnconfirmed, Redirect, UserNotFound
 from sso_issuer.redirects.schemas import (
     REDIRECT_EXAMPLE,
@@ -58,7 +58,7 @@ ISSUE_REDIRECT: Final = HotRoute(
 )
 
 
-@router.get("/issuances", summary="What was issued, newest first")
+@router.get("/issuances", summary="What was issued, newest first", responses=REFUSALS)
 async def list_issuances(
     redirects: RedirectService,
     caller: Admin,

@@ -9,8 +9,16 @@ from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
 from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
+from shared.problems import document_refusals
 
-from sso_issuer.admins import Admin
+from sso_issuer.admins import REFUSALS, Admin
+from sso_issuer.vendors.domain import (
+    AudienceReserved,
+    AudienceTaken,
+    FormerSecretLive,
+    InvalidRedirectUrl,
+    VendorNotFound,
+)
 from sso_issuer.vendors.schemas import (
     AgreementBody,
     FormerSecretBody,
@@ -22,9 +30,9 @@ from sso_issuer.vendors.schemas import (
     VendorSecretBody,
     VendorsQuery,
 )
-from sso_issuer.vendors.service import NewSecret, Vendors
+from sso_issuer.vendors.service import NewSecret, OverlapTooShort, Vendors
 
-router = APIRouter(prefix="/sso/v1/vendors", tags=["vendors"], dependencies=document_credentials())
+router = APIRouter(prefix="/sso/v1/vendors", tags=["vendors"], dependencies=document_credentials(), responses=REFUSALS)
 internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 VendorService = Annotated[Vendors, needs(Vendors)]
@@ -36,7 +44,9 @@ _NAMED_AT_MOST = 1000
 @router.put(
     "/{vendor_id}",
     summary="Agree with a vendor",
-    responses=document_condition(200) | {201: {"model": VendorBody, "headers": ETAG_HEADER}},
+    responses=document_condition(200)
+    | {201: {"model": VendorBody, "headers": ETAG_HEADER}}
+    | document_refusals([InvalidRedirectUrl, AudienceReserved, AudienceTaken]),
 )
 async def put_vendor(
     vendor_id: VendorId,
@@ -54,7 +64,11 @@ async def put_vendor(
     return VendorBody.of(vendor, vendors.issuer_of(caller.tenant))
 
 
-@router.get("/{vendor_id}", summary="A vendor", responses={200: {"headers": ETAG_HEADER}})
+@router.get(
+    "/{vendor_id}",
+    summary="A vendor",
+    responses={200: {"headers": ETAG_HEADER}, **document_refusals([VendorNotFound])},
+)
 async def get_vendor(vendor_id: VendorId, response: Response, vendors: VendorService, caller: Admin) -> VendorBody:
     vendor = await vendors.find(caller.tenant, vendor_id)
     response.headers["ETag"] = etag_of(vendor.agreement)
@@ -73,7 +87,11 @@ async def list_vendors(
 
 
 @router.post(
-    "/{vendor_id}/secrets", summary="A new HS256 secret, shown once", status_code=201, response_model=VendorSecretBody
+    "/{vendor_id}/secrets",
+    summary="A new HS256 secret, shown once",
+    status_code=201,
+    response_model=VendorSecretBody,
+    responses=document_refusals([VendorNotFound, FormerSecretLive, OverlapTooShort]),
 )
 async def add_vendor_secret(
     vendor_id: VendorId,

@@ -11,10 +11,10 @@ from shared.dependencies import needs
 from shared.errors import Malformed
 from shared.idempotency import Answer
 from shared.identifiers import Identifier
-from shared.paging import Cursor, InvalidCursor, Page
+from shared.paging import Cursor, Page
 from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 from shared.problems import document_refusals
-from shared.reports import ReportRoute
+from shared.reports import ReportRoute, TooManyReports
 from shared.spreadsheets import csv_lines
 from shared.web.accept import wants_csv
 from starlette.responses import StreamingResponse
@@ -22,7 +22,7 @@ from starlette.responses import StreamingResponse
 from token_service.campaigns import schemas
 from token_service.campaigns.domain import Bucket
 from token_service.campaigns.recipients import Recipient
-from token_service.campaigns.service import CampaignService
+from token_service.campaigns.service import CampaignService, LandingNotFound
 from token_service.landing.destinations import check_destination
 from token_service.tokens.domain import CampaignNotFound, TokenState
 from token_service.tokens.orders import check_moment
@@ -42,7 +42,7 @@ _UTC: Final = ZoneInfo("UTC")
 _CSV_ROWS: Final = 1000
 
 
-@router.get("", summary="The campaigns")
+@router.get("", summary="The campaigns", responses=document_refusals([TooManyReports]))
 async def list_campaigns(
     service: Service,
     cursor: Cursor = None,
@@ -58,7 +58,10 @@ async def list_campaigns(
 @router.get(
     f"{_PATH}/stats",
     summary="Statistics of a campaign",
-    responses={200: {"content": {"application/json": {"schema": schemas.STATISTICS_SCHEMA}}}},
+    responses={
+        200: {"content": {"application/json": {"schema": schemas.STATISTICS_SCHEMA}}},
+        **document_refusals([CampaignNotFound, TooManyReports]),
+    },
 )
 async def campaign_stats(
     service: Service,
@@ -88,7 +91,7 @@ _CSV: Final = "text/csv"
     response_model=schemas.RecipientsBody,
     responses={
         200: {"content": {_CSV: {"schema": {"type": "string"}}}},
-        **document_refusals((CampaignNotFound, InvalidCursor)),
+        **document_refusals([CampaignNotFound, TooManyReports]),
     },
 )
 async def list_campaign_tokens(
@@ -129,7 +132,9 @@ async def list_campaign_tokens(
     return StreamingResponse(lines(), headers={"Cache-Control": "no-store"}, media_type=_CSV)
 
 
-@router.delete(f"{_PATH}/tokens", summary="Revoke all tokens of a campaign")
+@router.delete(
+    f"{_PATH}/tokens", summary="Revoke all tokens of a campaign", responses=document_refusals([CampaignNotFound])
+)
 async def revoke_campaign_tokens(
     service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE)
 ) -> schemas.RevokedBody:
@@ -143,7 +148,8 @@ async def revoke_campaign_tokens(
     summary="Set the hosted landing page",
     response_model=schemas.LandingBody,
     responses=document_condition(200)
-    | {201: {"model": schemas.LandingBody, "description": "There was none before", "headers": ETAG_HEADER}},
+    | {201: {"model": schemas.LandingBody, "description": "There was none before", "headers": ETAG_HEADER}}
+    | document_refusals([], malformed=["malformed_destination_url", "malformed_offer"]),
 )
 async def set_landing(
     response: Response,
@@ -168,7 +174,11 @@ async def set_landing(
     return body
 
 
-@router.get(f"{_PATH}/landing", summary="The hosted landing page's settings", responses={200: {"headers": ETAG_HEADER}})
+@router.get(
+    f"{_PATH}/landing",
+    summary="The hosted landing page's settings",
+    responses={200: {"headers": ETAG_HEADER}, **document_refusals([LandingNotFound])},
+)
 async def find_landing(
     service: Service, campaign_id: CampaignId, response: Response, caller: Caller = require(ISSUE, STATS)
 ) -> schemas.LandingBody:
@@ -177,7 +187,12 @@ async def find_landing(
     return schemas.LandingBody.of(landing)
 
 
-@router.delete(f"{_PATH}/landing", summary="Host no landing page any more", status_code=204)
+@router.delete(
+    f"{_PATH}/landing",
+    summary="Host no landing page any more",
+    status_code=204,
+    responses=document_refusals([LandingNotFound]),
+)
 async def remove_landing(service: Service, campaign_id: CampaignId, caller: Caller = require(ISSUE)) -> Response:
     await service.remove_landing(caller.tenant, campaign_id, client_id=caller.client_id)
     return Response(status_code=204)

@@ -12,6 +12,9 @@ from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.errors import Malformed, UnsupportedMediaType
 from shared.line_exchange import LinesResponse, body_of
+from shared.lists.csv_lists import MalformedHeader
+from shared.lists.encodings import UnreadableList
+from shared.problems import document_refusals
 
 from token_service.imports.dry_runs import DryRun
 from token_service.imports.finishing import Finishing
@@ -68,7 +71,12 @@ else:
     # The rows in memory are bounded, whatever the length of the list.
     max_body_size=sys.maxsize,
     openapi_extra={"requestBody": {"required": True, "content": _LIST}},
-    responses={200: {"description": "The rows in their order, each with token and link, or error", "content": _LIST}},
+    responses={
+        200: {"description": "The rows in their order, each with token and link, or error", "content": _LIST},
+        **document_refusals(
+            [UnreadableList, MalformedHeader], malformed=["idempotency_key_not_taken", *CODE_OF_FIELD.values()]
+        ),
+    },
 )
 async def import_list(
     request: Request,

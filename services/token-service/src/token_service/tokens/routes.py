@@ -226,7 +226,7 @@ def _picture(media_type: str, schema: dict[str, Any]) -> dict[int | str, dict[st
     "/qr.svg",
     summary="The link as a QR code (SVG)",
     response_class=Response,
-    responses=_picture("image/svg+xml", {"type": "string"}),
+    responses=_picture("image/svg+xml", {"type": "string"}) | document_refusals([*_FORGED, *_NOT_GOOD]),
 )
 async def token_qr_svg(
     request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(ISSUE, VERIFY)
@@ -240,7 +240,7 @@ async def token_qr_svg(
     "/qr.png",
     summary="The link as a QR code (PNG)",
     response_class=Response,
-    responses=_picture("image/png", {"type": "string", "format": "binary"}),
+    responses=_picture("image/png", {"type": "string", "format": "binary"}) | document_refusals([*_FORGED, *_NOT_GOOD]),
 )
 async def token_qr_png(
     request: Request, text: TokenText, verifying: _Verifying, caller: Caller = require(ISSUE, VERIFY)

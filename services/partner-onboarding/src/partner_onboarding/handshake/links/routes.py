@@ -7,10 +7,12 @@ from pydantic import BaseModel, Field
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
+from shared.problems import document_refusals
 from shared.times import Timestamp
 
 from partner_onboarding.handshake.links.entitlements import Entitlements
 from partner_onboarding.handshake.links.service import Links
+from partner_onboarding.register.users.domain import UserNotFound
 
 router = APIRouter(prefix="/v1/users", tags=["users"], dependencies=document_credentials())
 
@@ -49,7 +51,11 @@ class EntitlementsBody(BaseModel):
         )
 
 
-@router.get("/{user_id}/entitlements", summary="What activations give a user")
+@router.get(
+    "/{user_id}/entitlements",
+    summary="What activations give a user",
+    responses=document_refusals([UserNotFound]),
+)
 async def get_entitlements(
     links: LinkService,
     caller: Annotated[Caller, require("users:read")],

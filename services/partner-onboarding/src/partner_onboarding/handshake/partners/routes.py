@@ -14,11 +14,21 @@ from shared.dependencies import needs
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier
+from shared.problems import document_refusals
 from starlette.responses import Response
 
+from partner_onboarding.handshake.handshakes.domain import (
+    HandshakeExpired,
+    HandshakeNotCompleted,
+    HandshakeNotFound,
+    HandshakeRedeemed,
+    MalformedAuthorizationCode,
+    MalformedHint,
+)
 from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.handshake.links.billing import Billing
-from partner_onboarding.handshake.links.periods import parse_month
+from partner_onboarding.handshake.links.domain import LinkNotFound, NoHandshake
+from partner_onboarding.handshake.links.periods import MalformedMonth, parse_month
 from partner_onboarding.handshake.links.service import Links
 from partner_onboarding.handshake.partners.access import SCOPE, Maintenance, Partner, admit
 from partner_onboarding.handshake.partners.schemas import (
@@ -35,6 +45,7 @@ from partner_onboarding.handshake.partners.schemas import (
     codes_shown,
     events_shown,
 )
+from partner_onboarding.register.users.domain import UserNotFound
 
 router = APIRouter(prefix="/user/partner", tags=["partners"], dependencies=document_credentials())
 
@@ -42,6 +53,7 @@ HandshakeService = Annotated[Handshakes, needs(Handshakes)]
 LinkService = Annotated[Links, needs(Links)]
 BillingService = Annotated[Billing, needs(Billing)]
 UserId = Annotated[Identifier, Path(alias="userId")]
+_REFUSED_ACTIVATIONS: Final = document_refusals([UserNotFound, NoHandshake, Maintenance])
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _BOTH: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -71,13 +83,18 @@ INIT_REGISTER_HANDSHAKE: Final = HotRoute(
         _begin_handshake,
         query=HintQuery,
         answers={200: Answered("The codes", CodesBody)},
-        refusals=(Maintenance,),
+        refusals=(Maintenance, MalformedHint),
         takes_key=False,
     ),
 )
 
 
-@router.post("/init-register-handshake", response_model=CodesBody, summary="The same, once by key")
+@router.post(
+    "/init-register-handshake",
+    response_model=CodesBody,
+    summary="The same, once by key",
+    responses=document_refusals([Maintenance, MalformedHint]),
+)
 async def init_register_handshake_once(
     handshakes: HandshakeService, partner: Partner, key: IdempotencyKey, asked: Annotated[HintQuery, Query()]
 ) -> Response:
@@ -88,7 +105,21 @@ async def init_register_handshake_once(
     return answer.response()
 
 
-@router.post("/redeem-handshake", response_model=RedeemedHandshakeBody, summary="Who came back, once")
+@router.post(
+    "/redeem-handshake",
+    response_model=RedeemedHandshakeBody,
+    summary="Who came back, once",
+    responses=document_refusals(
+        [
+            MalformedAuthorizationCode,
+            HandshakeNotFound,
+            HandshakeNotCompleted,
+            HandshakeRedeemed,
+            HandshakeExpired,
+            Maintenance,
+        ]
+    ),
+)
 async def redeem_handshake(
     handshakes: HandshakeService, partner: Partner, key: IdempotencyKey, body: RedemptionBody
 ) -> Response:
@@ -104,12 +135,18 @@ async def redeem_handshake(
     return answer.response()
 
 
-@router.get("/activate-user/{userId}", response_model=ActivationBody, summary="Activate a user")
+@router.get(
+    "/activate-user/{userId}",
+    response_model=ActivationBody,
+    summary="Activate a user",
+    responses=_REFUSED_ACTIVATIONS,
+)
 @router.post(
     "/activate-user/{userId}",
     response_model=ActivationBody,
     name="activate_user_by_post",
     summary="Activate a user",
+    responses=_REFUSED_ACTIVATIONS,
 )
 async def activate_user(links: LinkService, partner: Partner, key: IdempotencyKey, user_id: UserId) -> Response:
     """Assigns the first month, and another one each month until the user is removed. Again: 200, nothing billed
@@ -123,7 +160,12 @@ async def activate_user(links: LinkService, partner: Partner, key: IdempotencyKe
     return answer.response()
 
 
-@router.delete("/remove-user/{userId}", response_model=RemovalBody, summary="Remove a user")
+@router.delete(
+    "/remove-user/{userId}",
+    response_model=RemovalBody,
+    summary="Remove a user",
+    responses=document_refusals([LinkNotFound, Maintenance]),
+)
 async def remove_user(links: LinkService, partner: Partner, key: IdempotencyKey, user_id: UserId) -> Response:
     """Undoes the connection; months that have begun stay billed. To connect again takes another handshake."""
 
@@ -134,13 +176,23 @@ async def remove_user(links: LinkService, partner: Partner, key: IdempotencyKey,
     return answer.response()
 
 
-@router.get("/event-list", response_model=dict[str, UserEventsBody], summary="What has happened, by user")
+@router.get(
+    "/event-list",
+    response_model=dict[str, UserEventsBody],
+    summary="What has happened, by user",
+    responses=document_refusals([Maintenance]),
+)
 async def event_list(links: LinkService, partner: Partner) -> Response:
     """Everybody who is or was connected."""
     return _json(events_shown(await links.events(partner.tenant, partner.client_id)))
 
 
-@router.get("/billing", response_model=BillBody, responses=_BOTH, summary="A month's bill")
+@router.get(
+    "/billing",
+    response_model=BillBody,
+    responses=_BOTH | document_refusals([MalformedMonth, Maintenance]),
+    summary="A month's bill",
+)
 async def bill_of_month(
     billing: BillingService,
     partner: Partner,

@@ -125,6 +125,7 @@ class ClientInternal(Conflict):
 
 class MalformedClient(Malformed):
     code = "malformed_client"
+    further_codes = ("invalid_network", "invalid_url", "malformed_jwks", "scope_not_allowed", "unknown_scope")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from shared.callers import Caller
+from shared.common_refusals import add_codes
 from shared.errors import Unauthenticated
+from shared.problems import status_of_class
 
 from partner_onboarding.register.clients.domain import ClientNotFound, InvalidClient
 from partner_onboarding.register.clients.service import Clients
@@ -37,6 +40,23 @@ class OwnRegister:
 Consented = Callable[[str, str], Awaitable[frozenset[str] | None]]
 
 
+class InactiveToken(Unauthenticated):
+    """The client was disabled, or the tenant's consent withdrawn, since the access token was made."""
+
+    code = "inactive_token"
+
+    def __init__(self) -> None:
+        super().__init__("This access token is not active any more.")
+
+
+def document_inactive_tokens(document: dict[str, Any]) -> None:
+    """Adds to an OpenAPI document that every operation with credentials may refuse them."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            if any(operation.get("security", ())):
+                add_codes(operation["responses"], [(status_of_class(InactiveToken), InactiveToken.code)])
+
+
 class LiveTokens:
     """Asks the register about every access token on the register's own routes: a token is good for minutes, and
     its client may be disabled, or the consent withdrawn, since it was made.
@@ -54,19 +74,18 @@ class LiveTokens:
         show their secret.
 
         Raises:
-            Unauthenticated: the client is disabled, or the tenant's consent was withdrawn.
+            InactiveToken
         """
-        inactive = Unauthenticated("This access token is not active any more.", code="inactive_token")
         try:
             client = await self._clients.enabled(caller.client_id)
         except ClientNotFound:
-            raise inactive from None
+            raise InactiveToken from None
         if client.tenant != caller.tenant:
-            raise inactive
+            raise InactiveToken
         scopes = caller.scopes & frozenset(client.registration.scopes) - {"clients:admin"}
         if client.registration.kind == "third_party":
             consented = await self._consented(client.tenant, client.client_id)
             if consented is None:
-                raise inactive
+                raise InactiveToken
             scopes &= consented
         return replace(caller, scopes=scopes, kind=client.registration.kind, vendor_id=client.registration.vendor_id)

@@ -3,16 +3,28 @@
 The tenant is always the caller's own. For an operator's client, other tenants' clients do not exist.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel
 from shared.callers import Caller, document_credentials, require, require_any
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey, RequestKey
+from shared.problems import document_refusals
 
 from partner_onboarding.register.audit.domain import Actor
-from partner_onboarding.register.clients.domain import SecretNeeded
+from partner_onboarding.register.clients.domain import (
+    ClientDisabled,
+    ClientIdTaken,
+    ClientInternal,
+    ClientNotFound,
+    ExceedsOwnRights,
+    FormerSecretLive,
+    MalformedClient,
+    SecretNeeded,
+    SecretNotFound,
+    VendorIdTaken,
+)
 from partner_onboarding.register.clients.listings import CLIENTS, ClientPlace
 from partner_onboarding.register.clients.schemas import (
     AddedSecretBody,
@@ -34,10 +46,24 @@ ClientService = Annotated[Clients, needs(Clients)]
 Admin = Annotated[Caller, require("clients:admin")]
 AnyClient = Annotated[Caller, require_any()]
 ClientIdInPath = Annotated[ClientId, Path()]
+_REFUSED_ROTATIONS: Final = (
+    MalformedClient,
+    ClientNotFound,
+    ClientDisabled,
+    FormerSecretLive,
+    ExceedsOwnRights,
+    ClientInternal,
+)
 SecretNumber = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
-@router.post("", status_code=201, response_model=RegisteredClientBody, summary="Register a client")
+@router.post(
+    "",
+    status_code=201,
+    response_model=RegisteredClientBody,
+    summary="Register a client",
+    responses=document_refusals([MalformedClient, ClientIdTaken, VendorIdTaken, ExceedsOwnRights]),
+)
 async def register_client(
     clients: ClientService, caller: Admin, key: IdempotencyKey, body: RegistrationBody
 ) -> Response:
@@ -59,7 +85,7 @@ async def list_clients(clients: ClientService, caller: Admin, asked: Annotated[C
     return ClientsBody(clients=[ClientBody.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/self", summary="The calling client")
+@router.get("/self", summary="The calling client", responses=document_refusals([ClientNotFound]))
 async def get_own_client(
     clients: ClientService, settings: Annotated[Settings, needs(Settings)], caller: AnyClient, response: Response
 ) -> OwnClientBody:
@@ -73,7 +99,13 @@ async def get_own_client(
     )
 
 
-@router.post("/self/secrets", status_code=201, response_model=AddedSecretBody, summary="Rotate one's own secret")
+@router.post(
+    "/self/secrets",
+    status_code=201,
+    response_model=AddedSecretBody,
+    summary="Rotate one's own secret",
+    responses=document_refusals([*_REFUSED_ROTATIONS, SecretNeeded]),
+)
 async def add_own_secret(
     clients: ClientService, caller: AnyClient, key: IdempotencyKey, body: SecretRotationBody | None = None
 ) -> Response:
@@ -83,12 +115,18 @@ async def add_own_secret(
     return await _add_secret(clients, caller, key, caller.client_id, body)
 
 
-@router.get("/{client_id}", summary="One client")
+@router.get("/{client_id}", summary="One client", responses=document_refusals([ClientNotFound]))
 async def get_client(clients: ClientService, caller: Admin, client_id: ClientIdInPath) -> ClientBody:
     return ClientBody.of(await clients.get(caller.tenant, client_id))
 
 
-@router.post("/{client_id}/secrets", status_code=201, response_model=AddedSecretBody, summary="Add a secret")
+@router.post(
+    "/{client_id}/secrets",
+    status_code=201,
+    response_model=AddedSecretBody,
+    summary="Add a secret",
+    responses=document_refusals(_REFUSED_ROTATIONS),
+)
 async def add_secret(
     clients: ClientService,
     caller: Admin,
@@ -100,12 +138,22 @@ async def add_secret(
     return await _add_secret(clients, caller, key, client_id, body)
 
 
-@router.delete("/{client_id}/secrets/{n}", status_code=204, summary="End a secret now")
+@router.delete(
+    "/{client_id}/secrets/{n}",
+    status_code=204,
+    summary="End a secret now",
+    responses=document_refusals([ClientNotFound, SecretNotFound, ExceedsOwnRights, ClientInternal]),
+)
 async def revoke_secret(clients: ClientService, caller: Admin, client_id: ClientIdInPath, n: SecretNumber) -> None:
     await clients.revoke_secret(caller.tenant, client_id, n, by=_actor(caller))
 
 
-@router.delete("/{client_id}", status_code=204, summary="Take a client out of use")
+@router.delete(
+    "/{client_id}",
+    status_code=204,
+    summary="Take a client out of use",
+    responses=document_refusals([ClientNotFound, ExceedsOwnRights, ClientInternal]),
+)
 async def disable_client(clients: ClientService, caller: Admin, client_id: ClientIdInPath) -> None:
     await clients.disable(caller.tenant, client_id, by=_actor(caller))
 

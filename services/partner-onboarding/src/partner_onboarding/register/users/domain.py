@@ -5,6 +5,7 @@ import hmac
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from shared.errors import Conflict, Forbidden, Malformed, NotFound
 from shared.texts import UnfitText, normal_form
@@ -50,6 +51,7 @@ class EmailTaken(Conflict):
 
 class MalformedUser(Malformed):
     code = "malformed_user"
+    further_codes: ClassVar[tuple[str, ...]] = ("malformed_email", "malformed_name")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class UnfitPassword(MalformedUser):
     """`code` says why: `password_too_short`, `password_too_long`, `password_unprintable`, `password_guessable`."""
 
     code = "password_guessable"
+    further_codes = ("password_too_long", "password_too_short", "password_unprintable")
 
 
 def checked_new_password(password: str, personal: Iterable[str] = ()) -> str:

@@ -7,8 +7,11 @@ from shared.callers import Caller, InsufficientScope, document_credentials, requ
 from shared.dependencies import needs
 from shared.identifiers import Identifier
 from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
+from shared.problems import document_refusals
 
 from partner_onboarding.register.audit.domain import Actor
+from partner_onboarding.register.users.domain import EmailTaken, MalformedUser, PrivilegedUser, UserNotFound
+from partner_onboarding.register.users.new_passwords import UnfitPassword
 from partner_onboarding.register.users.schemas import UserBody, UserSettingBody
 from partner_onboarding.register.users.service import Users
 
@@ -17,6 +20,7 @@ _BOTH: dict[int | str, dict[str, Any]] = {
     **document_condition(200),
     201: {"model": UserBody, "description": "The user is new.", "headers": ETAG_HEADER},
     200: {"description": "The user is as said.", "headers": ETAG_HEADER},
+    **document_refusals([MalformedUser, UnfitPassword, PrivilegedUser, EmailTaken]),
 }
 
 
@@ -51,7 +55,11 @@ async def put_user(
     return UserBody.of(user)
 
 
-@router.get("/{user_id}", summary="One user", responses={200: {"headers": ETAG_HEADER}})
+@router.get(
+    "/{user_id}",
+    summary="One user",
+    responses={200: {"headers": ETAG_HEADER}, **document_refusals([UserNotFound])},
+)
 async def get_user(
     users: UserService,
     caller: Annotated[Caller, require("users:read", "users:write")],

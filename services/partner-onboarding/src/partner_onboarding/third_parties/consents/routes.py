@@ -11,6 +11,7 @@ from shared.callers import Callers, document_credentials
 from shared.dependencies import needs
 from shared.errors import Unauthenticated
 from shared.paging import Listing
+from shared.problems import document_refusals
 from shared.web.cross_site import CrossSiteRequest, foreign_origin_of
 
 from partner_onboarding.register.audit.domain import Actor
@@ -19,6 +20,7 @@ from partner_onboarding.register.clients.schemas import ClientId
 from partner_onboarding.register.pages.session import session_cookie
 from partner_onboarding.register.sessions.domain import NoSession, NotTenantAdmin
 from partner_onboarding.register.sessions.service import Sessions
+from partner_onboarding.third_parties.consents.domain import ConsentNotFound
 from partner_onboarding.third_parties.consents.schemas import (
     ConsentBody,
     ConsentHistoryBody,
@@ -27,7 +29,12 @@ from partner_onboarding.third_parties.consents.schemas import (
 )
 from partner_onboarding.third_parties.consents.service import Consents
 
-router = APIRouter(prefix="/v1/consents", tags=["consents"], dependencies=document_credentials())
+router = APIRouter(
+    prefix="/v1/consents",
+    tags=["consents"],
+    dependencies=document_credentials(),
+    responses=document_refusals([NotTenantAdmin]),
+)
 
 #: The list of consents has its own name, so that no cursor of the clients leads into it.
 CONSENTS = Listing("consents", ClientPlace)
@@ -73,7 +80,7 @@ async def list_consents(
     return ConsentsBody(consents=[ConsentBody.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{client_id}", summary="One consent with its history")
+@router.get("/{client_id}", summary="One consent with its history", responses=document_refusals([ConsentNotFound]))
 async def get_consent(
     consents: ConsentService, who: Admin, client_id: ClientIdInPath, response: Response
 ) -> ConsentHistoryBody:
@@ -81,7 +88,12 @@ async def get_consent(
     return ConsentHistoryBody.of_versions(*await consents.history(who.tenant, client_id))
 
 
-@router.delete("/{client_id}", status_code=204, summary="Withdraw a consent")
+@router.delete(
+    "/{client_id}",
+    status_code=204,
+    summary="Withdraw a consent",
+    responses=document_refusals([ConsentNotFound, NotTenantAdmin, CrossSiteRequest]),
+)
 async def withdraw_consent(consents: ConsentService, who: Admin, client_id: ClientIdInPath, request: Request) -> None:
     """Effective at once: there are no new tokens, and introspection calls old ones inactive."""
     if who.by_session and foreign_origin_of(request) is not None:

@@ -23,6 +23,7 @@ class MalformedRequest(Malformed):
     """Names the wrong field, for forms and for programs."""
 
     code = "malformed_integration_request"
+    further_codes = ("invalid_url", "malformed_email", "unknown_scope")
 
     def __init__(self, field: str, message: str, code: str | None = None) -> None:
         super().__init__(message, code=code, errors=[{"field": field, "message": message}])

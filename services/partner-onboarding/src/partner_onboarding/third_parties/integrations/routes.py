@@ -7,11 +7,18 @@ from pydantic import BaseModel
 from shared.callers import Caller, Callers, document_credentials, require
 from shared.dependencies import needs
 from shared.idempotency import Answer, IdempotencyKey
+from shared.problems import document_refusals
 from shared.web.languages import accepted_language
 
 from partner_onboarding.register.audit.domain import APPLICANT, Actor
+from partner_onboarding.register.clients.domain import ExceedsOwnRights
 from partner_onboarding.third_parties.integrations.applications import Applications
-from partner_onboarding.third_parties.integrations.domain import MalformedRequest
+from partner_onboarding.third_parties.integrations.domain import (
+    AlreadyDecided,
+    CompanyUnknown,
+    MalformedRequest,
+    RequestNotFound,
+)
 from partner_onboarding.third_parties.integrations.schemas import (
     ApprovedRequestBody,
     DeclineBody,
@@ -34,7 +41,13 @@ Admin = Annotated[Caller, require("clients:admin")]
 RequestIdInPath = Annotated[RequestId, Path()]
 
 
-@router.post("", status_code=201, response_model=SubmittedRequestBody, summary="Ask for an integration")
+@router.post(
+    "",
+    status_code=201,
+    response_model=SubmittedRequestBody,
+    summary="Ask for an integration",
+    responses=document_refusals([MalformedRequest]),
+)
 async def submit_integration_request(
     applications: ApplicationService,
     callers: Annotated[Callers, needs(Callers)],
@@ -75,7 +88,7 @@ async def list_integration_requests(
     return RequestsBody(requests=[RequestBody.of(one) for one in page.items], next_cursor=page.next_cursor)
 
 
-@router.get("/{request_id}", summary="One request")
+@router.get("/{request_id}", summary="One request", responses=document_refusals([RequestNotFound]))
 async def get_integration_request(
     integrations: IntegrationService, caller: Admin, request_id: RequestIdInPath, response: Response
 ) -> RequestBody:
@@ -83,7 +96,12 @@ async def get_integration_request(
     return RequestBody.of(await integrations.get(caller.tenant, request_id))
 
 
-@router.post("/{request_id}/approve", response_model=ApprovedRequestBody, summary="Approve and register")
+@router.post(
+    "/{request_id}/approve",
+    response_model=ApprovedRequestBody,
+    summary="Approve and register",
+    responses=document_refusals([RequestNotFound, AlreadyDecided, CompanyUnknown, ExceedsOwnRights]),
+)
 async def approve_integration_request(
     integrations: IntegrationService, caller: Admin, key: IdempotencyKey, request_id: RequestIdInPath
 ) -> Response:
@@ -98,7 +116,12 @@ async def approve_integration_request(
     return answer.response()
 
 
-@router.post("/{request_id}/decline", response_model=RequestBody, summary="Decline, with a reason")
+@router.post(
+    "/{request_id}/decline",
+    response_model=RequestBody,
+    summary="Decline, with a reason",
+    responses=document_refusals([MalformedRequest, RequestNotFound, AlreadyDecided]),
+)
 async def decline_integration_request(
     integrations: IntegrationService, caller: Admin, key: IdempotencyKey, request_id: RequestIdInPath, body: DeclineBody
 ) -> Response:
