@@ -44,6 +44,7 @@ def complaints(document: dict[str, Any]) -> Iterator[str]:
         if not any(status[0] == "4" for status in statuses):
             yield f"{place}: never refuses"
         yield from _false_examples(place, operation, document)
+        yield from _missing_examples(place, operation, document["components"])
 
 
 def _false_examples(place: str, operation: dict[str, Any], document: dict[str, Any]) -> Iterator[str]:
@@ -60,6 +61,15 @@ def _false_examples(place: str, operation: dict[str, Any], document: dict[str, A
             for example in examples:
                 for error in validator.iter_errors(example):
                     yield f"{place}: an example of {media_type}: {error.message}"
+
+
+def _missing_examples(place: str, operation: dict[str, Any], components: dict[str, Any]) -> Iterator[str]:
+    for status, response in operation["responses"].items():
+        media = response.get("content", {}).get("application/json")
+        if status.startswith("2") and media is not None:
+            named = components["schemas"].get(media["schema"].get("$ref", "").rpartition("/")[2], {})
+            if not {"example", "examples"} & media.keys() and "examples" not in named:
+                yield f"{place}: its {status} has no example"
 
 
 def main() -> None:

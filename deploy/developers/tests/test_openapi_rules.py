@@ -54,6 +54,9 @@ FAULTS: dict[str, Change] = {
     "an example of application/json": lambda _, operation: operation["responses"]["200"]["content"][
         "application/json"
     ].update(example={"name": 1}),
+    "its 200 has no example": lambda _, operation: operation["responses"]["200"]["content"]["application/json"].pop(
+        "example"
+    ),
     '"info" is a required property': lambda document, _: document.pop("info"),
 }
 

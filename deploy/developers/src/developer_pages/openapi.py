@@ -20,6 +20,7 @@ from token_service.app import create_app as create_tokens
 from token_service.settings import Settings as TokenSettings
 
 from developer_pages.audiences import Audience, is_for
+from developer_pages.examples import add_examples
 
 _METHODS: Final = ("get", "put", "post", "delete", "patch", "head")
 #: Never public: for the platform's services and its operators' machines.
@@ -101,6 +102,7 @@ def document_of(audience: Audience, services: Mapping[str, dict[str, Any]], publ
         # Some readers show descriptions alone, and take an operation without `security` for a forgotten one.
         operation.setdefault("description", f"{operation['summary']}.")
         operation.setdefault("security", [])
+    add_examples(document)
     _check_operation_ids(document)
     return document
 
