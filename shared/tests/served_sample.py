@@ -41,6 +41,7 @@ async def weigh(call: HotCall[Parcel]) -> Response:
 
 
 PR_SET_CHILD_SUBREAPER = 36
+SENDS_TRACES = "sends traces to "
 kept: list[int] = []
 HOT = HotRoute(
     method="POST",
@@ -68,6 +69,7 @@ def main(port: int, key: str, peers: str, drain_seconds: float, workers: int = 1
         body_idle_seconds=0.5,
         head_seconds=1,
         body_seconds=2,
+        traces_url=does.removeprefix(SENDS_TRACES) if does.startswith(SENDS_TRACES) else None,
     )
     if does == "is soon called hung":
         workers_module._HUNG_SECONDS = 3

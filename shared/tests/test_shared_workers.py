@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 from platform_testing.callers import ServiceKeys
+from platform_testing.collector import collecting
 from prometheus_client.parser import text_string_to_metric_families
 from shared.siblings import labelled, merged
 
@@ -232,6 +233,25 @@ async def test_one_that_ends_at_once_again_and_again_ends_all_with_its_status(
         lines = (await process.stdout.read()).decode().splitlines()
         assert await process.wait() == 7
     assert "worker ends young again and again; all end" in events(lines)
+
+
+async def test_each_sends_its_last_spans_before_it_ends(unused_tcp_port: int, service_keys: ServiceKeys) -> None:
+    with collecting() as collector:
+        sample = Sample(await start(unused_tcp_port, service_keys, f"sends traces to {collector.url}"), unused_tcp_port)
+        try:
+            await sample.until_all()
+            asked = [f"{number:032x}" for number in range(1, 25)]
+            async with httpx.AsyncClient(base_url=sample.url, timeout=30, trust_env=False) as client:
+                for trace in asked:
+                    headers = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "Connection": "close"}
+                    assert (await client.get("/peer", headers=headers)).status_code == 200
+            await sample.end()
+            assert await sample.process.wait() == 0
+        finally:
+            await kill_all(sample.process)
+        spans = [span for span in collector.all() if span.name == "GET /peer"]
+    assert sorted(span.trace for span in spans) == asked
+    assert {span.service for span in spans} == {"sample"}
 
 
 async def test_they_end_by_themselves_when_their_parent_is_gone(
