@@ -49,6 +49,7 @@ def test_a_statement_that_names_its_one_tenant_passes(statement: str) -> None:
         "SELECT * FROM bank.accounts a WHERE a.tenant = $1 OR a.user_id = $2",
         "SELECT * FROM bank.accounts a JOIN bank.entries e ON e.user_id = a.user_id WHERE a.tenant = $1",
         "DELETE FROM bank.accounts WHERE held = 0",
+        "SELECT * FROM bank.accounts a WHERE EXISTS (SELECT 1 FROM bank.entries e WHERE e.tenant = a.tenant)",
         "INSERT INTO bank.accounts (tenant, user_id) SELECT * FROM unnest($1::text[], $2::text[])",
     ],
 )
@@ -62,7 +63,8 @@ def test_a_statement_that_leaves_a_tenant_open_crosses(statement: str) -> None:
         "SELECT * FROM bank.accounts WHERE user_id = $1 FOR UPDATE",
         "SELECT * FROM unnest($1::text[]) AS n (tenant), LATERAL"
         " (SELECT * FROM bank.accounts a WHERE a.tenant = n.tenant LIMIT 1) AS found",
-        "SELECT (SELECT count(*) FROM bank.entries e WHERE e.tenant = a.tenant) AS entries FROM bank.accounts a",
+        "SELECT (SELECT count(*) FROM bank.entries e WHERE e.user_id = a.user_id) AS entries FROM bank.accounts a",
+        "SELECT (SELECT e.n FROM bank.entries e WHERE e.tenant = a.tenant LIMIT 1) AS newest FROM bank.accounts a",
         "UPDATE bank.accounts a SET closed_at = clock_timestamp() WHERE a.tenant = $1",
         "DELETE FROM bank.accounts a WHERE a.tenant = $1 AND a.held < random()",
         "UPDATE bank.accounts a SET closed_at = coalesce(a.closed_at, now()) WHERE a.tenant = $1",

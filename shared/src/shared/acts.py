@@ -9,7 +9,7 @@ without a row in the audit, and the service goes on while the register is down.
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -129,12 +129,11 @@ class Acts:
             .where(columns.next_attempt_at <= sa.func.now())
             .order_by(columns.next_attempt_at)
             .limit(TOLD_AT_ONCE)
-            .with_for_update(skip_locked=True)
         )
         async with self._database.transaction() as connection:
-            found = (await connection.execute(due)).all()
-            for row in found:
-                await self._put_off(connection, row.tenant, row.act_id, _TURN, row.attempts + 1)
+            seen = (await connection.execute(due)).all()
+        # Not locked as they are read: they are of several tenants, whose rows may lie on several servers.
+        found = await self._claim(seen)
         for place, row in enumerate(found):
             if await self._tell(row.tenant, row.act_id, row.told, row.attempts):
                 continue
@@ -143,6 +142,20 @@ class Acts:
                     await self._put_off(connection, later.tenant, later.act_id, _pause_after(0), later.attempts)
             return 0
         return len(found)
+
+    async def _claim(self, seen: Sequence[Any]) -> list[Any]:
+        """Those that no other process took meanwhile, put off for this turn."""
+        columns = self._table.c
+        claimed = set()
+        async with self._database.transaction() as connection:
+            # In the order of their keys, so that two processes do not wait for each other in a circle.
+            for row in sorted(seen, key=lambda one: (one.tenant, one.act_id)):
+                still_due = (*self._is(row.tenant, row.act_id), columns.next_attempt_at <= sa.func.now())
+                values = {"next_attempt_at": sa.func.now() + _TURN, "attempts": row.attempts + 1}
+                taken = await connection.execute(sa.update(self._table).where(*still_due).values(values))
+                if taken.rowcount:
+                    claimed.add(row.act_id)
+        return [row for row in seen if row.act_id in claimed]
 
     async def _tell(self, tenant: str, act_id: str, told: Mapping[str, Any], attempts: int) -> bool:
         """Whether the act is in the audit now."""

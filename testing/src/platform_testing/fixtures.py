@@ -17,6 +17,8 @@ from shared.logs import redact
 from platform_testing.callers import FakeRegister, ServiceKeys
 from platform_testing.databases import MigratedDatabase, new_database
 from platform_testing.refusals import RefusalWatch, watching_refusals
+from platform_testing.sent_statements import listening
+from platform_testing.tenant_watch import TenantWatch
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +49,20 @@ def _refusals_are_declared(refusal_watch: RefusalWatch) -> Iterator[None]:
     undeclared = sorted(refusal_watch.undeclared)
     refusal_watch.undeclared.clear()
     assert undeclared == []
+
+
+@pytest.fixture(scope="session")
+def _tenant_watch() -> Iterator[TenantWatch]:
+    watch = TenantWatch()
+    with listening(watch.keep):
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def _statements_name_their_tenant(_tenant_watch: TenantWatch) -> Iterator[None]:
+    """Fails a test in which a service sends a statement that tables distributed by tenant would not take."""
+    yield
+    _tenant_watch.report()
 
 
 @pytest.fixture(scope="session")

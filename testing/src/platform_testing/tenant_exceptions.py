@@ -1,6 +1,6 @@
 """Which statements may do what no other may where the tables are distributed by tenant, and why.
 
-They are named by the function that sends them: `module:function`.
+They are named by the function that sends them, `module:function`, or by its module.
 """
 
 from typing import Final
@@ -10,8 +10,77 @@ FOR_ALL_TENANTS: Final = frozenset(
     {"partner_onboarding.tenants", "partner_onboarding.clients", "partner_onboarding.client_secrets"}
 )
 
-#: They concern several tenants: no request waits for them, but for those that say so.
-ACROSS_TENANTS: Final[dict[str, str]] = {}
+_CHORE: Final = "a chore: no request waits for it"
+_FIGURE: Final = "a figure of all tenants, for operators"
+_COMMAND: Final = "an operator's command"
+_AT_START: Final = "once, when the service starts"
+_KEYS: Final = "a process keeps the keys of all tenants in memory, and asks for changes now and then"
 
-#: To be changed: Citus would refuse them, or a request would wait for every server.
-NOT_YET: Final[dict[str, str]] = {}
+#: They concern several tenants, and every server is asked.
+ACROSS_TENANTS: Final = {
+    "partner_onboarding.handshake.account.erasures_store:read_since": _COMMAND,
+    "partner_onboarding.handshake.account.erasures_store:take_due": _CHORE,
+    "partner_onboarding.handshake.handshakes.store:delete_before": _CHORE,
+    "partner_onboarding.handshake.handshakes.store:find_handshake": "a browser brings the code alone",
+    "partner_onboarding.handshake.links.store:oldest_due": _FIGURE,
+    "partner_onboarding.handshake.links.store:tenants_with_due": _CHORE,
+    "partner_onboarding.handshake.mail.store:due_mails": _CHORE,
+    "partner_onboarding.handshake.mail.store:waiting": _FIGURE,
+    "partner_onboarding.register.sessions.store:delete_ended": _CHORE,
+    "partner_onboarding.register.users.store:users_with_email": "who signs in brings an address, and no tenant",
+    "partner_onboarding.third_parties.consents.store:delete_old_codes": _CHORE,
+    "points_ledger.holds.queries:expired_holds": _CHORE,
+    "points_ledger.holds.queries:held_shares": _FIGURE,
+    "points_ledger.holds.queries:open_holds": _FIGURE,
+    "points_ledger.holds.queries:vendors_with_open_holds": _CHORE,
+    "points_ledger.verifying:_next_slice": _COMMAND,
+    "points_ledger.verifying:verify": _COMMAND,
+    "shared.acts:Acts.tell_due": _CHORE,
+    "shared.brief_notes:BriefNotes.forget_old": _CHORE,
+    "shared.events.deliveries:Deliveries.forget_old": _CHORE,
+    "shared.events.deliveries:Deliveries.spread": _CHORE,
+    "shared.events.feed:Feed.forget_old": _CHORE,
+    "shared.events.feed:Feed.number_recorded": _CHORE,
+    "shared.idempotency:Answers.forget_old": _CHORE,
+    "shared.resealing:_reseal_column": _COMMAND,
+    "shared.resealing:reseal": _COMMAND,
+    "shared.retention:forgetting.<locals>.forget": _CHORE,
+    "shared.sandboxes.service:Sandboxes.every": _CHORE,
+    "shared.sandboxes.service:Sandboxes.refuse_to_start": _AT_START,
+    "shared.sealed_columns:KeysCheck._try": _AT_START,
+    "shared.seals.store:lengths_of": _COMMAND,
+    "sso_issuer.authority.store:forget_expired": _CHORE,
+    "sso_issuer.keys.store:read_greatest_ages": _FIGURE,
+    "token_service.keys.store:read_clock_and_all": _KEYS,
+    "token_service.keys.store:tenants_changed_within": _KEYS,
+    "token_service.tokens.purging:purge": _CHORE,
+}
+
+_LINE: Final = "a line of group commit, whose batches are of several tenants"
+_EACH: Final = "a chore that looks up a few rows of each tenant in one statement"
+
+#: To be changed before a service can run on distributed tables: Citus refuses them, or a request waits for all servers.
+NOT_YET: Final = {
+    "partner_onboarding.handshake.handshakes.store:add_handshakes": _LINE,
+    "partner_onboarding.handshake.handshakes.store:add_handshakes_fast": _LINE,
+    "partner_onboarding.register.sessions.store:find_sessions": _LINE,
+    "partner_onboarding.third_parties.consents.store:present_among": _LINE,
+    "points_ledger.holds.queries:vendors_that_never_confirm": _EACH,
+    "shared.events.dispatching:Dispatcher._endpoints_with_due": _EACH,
+    "shared.events.watching:EndpointsWatch.look": _EACH,
+    "shared.seals.sealing:Sealing.seal": _EACH,
+    "sso_issuer.authority.store": _LINE,
+    "sso_issuer.keys.store": "lines of group commit, and keys of all tenants that a process keeps in memory",
+    "sso_issuer.redemptions.store": _LINE,
+    "sso_issuer.redirects.store": _LINE,
+    "sso_issuer.vendors.store": "the clock in ON CONFLICT",
+    "token_service.campaigns.store:tenants_with_landing": "a page without a tenant looks through all keys",
+    "token_service.counting.store:add_campaign_counts": _LINE,
+    "token_service.counting.store:add_token_refusals": _LINE,
+    "token_service.tokens.store:_read_placements": _LINE,
+    "token_service.tokens.store:insert_tokens": _LINE,
+    "token_service.tokens.store:lock_tokens": _LINE,
+    "token_service.tokens.store:place": _LINE,
+    "token_service.tokens.store:read_tokens": _LINE,
+    "token_service.tokens.store:write_uses": _LINE,
+}

@@ -21,7 +21,7 @@ class TenantWatch:
 
     def keep(self, sent: Sent) -> None:
         """Judges a statement."""
-        if sent.place in NOT_YET or sent.statement.endswith(ON_ONE_SERVER):
+        if {sent.place, sent.place.partition(":")[0]} & NOT_YET.keys() or sent.statement.endswith(ON_ONE_SERVER):
             return
         if not any(f"{schema}." in sent.statement for schema in _SCHEMAS):
             return

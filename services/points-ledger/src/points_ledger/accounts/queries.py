@@ -110,7 +110,7 @@ _MOMENT: Final = sa.select(sa.func.clock_timestamp().label("now")).cte("moment")
 _EXPIRED: Final = (
     sa.select(sa.func.coalesce(sa.func.sum(transactions.c.points), 0))
     .where(
-        transactions.c.tenant == accounts.c.tenant,
+        transactions.c.tenant == sa.bindparam("of_tenant"),
         transactions.c.user_id == accounts.c.user_id,
         HELD,
         transactions.c.expires_at <= _MOMENT.c.now,

@@ -59,7 +59,7 @@ SELECT t.key_number, t.sequence, t.customer_id, r.reference, {_STATE} AS state, 
          WHERE tenant = $1 AND placement = $2 AND (key_number, sequence) > ($3::smallint, $4::bigint)
          ORDER BY key_number, sequence LIMIT $5) AS t
   LEFT JOIN LATERAL (SELECT reference FROM token_service.import_references
-                      WHERE tenant = t.tenant AND key_number = t.key_number AND sequence = t.sequence
+                      WHERE tenant = $1 AND key_number = t.key_number AND sequence = t.sequence
                       LIMIT 1) AS r ON true
  ORDER BY t.key_number, t.sequence
 """  # noqa: S608 — constants

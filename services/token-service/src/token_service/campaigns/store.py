@@ -32,7 +32,7 @@ async def list_campaigns(
     """Campaigns with their counts by event, in the order of their ids, or the newest first."""
     counted = (
         sa.select(campaign_counts.c.event, sa.func.sum(campaign_counts.c.count).label("count"))
-        .where(campaign_counts.c.tenant == campaigns.c.tenant, campaign_counts.c.campaign_id == campaigns.c.campaign_id)
+        .where(campaign_counts.c.tenant == tenant, campaign_counts.c.campaign_id == campaigns.c.campaign_id)
         .group_by(campaign_counts.c.event)
         .subquery()
         .lateral()

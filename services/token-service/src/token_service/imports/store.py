@@ -9,8 +9,10 @@ from token_service.tokens.domain import TokenId
 
 _CLAIM = """
 INSERT INTO token_service.import_references (tenant, campaign_id, reference, sequence, expires_at, key_number)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::smallint[])
- ORDER BY 1, 2, 3, 4
+SELECT $1::text, new.*
+  FROM unnest($2::text[], $3::text[], $4::bigint[], $5::timestamptz[], $6::smallint[])
+    AS new (campaign_id, reference, sequence, expires_at, key_number)
+ ORDER BY new.campaign_id, new.reference, new.sequence
     ON CONFLICT DO NOTHING
 RETURNING sequence
 """
@@ -51,13 +53,13 @@ async def renew_references(connection: asyncpg.Connection, tenant: str, rows: Se
     return {row[0] for row in await connection.fetch(_RENEW, tenant, *columns)}
 
 
-async def claim_references(connection: asyncpg.Connection, rows: Sequence[tuple[Any, ...]]) -> set[int]:
-    """Claims references; returns the numbers of rows whose reference is new.
+async def claim_references(connection: asyncpg.Connection, tenant: str, rows: Sequence[tuple[Any, ...]]) -> set[int]:
+    """Claims references of a tenant; returns the numbers of rows whose reference is new.
 
     Args:
-        rows: tenant, campaign, reference, sequence, expires_at, key number.
+        rows: campaign, reference, sequence, expires_at, key number.
     """
-    found = await connection.fetch(_CLAIM, *(list(column) for column in zip(*rows, strict=True)))
+    found = await connection.fetch(_CLAIM, tenant, *(list(column) for column in zip(*rows, strict=True)))
     return {row[0] for row in found}
 
 

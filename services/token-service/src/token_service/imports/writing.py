@@ -178,8 +178,9 @@ class RowWriter:
             return frozenset()
         claimed = await store.claim_references(
             connection,
+            self._tenant,
             [
-                (self._tenant, order.terms.campaign_id, order.reference, number, common.expires_at, key.number)
+                (order.terms.campaign_id, order.reference, number, common.expires_at, key.number)
                 for _, (order, number, common) in named
             ],
         )

@@ -61,13 +61,17 @@ async def take_due(connection: AsyncConnection, limit: int, turn: timedelta) -> 
         .where(erasures.c.next_attempt_at <= func.now())
         .order_by(erasures.c.next_attempt_at)
         .limit(limit)
-        .with_for_update(skip_locked=True)
     )
-    found = [Erasure(row.tenant, row.user_id, row.erased_at, row.attempts) for row in await connection.execute(due)]
-    for erasure in found:
+    # Not locked as they are read: they are of several tenants, whose rows may lie on several servers.
+    seen = [Erasure(row.tenant, row.user_id, row.erased_at, row.attempts) for row in await connection.execute(due)]
+    taken = set()
+    # In the order of their keys, so that two replicas do not wait for each other in a circle.
+    for erasure in sorted(seen, key=lambda one: (one.tenant, one.user_id, one.erased_at)):
+        still_due = (*_is(erasure), erasures.c.next_attempt_at <= func.now())
         values = {"next_attempt_at": func.now() + turn, "attempts": erasure.attempts + 1}
-        await connection.execute(update(erasures).where(*_is(erasure)).values(values))
-    return found
+        if (await connection.execute(update(erasures).where(*still_due).values(values))).rowcount:
+            taken.add(erasure)
+    return [erasure for erasure in seen if erasure in taken]
 
 
 async def set_closed(connection: AsyncConnection, erasure: Erasure) -> None:

@@ -20,7 +20,7 @@ async def add_tenant(connection: AsyncConnection, tenant: Tenant) -> bool:
 
 
 async def find_tenant(connection: AsyncConnection, tenant: str) -> Tenant | None:
-    is_sandbox = select(sandboxes.sandboxes).where(sandboxes.sandboxes.c.tenant == tenants.c.tenant).exists()
+    is_sandbox = select(sandboxes.sandboxes).where(sandboxes.sandboxes.c.tenant == tenant).exists()
     query = select(tenants, is_sandbox.label("is_sandbox")).where(tenants.c.tenant == tenant)
     row = (await connection.execute(query)).one_or_none()
     return None if row is None else Tenant(row.tenant, row.name, tuple(row.allowed_origins), row.is_sandbox)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from shared.db import Database
 from shared.readings import Reading
-from sqlalchemy import Text, any_, bindparam, case, delete, func, select, tuple_, update
+from sqlalchemy import Text, any_, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as insert_or_nothing
 from sqlalchemy.exc import IntegrityError
@@ -128,7 +128,8 @@ async def change_profile(
     Raises:
         EmailTaken: another user owns the address; the transaction cannot go on then.
     """
-    confirmed_at = case((users.c.email_hash != email_hash, func.now()), else_=users.c.email_verified_at)
+    former = select(users.c.email_hash).where(users.c.tenant == tenant, users.c.user_id == user_id).with_for_update()
+    is_new = (await connection.execute(former)).scalar_one_or_none() != email_hash
     statement = (
         update(users)
         .where(users.c.tenant == tenant, users.c.user_id == user_id)
@@ -136,7 +137,7 @@ async def change_profile(
             email_hash=email_hash,
             profile=profile,
             owns_email=owns_email,
-            email_verified_at=confirmed_at,
+            email_verified_at=func.now() if is_new else users.c.email_verified_at,
             updated_at=func.now(),
         )
     )
