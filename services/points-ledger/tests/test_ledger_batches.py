@@ -3,7 +3,7 @@
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -108,17 +108,38 @@ async def test_a_batch_does_what_its_commands_would_do_one_by_one(
 
     for _ in range(BATCHES):
         asked = [player.order() for _ in range(COMMANDS)]
-        answers = await asyncio.gather(*(ledger.carry_out(order) for order, _ in asked), return_exceptions=True)
-
-        for (order, expected), answer in zip(asked, answers, strict=True):
-            if isinstance(expected, Told):
-                assert isinstance(answer, Answer), answer
-                assert Told(*orjson.loads(answer.body)) == expected, order.command
-            else:
-                assert isinstance(answer, expected), order.command
+        await play(ledger, asked)
         await run_out(player, rows)
 
     await all_is_as_in_the_model(player, ledger_url, rows)
+
+
+async def test_tenants_that_ask_at_once_have_nothing_to_do_with_each_other(
+    ledger: Ledger, rows: asyncpg.Connection, tenant: str, ledger_url: str
+) -> None:
+    """Their users, vendors, transactions and keys have the same names."""
+    players = [Player(seed, f"{tenant}-{seed}") for seed in range(3)]
+    for player in players:
+        await open_accounts(player, ledger, rows)
+
+    for _ in range(BATCHES):
+        await play(ledger, [player.order() for _ in range(COMMANDS // 2) for player in players])
+        for player in players:
+            await run_out(player, rows)
+
+    for player in players:
+        await all_is_as_in_the_model(player, ledger_url, rows)
+
+
+async def play(ledger: Ledger, asked: Sequence[tuple[Order, Told | type[IdempotencyKeyReused]]]) -> None:
+    """Asks all at once, and holds each answer against what it must be."""
+    answers = await asyncio.gather(*(ledger.carry_out(order) for order, _ in asked), return_exceptions=True)
+    for (order, expected), answer in zip(asked, answers, strict=True):
+        if isinstance(expected, Told):
+            assert isinstance(answer, Answer), answer
+            assert Told(*orjson.loads(answer.body)) == expected, order.command
+        else:
+            assert isinstance(answer, expected), order.command
 
 
 @pytest.mark.parametrize("seed", range(3))
