@@ -7,6 +7,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from fastapi.routing import APIRoute
+from local_platform.services import SERVICES
 from shared.service_app import ServiceApp
 from starlette.types import Message, Receive, Scope, Send
 
@@ -21,13 +22,15 @@ _Operations = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 class RefusalWatch:
-    """Looks at every refusal of every application in this process.
+    """Looks at every refusal of the applications in this process.
 
     Attributes:
+        titles: of the applications that are looked at: the services', since samples of tests declare less.
         undeclared: one line for each status or code that the operation's responses do not name.
     """
 
     def __init__(self) -> None:
+        self.titles = {service.name for service in SERVICES}
         self.undeclared: set[str] = set()
         self._by_app: WeakKeyDictionary[ServiceApp, _Operations] = WeakKeyDictionary()
         #: Many tests make an app of their own, and a document takes longer than most tests do.
@@ -66,7 +69,7 @@ class RefusalWatch:
 
 @contextmanager
 def watching_refusals() -> Iterator[RefusalWatch]:
-    """Within the block every application is looked at."""
+    """Within the block the applications are looked at."""
     watch, call = RefusalWatch(), ServiceApp.__call__
 
     async def watched(app: ServiceApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,7 +88,7 @@ def watching_refusals() -> Iterator[RefusalWatch]:
         try:
             await call(app, scope, receive, looking)
         finally:
-            if status >= 400 and scope["method"] != "HEAD":
+            if status >= 400 and scope["method"] != "HEAD" and app.title in watch.titles:
                 watch.look(app, scope, status, media_type, body)
 
     ServiceApp.__call__ = watched  # type: ignore[assignment, method-assign]  # what a test client calls
