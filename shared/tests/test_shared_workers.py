@@ -80,9 +80,13 @@ async def start(port: int, keys: ServiceKeys, *more: str, drain_seconds: float =
 
 
 async def kill_all(process: Process) -> None:
+    # Also one that has just ended by itself, which the event loop has not heard of yet.
     if process.returncode is None:
-        children = psutil.Process(process.pid).children()
-        process.kill()
+        children: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):
+            children = psutil.Process(process.pid).children()
+        with suppress(ProcessLookupError):
+            process.kill()
         for child in children:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
