@@ -17,7 +17,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
 
 
 class Recorded(asyncio.Transport):
-    """Notes what it is told to write, and its end."""
+    """Notes what the protocol writes, and the end."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -63,7 +63,7 @@ async def distribute(url: str, package: str, metadata: sa.MetaData, told: Callab
     """Distributes what is not distributed yet.
 
     Args:
-        told: is told of each statement, before it is carried out.
+        told: called with each statement before it is carried out.
 
     Raises:
         CannotDistribute: see there.

@@ -28,7 +28,7 @@ class FairLine(Generic[T]):
         self._length += 1
 
     def tenants(self) -> Iterator[str]:
-        """Those of whom something waits, in the order of their turns. Nothing may be added or taken meanwhile."""
+        """The tenants that wait, in the order of their turns. Nothing may be added or taken meanwhile."""
         return iter(self._tenants)
 
     def take(self, at_most: int) -> list[T]:

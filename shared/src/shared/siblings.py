@@ -105,7 +105,7 @@ class Siblings:
             return b""
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # Who asked has gone; it is told nothing any more.
+        # The worker that asked may be gone.
         with suppress(OSError):
             question = (await reader.readline()).strip()
             if question == b"figures":

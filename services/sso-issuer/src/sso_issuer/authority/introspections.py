@@ -163,7 +163,7 @@ class Introspections:
         """Asks the register about the clients and consents of tokens; says of each why it no longer covers it.
 
         Args:
-            asking: the clients of whom the register has just said what they may do.
+            asking: the clients whose rights the register has just told.
         """
         consented = {one.place for one in judged if one.consent_version is not None}
         own = {one.issued_for for one in judged if one.consent_version is None} - asking.keys()
