@@ -50,8 +50,7 @@ def bill_of(image: str) -> dict[str, Any]:
     chosen = ("--frozen", "--no-dev", "--all-extras", "--package", f"{_OURS}{image}")
     written = ("--format", "cyclonedx1.5", "--preview-features", "sbom-export", "--quiet")
     command = [uv, "export", *chosen, *written]
-    # A program of our own choice.
-    done = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603 — our own words
+    done = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, check=True)  # noqa: S603 — our own
     bill: dict[str, Any] = json.loads(done.stdout)
     for component in bill["components"]:
         expression = licence_of(component["name"])
