@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
+from platform_testing.databases import alone_with
 from shared.callers import Caller
 from shared.db import Database
 from shared.events import outbox
@@ -104,6 +105,7 @@ class World:
     async def make_due(self) -> None:
         """Lets the time of every delivery that waits come."""
         async with self.database.transaction() as connection:
+            await alone_with(connection, TABLES.deliveries)
             await connection.execute(
                 sa.update(TABLES.deliveries)
                 .where(TABLES.deliveries.c.tenant == self.tenant, TABLES.deliveries.c.state == "waiting")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from platform_testing.acts import COMMON_COMMANDS, changing_routes, commands_of, noted_actions
+from platform_testing.databases import alone_with
 from platform_testing.issuer_world import World
 from shared.dependencies import provided
 from sso_issuer.__main__ import cli
@@ -53,6 +54,7 @@ async def told(world: World) -> list[dict[str, Any]]:
     async with asyncio.timeout(30):
         while await waiting(world):
             async with world.database.begin() as connection:
+                await alone_with(connection, acts)
                 now = sa.update(acts).where(acts.c.tenant == world.tenant, acts.c.attempts != 1)
                 await connection.execute(now.values(next_attempt_at=sa.func.now()))
     found = [act for act in world.onboarding.acts if act["tenant"] == world.tenant]

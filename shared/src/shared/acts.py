@@ -138,7 +138,7 @@ class Acts:
             if await self._tell(row.tenant, row.act_id, row.told, row.attempts):
                 continue
             async with self._database.transaction() as connection:
-                for later in found[place + 1 :]:
+                for later in sorted(found[place + 1 :], key=_key):
                     await self._put_off(connection, later.tenant, later.act_id, _pause_after(0), later.attempts)
             return 0
         return len(found)
@@ -149,7 +149,7 @@ class Acts:
         claimed = set()
         async with self._database.transaction() as connection:
             # In the order of their keys, so that two processes do not wait for each other in a circle.
-            for row in sorted(seen, key=lambda one: (one.tenant, one.act_id)):
+            for row in sorted(seen, key=_key):
                 still_due = (*self._is(row.tenant, row.act_id), columns.next_attempt_at <= sa.func.now())
                 values = {"next_attempt_at": sa.func.now() + _TURN, "attempts": row.attempts + 1}
                 taken = await connection.execute(sa.update(self._table).where(*still_due).values(values))
@@ -180,6 +180,10 @@ class Acts:
 
     def _is(self, tenant: str, act_id: str) -> tuple[sa.ColumnElement[bool], ...]:
         return self._table.c.tenant == tenant, self._table.c.act_id == act_id
+
+
+def _key(row: Any) -> tuple[str, str]:
+    return row.tenant, row.act_id
 
 
 def _pause_after(attempts: int) -> timedelta:

@@ -15,6 +15,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from local_platform.parents import end_with_parent
+from platform_testing.databases import alone_with
 from shared.chores import Chores
 from shared.db import Database
 from shared.events import outbox
@@ -64,6 +65,7 @@ async def record(database: Database, count: int) -> None:
 async def let_time_pass(database: Database) -> None:
     """What a process had taken that was killed is due again, without waiting for the time that it had."""
     async with database.transaction() as connection:
+        await alone_with(connection, TABLES.deliveries)
         waiting = sa.update(TABLES.deliveries).where(TABLES.deliveries.c.state == "waiting")
         await connection.execute(waiting.values(next_attempt_at=sa.func.now()))
 
