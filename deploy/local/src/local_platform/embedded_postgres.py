@@ -18,6 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -100,11 +101,21 @@ class EmbeddedPostgres:
         self.process = None
 
     def kill(self) -> None:
-        """kill -9, as a power failure would: for tests of recovery. `start` works again at once."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
+        """kill -9 of the server and of each of its connections' processes: for tests of recovery.
+
+        Nothing is answered after it, as in a power failure: a process of a connection that outlived the server
+        would go on until it looks up. `start` works again at once.
+        """
+        if self.process is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            self.process.send_signal(signal.SIGSTOP)  # it starts no more of them meanwhile
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        self.process.kill()
+        self.process.wait()
+        self.process = None
 
     def prepare(self) -> None:
         """Prepares the launch: runs initdb the first time, and checks that no other server uses the files."""
