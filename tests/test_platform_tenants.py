@@ -1,16 +1,20 @@
 """The tables of all services could be distributed by tenant over several servers, and `distribute` would do it."""
 
+import pkgutil
+from collections.abc import Iterator
 from importlib import import_module
 from operator import attrgetter
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from local_platform.services import SERVICES
 from platform_testing.tenant_exceptions import ACROSS_TENANTS, FOR_ALL_TENANTS, NOT_YET
-from platform_testing.tenant_rules import unkeyed
+from platform_testing.tenant_rules import breaches, unkeyed
 from platform_testing.tenant_watch import LAYOUT
 from shared.distributing import plan
 from shared.tables import is_for_all_tenants
+from shared.tenant_statements import ON_ONE_SERVER, Statement
 from typer.testing import CliRunner
 
 PACKAGES = [service.package for service in SERVICES]
@@ -42,6 +46,24 @@ def test_every_exception_is_that_of_a_function_or_module(place: str) -> None:
 
 def test_no_exception_is_on_two_lists() -> None:
     assert not ACROSS_TENANTS.keys() & NOT_YET.keys()
+
+
+def statements_in(value: Any) -> Iterator[Statement]:
+    if isinstance(value, Statement):
+        yield value
+    elif isinstance(value, dict):
+        yield from (one for one in value.values() if isinstance(one, Statement))
+
+
+def test_a_statement_with_two_texts_names_the_tenant_in_one_of_them() -> None:
+    found: set[Statement] = set()
+    for package in [*PACKAGES, "shared"]:
+        modules = pkgutil.walk_packages(import_module(package).__path__, f"{package}.")
+        names = [one.name for one in modules if ".migrations" not in one.name and not one.name.endswith("__main__")]
+        found |= {one for name in names for value in vars(import_module(name)).values() for one in statements_in(value)}
+    assert len(found) > 20
+    assert {one: breaches(one.of_one_tenant, LAYOUT) for one in found} == {one: [] for one in found}
+    assert all(one.of_several.endswith(ON_ONE_SERVER) for one in found)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

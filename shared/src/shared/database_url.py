@@ -17,6 +17,8 @@ import asyncpg
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from shared.tenant_statements import DistributedConnection
+
 _SCHEMES: Final = frozenset({"postgresql", "postgres"})
 #: What a URL may say; asyncpg would send every other name to the server as a setting of the session.
 _PARAMETERS: Final = frozenset(
@@ -78,12 +80,15 @@ class DatabaseUrl:
         # To prefer one kind, all hosts are asked for it before any other is taken.
         self._wanted = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
 
-    async def connect(self, *, statement_cache: int = 0, command_seconds: float | None = None) -> asyncpg.Connection:
+    async def connect(
+        self, *, statement_cache: int = 0, command_seconds: float | None = None, is_distributed: bool = False
+    ) -> asyncpg.Connection:
         """A new connection.
 
         Args:
             statement_cache: how many prepared statements it keeps; none behind PgBouncer in transaction mode.
             command_seconds: how long the server may take for one statement; any time by default.
+            is_distributed: whether the tables are distributed by tenant.
 
         Raises:
             What `asyncpg.connect` raises; of several hosts, for the last one.
@@ -92,7 +97,7 @@ class DatabaseUrl:
         for wanted in self._wanted:
             for dsn in tuple(self._dsns):
                 try:
-                    connection = await self._connect(dsn, wanted, statement_cache, command_seconds)
+                    connection = await self._connect(dsn, wanted, statement_cache, command_seconds, is_distributed)
                 except _NOT_THIS_HOST as error:
                     failure = error
                     continue
@@ -102,7 +107,12 @@ class DatabaseUrl:
         raise failure
 
     async def _connect(
-        self, dsn: str, wanted: str | None, statement_cache: int, command_seconds: float | None
+        self,
+        dsn: str,
+        wanted: str | None,
+        statement_cache: int,
+        command_seconds: float | None,
+        is_distributed: bool,
     ) -> asyncpg.Connection:
         connection: asyncpg.Connection = await asyncpg.connect(
             dsn,
@@ -110,17 +120,27 @@ class DatabaseUrl:
             target_session_attrs=wanted,
             command_timeout=command_seconds,
             statement_cache_size=statement_cache,
+            connection_class=DistributedConnection if is_distributed else asyncpg.Connection,
             server_settings={} if self._has_name else {"application_name": _APPLICATION},
         )
         self._keep_alive(connection)
         return connection
 
-    def engine(self, *, statement_cache: int = 0, command_seconds: float | None = None, **options: Any) -> AsyncEngine:
+    def engine(
+        self,
+        *,
+        statement_cache: int = 0,
+        command_seconds: float | None = None,
+        is_distributed: bool = False,
+        **options: Any,
+    ) -> AsyncEngine:
         """SQLAlchemy's engine on connections of this kind; `options` as of `create_async_engine`."""
         dbapi = cast(Any, PGDialect_asyncpg).import_dbapi()
 
         async def connect() -> asyncpg.Connection:
-            return await self.connect(statement_cache=statement_cache, command_seconds=command_seconds)
+            return await self.connect(
+                statement_cache=statement_cache, command_seconds=command_seconds, is_distributed=is_distributed
+            )
 
         def create() -> Any:
             # What SQLAlchemy makes of `async_creator`, but with a say in its own cache of statements.

@@ -154,9 +154,16 @@ class Database:
         wait_seconds: float = 5.0,
         statement_seconds: float = _STATEMENT_SECONDS,
         pool: str = "requests",
+        is_distributed: bool = False,
     ) -> None:
         database_url = DatabaseUrl(url)
-        connect: dict[str, Any] = {"statement_cache": statement_cache, "command_seconds": statement_seconds}
+        #: Whether the tables are distributed by tenant: a batch is of one tenant then.
+        self.is_distributed = is_distributed
+        connect: dict[str, Any] = {
+            "statement_cache": statement_cache,
+            "command_seconds": statement_seconds,
+            "is_distributed": is_distributed,
+        }
         self.engine = _create_engine(database_url, connect, pool_size, wait_seconds)
         # Plain asyncpg: SQLAlchemy would take as long as the statements of a batch.
         self._raw = RawConnections(
@@ -180,6 +187,7 @@ class Database:
             statement_cache=settings.database_statement_cache,
             wait_seconds=settings.database_wait_seconds,
             statement_seconds=statement_seconds or settings.database_statement_seconds,
+            is_distributed=settings.database_distributed,
         )
 
     @asynccontextmanager

@@ -117,6 +117,11 @@ class DatabaseSettings(BaseSettings):
         ge=0,
         description="Prepared statements that one connection keeps; 0 behind PgBouncer in transaction mode.",
     )
+    database_distributed: bool = Field(
+        False,
+        description="Whether the tables are distributed by tenant: set it once `distribute` has done that. Each"
+        " transaction of a line is then of one tenant, which all its statements name.",
+    )
 
     @field_validator("database_url", "migration_database_url")
     @classmethod

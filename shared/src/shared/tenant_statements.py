@@ -12,6 +12,7 @@ waits, and each of its rows says its tenant.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -19,6 +20,24 @@ import asyncpg
 #: Ends every text that is sent only where one server has all tables.
 ON_ONE_SERVER: Final = "/* on one server */"
 _TENANT_OF: Final = re.compile(r"«(\w+)»")
+
+
+class DistributedConnection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg does not type it
+    """A connection to a database whose tables are distributed by tenant."""
+
+    __slots__ = ()
+
+
+def only_tenant(connection: asyncpg.Connection, tenants: Iterable[str]) -> str | None:
+    """The tenant that the statements of a batch must name: that of all its rows, or None where they may have several.
+
+    Raises:
+        ValueError: a batch for distributed tables has several.
+    """
+    if not isinstance(connection, DistributedConnection):
+        return None
+    (tenant,) = set(tenants)
+    return tenant
 
 
 class Statement(NamedTuple):

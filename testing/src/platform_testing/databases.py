@@ -1,6 +1,7 @@
 """Databases as the real migrations build them."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -38,7 +39,7 @@ def owner_url(server: EmbeddedPostgres, name: str) -> str:
 
 
 async def alone_with(connection: AsyncConnection, table: sa.Table) -> None:
-    """Waits until no other transaction has rows of the table locked, and keeps others from it until the end of this one.
+    """Waits until no other transaction has rows of the table locked, and keeps others from it until this one ends.
 
     For tests that change several rows beside a running service: each would lock them in its own order, and the
     server would end one of the two as a deadlock.
@@ -55,4 +56,6 @@ def on_a_busy_machine(url: str) -> dict[str, Any]:
         "database_url": f"{url}?connect_timeout=60",
         "database_wait_seconds": 60,
         "database_statement_seconds": 60,
+        # As where the tables are distributed: each batch of one tenant, and its statements with that tenant.
+        "database_distributed": os.environ.get("TESTS_AS_DISTRIBUTED", "false"),
     }

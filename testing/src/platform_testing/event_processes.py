@@ -15,7 +15,6 @@ from typing import Final
 
 import sqlalchemy as sa
 from local_platform.parents import end_with_parent
-from platform_testing.databases import alone_with
 from shared.chores import Chores
 from shared.db import Database
 from shared.events import outbox
@@ -24,6 +23,8 @@ from shared.events.domain import Audience, NewEvent, Reader, Topic
 from shared.events.tables import define_event_tables
 from shared.idempotency import Answers, define_answers_table
 from shared.sealing import Sealer
+
+from platform_testing.databases import alone_with
 
 TENANT: Final = "crowded"
 READER: Final = Reader(TENANT, "platform", None)

@@ -33,12 +33,6 @@ class Settings(ReportSettings):
     lanes: int = Field(2, ge=1, le=8, description="How many transactions of the writing line run at once.")
     batch_size: int = Field(256, ge=1, le=2000, description="The most commands in one transaction.")
 
-    database_distributed: bool = Field(
-        False,
-        description="Whether the tables are distributed by tenant: set it once `distribute` has done that. Each"
-        " transaction of the writing line is then of one tenant, which all its statements name.",
-    )
-
     @field_validator("key_encryption_keys")
     @classmethod
     def _are_keys(cls, value: SecretStr) -> SecretStr:

@@ -31,7 +31,12 @@ class Audit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._line = GroupCommit[Entry, None](self.write, name="authority_events")
+        self._line = GroupCommit[Entry, None](
+            self.write,
+            name="authority_events",
+            tenant_of=lambda entry: entry.event.tenant,
+            is_of_one_tenant=database.is_distributed,
+        )
 
     async def append(self, entry: Entry) -> None:
         """Waits until `entry` is durable.

@@ -84,7 +84,11 @@ class Introspections:
         self._public_url = public_url
         self._signatures = signatures
         self._line = GroupCommit[_Question, dict[str, Any] | None](
-            self._introspect_all, name="introspections", patience_seconds=_PATIENCE_SECONDS
+            self._introspect_all,
+            name="introspections",
+            patience_seconds=_PATIENCE_SECONDS,
+            tenant_of=lambda question: question.proof.tenant,
+            is_of_one_tenant=tokens.is_of_one_tenant,
         )
 
     async def introspect(self, proof: Proof, token: str, request_id: str) -> dict[str, Any] | None:

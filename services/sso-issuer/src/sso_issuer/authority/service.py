@@ -116,7 +116,11 @@ class Authority:
         self._lifetime_seconds = lifetime_seconds
         self._algorithm = algorithm
         self._issuing = GroupCommit[_Order, AccessToken](
-            self._issue_all, name="access_tokens", patience_seconds=_PATIENCE_SECONDS
+            self._issue_all,
+            name="access_tokens",
+            patience_seconds=_PATIENCE_SECONDS,
+            tenant_of=lambda order: order.proof.tenant,
+            is_of_one_tenant=database.is_distributed,
         )
 
     async def give_token(self, proof: Proof, form: Mapping[str, str], request_id: str) -> AccessToken:

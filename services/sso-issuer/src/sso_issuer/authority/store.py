@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncpg
 import sqlalchemy as sa
 from shared.db import driver_of
+from shared.tenant_statements import ON_ONE_SERVER, Statement, execute, fetch, only_tenant, statement
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -37,47 +38,62 @@ _COLUMNS: Final = (
     ("happened_at", "timestamptz"),
 )
 _NAMES: Final = ", ".join(name for name, _ in _COLUMNS)
-_APPEND: Final = (
+_APPEND: Final = statement(
     f"INSERT INTO sso_issuer.authority_events ({_NAMES}) "  # noqa: S608 — our own names
-    f"SELECT {_NAMES.removesuffix('happened_at')} coalesce(happened_at, clock_timestamp()) "
-    f"FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))}) AS event({_NAMES})"
+    f"SELECT «event»{_NAMES.removeprefix('tenant').removesuffix('happened_at')} "
+    "coalesce(happened_at, clock_timestamp()) "
+    f"FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))}) AS event({_NAMES})",
+    len(_COLUMNS),
 )
-_TAKE_CODES: Final = """
+_TAKE_CODES: Final = statement(
+    """
     INSERT INTO sso_issuer.redeemed_codes (tenant, code_digest, jti, token_expires_at, forget_at)
-    SELECT tenant, code_digest, jti, token_expires_at, clock_timestamp() + interval '1 hour'
+    SELECT «code», code_digest, jti, token_expires_at, clock_timestamp() + interval '1 hour'
     FROM unnest($1::text[], $2::bytea[], $3::text[], $4::timestamptz[])
       AS code(tenant, code_digest, jti, token_expires_at)
     ON CONFLICT DO NOTHING RETURNING tenant, jti
-"""
-_REVOKE: Final = """
+""",
+    4,
+)
+_REVOKE: Final = statement(
+    """
     INSERT INTO sso_issuer.revoked_tokens (tenant, jti, expires_at)
-    SELECT tenant, jti, expires_at FROM unnest($1::text[], $2::text[], $3::timestamptz[])
+    SELECT «revoked», jti, expires_at FROM unnest($1::text[], $2::text[], $3::timestamptz[])
       AS revoked(tenant, jti, expires_at)
     ON CONFLICT DO NOTHING
-"""
-_SIGNING: Final = """
+""",
+    3,
+)
+_SIGNING: Final = statement(
+    """
     SELECT asked.tenant, clock_timestamp() AS now, keys.kid, keys.private_key
     FROM unnest($1::text[]) AS asked (tenant) LEFT JOIN sso_issuer.keys
-      ON keys.tenant = asked.tenant AND keys.algorithm = $2 AND keys.state = 'active'
-"""
+      ON keys.tenant = «asked» AND keys.algorithm = $2 AND keys.state = 'active'
+""",
+    2,
+)
 #: Each table by its own keys, and joined then: a plan that was made for a young table would read all of it.
-_TOKENS: Final = """
+_READ_TOKENS: Final = """
     SELECT clock.now, asked.tenant, asked.jti, asked.kid, issued.client_id, issued.subject, issued.scope,
       issued.consent_version, issued.expires_at, revoked.jti IS NOT NULL AS is_revoked, keys.public_jwk
     FROM (SELECT clock_timestamp() AS now) AS clock
       LEFT JOIN unnest($1::text[], $2::text[], $3::text[]) AS asked (tenant, jti, kid) ON true
       LEFT JOIN (
         SELECT tenant, jti, client_id, subject, scope, consent_version, expires_at FROM sso_issuer.authority_events
-        WHERE tenant = ANY ($4::text[]) AND jti = ANY ($2::text[]) AND event = 'issued'
+        WHERE tenant {of_these} AND jti = ANY ($2::text[]) AND event = 'issued'
       ) AS issued ON issued.tenant = asked.tenant AND issued.jti = asked.jti
       LEFT JOIN (
-        SELECT tenant, jti FROM sso_issuer.revoked_tokens WHERE tenant = ANY ($4::text[]) AND jti = ANY ($2::text[])
+        SELECT tenant, jti FROM sso_issuer.revoked_tokens WHERE tenant {of_these} AND jti = ANY ($2::text[])
       ) AS revoked ON revoked.tenant = asked.tenant AND revoked.jti = asked.jti
       LEFT JOIN (
         SELECT tenant, kid, public_jwk FROM sso_issuer.keys
-        WHERE tenant = ANY ($4::text[]) AND kid = ANY ($3::text[]) AND state IN ('active', 'retiring')
+        WHERE tenant {of_these} AND kid = ANY ($3::text[]) AND state IN ('active', 'retiring')
       ) AS keys ON keys.tenant = asked.tenant AND keys.kid = asked.kid
 """
+_TOKENS: Final = Statement(
+    of_one_tenant=_READ_TOKENS.format(of_these="= $4::text"),
+    of_several=f"{_READ_TOKENS.format(of_these='= ANY ($4::text[])')}{ON_ONE_SERVER}",
+)
 
 #: Tenant, `jti` and `kid` of a token, as it says itself.
 TokenNames = tuple[str, str | None, str | None]
@@ -109,7 +125,7 @@ async def read_signing_keys(
     connection: asyncpg.Connection, tenants: Sequence[str], algorithm: Algorithm
 ) -> tuple[dict[str, SealedKey], datetime]:
     """The keys that sign access tokens now, by tenant, and the database's clock, in one statement."""
-    rows = await connection.fetch(_SIGNING, tenants, algorithm.value)
+    rows = await fetch(connection, _SIGNING, only_tenant(connection, tenants), tenants, algorithm.value)
     found = {
         row["tenant"]: SealedKey(tenant=row["tenant"], kid=row["kid"], algorithm=algorithm, sealed=row["private_key"])
         for row in rows
@@ -121,15 +137,18 @@ async def read_signing_keys(
 async def append_events(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
     """Appends rows of any tenants in one statement."""
     columns = ([getattr(event, name) for event in events] for name, _ in _COLUMNS)
-    await connection.execute(_APPEND, *columns)
+    tenant = only_tenant(connection, (event.tenant for event in events))
+    await execute(connection, _APPEND, tenant, *columns)
 
 
 async def take_codes(connection: asyncpg.Connection, codes: Sequence[TakenCode]) -> set[tuple[str, str]]:
     """Records the token of each code; returns (tenant, jti) of those whose code was unused."""
     # Sorted, so that two batches cannot deadlock.
     ordered = sorted(codes, key=lambda code: (code.tenant, code.code_digest))
-    rows = await connection.fetch(
+    rows = await fetch(
+        connection,
         _TAKE_CODES,
+        only_tenant(connection, (code.tenant for code in ordered)),
         [code.tenant for code in ordered],
         [code.code_digest for code in ordered],
         [code.jti for code in ordered],
@@ -142,8 +161,10 @@ async def revoke(connection: asyncpg.Connection, revocations: Sequence[Revocatio
     """Revokes tokens; a revoked one stays revoked."""
     # Sorted, so that two batches cannot deadlock.
     ordered = sorted(revocations, key=lambda revocation: (revocation.tenant, revocation.jti))
-    await connection.execute(
+    await execute(
+        connection,
         _REVOKE,
+        only_tenant(connection, (revocation.tenant for revocation in ordered)),
         [revocation.tenant for revocation in ordered],
         [revocation.jti for revocation in ordered],
         [revocation.expires_at for revocation in ordered],
@@ -182,8 +203,10 @@ async def read_tokens(
 
     A key is left out if tokens under it are no good any more. All in one statement.
     """
-    columns = list(zip(*asked, strict=True)) or [(), (), ()]
-    rows = await connection.fetch(_TOKENS, *columns, list(set(columns[0])))
+    columns = list(zip(*asked, strict=True))
+    tenants = set(columns[0])
+    tenant = only_tenant(connection, tenants)
+    rows = await fetch(connection, _TOKENS, tenant, *columns, *([] if tenant is not None else [list(tenants)]))
     found = {(row["tenant"], row["jti"], row["kid"]): (_issued(row), row["public_jwk"]) for row in rows}
     return found, rows[0]["now"]
 

@@ -55,6 +55,8 @@ class AccessTokensReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        #: Whether what is read at once must be of one tenant.
+        self.is_of_one_tenant = database.is_distributed
 
     async def read_all(self, tokens: Sequence[tuple[str, str]]) -> list[Known | Rejected]:
         """What is known of tokens, each brought to the authority of a tenant; a refusal of what is no token."""

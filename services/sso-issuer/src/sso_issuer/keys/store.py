@@ -78,7 +78,8 @@ async def write_keys(
         elif known[key.kid] != key:
             if key.state not in {KeyState.NEXT, KeyState.ACTIVE}:
                 values["private_key"] = None
-            await connection.execute(sa.update(keys).filter_by(tenant=key.tenant, kid=key.kid).values(**values))
+            place = {name: values.pop(name) for name in ("tenant", "kid")}
+            await connection.execute(sa.update(keys).filter_by(**place).values(**values))
 
 
 async def find_due(connection: AsyncConnection, schedule: Schedule) -> list[tuple[str, Algorithm]]:

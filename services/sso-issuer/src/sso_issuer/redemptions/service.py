@@ -132,8 +132,19 @@ class Redemptions:
         self._sandboxes = sandboxes
         self._signatures = signatures
         self._public_url = public_url
-        self._reading = GroupCommit[_Brought, _Verified | _Replayed](self._judge_all, name="tokens")
-        self._line = GroupCommit[_Wish, _Good](self._redeem_all, name="redemptions", patience_seconds=_PATIENCE_SECONDS)
+        self._reading = GroupCommit[_Brought, _Verified | _Replayed](
+            self._judge_all,
+            name="tokens",
+            tenant_of=lambda brought: brought.caller.tenant,
+            is_of_one_tenant=database.is_distributed,
+        )
+        self._line = GroupCommit[_Wish, _Good](
+            self._redeem_all,
+            name="redemptions",
+            patience_seconds=_PATIENCE_SECONDS,
+            tenant_of=lambda wish: wish.verified.brought.caller.tenant,
+            is_of_one_tenant=database.is_distributed,
+        )
 
     async def redeem_once(
         self,

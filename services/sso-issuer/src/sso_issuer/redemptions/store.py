@@ -9,6 +9,7 @@ import asyncpg
 import sqlalchemy as sa
 from shared.events.domain import NewEvent
 from shared.events.outbox import columns_of, recording
+from shared.tenant_statements import execute, fetch, only_tenant, statement
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,31 +20,40 @@ from sso_issuer.vendors.domain import Delivery, Vendor
 from sso_issuer.vendors.store import vendor_of
 
 _ISSUANCE: Final = tuple(field.name for field in fields(ListedIssuance) if field.name != "redeemed_at")
-_TOKENS: Final = f"""
+_TOKENS: Final = statement(
+    f"""
     SELECT asked.tenant, asked.vendor_id, asked.jti, asked.kid, clock_timestamp() AS now,
       {", ".join(f"vendors.{column.name}" for column in vendors.c if column.name not in {"tenant", "vendor_id"})},
       {", ".join(f"issuances.{name} AS issued_{name}" for name in _ISSUANCE)},
       redemptions.redeemed_at, keys.public_jwk
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS asked (tenant, vendor_id, jti, kid)
-      JOIN sso_issuer.vendors ON vendors.tenant = asked.tenant AND vendors.vendor_id = asked.vendor_id
-      LEFT JOIN sso_issuer.issuances ON issuances.tenant = asked.tenant AND issuances.jti = asked.jti
+      JOIN sso_issuer.vendors ON vendors.tenant = «asked» AND vendors.vendor_id = asked.vendor_id
+      LEFT JOIN sso_issuer.issuances ON issuances.tenant = «asked» AND issuances.jti = asked.jti
       LEFT JOIN sso_issuer.redemptions ON redemptions.tenant = issuances.tenant AND redemptions.jti = issuances.jti
       LEFT JOIN sso_issuer.keys
-        ON keys.tenant = asked.tenant AND keys.kid = asked.kid AND keys.state IN ('active', 'retiring')
-"""  # noqa: S608 — our own names
-_APPEND: Final = """
+        ON keys.tenant = «asked» AND keys.kid = asked.kid AND keys.state IN ('active', 'retiring')
+""",  # noqa: S608 — our own names
+    4,
+)
+_APPEND: Final = statement(
+    """
     INSERT INTO sso_issuer.redemptions (tenant, jti, client_id, request_id, points_now, redeemed_at)
-    SELECT tenant, jti, client_id, request_id, points_now, clock_timestamp()
+    SELECT «brought», jti, client_id, request_id, points_now, clock_timestamp()
     FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
       AS brought(tenant, jti, client_id, request_id, points_now)
     ON CONFLICT DO NOTHING RETURNING tenant, jti
-"""
-_REDEEMED_AT: Final = """
+""",
+    5,
+)
+_REDEEMED_AT: Final = statement(
+    """
     SELECT redemptions.tenant, redemptions.jti, redemptions.redeemed_at
     FROM unnest($1::text[], $2::text[]) AS asked (tenant, jti)
-      JOIN sso_issuer.redemptions ON redemptions.tenant = asked.tenant AND redemptions.jti = asked.jti
-"""
-_RECORD: Final = recording("sso_issuer")
+      JOIN sso_issuer.redemptions ON redemptions.tenant = «asked» AND redemptions.jti = asked.jti
+""",
+    2,
+)
+_RECORD: Final = statement(recording("sso_issuer", tenant="«told»"), 5)
 
 
 #: Tenant, vendor, and `jti` and `kid` of a token, as it says itself.
@@ -67,7 +77,8 @@ class KnownToken:
 
 async def read_tokens(connection: asyncpg.Connection, asked: Sequence[TokenNames]) -> dict[TokenNames, KnownToken]:
     """What is known of tokens, in one statement; those of vendors that the tenant does not have are left out."""
-    rows = await connection.fetch(_TOKENS, *zip(*asked, strict=True))
+    columns = list(zip(*asked, strict=True))
+    rows = await fetch(connection, _TOKENS, only_tenant(connection, columns[0]), *columns)
     return {
         (row["tenant"], row["vendor_id"], row["jti"], row["kid"]): KnownToken(
             vendor=vendor_of(row), issuance=_issuance_in(row), public_jwk=row["public_jwk"], read_at=row["now"]
@@ -88,8 +99,10 @@ async def append_all(connection: asyncpg.Connection, redemptions: Sequence[Redem
     """Appends redemptions of different tokens; returns (tenant, jti) of those whose token had none."""
     # Sorted, so that two batches cannot deadlock.
     ordered = sorted(redemptions, key=lambda redemption: (redemption.tenant, redemption.jti))
-    rows = await connection.fetch(
+    rows = await fetch(
+        connection,
         _APPEND,
+        only_tenant(connection, (redemption.tenant for redemption in ordered)),
         [redemption.tenant for redemption in ordered],
         [redemption.jti for redemption in ordered],
         [redemption.client_id for redemption in ordered],
@@ -103,13 +116,16 @@ async def read_redeemed_at(
     connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], datetime]:
     """When tokens were redeemed, by tenant and jti."""
-    rows = await connection.fetch(_REDEEMED_AT, [tenant for tenant, _ in asked], [jti for _, jti in asked])
+    tenants = [tenant for tenant, _ in asked]
+    tenant = only_tenant(connection, tenants)
+    rows = await fetch(connection, _REDEEMED_AT, tenant, tenants, [jti for _, jti in asked])
     return {(row["tenant"], row["jti"]): row["redeemed_at"] for row in rows}
 
 
 async def record_all(connection: asyncpg.Connection, events: Iterable[tuple[str, NewEvent]]) -> None:
     """Records events of any tenants."""
-    await connection.execute(_RECORD, *columns_of(events))
+    columns = columns_of(events)
+    await execute(connection, _RECORD, only_tenant(connection, columns[0]), *columns)
 
 
 async def append(connection: AsyncConnection, redemption: Redemption) -> bool:

@@ -110,7 +110,11 @@ class Redirects:
         #: The vendors that were there lately. Their terms are read anew each time.
         self._met: Bounded[tuple[str, str], bool] = Bounded(_MET, seconds=_MET_SECONDS)
         self._line = GroupCommit[_Wish, _Prepared](
-            self._issue_all, name="redirects", patience_seconds=_PATIENCE_SECONDS
+            self._issue_all,
+            name="redirects",
+            patience_seconds=_PATIENCE_SECONDS,
+            tenant_of=lambda wish: wish.asker.tenant,
+            is_of_one_tenant=database.is_distributed,
         )
 
     async def issue(self, asker: Asker, user_id: str, vendor_id: str) -> Redirect:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import asyncpg
 import sqlalchemy as sa
 from shared.events.outbox import columns_of, record, recording
+from shared.tenant_statements import Statement, execute, fetch, only_tenant, statement
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.events import redirect_issued
@@ -35,30 +36,42 @@ _COLUMNS: Final = (
     ("expires_at", "timestamptz"),
 )
 #: The rows and, in the same round trip, their events.
-_APPEND: Final = (
+_APPEND: Final = statement(
     f"WITH appended AS (INSERT INTO sso_issuer.issuances ({', '.join(name for name, _ in _COLUMNS)}) "  # noqa: S608 — our own names
-    f"SELECT * FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))})) "
-    f"{recording('sso_issuer', len(_COLUMNS) + 1)}"
+    f"SELECT «new», {', '.join(name for name, _ in _COLUMNS[1:])} "
+    f"FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))}) "
+    f"AS new ({', '.join(name for name, _ in _COLUMNS)})) "
+    f"{recording('sso_issuer', len(_COLUMNS) + 1, tenant='«told»')}",
+    len(_COLUMNS) + 5,
 )
-_TERMS: Final = """
+_TERMS: Final = statement(
+    """
     SELECT vendors.*, keys.kid, keys.private_key, clock_timestamp() AS now
     FROM unnest($1::text[], $2::text[]) AS asked (tenant, vendor_id)
-      JOIN sso_issuer.vendors ON vendors.tenant = asked.tenant AND vendors.vendor_id = asked.vendor_id
+      JOIN sso_issuer.vendors ON vendors.tenant = «asked» AND vendors.vendor_id = asked.vendor_id
       LEFT JOIN sso_issuer.keys
         ON keys.tenant = vendors.tenant AND keys.algorithm = vendors.algorithm AND keys.state = 'active'
-"""
-_SECRETS: Final = """
+""",
+    2,
+)
+_SECRETS: Final = statement(
+    """
     SELECT secrets.* FROM unnest($1::text[], $2::text[]) AS asked (tenant, vendor_id)
       JOIN sso_issuer.vendor_secrets AS secrets
-        ON secrets.tenant = asked.tenant AND secrets.vendor_id = asked.vendor_id
+        ON secrets.tenant = «asked» AND secrets.vendor_id = asked.vendor_id
     ORDER BY secrets.n
-"""
-_FIND: Final = f"""
+""",
+    2,
+)
+_FIND: Final = statement(
+    f"""
     SELECT {", ".join(f"issuances.{name}" for name, _ in _COLUMNS)}, redemptions.redeemed_at
     FROM unnest($1::text[], $2::text[]) AS asked (tenant, jti)
-      JOIN sso_issuer.issuances ON issuances.tenant = asked.tenant AND issuances.jti = asked.jti
-      LEFT JOIN sso_issuer.redemptions ON redemptions.tenant = asked.tenant AND redemptions.jti = asked.jti
-"""  # noqa: S608 — our own names
+      JOIN sso_issuer.issuances ON issuances.tenant = «asked» AND issuances.jti = asked.jti
+      LEFT JOIN sso_issuer.redemptions ON redemptions.tenant = «asked» AND redemptions.jti = asked.jti
+""",  # noqa: S608 — our own names
+    2,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +87,7 @@ async def read_terms(
     connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], VendorTerms]:
     """The terms by tenant and vendor id; vendors that do not exist are left out."""
-    rows = await connection.fetch(_TERMS, *_columns(asked))
+    rows = await _fetch(connection, _TERMS, asked)
     return {(row["tenant"], row["vendor_id"]): _terms(row) for row in rows}
 
 
@@ -83,13 +96,16 @@ async def read_secrets(
 ) -> dict[tuple[str, str], list[Secret]]:
     """The vendors' secrets by tenant and vendor id, also those that have ended lately, oldest first."""
     found: dict[tuple[str, str], list[Secret]] = {place: [] for place in asked}
-    for row in await connection.fetch(_SECRETS, *_columns(asked)):
+    for row in await _fetch(connection, _SECRETS, asked):
         found[row["tenant"], row["vendor_id"]].append(secret_of(row))
     return found
 
 
-def _columns(asked: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    return [tenant for tenant, _ in asked], [vendor_id for _, vendor_id in asked]
+async def _fetch(
+    connection: asyncpg.Connection, sent: Statement, asked: Sequence[tuple[str, str]]
+) -> list[asyncpg.Record]:
+    tenants = [tenant for tenant, _ in asked]
+    return await fetch(connection, sent, only_tenant(connection, tenants), tenants, [name for _, name in asked])
 
 
 def _terms(row: Mapping[str, Any]) -> VendorTerms:
@@ -104,7 +120,8 @@ async def append_all(connection: asyncpg.Connection, rows: Sequence[Issuance]) -
     """Appends rows of any tenants in one statement."""
     columns = ([_plain(getattr(row, name)) for row in rows] for name, _ in _COLUMNS)
     told = columns_of((row.tenant, redirect_issued(row)) for row in rows)
-    await connection.execute(_APPEND, *columns, *told)
+    tenant = only_tenant(connection, (row.tenant for row in rows))
+    await execute(connection, _APPEND, tenant, *columns, *told)
 
 
 async def append(connection: AsyncConnection, row: Issuance) -> None:
@@ -124,7 +141,7 @@ async def find_all(
     connection: asyncpg.Connection, asked: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], ListedIssuance]:
     """The same for many, by tenant and jti."""
-    rows = await connection.fetch(_FIND, *_columns(asked))
+    rows = await _fetch(connection, _FIND, asked)
     return {
         (row["tenant"], row["jti"]): ListedIssuance(**{**row, "delivery": Delivery(row["delivery"])}) for row in rows
     }

@@ -48,7 +48,9 @@ class TermsReader:
         self._database = database
         self._keys = keys
         self._vendors = vendors
-        self._line = GroupCommit[tuple[str, str], Terms](self.read_all, name="terms")
+        self._line = GroupCommit[tuple[str, str], Terms](
+            self.read_all, name="terms", tenant_of=lambda asked: asked[0], is_of_one_tenant=database.is_distributed
+        )
 
     async def read(self, tenant: str, vendor_id: str) -> Terms:
         """The terms of this moment. What waits together is read together.

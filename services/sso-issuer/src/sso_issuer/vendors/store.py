@@ -38,7 +38,8 @@ async def put_vendor(
         tenant=tenant, vendor_id=vendor_id, **asdict(agreement), created_at=now, updated_at=now
     )
     statement = statement.on_conflict_do_update(
-        index_elements=[vendors.c.tenant, vendors.c.vendor_id], set_={**asdict(agreement), "updated_at": now}
+        index_elements=[vendors.c.tenant, vendors.c.vendor_id],
+        set_={**asdict(agreement), "updated_at": statement.excluded.updated_at},
     )
     # `xmax` is 0 for a row that this statement inserted.
     is_new = sa.literal_column("xmax = 0", sa.Boolean).label("is_new")
