@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -11,11 +12,14 @@ from platform_testing.serving import running
 from shared.dependencies import provided
 from shared.errors import Unavailable
 from shared.sealing import Sealer, parse_key_encryption_keys
+from sqlalchemy.ext.asyncio import AsyncConnection
 from token_service.app import create_app
 from token_service.clock import DatabaseClock
 from token_service.housekeeping import Housekeeping
+from token_service.keys import store
 from token_service.keys.ring import KeyRing
 from token_service.keys.sequences import Sequences
+from token_service.keys.store import KeyRow
 
 from .campaign_house import ORDER, House, refusal, until
 from .conftest import MakeSettings
@@ -53,6 +57,30 @@ async def test_a_new_key_waits_until_every_process_knows_it_and_breaks_no_live_t
     assert read[0] == 3
     for token in (before, still, after):
         assert (await house.verify(token)).status_code == 200
+
+
+async def test_a_new_key_stays_known_when_a_reading_ends_that_began_before_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring: KeyRing = provided(house.app, KeyRing)
+    await house.issue()
+    has_read, may_end = asyncio.Event(), asyncio.Event()
+    read_of = store.read_of
+
+    async def read_slowly(connection: AsyncConnection, tenant: str) -> Sequence[KeyRow]:
+        rows = await read_of(connection, tenant)
+        if asyncio.current_task() is reading and tenant == house.tenant:
+            has_read.set()
+            await may_end.wait()
+        return rows
+
+    monkeypatch.setattr(store, "read_of", read_slowly)
+    reading = asyncio.create_task(ring.refresh())
+    await has_read.wait()
+    await ring.rotate(house.tenant, ahead=timedelta(0))
+    may_end.set()
+    await reading
+    assert ring.key(house.tenant, 2) is not None
 
 
 async def test_a_key_of_another_process_is_read_before_it_signs(

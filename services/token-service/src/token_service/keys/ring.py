@@ -125,6 +125,7 @@ class KeyRing:
             ahead: when it signs, from now on.
         """
         while True:
+            before = self._tenants.get(tenant)
             async with self._database.transaction() as connection:
                 rows = await store.read_of(connection, tenant)
                 number = rows[-1].number + 1 if rows else 1
@@ -134,7 +135,7 @@ class KeyRing:
                 self._clock.hear(now)
                 if added is not None:
                     await note(connection, acts, _rotation(added, number - 1), now)
-            self._keep(tenant, rows)
+            await self._keep_or_load(tenant, rows, before)
             if added is not None:
                 return added
 
@@ -143,6 +144,7 @@ class KeyRing:
 
         A restored database knows less than was issued since, and would give its numbers out a second time.
         """
+        before = self._tenants.get(tenant)
         async with self._database.transaction() as connection:
             origin = await store.read_origin(connection)
             rows = await store.read_of(connection, tenant)
@@ -155,15 +157,16 @@ class KeyRing:
                 await self._insert(connection, tenant, newest.number + 1 if newest else 1, self.notice)
                 rows = await store.read_of(connection, tenant)
             self._clock.hear(await store.read_clock(connection))
-        self._keep(tenant, rows)
+        await self._keep_or_load(tenant, rows, before)
         return True
 
     async def add_successor(self, row: KeyRow) -> None:
         """Adds the successor of `row`, unless another process did."""
+        before = self._tenants.get(row.tenant)
         async with self._database.transaction() as connection:
             await self._insert(connection, row.tenant, row.number + 1, self._ahead)
             rows = await store.read_of(connection, row.tenant)
-        self._keep(row.tenant, rows)
+        await self._keep_or_load(row.tenant, rows, before)
 
     async def refresh(self) -> None:
         """Reads the changes of other processes.
@@ -174,32 +177,39 @@ class KeyRing:
         async with self._refreshing:
             began = self._seconds()
             age = timedelta(seconds=began - self._read_at + _OVERLAP_SECONDS)
+            before = dict(self._tenants)
             async with self._database.transaction() as connection:
                 self._clock.hear(await store.read_clock(connection))
                 changed = await store.tenants_changed_within(connection, age)
-                rows = {
-                    tenant: await store.read_of(connection, tenant) for tenant in changed if tenant in self._tenants
-                }
+                rows = {tenant: await store.read_of(connection, tenant) for tenant in changed if tenant in before}
             for tenant, of_tenant in rows.items():
-                self._keep(tenant, of_tenant)
+                await self._keep_or_load(tenant, of_tenant, before[tenant])
             self._read_at = began
 
     async def _load(self, tenant: str) -> TenantKeys:
-        async with self._database.transaction() as connection:
-            self._clock.hear(await store.read_clock(connection))
-            rows = await store.read_of(connection, tenant)
-        return self._keep(tenant, rows)
+        while True:
+            before = self._tenants.get(tenant)
+            async with self._database.transaction() as connection:
+                self._clock.hear(await store.read_clock(connection))
+                rows = await store.read_of(connection, tenant)
+            if self._tenants.get(tenant) is before:
+                return self._keep(tenant, rows)
 
     async def _add_first(self, tenant: str) -> TenantKeys:
+        before = self._tenants.get(tenant)
         async with self._database.transaction() as connection:
             # If another process makes number 1 first, its key is used.
             await self._insert(connection, tenant, 1, timedelta(0))
             rows = await store.read_of(connection, tenant)
-        return self._keep(tenant, rows)
+        return await self._keep_or_load(tenant, rows, before)
 
     async def _insert(self, connection: AsyncConnection, tenant: str, number: int, ahead: timedelta) -> KeyRow | None:
         sealed = self._sealer.seal(new_secret(), context_of_key(tenant, number))
         return await store.insert(connection, tenant, number, sealed, ahead)
+
+    async def _keep_or_load(self, tenant: str, rows: Sequence[KeyRow], before: TenantKeys | None) -> TenantKeys:
+        """Keeps `rows`; reads anew if others were kept since `before` was, which may be newer than these."""
+        return self._keep(tenant, rows) if self._tenants.get(tenant) is before else await self._load(tenant)
 
     def _keep(self, tenant: str, rows: Sequence[KeyRow]) -> TenantKeys:
         live = tuple(row for row in reversed(rows) if row.retired_at is None)
