@@ -34,7 +34,8 @@ def only_tenant(connection: asyncpg.Connection, tenants: Iterable[str]) -> str |
     Raises:
         ValueError: a batch for distributed tables has several.
     """
-    if not isinstance(connection, DistributedConnection):
+    # Not `isinstance`: asyncpg says of any of its connections that it is one of each of its classes.
+    if type(connection) is not DistributedConnection:
         return None
     (tenant,) = set(tenants)
     return tenant
