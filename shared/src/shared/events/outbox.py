@@ -60,11 +60,19 @@ def columns_of(events: Iterable[tuple[str, NewEvent]]) -> tuple[list[Any], ...]:
     return tuple(list(column) for column in zip(*rows, strict=True)) if rows else _NO_ROWS
 
 
+def text_of(event: NewEvent) -> str:
+    """An event as it stands in the list of a row, for statements that make the list themselves."""
+    return orjson.dumps(_told(event, datetime.now(UTC))).decode()
+
+
+def _told(event: NewEvent, now: datetime) -> dict[str, Any]:
+    return {"type": event.type, "at": event.happened_at or now, "data": event.data}
+
+
 def _rows(events: Iterable[tuple[str, NewEvent]]) -> Iterator[_Row]:
     by_owner: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
     now = datetime.now(UTC)
     for tenant, event in events:
-        told = {"type": event.type, "at": event.happened_at or now, "data": event.data}
-        by_owner.setdefault((tenant, event.owner), []).append(told)
+        by_owner.setdefault((tenant, event.owner), []).append(_told(event, now))
     for (tenant, owner), told_of in by_owner.items():
         yield _Row(tenant, new_key(), owner, len(told_of), orjson.dumps(told_of).decode())

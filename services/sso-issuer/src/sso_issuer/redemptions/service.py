@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, TypeGuard
 
+import structlog
 from shared.callers import Caller
 from shared.db import Database
 from shared.errors import Refusal, TooManyRequests, Unavailable
@@ -25,7 +26,15 @@ from sso_issuer.events import redirect_redeemed, redirect_replayed
 from sso_issuer.keys.domain import issuer_of
 from sso_issuer.ledger_client import LedgerClient
 from sso_issuer.redemptions import store
-from sso_issuer.redemptions.domain import Redemption, TokenAlreadyRedeemed, TokenNotIssued, TokenRefused, is_issued
+from sso_issuer.redemptions.domain import (
+    ISSUED,
+    Redemption,
+    TokenAlreadyRedeemed,
+    TokenNotIssued,
+    TokenRefused,
+    is_issued,
+    is_the_very_token,
+)
 from sso_issuer.redemptions.tokens import Known, TokensReader, shown
 from sso_issuer.redirects.domain import ListedIssuance
 from sso_issuer.redirects.store import find
@@ -33,6 +42,8 @@ from sso_issuer.redirects.users import said_of
 from sso_issuer.tables import events
 from sso_issuer.vendors.domain import VendorAlgorithm, is_live
 from sso_issuer.vendors.service import Vendors
+
+_log = structlog.get_logger("redemptions")
 
 #: Nobody waits in line for longer than this, and then for the ledger as well.
 _PATIENCE_SECONDS: Final = 4.0
@@ -237,25 +248,33 @@ class Redemptions:
         firsts: Mapping[tuple[str, str], _Good],
     ) -> Sequence[_Good | Exception]:
         """Writes the first redemption of each token, and refuses all others."""
-        async with self._database.raw_transaction() as connection:
-            written = await store.append_all(connection, [one.redemption for one in firsts.values()])
-            told = [(place[0], first.event()) for place, first in firsts.items() if place in written]
-            if told:
-                await store.record_all(connection, told)
-            late = [
-                one.place
-                if wish.is_written
-                and isinstance(one, _Good)
-                and not (one.place in written and firsts[one.place] is one)
-                else None
-                for wish, one in zip(wishes, found, strict=True)
-            ]
-            places = sorted({place for place in late if place is not None})
-            redeemed_at = await store.read_redeemed_at(connection, places) if places else {}
+        async with self._database.raw_write() as connection:
+            written = await store.append_all(connection, [(one.redemption, one.event()) for one in firsts.values()])
+        late = [
+            one.place
+            if wish.is_written and isinstance(one, _Good) and not (one.place in written and firsts[one.place] is one)
+            else None
+            for wish, one in zip(wishes, found, strict=True)
+        ]
+        elsewhere = sorted({place for place in late if place is not None and place not in written})
+        redeemed_at = written | (await self._redeemed_at(elsewhere) if elsewhere else {})
         return [
             one if place is None else _already_redeemed(redeemed_at.get(place))
             for one, place in zip(found, late, strict=True)
         ]
+
+    async def _redeemed_at(self, places: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], datetime]:
+        """When tokens were redeemed in another transaction, by tenant and jti; nothing if the database fails.
+
+        It must not fail the batch: the batch would be tried again, and would take its own redemptions for others'.
+        """
+        try:
+            async with self._database.raw_statement() as connection:
+                return await store.read_redeemed_at(connection, places)
+        # What a driver raises is counted where it is raised.
+        except Exception as error:
+            _log.warning("unknown when tokens were redeemed", tokens=len(places), error=repr(error))
+            return {}
 
     async def _points_of(self, verified: Sequence[_Verified]) -> dict[tuple[str, str], int | Unavailable]:
         """The points of the tokens' users by tenant and user id, or that the ledger did not say."""
@@ -282,6 +301,7 @@ class Redemptions:
     async def _verify(self, brought: _Brought, known: Known) -> tuple[Mapping[str, Any], ListedIssuance]:
         """The claims of a token that is valid for its caller now, and its issuance."""
         caller, token, issuance, now = brought.caller, brought.token, known.issuance, known.read_at
+        is_very = issuance is not None and is_the_very_token(issuance, token)
         if issuance is not None and caller.tenant in self._sandboxes:
             # The token cannot change, so its end is judged by the clock of the sandbox.
             async with self._database.transaction() as connection:
@@ -296,7 +316,7 @@ class Redemptions:
                 # The database's clock stamped it and judges it: there is nothing to be lenient about.
                 now=now.timestamp(),
                 leeway_seconds=0,
-                signatures=self._signatures,
+                signatures=ISSUED if is_very else self._signatures,
             )
         except Rejected as rejected:
             # A token under an unknown key counts as badly signed, so that nobody learns which keys exist.
@@ -304,7 +324,7 @@ class Redemptions:
             raise TokenRefused(rejected.message, code=code, log=rejected.reason) from None
         if not _is_jti(claims.get("jti")):
             raise TokenRefused("The token does not say its jti.", code="malformed_token")
-        if issuance is None or not is_issued(issuance, token, claims):
+        if issuance is None or not (is_very or is_issued(issuance, token, claims)):
             raise TokenNotIssued
         return claims, issuance
 

@@ -1,15 +1,15 @@
 """Redemptions in the database."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
-from shared.events.domain import NewEvent
-from shared.events.outbox import columns_of, recording
-from shared.tenant_statements import execute, fetch, only_tenant, statement
+from shared.events.domain import NewEvent, new_key
+from shared.events.outbox import text_of
+from shared.tenant_statements import fetch, only_tenant, statement
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,15 +35,26 @@ _TOKENS: Final = statement(
 """,  # noqa: S608 — our own names
     4,
 )
+#: The redemptions and, in the same round trip, the events of those that are the first of their tokens.
 _APPEND: Final = statement(
     """
-    INSERT INTO sso_issuer.redemptions (tenant, jti, client_id, request_id, points_now, redeemed_at)
-    SELECT «brought», jti, client_id, request_id, points_now, clock_timestamp()
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
-      AS brought(tenant, jti, client_id, request_id, points_now)
-    ON CONFLICT DO NOTHING RETURNING tenant, jti
+    WITH brought AS MATERIALIZED (
+      SELECT * FROM unnest(
+        $1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[]
+      ) AS brought (tenant, jti, client_id, request_id, points_now, owner, key, event)
+    ), appended AS (
+      INSERT INTO sso_issuer.redemptions (tenant, jti, client_id, request_id, points_now, redeemed_at)
+      SELECT «brought», jti, client_id, request_id, points_now, clock_timestamp() FROM brought
+      ON CONFLICT DO NOTHING RETURNING tenant, jti, redeemed_at
+    ), told AS (
+      INSERT INTO sso_issuer.event_batches (tenant, key, owner, size, events)
+      SELECT «brought», min(brought.key), brought.owner, count(*), '[' || string_agg(brought.event, ',') || ']'
+      FROM appended JOIN brought ON brought.tenant = appended.tenant AND brought.jti = appended.jti
+      GROUP BY brought.tenant, brought.owner
+    )
+    SELECT tenant, jti, redeemed_at FROM appended
 """,
-    5,
+    8,
 )
 _REDEEMED_AT: Final = statement(
     """
@@ -53,7 +64,6 @@ _REDEEMED_AT: Final = statement(
 """,
     2,
 )
-_RECORD: Final = statement(recording("sso_issuer", tenant="«told»"), 5)
 
 
 #: Tenant, vendor, and `jti` and `kid` of a token, as it says itself.
@@ -95,21 +105,32 @@ def _issuance_in(row: Mapping[str, Any]) -> ListedIssuance | None:
     return ListedIssuance(**{**values, "delivery": Delivery(values["delivery"]), "redeemed_at": row["redeemed_at"]})
 
 
-async def append_all(connection: asyncpg.Connection, redemptions: Sequence[Redemption]) -> set[tuple[str, str]]:
-    """Appends redemptions of different tokens; returns (tenant, jti) of those whose token had none."""
+async def append_all(
+    connection: asyncpg.Connection, redemptions: Sequence[tuple[Redemption, NewEvent]]
+) -> dict[tuple[str, str], datetime]:
+    """Appends redemptions of different tokens, with their events, in one statement.
+
+    Returns when by tenant and jti, of those whose token had no redemption. Of the others nothing is written.
+    """
     # Sorted, so that two batches cannot deadlock.
-    ordered = sorted(redemptions, key=lambda redemption: (redemption.tenant, redemption.jti))
+    ordered = sorted(redemptions, key=lambda one: (one[0].tenant, one[0].jti))
+    # One row of events for each owner.
+    keys = {owner: new_key() for owner in {(redemption.tenant, event.owner) for redemption, event in ordered}}
+    tenants = [redemption.tenant for redemption, _ in ordered]
     rows = await fetch(
         connection,
         _APPEND,
-        only_tenant(connection, (redemption.tenant for redemption in ordered)),
-        [redemption.tenant for redemption in ordered],
-        [redemption.jti for redemption in ordered],
-        [redemption.client_id for redemption in ordered],
-        [redemption.request_id for redemption in ordered],
-        [redemption.points_now for redemption in ordered],
+        only_tenant(connection, tenants),
+        tenants,
+        [redemption.jti for redemption, _ in ordered],
+        [redemption.client_id for redemption, _ in ordered],
+        [redemption.request_id for redemption, _ in ordered],
+        [redemption.points_now for redemption, _ in ordered],
+        [event.owner for _, event in ordered],
+        [keys[redemption.tenant, event.owner] for redemption, event in ordered],
+        [text_of(event) for _, event in ordered],
     )
-    return {(row["tenant"], row["jti"]) for row in rows}
+    return {(row["tenant"], row["jti"]): row["redeemed_at"] for row in rows}
 
 
 async def read_redeemed_at(
@@ -120,12 +141,6 @@ async def read_redeemed_at(
     tenant = only_tenant(connection, tenants)
     rows = await fetch(connection, _REDEEMED_AT, tenant, tenants, [jti for _, jti in asked])
     return {(row["tenant"], row["jti"]): row["redeemed_at"] for row in rows}
-
-
-async def record_all(connection: asyncpg.Connection, events: Iterable[tuple[str, NewEvent]]) -> None:
-    """Records events of any tenants."""
-    columns = columns_of(events)
-    await execute(connection, _RECORD, only_tenant(connection, columns[0]), *columns)
 
 
 async def append(connection: AsyncConnection, redemption: Redemption) -> bool:
