@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
+import orjson
 import pytest
 import sqlalchemy as sa
 from platform_testing.callers import FakeRegister, ServiceKeys
@@ -17,7 +18,7 @@ from shared.errors import Unavailable
 from shared.register import Client
 from sso_issuer.app import create_app
 from sso_issuer.secret_checks import SecretChecks
-from sso_issuer.tables import redemptions
+from sso_issuer.tables import events, redemptions
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +30,14 @@ async def _redeemed(world: World) -> list[str]:
     async with world.database.connect() as connection:
         query = sa.select(redemptions.c.jti).where(redemptions.c.tenant == world.tenant)
         return list((await connection.execute(query)).scalars())
+
+
+async def _told_of_redemptions(world: World) -> list[str]:
+    """The tokens of which an event says that they were redeemed."""
+    async with world.database.connect() as connection:
+        query = sa.select(events.batches.c.events).where(events.batches.c.tenant == world.tenant)
+        told = [event for row in await connection.scalars(query) for event in orjson.loads(row)]
+    return [event["data"]["jti"] for event in told if event["type"] == "redirect.redeemed"]
 
 
 def _said(answer: httpx.Response) -> tuple[int, str | None]:
@@ -54,6 +63,7 @@ async def test_tokens_that_are_brought_together_are_used_up_each_once(world: Wor
     assert [answer.status_code for answer in answers[24:]] == [400, 400, 400]
     assert all(answer.json()["redeemed_at"] for answer in answers if answer.status_code == 409)
     assert sorted(await _redeemed(world)) == sorted(redirect["jti"] for _, redirect in issued)
+    assert sorted(await _told_of_redemptions(world)) == sorted(redirect["jti"] for _, redirect in issued)
 
 
 async def test_a_token_is_used_up_once_also_by_two_replicas(
@@ -72,7 +82,9 @@ async def test_a_token_is_used_up_once_also_by_two_replicas(
             )
         )
     assert sorted(answer.status_code for answer in answers) == [200] * 6 + [409] * 6
+    assert all(answer.json()["redeemed_at"] for answer in answers if answer.status_code == 409)
     assert len(await _redeemed(world)) == 6
+    assert sorted(await _told_of_redemptions(world)) == sorted(await _redeemed(world))
 
 
 async def test_a_caller_that_hangs_up_takes_nobody_along(world: World) -> None:
