@@ -263,7 +263,7 @@ class Redemptions:
             for one, place in zip(found, late, strict=True)
         ]
 
-    async def _redeemed_at(self, places: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], datetime]:
+    async def _redeemed_at(self, places: Sequence[tuple[str, str]]) -> dict[tuple[str, str], datetime]:
         """When tokens were redeemed in another transaction, by tenant and jti; nothing if the database fails.
 
         It must not fail the batch: the batch would be tried again, and would take its own redemptions for others'.
