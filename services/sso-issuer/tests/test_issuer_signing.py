@@ -167,6 +167,13 @@ async def test_no_secret_stands_in_arguments_or_environment_of_a_process(
         assert _of_process(pid, "cmdline").split(b"\0")[1:-1] == [b"-I", b"-m", b"sso_issuer.signing_process"]
 
 
+async def test_a_process_that_is_woken_does_not_interrupt_who_sent_the_request(
+    processes: SigningProcesses, pairs: list[KeyPair]
+) -> None:
+    await _run(processes, pairs)
+    assert [os.sched_getscheduler(pid) for pid in processes.pids] == [os.SCHED_BATCH] * 2
+
+
 async def test_the_processes_end_with_their_parent(processes: SigningProcesses, pairs: list[KeyPair]) -> None:
     await _run(processes, pairs)
     pids = processes.pids
