@@ -69,8 +69,7 @@ class Audit:
                 token_client_id=None if issued is None else issued.client_id,
             )
             driver = await driver_of(connection)
-            await store.revoke(driver, [revocation])
-            await store.append_events(driver, [event])
+            await store.append_events(driver, [event], [revocation])
 
     async def close(self) -> None:
         """Writes all waiting entries."""
@@ -80,21 +79,19 @@ class Audit:
         """Writes entries at once; returns a refusal for each whose code is spent. Driver errors pass unchanged."""
         codes = [entry.code for entry in entries if entry.code is not None]
         revocations = [entry.revocation for entry in entries if entry.revocation is not None]
-        if not codes and not revocations:
+        if not codes:
             async with self._database.raw_write() as connection:
-                await store.append_events(connection, [entry.event for entry in entries])
+                await store.append_events(connection, [entry.event for entry in entries], revocations)
             return [None] * len(entries)
         async with self._database.raw_transaction() as connection:
-            taken = await store.take_codes(connection, codes) if codes else set()
+            taken = await store.take_codes(connection, codes)
             is_spent = [
                 entry.code is not None and (entry.code.tenant, entry.code.jti) not in taken for entry in entries
             ]
-            if revocations:
-                await store.revoke(connection, revocations)
             events = [
                 _refused(entry.event) if spent else entry.event for entry, spent in zip(entries, is_spent, strict=True)
             ]
-            await store.append_events(connection, events)
+            await store.append_events(connection, events, revocations)
         return [CodeSpent(log="the code gave a token before") if spent else None for spent in is_spent]
 
 

@@ -15,8 +15,9 @@ from shared.register import Client
 from starlette.requests import Request
 from starlette.types import Scope
 
-from sso_issuer.authority import assertions, store
+from sso_issuer.authority import assertions
 from sso_issuer.authority.domain import AuthorityClient, InvalidClient, InvalidRequest
+from sso_issuer.authority.used_assertions import UsedAssertions
 from sso_issuer.register_client import RegisterClient, RegisteredClient
 from sso_issuer.secret_checks import SecretsRegister
 
@@ -73,7 +74,7 @@ class ClientAuthentication:
         *,
         longest_assertion_seconds: int,
     ) -> None:
-        self._database = database
+        self._used = UsedAssertions(database)
         self._register = register
         self._clients = clients
         self._proxies = proxies
@@ -92,7 +93,7 @@ class ClientAuthentication:
         return proof.client
 
     async def prove_for_line(self, proof: Proof) -> None:
-        """What `prove_all` cannot do: an assertion is used up, in a transaction of its own.
+        """What `prove_all` cannot do: an assertion is used up, in a line of its own.
 
         Raises:
             InvalidClient, Unavailable: as `prove` does.
@@ -105,6 +106,10 @@ class ClientAuthentication:
         spelled = [[] if proof.client is not None else proof.spellings() for proof in proofs]
         found = await self._check_all(dict.fromkeys(one for spellings in spelled for one in spellings))
         return [self._settle(proof, spellings, found) for proof, spellings in zip(proofs, spelled, strict=True)]
+
+    async def close(self) -> None:
+        """Writes what waits in line, and takes no more."""
+        await self._used.close()
 
     def _settle(
         self,
@@ -162,18 +167,17 @@ class ClientAuthentication:
         found = await self._clients.find_client(proof.shown.client_id)
         if found is None or found.tenant != proof.tenant:
             return None
-        async with self._database.transaction() as connection:
-            now = await store.read_clock(connection)
-            assertion = assertions.verify(
-                proof.shown.assertion,
-                client_id=found.client_id,
-                jwks=found.jwks,
-                audiences=proof.audiences(),
-                now=now.timestamp(),
-                longest_seconds=self._longest_assertion_seconds,
-            )
-            if not await store.use_assertion(connection, proof.tenant, found.client_id, assertion):
-                raise InvalidClient(log="assertion: used before")
+        now = await self._used.now()
+        assertion = assertions.verify(
+            proof.shown.assertion,
+            client_id=found.client_id,
+            jwks=found.jwks,
+            audiences=proof.audiences(),
+            now=now.timestamp(),
+            longest_seconds=self._longest_assertion_seconds,
+        )
+        if not await self._used.use(proof.tenant, found.client_id, assertion):
+            raise InvalidClient(log="assertion: used before")
         return found
 
 

@@ -153,9 +153,15 @@ async def _introspect_at_once(request: Request) -> Response:
     return await introspect(request.path_params["tenant"], request, *parts)
 
 
+async def _revoke_at_once(request: Request) -> Response:
+    parts = provided(request.app, ClientRequests), provided(request.app, Authority)
+    return await revoke(request.path_params["tenant"], request, *parts)
+
+
 SHORTCUTS: Final = (
     Shortcut("POST", "/tenants/{tenant}/oauth/token", _give_token_at_once),
     Shortcut("POST", "/tenants/{tenant}/oauth/introspect", _introspect_at_once),
+    Shortcut("POST", "/tenants/{tenant}/oauth/revoke", _revoke_at_once),
 )
 
 

@@ -211,6 +211,7 @@ class Authority:
 
     async def close(self) -> None:
         """Carries out what waits in line, and takes no more."""
+        await self._authentication.close()
         await self._issuing.close()
         await self._audit.close()
 

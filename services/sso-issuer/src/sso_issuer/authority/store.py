@@ -12,13 +12,10 @@ from shared.tenant_statements import ON_ONE_SERVER, Statement, execute, fetch, o
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from sso_issuer.authority.assertions import Assertion
 from sso_issuer.authority.domain import Event, EventKind, EventPlace, IssuedToken
 from sso_issuer.keys.domain import Algorithm
-from sso_issuer.keys.store import SealedKey, read_clock
+from sso_issuer.keys.store import SealedKey
 from sso_issuer.tables import authority_events, keys, redeemed_codes, revoked_tokens, used_assertions
-
-__all__ = ["read_clock"]
 
 _COLUMNS: Final = (
     ("tenant", "text"),
@@ -38,12 +35,20 @@ _COLUMNS: Final = (
     ("happened_at", "timestamptz"),
 )
 _NAMES: Final = ", ".join(name for name, _ in _COLUMNS)
-_APPEND: Final = statement(
+_EVENTS: Final = (
     f"INSERT INTO sso_issuer.authority_events ({_NAMES}) "  # noqa: S608 — our own names
     f"SELECT «event»{_NAMES.removeprefix('tenant').removesuffix('happened_at')} "
     "coalesce(happened_at, clock_timestamp()) "
-    f"FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))}) AS event({_NAMES})",
-    len(_COLUMNS),
+    f"FROM unnest({', '.join(f'${n}::{kind}[]' for n, (_, kind) in enumerate(_COLUMNS, 1))}) AS event({_NAMES})"
+)
+_APPEND: Final = statement(_EVENTS, len(_COLUMNS))
+#: The revocations and, in the same round trip, the rows that tell of them.
+_APPEND_AND_REVOKE: Final = statement(
+    "WITH revoked_now AS (INSERT INTO sso_issuer.revoked_tokens (tenant, jti, expires_at) "  # noqa: S608 — our own names
+    "SELECT «revoked», jti, expires_at FROM unnest("
+    + ", ".join(f"${len(_COLUMNS) + n}::{kind}[]" for n, kind in enumerate(("text", "text", "timestamptz"), 1))
+    + f") AS revoked(tenant, jti, expires_at) ON CONFLICT DO NOTHING) {_EVENTS}",
+    len(_COLUMNS) + 3,
 )
 _TAKE_CODES: Final = statement(
     """
@@ -55,14 +60,15 @@ _TAKE_CODES: Final = statement(
 """,
     4,
 )
-_REVOKE: Final = statement(
+_USE_ASSERTIONS: Final = statement(
     """
-    INSERT INTO sso_issuer.revoked_tokens (tenant, jti, expires_at)
-    SELECT «revoked», jti, expires_at FROM unnest($1::text[], $2::text[], $3::timestamptz[])
-      AS revoked(tenant, jti, expires_at)
-    ON CONFLICT DO NOTHING
+    INSERT INTO sso_issuer.used_assertions (tenant, client_id, jti_digest, expires_at)
+    SELECT «used», client_id, jti_digest, expires_at
+    FROM unnest($1::text[], $2::text[], $3::bytea[], $4::timestamptz[])
+      AS used(tenant, client_id, jti_digest, expires_at)
+    ON CONFLICT DO NOTHING RETURNING tenant, client_id, jti_digest
 """,
-    3,
+    4,
 )
 _SIGNING: Final = statement(
     """
@@ -95,6 +101,8 @@ _TOKENS: Final = Statement(
     of_several=f"{_READ_TOKENS.format(of_these='= ANY ($4::text[])')}{ON_ONE_SERVER}",
 )
 
+#: Tenant, client, and digest of the `jti` of an assertion.
+AssertionPlace = tuple[str, str, bytes]
 #: Tenant, `jti` and `kid` of a token, as it says itself.
 TokenNames = tuple[str, str | None, str | None]
 
@@ -134,11 +142,26 @@ async def read_signing_keys(
     return found, rows[0]["now"]
 
 
-async def append_events(connection: asyncpg.Connection, events: Sequence[Event]) -> None:
-    """Appends rows of any tenants in one statement."""
-    columns = ([getattr(event, name) for event in events] for name, _ in _COLUMNS)
-    tenant = only_tenant(connection, (event.tenant for event in events))
-    await execute(connection, _APPEND, tenant, *columns)
+async def append_events(
+    connection: asyncpg.Connection, events: Sequence[Event], revocations: Sequence[Revocation] = ()
+) -> None:
+    """Appends rows of any tenants, and revokes tokens, in one statement. A revoked token stays revoked."""
+    columns = [[getattr(event, name) for event in events] for name, _ in _COLUMNS]
+    tenant = only_tenant(connection, columns[0])
+    if not revocations:
+        await execute(connection, _APPEND, tenant, *columns)
+        return
+    # Sorted, so that two batches cannot deadlock.
+    ordered = sorted(revocations, key=lambda revocation: (revocation.tenant, revocation.jti))
+    await execute(
+        connection,
+        _APPEND_AND_REVOKE,
+        tenant,
+        *columns,
+        [revocation.tenant for revocation in ordered],
+        [revocation.jti for revocation in ordered],
+        [revocation.expires_at for revocation in ordered],
+    )
 
 
 async def take_codes(connection: asyncpg.Connection, codes: Sequence[TakenCode]) -> set[tuple[str, str]]:
@@ -155,20 +178,6 @@ async def take_codes(connection: asyncpg.Connection, codes: Sequence[TakenCode])
         [code.token_expires_at for code in ordered],
     )
     return {(row["tenant"], row["jti"]) for row in rows}
-
-
-async def revoke(connection: asyncpg.Connection, revocations: Sequence[Revocation]) -> None:
-    """Revokes tokens; a revoked one stays revoked."""
-    # Sorted, so that two batches cannot deadlock.
-    ordered = sorted(revocations, key=lambda revocation: (revocation.tenant, revocation.jti))
-    await execute(
-        connection,
-        _REVOKE,
-        only_tenant(connection, (revocation.tenant for revocation in ordered)),
-        [revocation.tenant for revocation in ordered],
-        [revocation.jti for revocation in ordered],
-        [revocation.expires_at for revocation in ordered],
-    )
 
 
 async def spoil_code(connection: AsyncConnection, tenant: str, code_digest: bytes) -> Revocation | None:
@@ -251,19 +260,23 @@ async def list_newest(
     return [Event(**{**values, "event": EventKind(values["event"])}) for values in rows]
 
 
-async def use_assertion(connection: AsyncConnection, tenant: str, client_id: str, assertion: Assertion) -> bool:
-    """Uses an assertion up. Of many calls at once, one returns True."""
-    statement = (
-        postgresql.insert(used_assertions)
-        .values(
-            tenant=tenant,
-            client_id=client_id,
-            jti_digest=assertion.jti_digest,
-            expires_at=assertion.expires_at,
-        )
-        .on_conflict_do_nothing()
+async def use_assertions(
+    connection: asyncpg.Connection, assertions: Mapping[AssertionPlace, datetime]
+) -> set[AssertionPlace]:
+    """Uses assertions up, each until its time; returns those that were unused."""
+    # Sorted, so that two batches cannot deadlock.
+    ordered = sorted(assertions.items())
+    tenants = [tenant for (tenant, _, _), _ in ordered]
+    rows = await fetch(
+        connection,
+        _USE_ASSERTIONS,
+        only_tenant(connection, tenants),
+        tenants,
+        [client_id for (_, client_id, _), _ in ordered],
+        [digest for (_, _, digest), _ in ordered],
+        [expires_at for _, expires_at in ordered],
     )
-    return (await connection.execute(statement.returning(used_assertions.c.tenant))).first() is not None
+    return {(row["tenant"], row["client_id"], row["jti_digest"]) for row in rows}
 
 
 async def forget_expired(connection: AsyncConnection) -> int:
