@@ -2,23 +2,20 @@
 
     .venv/bin/python lint/migrations/render.py DIRECTORY
 
-New are those behind the revision that is named below: what is released cannot be changed any more. A release moves it.
+New are those behind the revisions that `last_release.toml` names: what is released cannot be changed any more.
 """
 
 import io
 import sys
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 
 #: Package → the newest revision of the last release.
-SETTLED = {
-    "points_ledger": "0008",
-    "sso_issuer": "20261129_0012",
-    "partner_onboarding": "20261129_0016",
-    "token_service": "0009",
-}
+SETTLED: Mapping[str, str] = tomllib.loads(Path(__file__).with_name("last_release.toml").read_text())["revisions"]
 
 
 def render(package: str, settled: str) -> str:
