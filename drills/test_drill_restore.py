@@ -34,6 +34,7 @@ ORDER = {
     "duration": "never",
 }
 BATCH = 500
+OWNER_PASSWORD = secrets.token_urlsafe(16)
 
 
 class PlatformOnItsServer(RunningPlatform):
@@ -65,16 +66,27 @@ class Installation:
     def url(self, database: str) -> str:
         return self.server.url(database, database, self._passwords[database])
 
+    def owner_url(self, database: str) -> str:
+        """By the role that owns the tables; the other one may not read all that a dump has."""
+        return self.server.url(database, f"{database}_owner", OWNER_PASSWORD)
+
     def start_server(self) -> None:
         """A new server on the same port, with empty databases."""
         self.server.start()
         for database, password in self._passwords.items():
-            self.server.create_role_and_database(database, password)
-        self.platform.settings = {service.database_url_variable: self.url(service.database) for service in SERVICES}
+            self.server.create_role_and_database(database, password, owner_password=OWNER_PASSWORD)
+        self.platform.settings = {
+            name: value
+            for service in SERVICES
+            for name, value in (
+                (service.database_url_variable, self.url(service.database)),
+                (f"{service.prefix}MIGRATION_DATABASE_URL", self.owner_url(service.database)),
+            )
+        }
 
     def back_up(self) -> None:
         for service in SERVICES:
-            dump(self.url(service.database), self._directory / service.database)
+            dump(self.owner_url(service.database), self._directory / service.database)
 
     def destroy(self) -> None:
         self.server.kill()
@@ -82,7 +94,7 @@ class Installation:
 
     def restore(self) -> None:
         for service in SERVICES:
-            restore(self.url(service.database), self._directory / service.database)
+            restore(self.owner_url(service.database), self._directory / service.database)
 
     def end(self) -> None:
         if self.platform.is_running:
