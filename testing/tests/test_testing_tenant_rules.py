@@ -116,10 +116,19 @@ def test_keys_without_the_tenant_are_found() -> None:
         info=for_all_tenants(),
     )
 
+    sa.Table(
+        "numbers",
+        metadata,
+        sa.Column("tenant", sa.Text, primary_key=True),
+        sa.Column("small", sa.Integer, sa.Identity(), primary_key=True),
+        sa.Column("big", sa.BigInteger, sa.Identity()),
+    )
+
     assert sorted(unkeyed(metadata)) == [
         "accounts: unique (email)",
         "accounts: unique index (user_id)",
         "clerks: refers to accounts",
         "entries: foreign key (payer=tenant, user_id=user_id)",
+        "numbers: small is an identity column of fewer than 64 bits",
         "rates: no tenant",
     ]

@@ -14,7 +14,7 @@ def young_url(young_database: MigratedDatabase) -> str:
 async def test_each_token_is_looked_up_by_its_whole_key(young_url: str) -> None:
     """Also by a connection that keeps its plan: it must not read all tokens once there are many."""
     async with connected(young_url) as young:
-        found = await indexes_of(young, store._READ, without=())
+        found = await indexes_of(young, store._READ.of_several, without=())
     conditions = "\n".join(found.values())
     for condition in (
         "((tenant = named.tenant) AND (key_number = named.key_number) AND (sequence = named.sequence))",

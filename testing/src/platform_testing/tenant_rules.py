@@ -60,7 +60,7 @@ class Layout(NamedTuple):
 
 
 def unkeyed(metadata: sa.MetaData) -> list[str]:
-    """The keys that no server can hold: of tables that lie with their tenant and leave it out of a key."""
+    """What keeps tables from being distributed: keys without the tenant, and identity columns of fewer than 64 bits."""
     found = []
     for table in metadata.sorted_tables:
         if is_for_all_tenants(table.info):
@@ -70,6 +70,11 @@ def unkeyed(metadata: sa.MetaData) -> list[str]:
         if _TENANT not in table.columns:
             found.append(f"{table.name}: no tenant")
             continue
+        found += [
+            f"{table.name}: {column.name} is an identity column of fewer than 64 bits"
+            for column in table.columns
+            if column.identity is not None and not isinstance(column.type, sa.BigInteger)
+        ]
         keys = [("primary key", [column.name for column in table.primary_key.columns])]
         for constraint in table.constraints:
             if isinstance(constraint, sa.UniqueConstraint):

@@ -87,7 +87,8 @@ placements = sa.Table(
     "placements",
     metadata,
     sa.Column("tenant", sa.Text, primary_key=True),
-    sa.Column("number", sa.Integer, sa.Identity(always=True), primary_key=True),
+    # By a sequence: Citus distributes no table with an identity column of 32 bits.
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
     sa.Column("campaign_id", sa.Text, nullable=False),
     sa.Column("base_url", sa.Text, nullable=False),
     sa.UniqueConstraint("tenant", "campaign_id", "base_url"),

@@ -8,7 +8,8 @@ Uses of a token with a quota are not counted here: they are written before the a
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -26,6 +27,8 @@ from token_service.tokens import store as token_store
 from token_service.tokens.domain import CallerKind, Token, TokenId, Uses, one_use
 
 _MOST_WAITING: Final = 200_000
+#: Where each tenant's counts are a transaction of their own: so many at the same time.
+_AT_ONCE: Final = 4
 _log = structlog.get_logger("tally")
 _pending = Gauge("tokens_counts_pending", "Different counts that wait to be written.")
 _at_the_end = stamina.AsyncRetryingCaller(attempts=5, timeout=None, wait_initial=0.2, wait_max=2.0, wait_jitter=0.1).on(
@@ -43,6 +46,19 @@ class _Counts:
 
     def __len__(self) -> int:
         return len(self.uses) + len(self.refusals) + len(self.campaigns) + len(self.unread)
+
+    def by_tenant(self) -> list["_Counts"]:
+        """The same, with those of each tenant apart."""
+        parts: defaultdict[str, _Counts] = defaultdict(_Counts)
+        for token_id, uses in self.uses.items():
+            parts[token_id.tenant].uses[token_id] = uses
+        for refusal, count in self.refusals.items():
+            parts[refusal.tenant].refusals[refusal] = count
+        for campaign, count in self.campaigns.items():
+            parts[campaign.tenant].campaigns[campaign] = count
+        for unread, count in self.unread.items():
+            parts[unread[0].tenant].unread[unread] = count
+        return list(parts.values())
 
     def add(self, later: "_Counts") -> None:
         for token_id, uses in later.uses.items():
@@ -118,21 +134,11 @@ class Tally:
             if not counts:
                 self._written = {}
                 return
-            self._written = counts.uses
-            try:
-                async with self._database.raw_transaction() as connection:
-                    await _write(connection, counts)
-            except OutcomeUnknown:
-                # The outcome is unknown. A second write could count twice, and these are statistics.
-                _log.warning("counts may be lost", counts=len(counts))
-            # After any error the counts wait for the next time.
-            except BaseException as error:
-                self._written = {}
-                counts.add(self._waiting)
-                self._waiting = counts
-                if isinstance(error, Exception) and is_passing(error):
-                    raise Unavailable(log=f"counts: {error!r}") from error
-                raise
+            self._written = dict(counts.uses)
+            if self._database.is_distributed:
+                await self._write_each(counts.by_tenant())
+            else:
+                await self._write(counts)
 
     async def close(self) -> None:
         """Waits for a running flush, and writes the rest.
@@ -145,6 +151,36 @@ class Tally:
             await _at_the_end(self.flush)
         except Exception as error:
             _log.error("counts lost at shutdown", why=repr(error), counts=len(self._waiting))
+            raise
+
+    async def _write_each(self, parts: Sequence[_Counts]) -> None:
+        """Writes some at a time: those of a tenant whose server hangs keep few others waiting."""
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def write(part: _Counts) -> None:
+            async with turns:
+                await self._write(part)
+
+        # A tenant's trouble is told when the others' counts are written.
+        for outcome in await asyncio.gather(*map(write, parts), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _write(self, counts: _Counts) -> None:
+        try:
+            async with self._database.raw_transaction() as connection:
+                await _write(connection, counts)
+        except OutcomeUnknown:
+            # The outcome is unknown. A second write could count twice, and these are statistics.
+            _log.warning("counts may be lost", counts=len(counts))
+        # After any error the counts wait for the next time.
+        except BaseException as error:
+            for token_id in counts.uses:
+                self._written.pop(token_id, None)
+            counts.add(self._waiting)
+            self._waiting = counts
+            if isinstance(error, Exception) and is_passing(error):
+                raise Unavailable(log=f"counts: {error!r}") from error
             raise
 
     def _count(self, tenant: str, campaign_id: str, event: str, detail: str, at: datetime) -> None:

@@ -30,6 +30,8 @@ async def read_references(
 ) -> dict[Reference, tuple[TokenId, Token | None]]:
     """Which token each was given, and the token if it is still there; without those that are new."""
     ids = await store.read_references(connection, tenant, references)
+    if not ids:
+        return {}
     _, found = await token_store.read_tokens(connection, set(ids.values()))
     return {reference: (each, found[each].token if each in found else None) for reference, each in ids.items()}
 

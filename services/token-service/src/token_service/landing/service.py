@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from shared.db import Database
+from shared.errors import Unavailable
 from shared.idempotency import Answer, RequestKey
 
 from token_service.campaigns import store
@@ -96,10 +97,18 @@ class LandingService:
         if self._seconds() - self._read_at > _REMEMBER_SECONDS:
             async with self._reading:
                 if self._seconds() - self._read_at > _REMEMBER_SECONDS:
-                    async with self._database.transaction() as connection:
-                        self._tenants = await store.tenants_with_landing(connection)
-                    self._read_at = self._seconds()
+                    await self._read_tenants()
         return self._tenants
+
+    async def _read_tenants(self) -> None:
+        try:
+            async with self._database.transaction() as connection:
+                self._tenants = await store.tenants_with_landing(connection)
+        except Unavailable:
+            # One server of several may be down, and the tenants of all others go on.
+            if not self._database.is_distributed or not self._tenants:
+                raise
+        self._read_at = self._seconds()
 
     async def _landing_of(self, token: Token) -> Landing:
         async with self._database.transaction() as connection:

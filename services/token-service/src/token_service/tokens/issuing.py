@@ -91,7 +91,12 @@ class Issuing:
         self._zones = zones
         self._placements = Placements()
         self._line = GroupCommit[Numbered, Issued](
-            self._write_line, name="tokens_issue", lanes=lanes, batch_size=batch_size
+            self._write_line,
+            name="tokens_issue",
+            lanes=lanes,
+            batch_size=batch_size,
+            tenant_of=lambda numbered: numbered.tenant,
+            is_of_one_tenant=database.is_distributed,
         )
 
     async def issue(self, tenant: str, order: Order) -> Issued:
@@ -172,9 +177,9 @@ class Issuing:
         counts = Counter(
             CampaignCount(each.tenant, each.order.terms.campaign_id, hour, "issued", "") for each in issued
         )
-        if len(records) < _MANY:
+        if 0 < len(records) < _MANY:
             await store.insert_tokens(connection, records, counts)
-        else:
+        elif records:
             await store.copy_tokens(connection, map(store.copied, records))
             await add_campaign_counts(connection, counts)
         _issued.inc(len(issued))

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 from shared.events.outbox import columns_of, recording
+from shared.tenant_statements import execute, fetch, only_tenant, statement
 
 from token_service.counting.store import CampaignCount
 from token_service.events import token_used_up
@@ -40,7 +41,8 @@ _COLUMNS = (
 )
 # LATERAL with OFFSET makes PostgreSQL look up each row by its index. Otherwise the planner reads whole young tables,
 # and a connection keeps that plan when they have grown.
-_READ = f"""
+_READ = statement(
+    f"""
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
 SELECT moment.now, found.*
   FROM moment
@@ -48,34 +50,43 @@ SELECT moment.now, found.*
     SELECT {_COLUMNS}
       FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence),
            LATERAL (SELECT * FROM token_service.tokens
-                     WHERE tenant = named.tenant AND key_number = named.key_number AND sequence = named.sequence
+                     WHERE tenant = «named» AND key_number = named.key_number AND sequence = named.sequence
                     OFFSET 0) AS t,
            LATERAL (SELECT * FROM token_service.placements
-                     WHERE tenant = t.tenant AND number = t.placement OFFSET 0) AS p,
+                     WHERE tenant = «t» AND number = t.placement OFFSET 0) AS p,
            LATERAL (SELECT * FROM token_service.campaigns
-                     WHERE tenant = p.tenant AND campaign_id = p.campaign_id OFFSET 0) AS c
+                     WHERE tenant = «p» AND campaign_id = p.campaign_id OFFSET 0) AS c
   ) AS found ON true
-"""  # noqa: S608 — constants
+""",  # noqa: S608 — constants
+    3,
+)
 
 # Sorted, so that two batches cannot deadlock. A locked row is read as it is once the lock is held.
-_LOCK = f"""
+_LOCK = statement(
+    f"""
 SELECT {_COLUMNS}
   FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS named (tenant, key_number, sequence)
-  JOIN token_service.tokens t USING (tenant, key_number, sequence)
+  JOIN token_service.tokens t
+    ON t.tenant = «named» AND t.key_number = named.key_number AND t.sequence = named.sequence
   JOIN token_service.placements p ON p.tenant = t.tenant AND p.number = t.placement
   JOIN token_service.campaigns c ON c.tenant = p.tenant AND c.campaign_id = p.campaign_id
  ORDER BY t.tenant, t.key_number, t.sequence
    FOR NO KEY UPDATE OF t
-"""  # noqa: S608 — constants
+""",  # noqa: S608 — constants
+    3,
+)
 
-_WRITE_USES = f"""
+_WRITE_USES = statement(
+    f"""
 WITH counted AS (
   INSERT INTO token_service.campaign_counts AS kept (tenant, campaign_id, hour, event, detail, count)
-  SELECT * FROM unnest($10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::bigint[])
+  SELECT «new», campaign_id, hour, event, detail, count
+    FROM unnest($10::text[], $11::text[], $12::timestamptz[], $13::text[], $14::text[], $15::bigint[])
+         AS new (tenant, campaign_id, hour, event, detail, count)
    ORDER BY 1, 2, 3, 4, 5
       ON CONFLICT (tenant, campaign_id, hour, event, detail) DO UPDATE SET count = kept.count + excluded.count
 ), told AS (
-  {recording("token_service", 16)}
+  {recording("token_service", 16, tenant="«told»")}
 )
 UPDATE token_service.tokens t
    SET uses = new.uses, uses_by_bots = nullif(new.bots, 0), uses_by_scanners = nullif(new.scanners, 0),
@@ -83,25 +94,38 @@ UPDATE token_service.tokens t
   FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
               $7::timestamptz[], $8::timestamptz[], $9::bigint[])
        AS new (tenant, key_number, sequence, uses, bots, scanners, first_at, last_at, spared)
- WHERE t.tenant = new.tenant AND t.key_number = new.key_number AND t.sequence = new.sequence
-"""  # noqa: S608 — constants
+ WHERE t.tenant = «new» AND t.key_number = new.key_number AND t.sequence = new.sequence
+""",  # noqa: S608 — constants
+    20,
+)
 
-_INSERT_CAMPAIGNS = """
+_INSERT_CAMPAIGNS = statement(
+    """
 INSERT INTO token_service.campaigns (tenant, campaign_id, created_at)
-SELECT DISTINCT tenant, campaign_id, now()
+SELECT DISTINCT «named», campaign_id, now()
   FROM unnest($1::text[], $2::text[]) AS named (tenant, campaign_id) ORDER BY 1, 2
     ON CONFLICT DO NOTHING
-"""
-_INSERT_PLACEMENTS = """
+""",
+    2,
+)
+_INSERT_PLACEMENTS = statement(
+    """
 INSERT INTO token_service.placements (tenant, campaign_id, base_url)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) ORDER BY 1, 2, 3
+SELECT «named», campaign_id, base_url
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, campaign_id, base_url) ORDER BY 1, 2, 3
     ON CONFLICT DO NOTHING
-"""
-_READ_PLACEMENTS = """
-SELECT tenant, campaign_id, base_url, number
+""",
+    3,
+)
+_READ_PLACEMENTS = statement(
+    """
+SELECT p.tenant, p.campaign_id, p.base_url, p.number
   FROM unnest($1::text[], $2::text[], $3::text[]) AS named (tenant, campaign_id, base_url)
-  JOIN token_service.placements USING (tenant, campaign_id, base_url)
-"""
+  JOIN token_service.placements p
+    ON p.tenant = «named» AND p.campaign_id = named.campaign_id AND p.base_url = named.base_url
+""",
+    3,
+)
 
 #: Column → type of what is written of a new token. The first three differ from row to row of an import.
 TOKEN_COLUMNS: Final[Mapping[str, str]] = {
@@ -115,33 +139,41 @@ TOKEN_COLUMNS: Final[Mapping[str, str]] = {
     "expires_at": "timestamptz",
     **{name: column for name, column in COLUMNS.items() if name != "customer_id"},
 }
+_TENANT_AT: Final = list(TOKEN_COLUMNS).index("tenant")
 _NEW: Final = ", ".join(f"${place}::{column}[]" for place, column in enumerate(TOKEN_COLUMNS.values(), start=1))
 _COUNT_COLUMNS: Final = ("text", "text", "timestamptz", "text", "text", "bigint")
 _COUNTED: Final = ", ".join(
     f"${place}::{column}[]" for place, column in enumerate(_COUNT_COLUMNS, start=len(TOKEN_COLUMNS) + 1)
 )
-_INSERT_TOKENS = f"""
+_INSERT_TOKENS = statement(
+    f"""
 WITH counted AS (
   INSERT INTO token_service.campaign_counts AS kept (tenant, campaign_id, hour, event, detail, count)
-  SELECT * FROM unnest({_COUNTED})
+  SELECT «added», campaign_id, hour, event, detail, count
+    FROM unnest({_COUNTED}) AS added (tenant, campaign_id, hour, event, detail, count)
    ORDER BY 1, 2, 3, 4, 5
       ON CONFLICT (tenant, campaign_id, hour, event, detail) DO UPDATE SET count = kept.count + excluded.count
 )
 INSERT INTO token_service.tokens ({", ".join(TOKEN_COLUMNS)})
-SELECT * FROM unnest({_NEW})
-"""  # noqa: S608 — constants
+SELECT {", ".join("«new»" if name == "tenant" else f"new.{name}" for name in TOKEN_COLUMNS)}
+  FROM unnest({_NEW}) AS new ({", ".join(TOKEN_COLUMNS)})
+""",  # noqa: S608 — constants
+    len(TOKEN_COLUMNS) + len(_COUNT_COLUMNS),
+)
 
 
 async def read_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> tuple[datetime, dict[TokenId, Found]]:
     """The database's clock, and the tokens that exist."""
-    rows = await connection.fetch(_READ, *_columns(list(ids), 3))
+    columns = _columns(list(ids), 3)
+    rows = await fetch(connection, _READ, only_tenant(connection, columns[0]), *columns)
     found = (_found(row[1:]) for row in map(tuple, rows) if row[1] is not None)
     return rows[0][0], {each.token.id: each for each in found}
 
 
 async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) -> dict[TokenId, Found]:
     """The tokens that exist, locked until the transaction ends."""
-    rows = await connection.fetch(_LOCK, *_columns(sorted(ids), 3))
+    columns = _columns(sorted(ids), 3)
+    rows = await fetch(connection, _LOCK, only_tenant(connection, columns[0]), *columns)
     return {found.token.id: found for found in map(_found, rows)}
 
 
@@ -155,7 +187,8 @@ async def write_uses(
     ]
     counted = [(*key, count) for key, count in counts.items()]
     told = columns_of((t.id.tenant, token_used_up(t)) for t in tokens if t.uses.used_up == t.terms.max_uses)
-    await connection.execute(_WRITE_USES, *_columns(rows, 9), *_columns(counted, 6), *told)
+    tenant = only_tenant(connection, (t.id.tenant for t in tokens))
+    await execute(connection, _WRITE_USES, tenant, *_columns(rows, 9), *_columns(counted, 6), *told)
 
 
 _CHANGE = f"""
@@ -182,9 +215,11 @@ async def read_clock(connection: asyncpg.Connection) -> datetime:
 async def insert_tokens(
     connection: asyncpg.Connection, records: Sequence[tuple[Any, ...]], counts: Mapping[CampaignCount, int]
 ) -> None:
-    """Inserts a few records of `record_of`, and their counts, in one statement."""
+    """Inserts a few records of `record_of`, at least one, and their counts, in one statement."""
     counted = [(*key, count) for key, count in counts.items()]
-    await connection.execute(_INSERT_TOKENS, *_columns(records, len(TOKEN_COLUMNS)), *_columns(counted, 6))
+    columns = _columns(records, len(TOKEN_COLUMNS))
+    tenant = only_tenant(connection, columns[_TENANT_AT])
+    await execute(connection, _INSERT_TOKENS, tenant, *columns, *_columns(counted, 6))
 
 
 def copied(record: tuple[Any, ...]) -> str:
@@ -268,14 +303,17 @@ async def place(connection: asyncpg.Connection, placements: Iterable[Placement])
     found = await _read_placements(connection, rows)
     missing = [row for row in rows if row not in found]
     if missing:
-        await connection.execute(_INSERT_CAMPAIGNS, *_columns([row[:2] for row in missing], 2))
-        await connection.execute(_INSERT_PLACEMENTS, *_columns(missing, 3))
+        columns = _columns(missing, 3)
+        tenant = only_tenant(connection, columns[0])
+        await execute(connection, _INSERT_CAMPAIGNS, tenant, *columns[:2])
+        await execute(connection, _INSERT_PLACEMENTS, tenant, *columns)
         found |= await _read_placements(connection, missing)
     return found
 
 
 async def _read_placements(connection: asyncpg.Connection, rows: Sequence[Placement]) -> dict[Placement, int]:
-    found = await connection.fetch(_READ_PLACEMENTS, *_columns(rows, 3))
+    columns = _columns(rows, 3)
+    found = await fetch(connection, _READ_PLACEMENTS, only_tenant(connection, columns[0]), *columns)
     return {Placement(row[0], row[1], row[2]): row[3] for row in found}
 
 

@@ -108,7 +108,12 @@ class Verifying:
         self._guesses = guesses
         self._clock = clock
         self._line = GroupCommit[Question, Token](
-            self._answer_line, name="tokens_verify", lanes=lanes, batch_size=batch_size
+            self._answer_line,
+            name="tokens_verify",
+            lanes=lanes,
+            batch_size=batch_size,
+            tenant_of=lambda question: question.id.tenant,
+            is_of_one_tenant=database.is_distributed,
         )
 
     async def verify(self, tenant: str, text: str, visit: Visit) -> Token:
