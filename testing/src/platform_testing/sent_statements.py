@@ -15,6 +15,7 @@ _PASSING_ON: Final = (
     "shared.raw_connections",
     "shared.database_url",
     "shared.readings",
+    "shared.tenant_readings",
     "shared.tenant_statements",
 )
 

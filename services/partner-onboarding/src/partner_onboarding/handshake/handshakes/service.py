@@ -61,7 +61,12 @@ class Handshakes:
         self._answers = answers
         self._keeping = keeping
         self._clock = clock
-        self._line = GroupCommit(self._write, name="handshakes")
+        self._line = GroupCommit[Order, Codes](
+            self._write,
+            name="handshakes",
+            tenant_of=lambda order: order.tenant,
+            is_of_one_tenant=database.is_distributed,
+        )
 
     async def begin(self, tenant: str, client_id: str, hint: str | None) -> Codes:
         """A new pair of codes, written together with others that are requested at the same moment.
@@ -89,7 +94,7 @@ class Handshakes:
             order = Order(tenant, client_id, masked(hint) if hint is not None else None)
             register_code, authorization_code, row = self._make(order)
             now = await self._clock(connection)
-            await store.add_handshakes(connection, [row], now, now + LIFETIME)
+            await store.add_handshake(connection, row, now, now + LIFETIME)
             return shape(Codes(register_code, authorization_code, now + LIFETIME))
 
         return await self._answers.once(tenant, client_id, key, act)
@@ -255,7 +260,7 @@ class Handshakes:
         # Codes whose answer was lost belong to nobody; the waiting partners get others.
         async with self._database.raw_statement() as connection:
             rows = [row for _, _, row in made]
-            expires_at = await store.add_handshakes_fast(connection, rows, LIFETIME)
+            expires_at = await store.add_handshakes(connection, rows, LIFETIME)
         return [Codes(register_code, authorization_code, expires_at) for register_code, authorization_code, _ in made]
 
     def _make(self, order: Order) -> tuple[str, str, store.NewHandshake]:

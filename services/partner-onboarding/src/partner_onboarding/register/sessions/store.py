@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.db import Database
-from shared.readings import Reading
+from shared.tenant_readings import TenantReading
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Interval,
     LargeBinary,
+    Select,
     Text,
     bindparam,
     delete,
@@ -32,27 +33,34 @@ _ASKED: Final = (
     .table_valued("tenant", "session_hash", name="asked")
     .render_derived()
 )
-_SIGNED_IN: Final = Reading(
-    select(
-        sessions.c.session_hash,
-        users.c.tenant,
-        users.c.user_id,
-        users.c.roles,
-        tenants.c.allowed_origins,
-        tenants.c.name.label("tenant_name"),
-        (sessions.c.seen_at < func.now() - bindparam("seen_every", _SEEN_EVERY)).label("unseen"),
+
+
+def _signed_in(tenant: ColumnElement[str]) -> Select[Any]:
+    """The people of the sessions that are asked about; `tenant` is that of a session."""
+    return (
+        select(
+            sessions.c.session_hash,
+            users.c.tenant,
+            users.c.user_id,
+            users.c.roles,
+            tenants.c.allowed_origins,
+            tenants.c.name.label("tenant_name"),
+            (sessions.c.seen_at < func.now() - bindparam("seen_every", _SEEN_EVERY)).label("unseen"),
+        )
+        .select_from(_ASKED)
+        .join(sessions, (sessions.c.tenant == tenant) & (sessions.c.session_hash == _ASKED.c.session_hash))
+        .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
+        .join(tenants, tenants.c.tenant == sessions.c.tenant)
+        .where(
+            sessions.c.awaits.is_(None),
+            users.c.disabled_at.is_(None),
+            sessions.c.expires_at > func.now(),
+            sessions.c.seen_at > func.now() - bindparam("idle", type_=Interval),
+        )
     )
-    .select_from(_ASKED)
-    .join(sessions, (sessions.c.tenant == _ASKED.c.tenant) & (sessions.c.session_hash == _ASKED.c.session_hash))
-    .join(users, (users.c.tenant == sessions.c.tenant) & (users.c.user_id == sessions.c.user_id))
-    .join(tenants, tenants.c.tenant == sessions.c.tenant)
-    .where(
-        sessions.c.awaits.is_(None),
-        users.c.disabled_at.is_(None),
-        sessions.c.expires_at > func.now(),
-        sessions.c.seen_at > func.now() - bindparam("idle", type_=Interval),
-    )
-)
+
+
+_SIGNED_IN: Final = TenantReading(_signed_in, _ASKED.c.tenant)
 
 
 async def add_session(
@@ -77,17 +85,16 @@ async def find_sessions(
     Raises:
         Unavailable: the database cannot be reached.
     """
-    rows = await database.read(
-        _SIGNED_IN,
-        tenants=[key.tenant for key in keys],
-        session_hashes=[key.session_hash for key in keys],
-        idle=rules.idle,
-    )
-    unseen = [SessionKey(row.tenant, row.session_hash) for row in rows if row.unseen]
-    if unseen:
-        # In one order, so that two calls cannot deadlock.
+    asked: dict[str, list[Any]] = {
+        "tenants": [key.tenant for key in keys],
+        "session_hashes": [key.session_hash for key in keys],
+    }
+    rows = await _SIGNED_IN.read(database, asked, idle=rules.idle)
+    # In one order, so that two calls cannot deadlock.
+    unseen = [SessionKey(*key) for key in sorted((row.tenant, row.session_hash) for row in rows if row.unseen)]
+    for at_once in [[key] for key in unseen] if database.is_distributed else [unseen] if unseen else []:
         async with database.transaction() as connection:
-            for key in sorted(unseen, key=lambda key: (key.tenant, key.session_hash)):
+            for key in at_once:
                 await connection.execute(update(sessions).where(*_is(key)).values(seen_at=func.now()))
     return {
         SessionKey(row.tenant, row.session_hash): SignedIn(

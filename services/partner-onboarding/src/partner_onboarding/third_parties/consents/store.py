@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from shared.db import Database
-from shared.readings import Reading
-from sqlalchemy import ARRAY, Row, Text, bindparam, delete, func, insert, select, update
+from shared.tenant_readings import TenantReading
+from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit.domain import Actor
@@ -22,35 +22,42 @@ _ASKED: Final = (
     .table_valued("tenant", "client_id", name="asked")
     .render_derived()
 )
-_versions = consents.alias("versions")
-_OF_ASKED: Final = (_versions.c.tenant == _ASKED.c.tenant) & (_versions.c.client_id == _ASKED.c.client_id)
-_NEWEST: Final = select(func.max(_versions.c.version)).where(_OF_ASKED).correlate(_ASKED).scalar_subquery()
-#: With which a consent began: the first version, or the one after the last withdrawal.
-_BEGUN_WITH: Final = (
-    select(func.coalesce(func.max(_versions.c.version), 0))
-    .where(_OF_ASKED, _versions.c.event == "granted")
-    .correlate(_ASKED)
-    .scalar_subquery()
-)
-_PRESENT: Final = Reading(
-    select(
-        consents.c.tenant,
-        consents.c.client_id,
-        consents.c.subject,
-        consents.c.scopes,
-        consents.c.version,
-        _BEGUN_WITH.label("since_version"),
+
+
+def _present(tenant: ColumnElement[str]) -> Select[Any]:
+    """The present ones of the consents that are asked about; `tenant` is that of a consent."""
+    versions = consents.alias("versions")
+    of_asked = (versions.c.tenant == tenant) & (versions.c.client_id == _ASKED.c.client_id)
+    newest = select(func.max(versions.c.version)).where(of_asked).correlate(_ASKED).scalar_subquery()
+    # With which a consent began: the first version, or the one after the last withdrawal.
+    begun_with = (
+        select(func.coalesce(func.max(versions.c.version), 0))
+        .where(of_asked, versions.c.event == "granted")
+        .correlate(_ASKED)
+        .scalar_subquery()
     )
-    .select_from(_ASKED)
-    .join(clients, (clients.c.tenant == _ASKED.c.tenant) & (clients.c.client_id == _ASKED.c.client_id))
-    .join(
-        consents,
-        (consents.c.tenant == _ASKED.c.tenant)
-        & (consents.c.client_id == _ASKED.c.client_id)
-        & (consents.c.version == _NEWEST),
+    return (
+        select(
+            consents.c.tenant,
+            consents.c.client_id,
+            consents.c.subject,
+            consents.c.scopes,
+            consents.c.version,
+            begun_with.label("since_version"),
+        )
+        .select_from(_ASKED)
+        .join(clients, (clients.c.tenant == tenant) & (clients.c.client_id == _ASKED.c.client_id))
+        .join(
+            consents,
+            (consents.c.tenant == tenant)
+            & (consents.c.client_id == _ASKED.c.client_id)
+            & (consents.c.version == newest),
+        )
+        .where(clients.c.disabled_at.is_(None), consents.c.event != "withdrawn")
     )
-    .where(clients.c.disabled_at.is_(None), consents.c.event != "withdrawn")
-)
+
+
+_PRESENT: Final = TenantReading(_present, _ASKED.c.tenant)
 
 
 async def now(connection: AsyncConnection) -> datetime:
@@ -87,9 +94,8 @@ async def present_among(database: Database, asked: Sequence[tuple[str, str]]) ->
     Raises:
         Unavailable: the database cannot be reached.
     """
-    rows = await database.read(
-        _PRESENT, tenants=[tenant for tenant, _ in asked], client_ids=[client_id for _, client_id in asked]
-    )
+    columns = {"tenants": [tenant for tenant, _ in asked], "client_ids": [client_id for _, client_id in asked]}
+    rows = await _PRESENT.read(database, columns)
     return [
         PresentConsent(row.tenant, row.client_id, row.subject, tuple(row.scopes), row.version, row.since_version)
         for row in rows
