@@ -64,10 +64,10 @@ class House:
         return await Checking(self.database.engine, SEALS, [sealed_lines(kept)], heads=heads).check()
 
 
-@pytest.fixture
-async def house(shared_url: str) -> AsyncIterator[House]:
+@pytest.fixture(params=[False, True], ids=["on one server", "distributed"])
+async def house(shared_url: str, request: pytest.FixtureRequest) -> AsyncIterator[House]:
     async with AsyncExitStack() as closing:
-        database = Database(shared_url)
+        database = Database(shared_url, is_distributed=request.param)
         closing.push_async_callback(database.dispose)
         rows = await asyncpg.connect(shared_url)
         closing.push_async_callback(rows.close)

@@ -1,6 +1,6 @@
 """Which statements may do what no other may where the tables are distributed by tenant, and why.
 
-They are named by the function that sends them, `module:function`, or by its module.
+They are named by the function that sends them, `module:function`.
 """
 
 from typing import Final
@@ -39,8 +39,10 @@ ACROSS_TENANTS: Final = {
     "shared.brief_notes:BriefNotes.forget_old": _CHORE,
     "shared.events.deliveries:Deliveries.forget_old": _CHORE,
     "shared.events.deliveries:Deliveries.spread": _CHORE,
+    "shared.events.dispatching:Dispatcher._endpoints_with_due": _CHORE,
     "shared.events.feed:Feed.forget_old": _CHORE,
     "shared.events.feed:Feed.number_recorded": _CHORE,
+    "shared.events.watching:EndpointsWatch.look": _FIGURE,
     "shared.idempotency:Answers.forget_old": _CHORE,
     "shared.resealing:_reseal_column": _COMMAND,
     "shared.resealing:reseal": _COMMAND,
@@ -49,37 +51,15 @@ ACROSS_TENANTS: Final = {
     "shared.sandboxes.service:Sandboxes.refuse_to_start": _AT_START,
     "shared.sealed_columns:KeysCheck._try": _AT_START,
     "shared.seals.store:lengths_of": _COMMAND,
+    "shared.tenant_walk:TenantWalk._walk": _CHORE,
     "sso_issuer.authority.store:forget_expired": _CHORE,
     "sso_issuer.keys.store:find_due": _CHORE,
     "sso_issuer.keys.store:list_keys": _COMMAND,
     "sso_issuer.keys.store:read_greatest_ages": _FIGURE,
     "sso_issuer.keys.store:read_published": "the key set of all tenants, which a process keeps for some seconds",
     "sso_issuer.keys.store:read_revoked": _KEYS,
+    "token_service.campaigns.store:tenants_with_landing": "a process keeps them, and asks for changes now and then",
     "token_service.keys.store:read_clock_and_all": _KEYS,
     "token_service.keys.store:tenants_changed_within": _KEYS,
     "token_service.tokens.purging:purge": _CHORE,
-}
-
-_LINE: Final = "a line of group commit, whose batches are of several tenants"
-_EACH: Final = "a chore that looks up a few rows of each tenant in one statement"
-
-#: To be changed before a service can run on distributed tables: Citus refuses them, or a request waits for all servers.
-NOT_YET: Final = {
-    "partner_onboarding.handshake.handshakes.store:add_handshakes": _LINE,
-    "partner_onboarding.handshake.handshakes.store:add_handshakes_fast": _LINE,
-    "partner_onboarding.register.sessions.store:find_sessions": _LINE,
-    "partner_onboarding.third_parties.consents.store:present_among": _LINE,
-    "points_ledger.holds.queries:vendors_that_never_confirm": _EACH,
-    "shared.events.dispatching:Dispatcher._endpoints_with_due": _EACH,
-    "shared.events.watching:EndpointsWatch.look": _EACH,
-    "shared.seals.sealing:Sealing.seal": _EACH,
-    "token_service.campaigns.store:tenants_with_landing": "a page without a tenant looks through all keys",
-    "token_service.counting.store:add_campaign_counts": _LINE,
-    "token_service.counting.store:add_token_refusals": _LINE,
-    "token_service.tokens.store:_read_placements": _LINE,
-    "token_service.tokens.store:insert_tokens": _LINE,
-    "token_service.tokens.store:lock_tokens": _LINE,
-    "token_service.tokens.store:place": _LINE,
-    "token_service.tokens.store:read_tokens": _LINE,
-    "token_service.tokens.store:write_uses": _LINE,
 }

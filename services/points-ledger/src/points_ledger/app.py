@@ -27,6 +27,7 @@ from shared.sealing import Sealer, parse_key_encryption_keys
 from shared.seals.sealing import Sealing
 from shared.service_app import create_service_app, extend_openapi
 from shared.service_tokens import ServiceTokens
+from shared.tenant_walk import TenantWalk
 from starlette.responses import Response
 
 from points_ledger.accounts.crediting import Crediting
@@ -55,7 +56,7 @@ from points_ledger.seals.routes import router as seals_router
 from points_ledger.seals.sealed import SEALED_ENTRIES
 from points_ledger.seals.service import SealService
 from points_ledger.settings import Settings
-from points_ledger.tables import acts, idempotent_answers, metadata, seals
+from points_ledger.tables import acts, idempotent_answers, metadata, seals, transactions
 from points_ledger.tables import events as event_tables
 from points_ledger.tables import sandboxes as sandbox_tables
 from points_ledger.vendors.hold_times import HoldTimes
@@ -137,7 +138,13 @@ def create_app(
                         full_slice=LOOK,
                     ),
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
-                    Chore("watch vendors", VendorsWatch(reports).look, every_seconds=12 * settings.sweep_seconds),
+                    Chore(
+                        "watch vendors",
+                        VendorsWatch(
+                            reports, TenantWalk(database, transactions.c.tenant) if database.is_distributed else None
+                        ).look,
+                        every_seconds=12 * settings.sweep_seconds,
+                    ),
                     Sealing(database, seals, [SEALED_ENTRIES]).chore(),
                     answers.forgetting(settings.sweep_seconds),
                     sandboxes.chore(),

@@ -3,11 +3,12 @@
 from typing import Final
 
 from prometheus_client import Gauge
-from sqlalchemy import case, func, select
+from sqlalchemy import Text, bindparam, case, func, select
 
 from shared.db import Database
 from shared.events.domain import Topic
 from shared.events.tables import EventTables
+from shared.readings import Reading
 
 #: A figure for each endpoint would grow with their number; only those that have failed longest have one.
 _NAMED: Final = 50
@@ -34,30 +35,30 @@ class EndpointsWatch:
         self._tables = tables
         self._topic = topic.name
         self._named: set[tuple[str, str]] = set()
+        columns = tables.deliveries.c
+        some = (
+            select(columns.number)
+            .where(
+                columns.tenant == bindparam("tenant", type_=Text),
+                columns.endpoint_id == bindparam("endpoint_id", type_=Text),
+                columns.state == "waiting",
+            )
+            .limit(_COUNTED)
+            .subquery()
+        )
+        self._waiting = Reading(select(func.count().label("waiting")).select_from(some))
 
     async def look(self) -> None:
         """Sets the figures."""
-        columns, waiting = self._tables.endpoints.c, self._tables.deliveries.c
+        columns = self._tables.endpoints.c
         state = case(
             (columns.enabled.is_(False), "disabled"), (columns.failing_since.is_not(None), "fails"), else_="works"
         ).label("state")
-        some = (
-            select(waiting.number)
-            .where(
-                waiting.tenant == columns.tenant,
-                waiting.endpoint_id == columns.endpoint_id,
-                waiting.state == "waiting",
-            )
-            .limit(_COUNTED)
-            .correlate(self._tables.endpoints)
-            .subquery()
-        )
         failing = (
             select(
                 columns.tenant,
                 columns.endpoint_id,
                 func.extract("epoch", func.now() - columns.failing_since).label("seconds"),
-                select(func.count()).select_from(some).scalar_subquery().label("waiting"),
             )
             .where(columns.enabled, columns.failing_since.is_not(None))
             .order_by(columns.failing_since)
@@ -67,11 +68,16 @@ class EndpointsWatch:
             counts = await connection.execute(select(state, func.count().label("endpoints")).group_by(state))
             present = {row.state: row.endpoints for row in counts}
             worst = list(await connection.execute(failing))
+        # By a statement for each: they may lie on several servers, of which each counts up to the limit.
+        counted = [
+            (await self._database.read(self._waiting, tenant=row.tenant, endpoint_id=row.endpoint_id))[0].waiting
+            for row in worst
+        ]
         for name in ("works", "fails", "disabled"):
             _endpoints.labels(self._topic, name).set(present.get(name, 0))
-        for row in worst:
+        for row, waiting in zip(worst, counted, strict=True):
             _failing.labels(self._topic, row.tenant, row.endpoint_id).set(float(row.seconds))
-            _waiting.labels(self._topic, row.tenant, row.endpoint_id).set(row.waiting)
+            _waiting.labels(self._topic, row.tenant, row.endpoint_id).set(waiting)
         named = {(row.tenant, row.endpoint_id) for row in worst}
         for tenant, endpoint_id in self._named - named:
             _failing.remove(self._topic, tenant, endpoint_id)

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.seals.domain import Key, Seal, in_milliseconds
+from shared.tenant_statements import ON_ONE_SERVER
 
 _MICROSECONDS: Final[sa.ColumnElement[str]] = sa.literal_column("""'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'""")
 _BEGINNING: Final[sa.ColumnElement[datetime]] = sa.literal_column("'-infinity'::timestamptz")
@@ -50,6 +51,11 @@ class SealedTable:
     def chain(self) -> str:
         """The name of its chains, one for each tenant."""
         return self.table.name
+
+    @property
+    def is_dated(self) -> sa.ColumnElement[bool]:
+        """True of every row; by it the planner takes the index that begins with tenant and time."""
+        return self.at > _BEGINNING
 
     @property
     def version(self) -> int:
@@ -135,9 +141,28 @@ class SealedTable:
             .scalar_subquery()
         )
         owners = owners.union_all(sa.select(following).where(owners.c.tenant.is_not(None)))
+        last, oldest = self._ends(seals, owners.c.tenant, before)
+        return (
+            sa.select(owners.c.tenant, oldest.c.at)
+            .select_from(owners.outerjoin(last, sa.true()).join(oldest, sa.true()))
+            .order_by(oldest.c.at)
+            .limit(limit)
+            .suffix_with(ON_ONE_SERVER)
+        )
+
+    def waiting_of(self, tenant: str, seals: sa.Table, before: datetime) -> sa.Select[Any]:
+        """The time of the tenant's oldest row that is in no seal yet; no row if there is none."""
+        alone = sa.select(sa.literal(1)).subquery("alone")
+        last, oldest = self._ends(seals, sa.literal(tenant), before)
+        return sa.select(oldest.c.at).select_from(alone.outerjoin(last, sa.true()).join(oldest, sa.true()))
+
+    def _ends(
+        self, seals: sa.Table, tenant: sa.ColumnElement[str], before: datetime
+    ) -> tuple[sa.FromClause, sa.FromClause]:
+        """A tenant's last seal, and the first row behind it."""
         last = (
             sa.select(seals.c.last_at, seals.c.last_key, seals.c.until)
-            .where(seals.c.tenant == owners.c.tenant, seals.c.chain == self.chain)
+            .where(seals.c.tenant == tenant, seals.c.chain == self.chain)
             .order_by(seals.c.number.desc())
             .limit(1)
             .lateral("last")
@@ -146,7 +171,7 @@ class SealedTable:
         oldest = (
             sa.select(self.at.label("at"))
             .where(
-                tenant == owners.c.tenant,
+                self.table.c.tenant == tenant,
                 self.at < before,
                 self.at > _BEGINNING,
                 self.at >= sa.func.coalesce(last.c.until, _BEGINNING),
@@ -156,12 +181,7 @@ class SealedTable:
             .limit(1)
             .lateral("oldest")
         )
-        return (
-            sa.select(owners.c.tenant, oldest.c.at)
-            .select_from(owners.outerjoin(last, sa.true()).join(oldest, sa.true()))
-            .order_by(oldest.c.at)
-            .limit(limit)
-        )
+        return last, oldest
 
     async def horizon(self, connection: AsyncConnection) -> tuple[datetime, datetime]:
         """The database's clock, and the time before which all rows are committed and none gets written any more.

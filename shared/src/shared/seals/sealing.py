@@ -10,14 +10,17 @@ from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
+import structlog
 from prometheus_client import Counter, Gauge
 from sqlalchemy.dialects import postgresql
 
 from shared.chores import Chore
 from shared.db import Database
+from shared.errors import Unavailable
 from shared.seals.domain import Slice, next_seal
 from shared.seals.rows import SealedTable
 from shared.seals.store import last_seal
+from shared.tenant_walk import TenantWalk
 
 #: Rows of one seal at most.
 ROWS: Final = 1000
@@ -25,6 +28,7 @@ _EVERY_SECONDS: Final = 20.0
 _TENANTS_AT_ONCE: Final = 100
 # Young tables have no statistics, and the planner would read all of their rows.
 _BY_INDEX: Final = sa.text("SET LOCAL enable_seqscan = off")
+_log = structlog.get_logger("seals")
 _lag = Gauge("seals_lag_seconds", "Age of the oldest row that is in no seal yet. Alarm when it grows.", ["chain"])
 _sealed = Counter("sealed_rows", "Rows that were sealed.", ["chain"])
 
@@ -36,6 +40,7 @@ class Sealing:
         self._database = database
         self._seals = seals
         self._tables = tables
+        self._walks = {one.chain: TenantWalk(database, one.table.c.tenant, one.is_dated) for one in tables}
 
     def chore(self) -> Chore:
         """A row is sealed within a minute."""
@@ -46,13 +51,33 @@ class Sealing:
         longest = 0
         for sealed in self._tables:
             async with self._database.transaction() as connection:
-                await connection.execute(_BY_INDEX)
                 now, horizon = await sealed.horizon(connection)
-                waiting = (await connection.execute(sealed.waiting(self._seals, horizon, _TENANTS_AT_ONCE))).all()
-            _lag.labels(sealed.chain).set((now - waiting[0].at).total_seconds() if waiting else 0.0)
+            find = self._waiting_of_each if self._database.is_distributed else self._waiting
+            waiting = await find(sealed, horizon)
+            _lag.labels(sealed.chain).set((now - waiting[0][1]).total_seconds() if waiting else 0.0)
             for tenant, _ in waiting:
                 longest = max(longest, await self._seal(sealed, tenant, now, horizon))
         return longest
+
+    async def _waiting(self, sealed: SealedTable, horizon: datetime) -> list[tuple[str, datetime]]:
+        """The tenants that wait, and since when; those that have waited longest come first."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_BY_INDEX)
+            rows = await connection.execute(sealed.waiting(self._seals, horizon, _TENANTS_AT_ONCE))
+            return [(row.tenant, row.at) for row in rows]
+
+    async def _waiting_of_each(self, sealed: SealedTable, horizon: datetime) -> list[tuple[str, datetime]]:
+        """The same, with a statement for each tenant. One whose server is down keeps no other from being sealed."""
+        waiting: list[tuple[str, datetime]] = []
+        for tenant in await self._walks[sealed.chain].tenants():
+            try:
+                async with self._database.transaction() as connection:
+                    await connection.execute(_BY_INDEX)
+                    oldest = await connection.execute(sealed.waiting_of(tenant, self._seals, horizon))
+                    waiting += [(tenant, row.at) for row in oldest]
+            except Unavailable as trouble:
+                _log.warning("a tenant's rows are not sealed now", tenant=tenant, chain=sealed.chain, why=trouble.log)
+        return sorted(waiting, key=lambda one: one[1])
 
     async def _seal(self, sealed: SealedTable, tenant: str, now: datetime, horizon: datetime) -> int:
         async with self._database.transaction() as connection:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import sqlalchemy as sa
 from shared.identifiers import Identifier
 from shared.paging import Listing
+from shared.tenant_statements import ON_ONE_SERVER
 from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -102,8 +103,7 @@ async def held_shares(connection: AsyncConnection) -> dict[str, float]:
 
 # From vendor to vendor along the primary key, and of each only its latest changes: the number of transactions does not
 # matter. With `now()`, which does not move within a transaction, the index also bounds the time.
-_NEVER_CONFIRM: Final = sa.text(
-    f"""
+_ALL_VENDORS: Final = """
     WITH RECURSIVE vendor AS (
         (SELECT tenant, vendor_id FROM points_ledger.transactions ORDER BY tenant, vendor_id LIMIT 1)
          UNION ALL
@@ -115,25 +115,51 @@ _NEVER_CONFIRM: Final = sa.text(
                          ORDER BY t.tenant, t.vendor_id
                          LIMIT 1) AS behind
     )
+"""
+_VENDORS_OF_ONE: Final = """
+    WITH RECURSIVE vendor AS (
+        (SELECT tenant, vendor_id FROM points_ledger.transactions WHERE tenant = :tenant ORDER BY vendor_id LIMIT 1)
+         UNION ALL
+        SELECT vendor.tenant, behind.vendor_id
+          FROM vendor,
+               LATERAL (SELECT t.vendor_id
+                          FROM points_ledger.transactions t
+                         WHERE t.tenant = :tenant AND t.vendor_id > vendor.vendor_id
+                         ORDER BY t.vendor_id
+                         LIMIT 1) AS behind
+    )
+"""
+_NEVER_CONFIRM: Final = f"""
     SELECT vendor.tenant, vendor.vendor_id
       FROM vendor,
            LATERAL (SELECT count(*) AS ended,
                            count(*) FILTER (WHERE latest.state = 'confirmed') AS confirmed
                       FROM (SELECT t.state
                               FROM points_ledger.transactions t
-                             WHERE t.tenant = vendor.tenant AND t.vendor_id = vendor.vendor_id
+                             WHERE t.tenant = {{tenant}} AND t.vendor_id = vendor.vendor_id
                                AND {ONE_OF_THE_CHANGED.text} AND t.touched_at > now() - interval '1 day'
                              ORDER BY t.touched_at DESC, t.transaction_id DESC
                              LIMIT 200) AS latest
                      WHERE latest.state IN ('confirmed', 'rolled_back', 'expired')) AS seen
      WHERE seen.ended >= :at_least AND seen.confirmed = 0
-    """  # noqa: S608 — the condition is a constant
-)
+"""  # noqa: S608 — the condition is a constant
+_SILENT: Final = _NEVER_CONFIRM.format(tenant="vendor.tenant")
+_SILENT_OF_ONE: Final = _NEVER_CONFIRM.format(tenant=":tenant")
+_IN_ALL: Final = sa.text(f"{_ALL_VENDORS}{_SILENT}{ON_ONE_SERVER}")
+_IN_ONE: Final = sa.text(f"{_VENDORS_OF_ONE}{_SILENT_OF_ONE}")
 
 
 async def vendors_that_never_confirm(connection: AsyncConnection, *, at_least: int) -> frozenset[tuple[str, str]]:
     """(tenant, vendor) of those of whose last 200 changes within a day so many ended a hold, and none by a confirm."""
-    rows = await connection.execute(_NEVER_CONFIRM, {"at_least": at_least})
+    rows = await connection.execute(_IN_ALL, {"at_least": at_least})
+    return frozenset((row.tenant, row.vendor_id) for row in rows)
+
+
+async def vendors_of_one_that_never_confirm(
+    connection: AsyncConnection, tenant: str, *, at_least: int
+) -> frozenset[tuple[str, str]]:
+    """Those of one tenant."""
+    rows = await connection.execute(_IN_ONE, {"tenant": tenant, "at_least": at_least})
     return frozenset((row.tenant, row.vendor_id) for row in rows)
 
 

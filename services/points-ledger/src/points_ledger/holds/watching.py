@@ -6,6 +6,7 @@ import structlog
 from prometheus_client import Gauge
 from shared.db import Database
 from shared.reports import Reports
+from shared.tenant_walk import TenantWalk
 
 from points_ledger.holds import queries
 
@@ -50,16 +51,20 @@ class HoldsWatch:
 
 
 class VendorsWatch:
-    """Looks seldom at what takes longer: vendors that never confirm, and how much of a tenant's points is held."""
+    """Looks seldom at what takes longer: vendors that never confirm, and how much of a tenant's points is held.
 
-    def __init__(self, reports: Reports) -> None:
+    Args:
+        tenants: where the tables are distributed, so that each tenant is looked at by itself.
+    """
+
+    def __init__(self, reports: Reports, tenants: TenantWalk | None = None) -> None:
         self._reports = reports
+        self._tenants = tenants
         self._silent: frozenset[tuple[str, str]] = frozenset()
 
     async def look(self) -> None:
         """Names a vendor in the log once for each time that it falls silent."""
-        async with self._reports.slice(may_be_old=True) as connection:
-            silent = await queries.vendors_that_never_confirm(connection, at_least=ENOUGH_HOLDS)
+        silent = await self._find_silent()
         async with self._reports.slice(may_be_old=True) as connection:
             shares = await queries.held_shares(connection)
         for tenant, vendor_id in sorted(silent - self._silent):
@@ -67,3 +72,13 @@ class VendorsWatch:
         self._silent = silent
         _silent.set(len(silent))
         _share.set(max(shares.values(), default=0.0))
+
+    async def _find_silent(self) -> frozenset[tuple[str, str]]:
+        if self._tenants is None:
+            async with self._reports.slice(may_be_old=True) as connection:
+                return await queries.vendors_that_never_confirm(connection, at_least=ENOUGH_HOLDS)
+        silent: frozenset[tuple[str, str]] = frozenset()
+        for tenant in await self._tenants.tenants():
+            async with self._reports.slice(may_be_old=True) as connection:
+                silent |= await queries.vendors_of_one_that_never_confirm(connection, tenant, at_least=ENOUGH_HOLDS)
+        return silent
