@@ -126,7 +126,10 @@ def create_app(
         transport=onboarding_transport,
         timeout_seconds=settings.neighbour_timeout_seconds,
     )
-    ledger, onboarding = LedgerClient(to_ledger), OnboardingClient(to_onboarding)
+    ledger, onboarding = (
+        LedgerClient(to_ledger),
+        OnboardingClient(to_onboarding, is_distributed=settings.database_distributed),
+    )
     answers, form_notes = (
         Answers(database, answers_table, sealer),
         BriefNotes(database, answers_table, sealer, "form", _DOUBLE_PRESS),

@@ -44,9 +44,21 @@ class _OriginAnswer(BaseModel):
 
 
 class OnboardingClient:
-    def __init__(self, service: ServiceClient) -> None:
+    """Questions to partner-onboarding about users, sessions and front ends.
+
+    Args:
+        is_distributed: whether the platform's tables are, by tenant: then no two tenants share a question.
+    """
+
+    def __init__(self, service: ServiceClient, *, is_distributed: bool = False) -> None:
         self._service = service
-        self._sessions = Questions(self._find_sessions, name="sessions")
+        # A session begins with its tenant.
+        self._sessions = Questions(
+            self._find_sessions,
+            name="sessions",
+            tenant_of=lambda session: session.partition(".")[0],
+            is_of_one_tenant=is_distributed,
+        )
 
     async def find_session(self, session: str) -> Session | None:
         """The user of a browser session; None if the session is unknown or has ended.

@@ -30,6 +30,10 @@ class _Asked(Generic[Q]):
     asked_for: RequestContext | None = field(default_factory=current_request.get)
 
 
+def _nobody(_: object) -> str:
+    return ""
+
+
 class Questions(Generic[Q, R]):
     """A line of questions before a neighbour.
 
@@ -37,6 +41,9 @@ class Questions(Generic[Q, R]):
         ask: asks different questions in one call; returns the answer to each. Where it raises Unavailable, those who
             asked one of these are refused, and nobody else.
         name: label of the metrics.
+        tenant_of: whose a question is; without it, all are of one tenant.
+        is_of_one_tenant: whether the questions of one call must be, so that a tenant for which the neighbour cannot
+            answer keeps no other waiting.
     """
 
     def __init__(
@@ -44,11 +51,19 @@ class Questions(Generic[Q, R]):
         ask: Callable[[Sequence[Q]], Awaitable[Mapping[Q, R]]],
         *,
         name: str,
+        tenant_of: Callable[[Q], str] = _nobody,
+        is_of_one_tenant: bool = False,
     ) -> None:
         self._ask = ask
         # Tried once: the client asks a neighbour again by itself.
         self._line = GroupCommit[_Asked[Q], R](
-            self._ask_all, name=name, batch_size=_AT_ONCE, attempts=1, patience_seconds=_PATIENCE_SECONDS
+            self._ask_all,
+            name=name,
+            batch_size=_AT_ONCE,
+            attempts=1,
+            patience_seconds=_PATIENCE_SECONDS,
+            tenant_of=lambda asked: tenant_of(asked.question),
+            is_of_one_tenant=is_of_one_tenant,
         )
 
     async def ask(self, question: Q) -> R:
