@@ -21,7 +21,7 @@ ACROSS_TENANTS: Final = {
     "partner_onboarding.handshake.account.erasures_store:read_since": _COMMAND,
     "partner_onboarding.handshake.account.erasures_store:take_due": _CHORE,
     "partner_onboarding.handshake.handshakes.store:delete_before": _CHORE,
-    "partner_onboarding.handshake.handshakes.store:find_handshake": "a browser brings the code alone",
+    "partner_onboarding.handshake.handshakes.store:tenant_of": "a code without a tenant is made up, or old",
     "partner_onboarding.handshake.links.store:oldest_due": _FIGURE,
     "partner_onboarding.handshake.links.store:tenants_with_due": _CHORE,
     "partner_onboarding.handshake.mail.store:due_mails": _CHORE,

@@ -21,6 +21,7 @@ MAX_HINT_CHARACTERS: Final = 100
 CODE: Final = re.compile(rf"[{BASE58}]{{{CODE_CHARACTERS}}}", re.ASCII)
 #: Two digits at a time need half the divisions.
 _PAIRS: Final = tuple(one + other for one in BASE58 for other in BASE58)
+_PLACES: Final = {pair: place for place, pair in enumerate(_PAIRS)}
 _VEILED: Final = "•••"
 
 Outcome = Literal["linked", "denied"]
@@ -108,12 +109,24 @@ class Handshake:
 
 def new_code() -> str:
     """A code of 22 uniformly random base58 characters: 128.9 bits."""
-    number = secrets.randbelow(58**CODE_CHARACTERS)
+    return base58(secrets.randbelow(58**CODE_CHARACTERS), CODE_CHARACTERS)
+
+
+def base58(number: int, characters: int) -> str:
+    """The last characters of a number, an even count of them."""
     pairs = []
-    for _ in range(CODE_CHARACTERS // 2):
+    for _ in range(characters // 2):
         number, pair = divmod(number, len(_PAIRS))
         pairs.append(_PAIRS[pair])
     return "".join(pairs)
+
+
+def number_in(text: str) -> int:
+    """The number of which `base58` made a text."""
+    number = 0
+    for place in range(len(text) - 2, -1, -2):
+        number = number * len(_PAIRS) + _PLACES[text[place : place + 2]]
+    return number
 
 
 def check_usable(handshake: Handshake, now: datetime, *, by: str | None, denied_is_fine: bool = False) -> None:

@@ -1,6 +1,8 @@
 """Use cases about handshakes."""
 
-from collections.abc import Callable, Sequence
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -42,6 +44,8 @@ from partner_onboarding.register.users import store as users_store
 from partner_onboarding.register.users.domain import UserNotFound
 
 _KEPT_FOR: Final = timedelta(days=30)
+#: Codes that are made up do not make the service read its tenants more often than this.
+_TENANTS_READ_EVERY: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +58,29 @@ class Order:
 
 
 class Handshakes:
-    """The handshakes of all partners."""
+    """The handshakes of all partners.
 
-    def __init__(self, database: Database, answers: Answers, keeping: CodeKeeping, clock: Clock) -> None:
+    Args:
+        monotonic: seconds; handed in by tests.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        answers: Answers,
+        keeping: CodeKeeping,
+        clock: Clock,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._answers = answers
         self._keeping = keeping
         self._clock = clock
+        self._monotonic = monotonic
+        #: Mark → tenants, as they were read last.
+        self._tenants: Mapping[int, list[str]] = {}
+        self._tenants_read_at = float("-inf")
         self._line = GroupCommit[Order, Codes](
             self._write,
             name="handshakes",
@@ -116,7 +136,7 @@ class Handshakes:
         if not CODE.fullmatch(register_code):
             return None
         async with self._database.transaction() as connection:
-            return await store.find_handshake(connection, self._keeping.register_hash(register_code))
+            return await self._find(connection, register_code)
 
     async def claim(self, connection: AsyncConnection, register_code: str, tenant: str, user_id: str) -> Handshake:
         """Reserves the code for a newly registered person, in the registration's transaction.
@@ -237,8 +257,7 @@ class Handshakes:
         # A code of another form was never given out.
         found = None
         if CODE.fullmatch(register_code):
-            register_hash = self._keeping.register_hash(register_code)
-            found = await store.find_handshake(connection, register_hash, lock=lock)
+            found = await self._find(connection, register_code, lock=lock)
         if found is None:
             raise UnknownCode("This registration code was never given out.")
         by = user_id if tenant == found.tenant else None
@@ -246,6 +265,25 @@ class Handshakes:
         if tenant not in {None, found.tenant}:
             raise ForeignCode("This registration code belongs to another platform than your account.")
         return found
+
+    async def _find(self, connection: AsyncConnection, register_code: str, *, lock: bool = False) -> Handshake | None:
+        register_hash = self._keeping.register_hash(register_code)
+        for tenant in await self._marked(connection, self._keeping.mark_in(register_code)):
+            found = await store.find_handshake(connection, tenant, register_hash, lock=lock)
+            if found is not None:
+                return found
+        # Made by a version whose codes said no tenant, or made up.
+        other = await store.tenant_of(connection, register_hash)
+        return None if other is None else await store.find_handshake(connection, other, register_hash, lock=lock)
+
+    async def _marked(self, connection: AsyncConnection, mark: int) -> Sequence[str]:
+        """The tenants with this mark: one, as good as always, or none."""
+        if mark not in self._tenants and self._monotonic() - self._tenants_read_at >= _TENANTS_READ_EVERY:
+            tenants: defaultdict[int, list[str]] = defaultdict(list)
+            for tenant in await store.all_tenants(connection):
+                tenants[self._keeping.mark_of(tenant)].append(tenant)
+            self._tenants, self._tenants_read_at = tenants, self._monotonic()
+        return self._tenants.get(mark, ())
 
     async def _locked_to_deny(
         self, connection: AsyncConnection, register_code: str, tenant: str | None, user_id: str | None
@@ -265,7 +303,7 @@ class Handshakes:
 
     def _make(self, order: Order) -> tuple[str, str, store.NewHandshake]:
         """Two codes and their row."""
-        register_code, authorization_code = new_code(), new_code()
+        register_code, authorization_code = self._keeping.new_register_code(order.tenant), new_code()
         register_hash = self._keeping.register_hash(register_code)
         row = store.NewHandshake(
             tenant=order.tenant,

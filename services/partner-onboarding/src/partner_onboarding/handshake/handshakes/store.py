@@ -91,17 +91,21 @@ async def add_handshakes(connection: asyncpg.Connection, new: Sequence[NewHandsh
     return expires_at
 
 
-async def find_handshake(connection: AsyncConnection, register_hash: bytes, *, lock: bool = False) -> Handshake | None:
-    """The handshake of a public code. It looks across tenants, since a browser does not know the tenant."""
-    if lock:
-        # Locked by its key: no server can lock among the rows of all.
-        of_code = select(handshakes.c.tenant).where(handshakes.c.register_hash == register_hash)
-        tenant = (await connection.execute(of_code)).scalar_one_or_none()
-        if tenant is None:
-            return None
-        is_it = (handshakes.c.tenant == tenant) & (handshakes.c.register_hash == register_hash)
-    else:
-        is_it = handshakes.c.register_hash == register_hash
+async def all_tenants(connection: AsyncConnection) -> list[str]:
+    return list((await connection.execute(select(tenants.c.tenant))).scalars())
+
+
+async def tenant_of(connection: AsyncConnection, register_hash: bytes) -> str | None:
+    """Whose a public code is that does not say it. It looks across tenants."""
+    query = select(handshakes.c.tenant).where(handshakes.c.register_hash == register_hash)
+    tenant: str | None = (await connection.execute(query)).scalar_one_or_none()
+    return tenant
+
+
+async def find_handshake(
+    connection: AsyncConnection, tenant: str, register_hash: bytes, *, lock: bool = False
+) -> Handshake | None:
+    """The handshake of a public code of the tenant."""
     query = (
         select(
             handshakes,
@@ -112,7 +116,7 @@ async def find_handshake(connection: AsyncConnection, register_hash: bytes, *, l
         )
         .join(clients, (clients.c.tenant == handshakes.c.tenant) & (clients.c.client_id == handshakes.c.client_id))
         .join(tenants, tenants.c.tenant == handshakes.c.tenant)
-        .where(is_it)
+        .where(handshakes.c.tenant == tenant, handshakes.c.register_hash == register_hash)
     )
     row = (await connection.execute(query.with_for_update(of=handshakes) if lock else query)).one_or_none()
     return _handshake(row) if row is not None else None
