@@ -36,10 +36,14 @@ _PASSING_SQLSTATES = frozenset(
         "57014",  # statement timed out
         "25006",  # read-only: a switchover is under way
         "25P03",  # idle in a transaction for too long
+        "53000",  # too little of something
+        "53100",  # the disk is full
+        "53200",  # out of memory
         "53300",  # too many connections
         "57P01",  # shut down by the administrator
         "57P02",  # crashed
         "57P03",  # starting up
+        "58030",  # a file cannot be written, as on a full disk
     }
 )
 _CONNECTION_ERRORS = (
