@@ -1,9 +1,11 @@
 """The tables of all services could be distributed by tenant over several servers, and `distribute` would do it."""
 
+import ast
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +62,23 @@ def test_a_statement_with_two_texts_names_the_tenant_in_one_of_them() -> None:
     assert len(found) > 20
     assert {one: breaches(one.of_one_tenant, LAYOUT) for one in found} == {one: [] for one in found}
     assert all(one.of_several.endswith(ON_ONE_SERVER) for one in found)
+
+
+def lines_in(package: str) -> Iterator[ast.Call]:
+    """The calls that make a line of group commit."""
+    for path in sorted(Path(*import_module(package).__path__).rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            made = call.func if isinstance(call, ast.Call) else None
+            made = made.value if isinstance(made, ast.Subscript) else made
+            if isinstance(call, ast.Call) and isinstance(made, ast.Name) and made.id == "GroupCommit":
+                yield call
+
+
+def test_every_line_says_whose_its_commands_are_and_whether_a_batch_is_of_one_tenant() -> None:
+    lines = [line for package in PACKAGES for line in lines_in(package)]
+    assert len(lines) > 10
+    for line in lines:
+        assert {"tenant_of", "is_of_one_tenant"} <= {given.arg for given in line.keywords}, ast.unparse(line)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
