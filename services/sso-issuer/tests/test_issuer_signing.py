@@ -99,11 +99,15 @@ async def test_a_process_that_dies_or_hangs_costs_no_token_and_is_replaced(
 async def test_a_signature_made_here_is_known_and_no_other(pairs: list[KeyPair]) -> None:
     signer = Signer(SigningProcesses(0))
     ours, other = (VerificationKey.from_jwk(pair.public_jwk) for pair in pairs)
-    token = await signer.sign(_key(pairs[0]), CLAIMS)
+    token = await signer.sign(_key(pairs[0]), CLAIMS, is_remembered=True)
     # A key that verifies nothing, to see who is asked.
     blind = VerificationKey(ours.kid, ours.algorithm, _BlindKey())  # type: ignore[arg-type]  # it is called as one
     parts = take_apart(token)
     assert signer.signatures.is_good(parts, blind)
+    # Many tokens that nobody asks about would push out those that are asked about.
+    unasked = take_apart(await signer.sign(_key(pairs[0]), {**CLAIMS, "sub": "ada"}))
+    assert not signer.signatures.is_good(unasked, blind)
+    assert signer.signatures.is_good(unasked, ours)
     assert not signer.signatures.is_good(parts, other)
     changed = take_apart(with_signature(_key(pairs[0]).text({**CLAIMS, "sub": "eve"}, "JWT"), parts.signature))
     assert not signer.signatures.is_good(changed, blind)
@@ -111,7 +115,7 @@ async def test_a_signature_made_here_is_known_and_no_other(pairs: list[KeyPair])
     spoilt = take_apart(with_signature(token.rpartition(".")[0], bytes(256)))
     assert not signer.signatures.is_good(spoilt, ours)
     shared = VerificationKey.from_secret("hmac", bytes(32))
-    own = take_apart(await signer.sign(of_secret("hmac", bytes(32)), CLAIMS))
+    own = take_apart(await signer.sign(of_secret("hmac", bytes(32)), CLAIMS, is_remembered=True))
     assert signer.signatures.is_good(own, shared)
     assert not signer.signatures.is_good(own, VerificationKey.from_secret("hmac", b"x" * 32))
     await signer.close()

@@ -12,7 +12,7 @@ _REMEMBERED: Final = 10_000
 
 
 class OwnSignatures(GoodSignatures):
-    """Remembers what was signed here. Most tokens come back within a minute, and to the process that signed them.
+    """Remembers the access tokens that were signed here. Most are asked about soon, in the process that signed them.
 
     The digest of a token stands beside the `kid` that signed it. A `kid` is the thumbprint of its key (decision 0016),
     so the key that the database has under it is the one that signed. Whether that key still counts, and all else that

@@ -57,18 +57,30 @@ class Signer:
     """
 
     def __init__(self, processes: SigningProcesses) -> None:
-        #: Those of key pairs that were made here.
+        #: Those of key pairs that were made here and are to be remembered.
         self.signatures = OwnSignatures()
         self._cores = os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="sign")
         self._processes = processes
 
-    async def sign(self, key: SigningKey, claims: Mapping[str, Any], *, typ: str = "JWT") -> str:
-        """The compact JWS of `claims` with `alg`, `kid` and `typ` in its header."""
-        (token,) = await self.sign_all([(key, claims)], typ=typ)
+    async def sign(
+        self, key: SigningKey, claims: Mapping[str, Any], *, typ: str = "JWT", is_remembered: bool = False
+    ) -> str:
+        """The compact JWS of `claims` with `alg`, `kid` and `typ` in its header.
+
+        Args:
+            is_remembered: whether its signature will be asked about here, as those of access tokens are.
+        """
+        (token,) = await self.sign_all([(key, claims)], typ=typ, is_remembered=is_remembered)
         return token
 
-    async def sign_all(self, orders: Sequence[tuple[SigningKey, Mapping[str, Any]]], *, typ: str = "JWT") -> list[str]:
+    async def sign_all(
+        self,
+        orders: Sequence[tuple[SigningKey, Mapping[str, Any]]],
+        *,
+        typ: str = "JWT",
+        is_remembered: bool = False,
+    ) -> list[str]:
         """The same for many, in order."""
         slow = [place for place, (key, _) in enumerate(orders) if key.algorithm == Algorithm.RS256]
         tokens = ["" if key.algorithm == Algorithm.RS256 else key.sign(claims, typ) for key, claims in orders]
@@ -77,9 +89,10 @@ class Signer:
             signatures = await self._sign_slowly([orders[place][0] for place in slow], texts)
             for place, text, signature in zip(slow, texts, signatures, strict=True):
                 tokens[place] = with_signature(text, signature)
-        for (key, _), token in zip(orders, tokens, strict=True):
-            if key.algorithm != SHARED:
-                self.signatures.note(token, key.kid)
+        if is_remembered:
+            for (key, _), token in zip(orders, tokens, strict=True):
+                if key.algorithm != SHARED:
+                    self.signatures.note(token, key.kid)
         return tokens
 
     async def close(self) -> None:

@@ -281,7 +281,7 @@ class Authority:
                     if isinstance(one, _Unsigned)
                 ]
             ),
-            self._signer.sign_all([(one.key, one.claims) for one in good], typ=ACCESS_TOKEN_TYP),
+            self._signer.sign_all([(one.key, one.claims) for one in good], typ=ACCESS_TOKEN_TYP, is_remembered=True),
         )
         answers = map(self._answer, good, tokens, refusals)
         return [next(answers) if isinstance(one, _Unsigned) else one for one in unsigned]
