@@ -1,6 +1,7 @@
 """Keys over HTTP and in the raw tables: published before they sign, gone when nobody needs them, never in clear."""
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,10 +11,12 @@ from cryptography.hazmat.primitives import serialization
 from platform_testing.callers import FakeRegister
 from platform_testing.issuer_world import World, header_of, verify_independently
 from platform_testing.serving import running
+from shared.db import Database
 from shared.dependencies import provided
 from shared.errors import Unavailable
 from shared.sealing import CannotOpen, Sealer
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sso_issuer.app import create_app
 from sso_issuer.keys import published, store
 from sso_issuer.keys.domain import KEY_SET_LIFETIME, LONGEST_TOKEN, PUBLISHED_AHEAD
@@ -364,3 +367,26 @@ async def test_the_key_set_outlives_the_database(world: World, monkeypatch: pyte
     monkeypatch.setattr(published, "FRESH_SECONDS", 0)
     assert (await world.client.get(path)).content == before.content
     assert (await world.client.get("/tenants/never-seen/jwks.json")).status_code == 503
+
+
+async def test_a_key_set_that_was_read_before_a_change_is_not_remembered(database_url: str) -> None:
+    stored = [{"kid": "former"}]
+    has_read, may_end = asyncio.Event(), asyncio.Event()
+
+    async def read(connection: AsyncConnection, tenant: str | None) -> Sequence[Mapping[str, Any]]:
+        found = list(stored)
+        has_read.set()
+        await may_end.wait()
+        return found
+
+    database = Database(database_url)
+    key_sets = published.PublishedKeys(database, read)
+    asking = asyncio.create_task(key_sets.document("demo"))
+    await has_read.wait()
+    stored.append({"kid": "new"})
+    key_sets.forget("demo")
+    may_end.set()
+    await asking
+
+    assert b"new" in (await key_sets.document("demo")).body
+    await database.dispose()

@@ -51,6 +51,7 @@ class PublishedKeys:
         self._read = read
         self._clock = clock
         self._remembered: Bounded[str | None, tuple[KeySetDocument, float]] = Bounded(_REMEMBERED)
+        self._changes = 0
 
     async def document(self, tenant: str | None) -> KeySetDocument:
         """The key set of one tenant's authority, or of all tenants.
@@ -63,6 +64,7 @@ class PublishedKeys:
         now = self._clock()
         if found is not None and now - found[1] < FRESH_SECONDS:
             return found[0]
+        changes = self._changes
         try:
             async with self._database.transaction() as connection:
                 jwks = await (self._read or store.read_published)(connection, tenant)
@@ -74,10 +76,13 @@ class PublishedKeys:
             raise TenantNotFound
         body = orjson.dumps({"keys": jwks})
         document = KeySetDocument(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
-        self._remembered.keep(tenant, (document, now))
+        # What was read before a change may lack it.
+        if changes == self._changes:
+            self._remembered.keep(tenant, (document, now))
         return document
 
     def forget(self, tenant: str) -> None:
         """Forgets a tenant's key set, because its keys changed."""
+        self._changes += 1
         self._remembered.pop(tenant)
         self._remembered.pop(None)
