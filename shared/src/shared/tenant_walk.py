@@ -14,16 +14,16 @@ from shared.db import Database
 from shared.errors import Unavailable
 from shared.readings import Reading
 
-#: A tenant's first row is found after so long at the latest.
 _REMEMBERED_SECONDS: Final = 60.0
 
 
 class TenantWalk:
-    """The tenants of a table. Remembers them for a minute.
+    """The tenants of a table.
 
     Args:
         tenant: the table's column, which leads an index.
         conditions: that a row must fulfil; of a partial index, its own.
+        remembered_seconds: for so long they are not looked for again, and a tenant's first row stays unknown.
         clock: seconds, monotonic; handed in by tests.
     """
 
@@ -32,11 +32,13 @@ class TenantWalk:
         database: Database,
         tenant: sa.Column[Any],
         *conditions: sa.ColumnElement[bool],
+        remembered_seconds: float = _REMEMBERED_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         behind = tenant > sa.bindparam("after", type_=sa.Text)
         self._next = Reading(sa.select(sa.func.min(tenant).label("tenant")).where(behind, *conditions))
+        self._remembered_seconds = remembered_seconds
         self._clock = clock
         self._found: list[str] = []
         self._found_at = float("-inf")
@@ -47,7 +49,7 @@ class TenantWalk:
         Raises:
             Unavailable: the database, or one of its servers, cannot be asked, and none are remembered.
         """
-        if self._clock() - self._found_at >= _REMEMBERED_SECONDS:
+        if self._clock() - self._found_at >= self._remembered_seconds:
             try:
                 self._found, self._found_at = await self._walk(), self._clock()
             except Unavailable:

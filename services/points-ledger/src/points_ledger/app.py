@@ -92,6 +92,9 @@ def create_app(
 
     reports = Reports.of(settings)
     releasing = Releasing(database, is_distributed=settings.database_distributed)
+    # Its chore looks seldom, so it looks anew each time.
+    walk = TenantWalk(database, transactions.c.tenant, remembered_seconds=0)
+    tenants = walk if database.is_distributed else None
     ledger = Ledger(
         database,
         releasing,
@@ -140,9 +143,7 @@ def create_app(
                     Chore("watch open holds", holds.look, every_seconds=3 * settings.sweep_seconds),
                     Chore(
                         "watch vendors",
-                        VendorsWatch(
-                            reports, TenantWalk(database, transactions.c.tenant) if database.is_distributed else None
-                        ).look,
+                        VendorsWatch(reports, tenants).look,
                         every_seconds=12 * settings.sweep_seconds,
                     ),
                     Sealing(database, seals, [SEALED_ENTRIES]).chore(),
