@@ -47,7 +47,7 @@ def _mutant(name: str, bug: str, file: str, piece: str, instead: str) -> Mutant:
 
 _LEDGER, _RULES = "points_ledger/ledger.py", "points_ledger/domain/decisions.py"
 _STATEMENTS = "points_ledger/statements.py"
-_DATABASE, _LINE = "shared/db.py", "shared/group_commit.py"
+_DATABASE, _TRANSACTION, _LINE = "shared/db.py", "shared/raw_batches.py", "shared/group_commit.py"
 
 MUTANTS: Final = (
     _mutant(
@@ -61,8 +61,8 @@ MUTANTS: Final = (
         "no-lock",
         "accounts are read without a lock, and written with what they were",
         _STATEMENTS,
-        "\n ORDER BY a.tenant, a.user_id\n   FOR NO KEY UPDATE OF a\n",
-        "\n ORDER BY a.tenant, a.user_id\n",
+        "\n                   FOR NO KEY UPDATE OF a) AS locked\n",
+        ") AS locked\n",
     ),
     _mutant(
         "confirm-after-rollback",
@@ -97,22 +97,18 @@ MUTANTS: Final = (
         "the answer leaves before COMMIT",
         _LEDGER,
         """\
-            async with self._database.raw_transaction() as connection:
-                tenant = orders[0].command.tenant if self._is_distributed else None
-                rows = [_rows_of(order) for order in orders]
-                batch = await _gather(connection, tenant, orders, rows)
+            async with self._database.raw_batch(*store.locking(users, tenant)) as transaction:
+                batch = await _gather(transaction, users, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
-                await _keep(connection, batch)
+                await _keep(transaction, batch)
 """,
         """\
-            opened = self._database.raw_transaction()
-            connection = await opened.__aenter__()
+            opened = self._database.raw_batch(*store.locking(users, tenant))
+            transaction = await opened.__aenter__()
             try:
-                tenant = orders[0].command.tenant if self._is_distributed else None
-                rows = [_rows_of(order) for order in orders]
-                batch = await _gather(connection, tenant, orders, rows)
+                batch = await _gather(transaction, users, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
-                await _keep(connection, batch)
+                await _keep(transaction, batch)
             except BaseException as error:
                 await opened.__aexit__(type(error), error, error.__traceback__)
                 raise
@@ -125,13 +121,13 @@ MUTANTS: Final = (
         _DATABASE,
         """\
                 driver.terminate()
-                if isinstance(error, Exception) and not _is_refusal(error):
+                if isinstance(error, Exception):
                     raise OutcomeUnknown from error
                 raise
 """,
         """\
                 driver.terminate()
-                if isinstance(error, Exception) and not _is_refusal(error):
+                if isinstance(error, Exception):
                     return
                 raise
 """,
@@ -147,13 +143,12 @@ MUTANTS: Final = (
         "refunds-without-lock",
         "refunds at once give back more than was deducted",
         _LEDGER,
-        "    accounts = await store.lock_accounts(connection, users, tenant)\n",
+        "            async with self._database.raw_batch(*store.locking(users, tenant)) as transaction:\n",
         """\
-    others = {one.account for order, one in zip(orders, named, strict=True) if not isinstance(order.command, Refund)}
-    accounts = await store.lock_accounts(connection, others, tenant)
-    unlocked = store.statements.LOCK_ACCOUNTS.of_several.replace("FOR NO KEY UPDATE OF a", "")
-    for row in await connection.fetch(unlocked, store._rows(users - others)):
-        accounts[AccountKey(row[0], row[1])] = Account(*row)
+            locking, named = store.locking(users, tenant)
+            if any(isinstance(order.command, Refund) for order in orders):
+                locking = locking.replace("FOR NO KEY UPDATE OF a", "")
+            async with self._database.raw_batch(locking, named) as transaction:
 """,
     ),
     _mutant(
@@ -182,7 +177,7 @@ MUTANTS: Final = (
     _mutant(
         "asynchronous-commit",
         "synchronous_commit is off, and the database is killed",
-        _DATABASE,
+        _TRANSACTION,
         '    f"BEGIN; SET LOCAL idle_in_transaction_session_timeout',
         '    f"BEGIN; SET LOCAL synchronous_commit = off; SET LOCAL idle_in_transaction_session_timeout',
     ),

@@ -39,6 +39,8 @@ RULES: Mapping[str, Any] = {
         "use_pg_rewind": True,
         "parameters": {
             "max_connections": 300,
+            # The ledger's messages name people: docs/security/personal-data.md.
+            "log_min_error_statement": "panic",
             "unix_socket_directories": "",
             "timezone": "UTC",
             "log_timezone": "UTC",

@@ -12,7 +12,7 @@ from shared.db import Database, OutcomeUnknown, is_passing
 from shared.errors import Unavailable
 from sqlalchemy import text
 
-from shared import db
+from shared import raw_batches
 
 from .wire import wire_to
 
@@ -241,9 +241,9 @@ async def test_a_process_that_stops_in_the_middle_of_a_transaction_keeps_its_loc
     url: str, table: str, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frozen, or cut off from the database: the server ends its transaction, and the others go on."""
-    begin = db._BEGIN.replace(f"'{db.IDLE_SECONDS}s'", "'200ms'")
-    assert begin != db._BEGIN
-    monkeypatch.setattr(db, "_BEGIN", begin)
+    begin = raw_batches._BEGIN.replace(f"'{raw_batches.IDLE_SECONDS}s'", "'200ms'")
+    assert begin != raw_batches._BEGIN
+    monkeypatch.setattr(raw_batches, "_BEGIN", begin)
     other = await asyncpg.connect(url)
     update = f"UPDATE {table} SET note = $1"  # noqa: S608
     await other.execute(f"INSERT INTO {table} VALUES ('first')")  # noqa: S608

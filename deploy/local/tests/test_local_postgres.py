@@ -74,6 +74,14 @@ async def test_it_is_durable_sorts_the_same_everywhere_and_takes_enough_connecti
     assert await ask(server, locale) == "6 C.UTF-8"
 
 
+async def test_a_statement_that_fails_leaves_its_values_in_no_log(server: EmbeddedPostgres) -> None:
+    with pytest.raises(asyncpg.InvalidTextRepresentationError):
+        await ask(server, "SELECT 1 WHERE 'for ann' = '' OR 'x'::int = 1")
+    log = server.log.read_text()
+    assert "invalid input syntax" in log
+    assert "for ann" not in log
+
+
 async def test_nobody_comes_in_with_a_wrong_password_or_into_another_services_database(
     server: EmbeddedPostgres,
 ) -> None:

@@ -153,7 +153,7 @@ async def test_an_account_with_more_expired_holds_than_a_batch_releases_answers_
 ) -> None:
     """One by one, since a command that waits for its account lets others pass."""
     monkeypatch.setattr(statements, "DUE", (1,))
-    monkeypatch.setattr(statements, "READ_TRANSACTIONS", {1: statements.read_transactions_with(1)})
+    monkeypatch.setattr(statements, "READ_BATCH", {1: statements.read_batch_with(1)})
     monkeypatch.setattr(ledger_module, "_DUE_ADDED_UP", 3 * (seed % 2))
     monkeypatch.setattr(releasing, "LOOK", 3)
     monkeypatch.setattr(releasing, "SLICE", 2)

@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -13,11 +14,10 @@ from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.databases import owner_url
 from platform_testing.plans import connected
 from points_ledger import store
-from points_ledger.domain.accounts import Account
 from points_ledger.domain.transactions import Commit, Confirm, State, Transaction
 from points_ledger.holds.releasing import Releasing
 from points_ledger.ledger import Ledger, Order, Settled
-from points_ledger.store import AccountKey, AnswerKey, KeptAnswer
+from points_ledger.store import AnswerKey, KeptAnswer
 from shared.db import Database
 from shared.errors import Refusal
 from shared.idempotency import Answer
@@ -190,23 +190,24 @@ async def test_batches_that_name_each_others_transactions_never_deadlock(
 async def test_an_account_that_is_opened_while_a_batch_begins_is_found_at_a_second_look(
     rows: asyncpg.Connection, ledgers: list[Ledger], tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Locked before it was there, and a hold of it read after: a confirm must not end as a fault of ours."""
-    lock_accounts = store.lock_accounts
+    """Read, but not locked: a confirm must neither change it nor end as a fault of ours."""
+    read_batch = store.read_batch
     held_meanwhile = held(tenant, "t-1")
+    looks = 0
 
-    async def slowly(
-        connection: asyncpg.Connection, keys: Iterable[AccountKey], only: str | None
-    ) -> dict[AccountKey, Account]:
-        locked = await lock_accounts(connection, keys, only)
-        if not locked:
+    async def late(connection: asyncpg.Connection, *named: Any) -> store.Read:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
             await open_account(rows, tenant, "ann", 100)
             await rows.execute("UPDATE points_ledger.accounts SET available = 95, held = 5 WHERE tenant = $1", tenant)
             await write(rows, new=[held_meanwhile])
-        return locked
+        return await read_batch(connection, *named)
 
-    monkeypatch.setattr(store, "lock_accounts", slowly)
+    monkeypatch.setattr(store, "read_batch", late)
 
     answer = await ledgers[0].carry_out(Order(Confirm(tenant, "shop", "t-1", "ann"), told))
 
     assert answer.body == b'""'
+    assert looks == 2
     assert await what_does_not_add_up(rows, tenant) == []

@@ -44,8 +44,9 @@ async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
     [
         (statements.LOCK_ACCOUNTS, {"accounts_pkey": ["tenant", "user_id"]}),
         (
-            statements.read_transactions_with(4),
+            statements.read_batch_with(4),
             {
+                "accounts_pkey": ["tenant", "user_id"],
                 "transactions_pkey": ["tenant", "vendor_id", "transaction_id"],
                 "transactions_held_by_user_idx": ["tenant", "user_id", "expires_at"],
             },
@@ -69,7 +70,7 @@ async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
         (statements.TOUCH_TRANSACTIONS, {"transactions_pkey": ["tenant", "vendor_id", "transaction_id"]}),
         (statements.TOUCH_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
     ],
-    ids=["lock", "transactions", "entries", "answers", "write", "touch transactions", "touch answers"],
+    ids=["lock", "batch", "entries", "answers", "write", "touch transactions", "touch answers"],
 )
 async def test_each_row_is_looked_up_by_its_whole_key(
     young: asyncpg.Connection, statement: Statement, looked_up_by: dict[str, list[str]]

@@ -21,6 +21,8 @@ from sqlalchemy.pool import QueuePool
 from shared.database_figures import count_error, watch_pool
 from shared.database_url import DatabaseUrl
 from shared.errors import Refusal, Unavailable
+from shared.kept_statements import KeptStatements, Value, can_keep
+from shared.raw_batches import BROKEN, ROLLBACK_SECONDS, RawBatch
 from shared.raw_connections import RawConnections
 from shared.readings import Reading, Row
 from shared.settings import ServiceSettings
@@ -36,6 +38,7 @@ _PASSING_SQLSTATES = frozenset(
         "57014",  # statement timed out
         "25006",  # read-only: a switchover is under way
         "25P03",  # idle in a transaction for too long
+        "26000",  # the server has forgotten a prepared statement
         "53000",  # too little of something
         "53100",  # the disk is full
         "53200",  # out of memory
@@ -46,38 +49,21 @@ _PASSING_SQLSTATES = frozenset(
         "58030",  # a file cannot be written, as on a full disk
     }
 )
-_CONNECTION_ERRORS = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.InterfaceError,
-    # asyncpg's message when the server sends something unasked, as all its processes do when one of them crashed.
-    asyncpg.InternalClientError,
-    InterfaceError,
-    PoolTimeout,
-)
+_CONNECTION_ERRORS = (*BROKEN, InterfaceError, PoolTimeout)
 
 
 #: Raw connections, for the lanes of group commit; beside the ordinary pool.
 _RAW_CONNECTIONS = 8
 #: How long a service waits for one statement, unless its settings say otherwise.
 _STATEMENT_SECONDS = 5.0
+#: Of that time, how much a batch's statement may wait for a lock.
+_LOCK_SHARE = 0.8
+#: The types of parameters that the driver would look up where it first meets them.
+_UNKNOWN_TYPES = "SELECT $1::bytea[], $2::text[], $3::int[]"
 #: So long after its last use, a connection that the driver has open counts as good.
 _TRUSTED_SECONDS = 1.0
-#: How long the server waits for the next statement of a raw transaction before it ends it and frees its locks.
-IDLE_SECONDS = 5
 #: How long an idle connection may take to say that it lives.
 _PING_SECONDS = 2
-#: Usually immediate, unless the server does not know that the previous statement was cancelled.
-_ROLLBACK_SECONDS = 1
-#: One message, and for this transaction only: nothing remains on the connection for its next user.
-#: The hot statements look a few rows up by their keys. Without statistics of a young table, the planner would scan it,
-#: and the connection would keep that plan.
-_BEGIN = (
-    f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL enable_seqscan = off;"
-    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
-)
-
-
 #: With which SQLAlchemy begins its transaction.
 _ANY_STATEMENT = text("SELECT 1")
 
@@ -171,10 +157,13 @@ class Database:
         self.engine = _create_engine(database_url, connect, pool_size, wait_seconds)
         # Plain asyncpg: SQLAlchemy would take as long as the statements of a batch.
         self._raw = RawConnections(
-            functools.partial(database_url.connect, **connect),
+            functools.partial(_connect_raw, database_url, **connect),
             at_most=_RAW_CONNECTIONS,
             wait_seconds=wait_seconds,
         )
+        self._lock_seconds = statement_seconds * _LOCK_SHARE
+        # Behind PgBouncer in transaction mode, the next transaction may come to another connection of the server.
+        self._kept = KeptStatements() if statement_cache else None
         watch_pool(pool, pool_size, self._in_use)
         watch_pool(f"{pool}-lines", _RAW_CONNECTIONS, lambda: self._raw.lent)
 
@@ -240,34 +229,45 @@ class Database:
         """The same on a plain asyncpg connection. Driver errors pass unchanged, except for a lost COMMIT.
 
         If the process freezes or loses the database in the middle, the server ends the transaction after
-        `IDLE_SECONDS`: its locks would block all other processes.
+        `raw_batches.IDLE_SECONDS`: its locks would block all other processes.
 
         Raises:
             OutcomeUnknown: the connection was lost while committing.
         """
+        async with self.raw_batch() as batch:
+            yield batch.connection
+
+    @asynccontextmanager
+    async def raw_batch(self, first: str = "", *values: Value) -> AsyncIterator[RawBatch]:
+        """`raw_transaction()` whose first statement goes with BEGIN, and its last one with COMMIT.
+
+        Args:
+            first: a statement whose rows nobody needs, such as a lock; `RawBatch.rows` says how many it has.
+            values: its parameters.
+
+        Raises:
+            OutcomeUnknown: the connection was lost while the last statement and COMMIT were under way.
+        """
         async with self._raw.lend() as driver:
+            kept = self._kept if self._kept is not None and can_keep(driver) else None
+            batch = RawBatch(driver, kept, lock_seconds=self._lock_seconds)
             try:
-                await driver.execute(_BEGIN)
-                yield driver
+                await batch.begin(first, values)
+                yield batch
             except BaseException as failure:
                 _count(failure)
-                try:
-                    await driver.execute("ROLLBACK", timeout=_ROLLBACK_SECONDS)
-                except BaseException as error:
-                    # Even if this task is cancelled again, the connection must not go back with an open transaction.
-                    driver.terminate()
-                    if not isinstance(error, (*_CONNECTION_ERRORS, asyncpg.PostgresError)):
-                        raise
+                await batch.roll_back(failure)
                 raise
             try:
-                if await driver.execute("COMMIT") != "COMMIT":
-                    # The server answers COMMIT with ROLLBACK if a statement of the transaction failed.
-                    raise asyncpg.InFailedSQLTransactionError("the transaction had failed, and was rolled back")
+                await batch.commit()
             except BaseException as error:
+                _count(error)
+                if _is_refusal(error):
+                    await batch.roll_back(error)
+                    raise
                 # The state of the connection is unknown, so nobody else may get it.
                 driver.terminate()
-                _count(error)
-                if isinstance(error, Exception) and not _is_refusal(error):
+                if isinstance(error, Exception):
                     raise OutcomeUnknown from error
                 raise
 
@@ -333,6 +333,18 @@ class Database:
     async def dispose(self) -> None:
         await self.engine.dispose()
         self._raw.end()
+
+
+async def _connect_raw(url: DatabaseUrl, **options: Any) -> asyncpg.Connection:
+    """A plain connection on which the driver asks for no type any more: in the middle of a transaction, its question
+    would carry none of the marks that others look for."""
+    connection = await url.connect(**options)
+    try:
+        await connection.prepare(_UNKNOWN_TYPES)
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
 
 
 async def read_again(read: Callable[[], Awaitable[T]]) -> T:
@@ -409,7 +421,7 @@ async def _ping(driver: asyncpg.Connection) -> None:
 async def _roll_back_quietly(connection: AsyncConnection, transaction: Any) -> None:
     """Rolls back. If the connection is gone, the server has rolled back by itself."""
     try:
-        async with asyncio.timeout(_ROLLBACK_SECONDS):
+        async with asyncio.timeout(ROLLBACK_SECONDS):
             await transaction.rollback()
     except TimeoutError:
         # Nobody knows what state it is in.

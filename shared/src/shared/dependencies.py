@@ -57,7 +57,6 @@ def needs(kind: type[T]) -> Any:
 
 
 def _parts_of(app: FastAPI) -> dict[type, object]:
-    parts: dict[type, object] | None = getattr(app.state, "parts", None)
-    if parts is None:
-        parts = app.state.parts = {}
+    # Not in `app.state`, which looks each attribute up in Python, for every request.
+    parts: dict[type, object] = vars(app).setdefault("parts", {})
     return parts

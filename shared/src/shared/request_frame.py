@@ -190,9 +190,13 @@ class RequestFrame:
 
 def _rate_limits(standings: list[Standing]) -> list[tuple[bytes, bytes]]:
     """As draft-ietf-httpapi-ratelimit-headers has it."""
-    policies = ", ".join(str(standing.policy) for standing in standings)
-    left = ", ".join(f'"{one.policy.name}";r={one.remaining};t={one.seconds}' for one in standings)
+    policies = ", ".join([_text_of(policy) for policy, _, _ in standings])
+    left = ", ".join([f'"{policy.name}";r={remaining};t={seconds}' for policy, remaining, seconds in standings])
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
+
+
+#: A service has few policies, and every answer names one.
+_text_of = functools.lru_cache(maxsize=64)(str)
 
 
 def _is_unfinished(receive: Receive) -> bool:

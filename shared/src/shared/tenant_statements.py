@@ -57,6 +57,11 @@ def statement(text: str, parameters: int) -> Statement:
     return Statement(_TENANT_OF.sub(f"${parameters + 1}::text", text), f"{of_several} {ON_ONE_SERVER}")
 
 
+def chosen(sent: Statement, tenant: str | None, *values: Any) -> tuple[Any, ...]:
+    """Its text and what it is called with; `tenant` as for `fetch`."""
+    return (sent.of_several, *values) if tenant is None else (sent.of_one_tenant, *values, tenant)
+
+
 async def fetch(
     connection: asyncpg.Connection, sent: Statement, tenant: str | None, *values: Any
 ) -> list[asyncpg.Record]:

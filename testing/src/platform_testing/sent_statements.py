@@ -1,5 +1,6 @@
 """Every statement that the services send to the database while tests run, and the function that sends it."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +13,16 @@ _PACKAGES: Final = ("shared", "points_ledger", "sso_issuer", "partner_onboarding
 #: They pass on what others send.
 _PASSING_ON: Final = (
     "shared.db",
+    "shared.raw_batches",
     "shared.raw_connections",
     "shared.database_url",
+    "shared.kept_statements",
     "shared.readings",
     "shared.tenant_readings",
     "shared.tenant_statements",
 )
+_PREPARE: Final = re.compile(r"^(/\*.*?\*/ )?PREPARE \w+ AS ")
+_CALL: Final = "EXECUTE s_"
 
 
 class Sent(NamedTuple):
@@ -35,9 +40,11 @@ def listening(keep: Callable[[Sent], None]) -> Iterator[None]:
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:
         def send(self: Any, statement: str, *args: Any, **kwargs: Any) -> Any:
-            if statement not in known and (place := _place(sys._getframe(1))) is not None:
-                known.add(statement)
-                keep(Sent(place, statement))
+            # A statement that the server keeps is the one that it prepares; a call has its values alone.
+            text = _PREPARE.sub("", statement)
+            if text not in known and _CALL not in text and (place := _place(sys._getframe(1))) is not None:
+                known.add(text)
+                keep(Sent(place, text))
             return original(self, statement, *args, **kwargs)
 
         return send

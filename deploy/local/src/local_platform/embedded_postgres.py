@@ -41,6 +41,7 @@ DEFAULT_SETTINGS: Mapping[str, str] = {
     "unix_socket_directories": "",  # TCP only: a deep directory would exceed the length of a socket's path
     "max_connections": "200",
     "synchronous_commit": "on",
+    "log_min_error_statement": "panic",  # the ledger's messages name people: docs/security/personal-data.md
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

@@ -1,6 +1,8 @@
 """The one writer of points: commands wait in line, and a lane carries out all waiting ones in one transaction.
 
-    submit → line → lock accounts → read → decide one by one → write all → COMMIT → answer each
+    submit → line → BEGIN, lock accounts → read → decide one by one → write all, COMMIT → answer each
+
+Each arrow to the database is one round trip.
 
 `domain` has the rules, `store` the statements; this module has the order of the steps.
 """
@@ -8,7 +10,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -20,6 +22,7 @@ from shared.errors import Refusal, Unavailable
 from shared.events.domain import NewEvent
 from shared.group_commit import GroupCommit
 from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
+from shared.raw_batches import RawBatch
 from shared.request_frame import current_request
 
 from points_ledger import store
@@ -150,12 +153,13 @@ class Ledger:
 
     async def _write(self, orders: Sequence[Order]) -> Sequence[Answer | Exception]:
         try:
-            async with self._database.raw_transaction() as connection:
-                tenant = orders[0].command.tenant if self._is_distributed else None
-                rows = [_rows_of(order) for order in orders]
-                batch = await _gather(connection, tenant, orders, rows)
+            tenant = orders[0].command.tenant if self._is_distributed else None
+            rows = [_rows_of(order) for order in orders]
+            users = {each.account for each in rows}
+            async with self._database.raw_batch(*store.locking(users, tenant)) as transaction:
+                batch = await _gather(transaction, users, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
-                await _keep(connection, batch)
+                await _keep(transaction, batch)
         except asyncpg.UniqueViolationError as error:
             raise LostRace(log=f"lost a race: {error.constraint_name}") from error
         return results
@@ -337,22 +341,19 @@ def _holds_of(order: Order) -> HoldsKey | None:
 
 
 async def _gather(
-    connection: asyncpg.Connection, tenant: str | None, orders: Sequence[Order], named: Sequence[_Rows]
+    transaction: RawBatch,
+    users: Set[AccountKey],
+    tenant: str | None,
+    orders: Sequence[Order],
+    named: Sequence[_Rows],
 ) -> _Batch:
-    users = {rows.account for rows in named}
-    accounts = await store.lock_accounts(connection, users, tenant)
-    # Only accounts with held points can have expired holds.
-    owners = [key for key, account in accounts.items() if account.held]
-    at_most = store.due_in(len(owners))
-    now, transactions, due = await store.read_transactions(
-        connection, {rows.transaction for rows in named if rows.transaction is not None}, owners, at_most, tenant
+    connection, at_most = transaction.connection, store.due_in(len(users))
+    now, accounts, transactions, due = await store.read_batch(
+        connection, users, {rows.transaction for rows in named if rows.transaction is not None}, at_most, tenant
     )
-    if len(accounts) < len(users) and any(
-        t.state is not State.CANCELLED and (owner := AccountKey(t.tenant, t.user_id)) in users and owner not in accounts
-        for t in transactions.values()
-    ):
-        # A transaction with points has an account, yet there was none to lock: it was opened meanwhile.
-        raise LostRace(log="an account was opened between two looks")
+    if len(accounts) != transaction.rows:
+        # Nobody can delete one that is locked.
+        raise LostRace(log="an account was opened after the others were locked")
     entry_keys = {rows.entry for rows in named if rows.entry is not None}
     answer_keys = {rows.answer for rows in named if rows.answer is not None}
     batch = _Batch(
@@ -393,24 +394,27 @@ async def _count_open_holds(
     return await store.count_open(connection, near, now, max(1, *near.values()), tenant) if near else {}
 
 
-async def _keep(connection: asyncpg.Connection, batch: _Batch) -> None:
+async def _keep(transaction: RawBatch, batch: _Batch) -> None:
+    connection = transaction.connection
     changed = batch.changed_transactions - batch.new_transactions
-    if batch.changed_accounts or batch.new_transactions or changed or batch.new_entries:
-        await store.write_changes(
-            connection,
-            tenant=batch.tenant,
-            now=batch.now,
-            accounts=[batch.accounts[key] for key in batch.changed_accounts],
-            new_transactions=[batch.transactions[key] for key in batch.new_transactions],
-            changed_transactions=[batch.transactions[key] for key in changed],
-            new_entries=batch.new_entries,
-            events=batch.events,
-        )
     repeated = batch.repeated_transactions - batch.new_transactions - changed
-    if repeated:
-        await store.touch_transactions(connection, repeated, batch.now, batch.tenant)
     if batch.new_answers and not await store.write_answers(connection, batch.new_answers, batch.tenant):
         raise LostRace(log="lost a race: idempotency key")
     repeated_answers = batch.repeated_answers - batch.new_answers.keys()
     if repeated_answers:
         await store.touch_answers(connection, repeated_answers, batch.tenant)
+    # After the answers, as the changes of transactions are: two batches take both in one order.
+    if repeated:
+        await store.touch_transactions(connection, repeated, batch.now, batch.tenant)
+    if batch.changed_accounts or batch.new_transactions or changed or batch.new_entries:
+        await transaction.end_with(
+            *store.changing(
+                tenant=batch.tenant,
+                now=batch.now,
+                accounts=[batch.accounts[key] for key in batch.changed_accounts],
+                new_transactions=[batch.transactions[key] for key in batch.new_transactions],
+                changed_transactions=[batch.transactions[key] for key in changed],
+                new_entries=batch.new_entries,
+                events=batch.events,
+            )
+        )

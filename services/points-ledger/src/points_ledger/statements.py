@@ -19,50 +19,70 @@ _ENTRY = (
     " e.client_id, e.subject, e.request_id"
 )
 
+# Each row is locked as it is looked up, and they are looked up in the order of their keys.
 LOCK_ACCOUNTS: Final = statement(
     """
-SELECT a.tenant, a.user_id, a.available, a.held, a.entries, a.closed_at
-  FROM points_ledger.accounts a
-  JOIN json_to_recordset($1::json) AS wanted (tenant text, user_id text)
-    ON a.tenant = «wanted» AND a.user_id = wanted.user_id
- ORDER BY a.tenant, a.user_id
-   FOR NO KEY UPDATE OF a
+SELECT locked.*
+  FROM (SELECT tenant, user_id
+          FROM json_to_recordset($1::json) AS named (tenant text, user_id text)
+         ORDER BY tenant, user_id) AS wanted,
+       LATERAL (SELECT a.tenant, a.user_id, a.available, a.held, a.entries, a.closed_at
+                  FROM points_ledger.accounts a
+                 WHERE a.tenant = «wanted» AND a.user_id = wanted.user_id
+                   FOR NO KEY UPDATE OF a) AS locked
 """,
     1,
 )
 
 # A separate statement after the locks: it sees everything that earlier holders of the locks committed, and it reads the
 # clock that decides expiry when nobody else can change these accounts. A row that is both named and expired comes
-# twice.
+# twice. Only accounts with held points can have expired holds.
 #
 # LATERAL with OFFSET makes PostgreSQL look up each row by its index. Otherwise, without statistics of a young table,
 # the planner reads all holds of all accounts and keeps that plan.
 
 
-def read_transactions_with(at_most: int) -> Statement:
-    """A text for each number: with a parameter in its place, the server would plan the statement each time anew."""
+def read_batch_with(at_most: int) -> Statement:
+    """A text for each number: with a parameter in its place, the server would plan the statement each time anew.
+
+    An account comes in the columns of a transaction, without the ids of one.
+    """
     return statement(
         f"""{DATED}
-WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now)
+WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now),
+     locked AS MATERIALIZED (
+  SELECT account.*
+    FROM json_to_recordset($1::json) AS wanted (tenant text, user_id text),
+         LATERAL (SELECT a.tenant, a.user_id, a.available, a.held, a.entries, a.closed_at
+                    FROM points_ledger.accounts a
+                   WHERE a.tenant = «wanted» AND a.user_id = wanted.user_id
+                  OFFSET 0) AS account
+)
 SELECT moment.now, found.*
   FROM moment
   LEFT JOIN (
-    SELECT known.*, false AS is_due
-      FROM json_to_recordset($1::json) AS named (tenant text, vendor_id text, transaction_id text),
+    SELECT tenant, NULL AS vendor_id, NULL AS transaction_id, user_id, NULL AS state, available AS points,
+           held AS deducted, entries AS refunded, NULL AS description, NULL::timestamptz AS created_at,
+           NULL::timestamptz AS expires_at, closed_at AS ended_at, false AS is_due
+      FROM locked
+     UNION ALL
+    SELECT known.*, false
+      FROM json_to_recordset($2::json) AS named (tenant text, vendor_id text, transaction_id text),
            LATERAL (SELECT {_TRANSACTION}
                       FROM points_ledger.transactions t
                      WHERE t.tenant = «named» AND t.vendor_id = named.vendor_id
                        AND t.transaction_id = named.transaction_id
                     OFFSET 0) AS known
      UNION ALL
-    SELECT expired.*, true AS is_due
-      FROM moment, json_to_recordset($2::json) AS owner (tenant text, user_id text),
+    SELECT expired.*, true
+      FROM moment, locked,
            LATERAL (SELECT {_TRANSACTION}
                       FROM points_ledger.transactions t
-                     WHERE t.tenant = «owner» AND t.user_id = owner.user_id AND t.state = 'held'
+                     WHERE t.tenant = «locked» AND t.user_id = locked.user_id AND t.state = 'held'
                        AND t.expires_at <= moment.now
                      ORDER BY t.expires_at
                      LIMIT {at_most}) AS expired
+     WHERE locked.held > 0
   ) AS found ON true
 """,  # noqa: S608 — the columns are a constant
         2,
@@ -71,7 +91,7 @@ SELECT moment.now, found.*
 
 #: For an account with few neighbours in its batch there is time for more of its holds.
 DUE: Final = (4, 16, 64, 256)
-READ_TRANSACTIONS: Final = {at_most: read_transactions_with(at_most) for at_most in DUE}
+READ_BATCH: Final = {at_most: read_batch_with(at_most) for at_most in DUE}
 
 # What is due of an account altogether, or at least so many of them.
 SUM_DUE: Final = statement(

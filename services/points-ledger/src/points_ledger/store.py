@@ -5,7 +5,7 @@ batches cannot deadlock. `tenant` is the only one that the batch concerns, or No
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 from shared.events.domain import NewEvent
 from shared.events.outbox import columns_of
-from shared.tenant_statements import execute, fetch
+from shared.tenant_statements import chosen, execute, fetch
 
 from points_ledger import statements
 from points_ledger.domain.accounts import Account, Entry, Kind
@@ -82,26 +82,37 @@ async def lock_accounts(
     return {AccountKey(row[0], row[1]): Account(*row) for row in rows}
 
 
-async def read_transactions(
+class Read(NamedTuple):
+    """What a batch looks at first."""
+
+    #: The database's time.
+    now: datetime
+    accounts: dict[AccountKey, Account]
+    transactions: dict[TransactionKey, Transaction]
+    #: How many of the transactions are expired holds of each account, the oldest ones.
+    due: Counter[AccountKey]
+
+
+async def read_batch(
     connection: asyncpg.Connection,
-    keys: Iterable[TransactionKey],
-    owners: Iterable[AccountKey],
+    accounts: Iterable[AccountKey],
+    transactions: Iterable[TransactionKey],
     at_most: int,
     tenant: str | None,
-) -> tuple[datetime, dict[TransactionKey, Transaction], Counter[AccountKey]]:
-    """The database's current time, the named transactions and the oldest expired holds of `owners`, and how many
-    of these each owner has among them: up to `at_most`, one of `due_in`'s numbers."""
-    statement = statements.READ_TRANSACTIONS[at_most]
-    rows = await fetch(connection, statement, tenant, _rows(keys), _rows(owners))
-    found: dict[TransactionKey, Transaction] = {}
-    due: Counter[AccountKey] = Counter()
+) -> Read:
+    """The accounts, which are locked, their expired holds, up to `at_most` of each (one of `due_in`'s numbers), and the
+    named transactions."""
+    rows = await fetch(connection, statements.READ_BATCH[at_most], tenant, _rows(accounts), _rows(transactions))
+    read = Read(rows[0][0], {}, {}, Counter())
     for row in map(tuple, rows):
-        if row[1] is not None:
+        if row[2] is not None:
             transaction = _transaction(row[1:])
-            found[_key_of(transaction)] = transaction
+            read.transactions[_key_of(transaction)] = transaction
             if row[13]:
-                due[AccountKey(transaction.tenant, transaction.user_id)] += 1
-    return rows[0][0], found, due
+                read.due[AccountKey(row[1], row[4])] += 1
+        elif row[1] is not None:
+            read.accounts[AccountKey(row[1], row[4])] = Account(row[1], row[4], row[6], row[7], row[8], row[12])
+    return read
 
 
 def due_in(owners: int) -> int:
@@ -161,8 +172,12 @@ async def read_answers(
     return {AnswerKey(*row[:3]): KeptAnswer(row[3], row[4]) for row in map(tuple, rows)}
 
 
-async def write_changes(
-    connection: asyncpg.Connection,
+def locking(keys: Set[AccountKey], tenant: str | None) -> tuple[Any, ...]:
+    """The statement that locks the accounts until the transaction ends, and its parameters."""
+    return chosen(statements.LOCK_ACCOUNTS, tenant, _rows(keys))
+
+
+def changing(
     *,
     tenant: str | None,
     now: datetime,
@@ -171,19 +186,17 @@ async def write_changes(
     changed_transactions: Sequence[Transaction],
     new_entries: Sequence[Entry],
     events: Sequence[tuple[str, NewEvent]] = (),
-) -> None:
-    """Writes the changes of a batch and what is told of them.
+) -> tuple[Any, ...]:
+    """The statement that writes the changes of a batch and what is told of them, and its parameters.
+
+    It raises asyncpg.UniqueViolationError if another batch inserted one of the new rows first.
 
     Args:
         now: the database's time, read in this transaction after the accounts were locked.
         events: tenant and event, in the order in which they happened.
-
-    Raises:
-        asyncpg.UniqueViolationError: another batch inserted one of the new rows first.
     """
     # Sorted, so that two batches with the same new ids cannot deadlock.
-    await execute(
-        connection,
+    return chosen(
         statements.WRITE_CHANGES,
         tenant,
         _rows(accounts),
@@ -193,6 +206,11 @@ async def write_changes(
         *columns_of(events),
         now,
     )
+
+
+async def write_changes(connection: asyncpg.Connection, **changes: Any) -> None:
+    """Sends the statement of `changing`."""
+    await connection.execute(*changing(**changes))
 
 
 async def touch_transactions(
