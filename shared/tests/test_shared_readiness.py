@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import ServiceKeys
 from platform_testing.databases import MigratedDatabase
+from platform_testing.serving import readiness as readiness_of
 from platform_testing.serving import running
 from pydantic import SecretStr
 from shared.calling import ServiceClient
@@ -92,7 +93,7 @@ async def test_a_clock_that_is_far_from_the_databases_makes_it_unready(
 ) -> None:
     monkeypatch.setattr(readiness, "time", lambda: time.time() + seconds)
     async with running(app) as client:
-        answer = await client.get("/readyz")
+        answer = await readiness_of(client)
     assert answer.status_code == 503
     assert f"{seconds} s ahead" in answer.json()["checks"]["database"]
 

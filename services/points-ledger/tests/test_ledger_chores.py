@@ -3,7 +3,7 @@
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.chores import failing_chores
-from platform_testing.serving import running
+from platform_testing.serving import readiness, running
 from points_ledger.app import create_app
 
 from .conftest import MakeSettings
@@ -16,7 +16,7 @@ async def test_every_chore_goes_on_after_any_error(
     with failing_chores(error) as chores:
         async with running(create_app(make_settings(), register=register)) as client:
             await chores.until_each_has_failed(3)
-            answer = await client.get("/readyz")
+            answer = await readiness(client)
             assert answer.status_code == 200, answer.text
             told = answer.json()["chores"]
             assert {"release expired holds", "forget kept answers"} <= set(told)

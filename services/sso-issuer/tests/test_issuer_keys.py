@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import serialization
 from platform_testing.callers import FakeRegister
 from platform_testing.issuer_world import World, header_of, verify_independently
-from platform_testing.serving import running
+from platform_testing.serving import readiness, running
 from shared.db import Database
 from shared.dependencies import provided
 from shared.errors import Unavailable
@@ -346,11 +346,11 @@ async def test_a_service_without_the_right_key_encryption_key_is_not_ready(
     world: World, make_settings: Any, register: FakeRegister
 ) -> None:
     await world.put_vendor()
-    told = (await world.client.get("/readyz")).json()
+    told = (await readiness(world.client)).json()
     assert (told["status"], told["checks"]) == ("ready", {"database": "ok", "keys": "ok"})
     settings = make_settings(key_encryption_keys="2:" + "A" * 43 + "=")
     async with running(create_app(settings, register=register)) as client:
-        answer = await client.get("/readyz")
+        answer = await readiness(client)
     assert answer.status_code == 503
     assert answer.json()["checks"]["keys"] == "Key-encryption key 1 does not open what was sealed under it."
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.chores import failing_chores
-from platform_testing.serving import running
+from platform_testing.serving import readiness, running
 from token_service.app import create_app
 from token_service.counting import tally as tally_module
 from token_service.tokens.verifying import Verifying
@@ -30,7 +30,7 @@ async def test_every_chore_goes_on_after_any_error(
     with failing_chores(error) as chores:
         async with running(create_app(make_settings(), register=register)) as client:
             await chores.until_each_has_failed(3)
-            answer = await client.get("/readyz")
+            answer = await readiness(client)
             # It serves as well as before, and says what does not go on.
             assert answer.status_code == 200, answer.text
             told = answer.json()["chores"]
@@ -38,7 +38,7 @@ async def test_every_chore_goes_on_after_any_error(
             assert all(each["failures_since"] >= 2 for each in told.values())
             chores.stop_failing()
             await chores.until_each_has_succeeded(2)
-            told = (await client.get("/readyz")).json()["chores"]
+            told = (await readiness(client)).json()["chores"]
             # That for keys goes on failing: here is no issuer.
             assert all(told[name]["failures_since"] == 0 for name in _OWN)
 

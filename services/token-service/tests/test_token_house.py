@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.callers import FakeRegister
-from platform_testing.serving import running
+from platform_testing.serving import readiness, running
 from pydantic import ValidationError
 from shared.migrating import differences, downgrade, upgrade
 from shared.settings import Mode
@@ -62,7 +62,7 @@ async def test_production_takes_no_plain_http(
 
 async def test_health(house: House) -> None:
     assert (await house.client.get("/healthz")).status_code == 200
-    ready = await house.client.get("/readyz")
+    ready = await readiness(house.client)
     told = ready.json()
     assert (told["status"], told["checks"]) == ("ready", {"database": "ok", "keys": "ok"})
 

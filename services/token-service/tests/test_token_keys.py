@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 from platform_testing.callers import FakeRegister
-from platform_testing.serving import running
+from platform_testing.serving import readiness, running
 from shared.dependencies import provided
 from shared.errors import Unavailable
 from shared.sealing import Sealer, parse_key_encryption_keys
@@ -126,7 +126,7 @@ async def test_keys_lie_sealed_and_open_only_with_their_key_encryption_key(
     async with running(create_app(stranger, register=register)) as client:
         answer = await client.post(f"/v1/tokens/{token}/verify", headers=house.headers)
         assert refusal(answer) == (503, "temporarily_unavailable")
-        ready = await client.get("/readyz")
+        ready = await readiness(client)
         assert ready.status_code == 503
         assert ready.json()["checks"]["keys"] != "ok"
 

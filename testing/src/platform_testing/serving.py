@@ -17,3 +17,11 @@ async def running(app: FastAPI, base_url: str = PUBLIC_URL) -> AsyncIterator[htt
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url=base_url) as client:
             yield client
+
+
+async def readiness(client: httpx.AsyncClient) -> httpx.Response:
+    """What `/readyz` says when each check has answered. It waits a second for them; a busy machine may need longer."""
+    while True:
+        answer = await client.get("/readyz")
+        if "does not answer" not in answer.json()["checks"].values():
+            return answer
