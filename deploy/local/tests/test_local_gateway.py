@@ -278,5 +278,8 @@ def test_the_pages_for_developers_are_files_that_the_gateway_shows_itself(gatewa
     assert {path: gateway.get(path).text for path in shown} == shown
     assert gateway.get("/.well-known/api-catalog").headers["content-type"] == "application/linkset+json"
     assert "default-src 'self'" in gateway.get("/developers").headers["content-security-policy"]
+    for path in ("/developers/codes", "/developers/openapi/vendor.json"):
+        moved = gateway.get(f"{path}//")
+        assert (moved.status_code, moved.headers["location"]) == (308, path)
     for path in ("/developers/nothing", "/developers/../Caddyfile", "/developers/%2e%2e/Caddyfile"):
         assert gateway.get(path).status_code == 404
