@@ -105,7 +105,7 @@ class World:
     async def make_due(self) -> None:
         """Lets the time of every delivery that waits come."""
         async with self.database.transaction() as connection:
-            await alone_with(connection, TABLES.deliveries)
+            await connection.execute(sa.text(alone_with(TABLES.deliveries.fullname)))
             await connection.execute(
                 sa.update(TABLES.deliveries)
                 .where(TABLES.deliveries.c.tenant == self.tenant, TABLES.deliveries.c.state == "waiting")

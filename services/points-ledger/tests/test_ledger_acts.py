@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 from platform_testing.acts import COMMON_COMMANDS, changing_routes, commands_of, noted_actions
 from platform_testing.callers import FakeRegister, ServiceKeys
+from platform_testing.databases import alone_with
 from platform_testing.serving import running
 from points_ledger.__main__ import cli
 from points_ledger.app import create_app
@@ -61,9 +62,11 @@ class Audited(NamedTuple):
         async with asyncio.timeout(30):
             while await self.rows.fetchval("SELECT count(*) FROM points_ledger.acts WHERE tenant = $1", self.tenant):
                 # Other tests, whose services know no partner-onboarding, have left acts that would come before.
-                await self.rows.execute(
-                    "UPDATE points_ledger.acts SET next_attempt_at = '-infinity' WHERE tenant = $1", self.tenant
-                )
+                async with self.rows.transaction():
+                    await self.rows.execute(alone_with("points_ledger.acts"))
+                    await self.rows.execute(
+                        "UPDATE points_ledger.acts SET next_attempt_at = '-infinity' WHERE tenant = $1", self.tenant
+                    )
                 await asyncio.sleep(0.02)
         return sorted(self.acts.values(), key=lambda act: str(act["acted_at"]))
 

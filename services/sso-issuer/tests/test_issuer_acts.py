@@ -54,7 +54,7 @@ async def told(world: World) -> list[dict[str, Any]]:
     async with asyncio.timeout(30):
         while await waiting(world):
             async with world.database.begin() as connection:
-                await alone_with(connection, acts)
+                await connection.execute(sa.text(alone_with(acts.fullname)))
                 now = sa.update(acts).where(acts.c.tenant == world.tenant, acts.c.attempts != 1)
                 await connection.execute(now.values(next_attempt_at=sa.func.now()))
     found = [act for act in world.onboarding.acts if act["tenant"] == world.tenant]

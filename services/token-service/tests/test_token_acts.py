@@ -5,7 +5,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy as sa
 from platform_testing.acts import COMMON_COMMANDS, changing_routes, commands_of, noted_actions
+from platform_testing.databases import alone_with
 from shared.dependencies import provided
 from token_service.__main__ import cli
 from token_service.keys.ring import KeyRing
@@ -41,10 +43,10 @@ async def told(house: House, sessions: FakeSessions) -> list[dict[str, Any]]:
         while await house.fetch("SELECT 1 FROM token_service.acts WHERE tenant = :tenant", tenant=house.tenant):
             # Other tests, whose services know no partner-onboarding, have left acts that would come before, and put off
             # these.
-            await house.execute(
-                "UPDATE token_service.acts SET next_attempt_at = '-infinity' WHERE tenant = :tenant",
-                tenant=house.tenant,
-            )
+            async with house.database.transaction() as connection:
+                await connection.execute(sa.text(alone_with("token_service.acts")))
+                due = sa.text("UPDATE token_service.acts SET next_attempt_at = '-infinity' WHERE tenant = :tenant")
+                await connection.execute(due, {"tenant": house.tenant})
             await asyncio.sleep(0.02)
     found = [act for act in sessions.acts.values() if act["tenant"] == house.tenant]
     return sorted(found, key=lambda act: str(act["acted_at"]))

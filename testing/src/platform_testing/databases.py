@@ -6,10 +6,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-import sqlalchemy as sa
 from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
 from shared.migrating import upgrade
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 _OWNER_PASSWORD = secrets.token_urlsafe(16)
 
@@ -38,13 +36,14 @@ def owner_url(server: EmbeddedPostgres, name: str) -> str:
     return server.url(name, f"{name}_owner", _OWNER_PASSWORD)
 
 
-async def alone_with(connection: AsyncConnection, table: sa.Table) -> None:
-    """Waits until no other transaction has rows of the table locked, and keeps others from it until this one ends.
+def alone_with(table: str) -> str:
+    """The statement that waits until no other transaction has rows of the table locked, and keeps others from it until
+    this one ends.
 
     For tests that change several rows beside a running service: each would lock them in its own order, and the
     server would end one of the two as a deadlock.
     """
-    await connection.execute(sa.text(f"LOCK TABLE {table.fullname} IN EXCLUSIVE MODE"))
+    return f"LOCK TABLE {table} IN EXCLUSIVE MODE"
 
 
 def on_a_busy_machine(url: str) -> dict[str, Any]:

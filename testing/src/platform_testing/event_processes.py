@@ -66,7 +66,7 @@ async def record(database: Database, count: int) -> None:
 async def let_time_pass(database: Database) -> None:
     """What a process had taken that was killed is due again, without waiting for the time that it had."""
     async with database.transaction() as connection:
-        await alone_with(connection, TABLES.deliveries)
+        await connection.execute(sa.text(alone_with(TABLES.deliveries.fullname)))
         waiting = sa.update(TABLES.deliveries).where(TABLES.deliveries.c.state == "waiting")
         await connection.execute(waiting.values(next_attempt_at=sa.func.now()))
 
