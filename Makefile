@@ -48,7 +48,7 @@ down: set-up ## stop and remove the containers; the data stay
 	@$(PYTHON) -m local_platform down
 
 test: set-up ## run all tests (T="…" for arguments of pytest)
-	@CHROMIUM="$$($(PYTHON) -m local_platform browser)" && export CHROMIUM && $(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(T)
+	@CHROMIUM="$$($(PYTHON) -m local_platform browser)" && export CHROMIUM && $(PYTHON) -m pytest -n 2 --no-loadscope-reorder $(T)
 
 drills: set-up ## try what needs Debian's programs, and install those (D="…" for arguments of pytest)
 	@$(PYTHON) -m pytest drills $(D)
