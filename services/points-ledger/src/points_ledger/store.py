@@ -187,7 +187,7 @@ def changing(
     new_entries: Sequence[Entry],
     events: Sequence[tuple[str, NewEvent]] = (),
 ) -> tuple[Any, ...]:
-    """The statement that writes the changes of a batch and what is told of them, and its parameters.
+    """The statement that writes the changes of a batch and its events, and its parameters.
 
     It raises asyncpg.UniqueViolationError if another batch inserted one of the new rows first.
 

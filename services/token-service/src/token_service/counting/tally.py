@@ -161,7 +161,7 @@ class Tally:
             async with turns:
                 await self._write(part)
 
-        # A tenant's trouble is told when the others' counts are written.
+        # A failure for one tenant is raised once the others' counts are written.
         for outcome in await asyncio.gather(*map(write, parts), return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
