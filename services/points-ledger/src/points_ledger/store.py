@@ -209,7 +209,7 @@ def changing(
 
 
 async def write_changes(connection: asyncpg.Connection, **changes: Any) -> None:
-    """Sends the statement of `changing`."""
+    """Sends the statement of `changing`, and raises what that raises."""
     await connection.execute(*changing(**changes))
 
 
