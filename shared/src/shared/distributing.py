@@ -4,8 +4,8 @@
     python -m points_ledger distribute --dry-run
     python -m points_ledger distribute
 
-All rows of a tenant lie in one shard, those of all tables together. The command may be repeated, and must be after a
-migration that makes a table: it leaves alone what is distributed.
+All rows of a tenant lie in one shard, those of all tables together, and a service's functions run where these lie. The
+command may be repeated, and must be after each upgrade: it leaves alone what is distributed.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import NullPool
 
 from shared.database_url import DatabaseUrl
+from shared.distributed_functions import functions_of
 from shared.migration_failures import cause_of, place_of
 from shared.settings import DatabaseSettings, ServiceSettings, load_database_settings
 from shared.tables import is_for_all_tenants
@@ -29,6 +30,12 @@ _DISTRIBUTED: Final = sa.text(
     "SELECT c.relname FROM pg_dist_partition p JOIN pg_catalog.pg_class c ON c.oid = p.logicalrelid"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = :schema"
 )
+#: Citus knows each function that is created, but runs only these on the servers of the tenants.
+_RUN_AT_TENANTS: Final = sa.text(
+    "SELECT p.proname FROM pg_dist_object d JOIN pg_catalog.pg_proc p ON p.oid = d.objid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = :schema"
+    " AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.distribution_argument_index IS NOT NULL"
+)
 
 
 class CannotDistribute(Exception):
@@ -36,10 +43,10 @@ class CannotDistribute(Exception):
 
 
 def plan(metadata: sa.MetaData, distributed: Collection[str] = ()) -> list[str]:
-    """The statements that distribute the tables, in their order.
+    """The statements that distribute the tables and their functions, in their order.
 
     Args:
-        distributed: the names of the tables that are distributed already.
+        distributed: the names of the tables and functions that are distributed already.
     """
     by_tenant = [table for table in metadata.sorted_tables if not is_for_all_tenants(table.info)]
     shared = [table for table in metadata.sorted_tables if is_for_all_tenants(table.info)]
@@ -52,6 +59,14 @@ def plan(metadata: sa.MetaData, distributed: Collection[str] = ()) -> list[str]:
             statements.append(
                 f"SELECT create_distributed_table('{_name(table)}', '{_TENANT}', colocate_with => '{beside}')"
             )
+    for function in functions_of(metadata):
+        if function.name not in distributed:
+            # Forced, since a batch is a transaction of several statements: in one, Citus runs no other function there.
+            statements += [
+                function.made_by,
+                f"SELECT create_distributed_function('{function.signature}', '$1', colocate_with => '{_name(first)}',"
+                " force_delegation => true)",
+            ]
     return statements
 
 
@@ -86,7 +101,7 @@ async def distribute(url: str, package: str, metadata: sa.MetaData, told: Callab
 
 
 async def _look(connection: AsyncConnection, url: str, package: str, metadata: sa.MetaData) -> set[str]:
-    """The names of the tables that are distributed."""
+    """The names of the tables and functions that are distributed."""
     # Alembic, which no other command needs.
     from shared.migrating import head_of  # noqa: PLC0415
 
@@ -100,7 +115,11 @@ async def _look(connection: AsyncConnection, url: str, package: str, metadata: s
         revision = (await connection.execute(sa.select(present.c.version_num))).scalar_one_or_none()
     if revision != head_of(package):
         raise CannotDistribute(f"the schema is at revision {revision or 'none'}: migrate first")
-    return set((await connection.execute(_DISTRIBUTED, {"schema": metadata.schema})).scalars())
+    schema = {"schema": metadata.schema}
+    found = set((await connection.execute(_DISTRIBUTED, schema)).scalars())
+    if functions_of(metadata):
+        found |= set((await connection.execute(_RUN_AT_TENANTS, schema)).scalars())
+    return found
 
 
 def distribute_command(

@@ -1,7 +1,7 @@
 """A transaction on a plain connection: what goes with BEGIN, what goes with COMMIT, and how it is given up."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
@@ -22,18 +22,22 @@ _NOT_KEPT: Final = (asyncpg.InvalidCachedStatementError, asyncpg.InvalidSQLState
 IDLE_SECONDS: Final = 5
 #: Usually immediate, unless the server does not know that the previous statement was cancelled.
 ROLLBACK_SECONDS: Final = 1
-#: One message, and for this transaction only: nothing remains on the connection for its next user.
-#: The hot statements look a few rows up by their keys. Without statistics of a young table, the planner would scan it,
-#: and the connection would keep that plan. Up to PostgreSQL 17 what is forbidden and unavoidable counts as so dear that
-#: the statement would be compiled, which takes a hundred times as long as carrying it out.
-_BEGIN: Final = (
-    f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'; SET LOCAL enable_seqscan = off;"
-    " SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;"
-    " SET LOCAL jit = off"
-)
+#: For hot statements, which look a few rows up by their keys. Without statistics of a young table, the planner would
+#: scan it, and the connection would keep that plan. Up to PostgreSQL 17 what is forbidden and unavoidable counts as so
+#: dear that the statement would be compiled, which takes a hundred times as long as carrying it out.
+_LOOKING_UP: Final = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 #: For a batch, which takes its rows in the order of their index: otherwise the planner might take an index that has
 #: only the tenant in common, and sort.
-_BEGIN_BATCH: Final = f"{_BEGIN}; SET LOCAL enable_sort = off"
+PLANNING: Final = {**_LOOKING_UP, "enable_sort": "off"}
+
+
+def _set(settings: Mapping[str, str]) -> str:
+    return "".join(f"; SET LOCAL {name} = {value}" for name, value in settings.items())
+
+
+#: One message, and for this transaction only: nothing remains on the connection for its next user.
+_BEGIN: Final = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'{_set(_LOOKING_UP)}"
+_BEGIN_BATCH: Final = f"BEGIN; SET LOCAL idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'{_set(PLANNING)}"
 
 
 class RawBatch:

@@ -14,6 +14,7 @@ from shared.calling import ServiceClient
 from shared.chores import Chores
 from shared.database_figures import tell_database
 from shared.db import Database
+from shared.distributed_functions import check_functions, functions_of
 from shared.errors import Unavailable
 from shared.migrating import head_of
 from shared.sealed_columns import KeysCheck
@@ -30,11 +31,15 @@ _CLOCKS_APART_SECONDS: Final = 30.0
 
 
 def checks_of(database: Database, package: str, metadata: sa.MetaData, sealer: Sealer) -> Mapping[str, ReadinessCheck]:
-    """What every service needs: its database, and key-encryption keys that open what lies there."""
-    return {
+    """What every service needs: its database, and key-encryption keys that open what lies there; where the tables are
+    distributed, the functions that write there."""
+    checks: dict[str, ReadinessCheck] = {
         "database": lambda: check_database(database, package),
         "keys": KeysCheck(database, metadata, sealer).check,
     }
+    if database.is_distributed and functions_of(metadata):
+        checks["functions"] = lambda: check_functions(database, metadata)
+    return checks
 
 
 class Readiness:

@@ -1,12 +1,15 @@
 """Databases as the real migrations build them."""
 
 import asyncio
+import importlib
 import os
 import secrets
 from collections.abc import Callable
 from typing import Any
 
+import asyncpg
 from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
+from shared.distributed_functions import functions_of
 from shared.migrating import upgrade
 
 _OWNER_PASSWORD = secrets.token_urlsafe(16)
@@ -18,7 +21,8 @@ MigratedDatabase = Callable[[str], str]
 def new_database(server: EmbeddedPostgres, package: str, name: str | None = None) -> str:
     """The URL of a database that the real migrations of `package` have just built.
 
-    It is that of the role that serves, which owns nothing; `owner_url` gives that of the role that migrates.
+    It is that of the role that serves, which owns nothing; `owner_url` gives that of the role that migrates. The
+    functions are there that `distribute` makes, for services whose tables count as distributed.
 
     Args:
         name: of database and role; the package's if None.
@@ -28,7 +32,17 @@ def new_database(server: EmbeddedPostgres, package: str, name: str | None = None
     server.create_role_and_database(name, password, owner_password=_OWNER_PASSWORD)
     # In a thread of its own: the migrations make an event loop, and the test may run in one already.
     in_own_loop(asyncio.to_thread(upgrade, owner_url(server, name), package, serving_role=name))
+    in_own_loop(_make_functions(owner_url(server, name), package))
     return server.url(name, name, password)
+
+
+async def _make_functions(url: str, package: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        for function in functions_of(importlib.import_module(f"{package}.tables").metadata):
+            await connection.execute(function.made_by)
+    finally:
+        await connection.close()
 
 
 def owner_url(server: EmbeddedPostgres, name: str) -> str:

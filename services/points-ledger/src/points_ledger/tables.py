@@ -5,6 +5,7 @@ from typing import Final
 
 import sqlalchemy as sa
 from shared.acts import define_acts_table
+from shared.distributed_functions import with_functions
 from shared.events.tables import define_event_tables
 from shared.idempotency import define_answers_table
 from shared.sandboxes.tables import define_sandbox_tables
@@ -12,12 +13,14 @@ from shared.seals.tables import define_seals_table, one_to_seal
 from shared.tables import NAMES, append_only, built_beside, in_sandbox
 
 from points_ledger.domain.accounts import MAX_POINTS
+from points_ledger.statements import TELLING, WRITING_CHANGES
 
 SCHEMA = "points_ledger"
 
 metadata = sa.MetaData(
     schema=SCHEMA,
     naming_convention=NAMES,
+    info=with_functions(WRITING_CHANGES, TELLING),
 )
 
 

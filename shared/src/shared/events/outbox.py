@@ -15,6 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.events.domain import NewEvent, new_key
 from shared.events.tables import EventTables
 
+#: The types of the five parameters of `recording`.
+RECORDED: Final = ("text[]", "text[]", "text[]", "int[]", "text[]")
 _NO_ROWS: Final[tuple[list[Any], ...]] = ([], [], [], [], [])
 
 
@@ -41,11 +43,11 @@ def recording(schema: str, first: int = 1, *, tenant: str = "told.tenant") -> st
     Args:
         tenant: what each row gets; a parameter if they are all of one tenant.
     """
-    tenants, keys, owners, sizes, events = (f"${number}" for number in range(first, first + 5))
+    tenants, keys, owners, sizes, events = (f"${number}::{kind}" for number, kind in enumerate(RECORDED, start=first))
     return (
         f"INSERT INTO {schema}.event_batches (tenant, key, owner, size, events)"  # noqa: S608 — our own names
         f" SELECT {tenant}, told.key, told.owner, told.size, told.events"
-        f" FROM unnest({tenants}::text[], {keys}::text[], {owners}::text[], {sizes}::int[], {events}::text[])"
+        f" FROM unnest({tenants}, {keys}, {owners}, {sizes}, {events})"
         f" AS told (tenant, key, owner, size, events)"
     )
 
