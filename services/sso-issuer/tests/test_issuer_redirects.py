@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from platform_testing.callers import ServiceKeys
-from platform_testing.issuer_world import World, claims_of
+from platform_testing.issuer_world import World, claims_of, header_of
 from shared.errors import Unavailable
 from sso_issuer.redirects import store
 from sso_issuer.tables import issuances
@@ -158,6 +158,19 @@ async def test_many_at_once_are_audited_together(world: World) -> None:
     await world.put_vendor()
     issued = await asyncio.gather(*(world.redirect() for _ in range(60)))
     assert {row["jti"] for row in await _audit(world)} == {one["jti"] for one in issued}
+
+
+@pytest.mark.parametrize(("before", "after"), [("ES256", "RS256"), ("RS256", "ES256")])
+async def test_another_algorithm_signs_from_the_moment_it_is_agreed(world: World, before: str, after: str) -> None:
+    """RS256 has a line of its own. What is in the other line when the agreement changes is carried out as well."""
+    await world.put_vendor(algorithm=before)
+    await world.put_vendor("other", algorithm=after)
+    for agreed in (before, after):
+        await world.put_vendor(algorithm=agreed)
+        redirects = await asyncio.gather(*(world.redirect(vendor_id) for vendor_id in ("shop", "other") * 4))
+        signed = [header_of(redirect["token"])["alg"] for redirect in redirects]
+        assert signed == [agreed, after] * 4
+    assert len(await _audit(world)) == 16
 
 
 async def test_the_audit_is_listed_newest_first_in_pages(world: World) -> None:

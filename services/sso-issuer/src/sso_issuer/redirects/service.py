@@ -35,6 +35,7 @@ from sso_issuer.redirects.domain import (
 from sso_issuer.redirects.terms import Terms, TermsReader
 from sso_issuer.redirects.users import Said, UsersReader
 from sso_issuer.signer import Signer
+from sso_issuer.vendors.domain import VendorAlgorithm
 
 #: Nobody waits in line for longer than this, and then for the neighbours as well.
 _PATIENCE_SECONDS: Final = 4.0
@@ -107,15 +108,22 @@ class Redirects:
         self._signer = signer
         self._users = users
         self._public_url = public_url
-        #: The vendors that were there lately. Their terms are read anew each time.
-        self._met: Bounded[tuple[str, str], bool] = Bounded(_MET, seconds=_MET_SECONDS)
-        self._line = GroupCommit[_Wish, _Prepared](
-            self._issue_all,
-            name="redirects",
-            patience_seconds=_PATIENCE_SECONDS,
-            tenant_of=lambda wish: wish.asker.tenant,
-            is_of_one_tenant=database.is_distributed,
-        )
+        #: The vendors that were there lately, and what signed for them. Their terms are read anew each time.
+        self._met: Bounded[tuple[str, str], VendorAlgorithm] = Bounded(_MET, seconds=_MET_SECONDS)
+
+        def line(name: str, lanes: int) -> GroupCommit[_Wish, _Prepared]:
+            return GroupCommit(
+                self._issue_all,
+                name=name,
+                lanes=lanes,
+                patience_seconds=_PATIENCE_SECONDS,
+                tenant_of=lambda wish: wish.asker.tenant,
+                is_of_one_tenant=database.is_distributed,
+            )
+
+        # A batch of RS256 spends a third of its time with its signatures. A third batch uses that time; with the other
+        # algorithms it would only make all batches smaller (decision 0090).
+        self._line, self._line_of_rs256 = line("redirects", 2), line("redirects_rs256", 3)
 
     async def issue(self, asker: Asker, user_id: str, vendor_id: str) -> Redirect:
         """A token for one user and one vendor; its audit is durable before this returns.
@@ -189,13 +197,17 @@ class Redirects:
         """Carries out what waits in line, and takes no more."""
         await self._terms.close()
         await self._line.close()
+        await self._line_of_rs256.close()
 
     async def _prepare(self, wish: _Wish) -> _Prepared:
-        if wish.vendor not in self._met:
+        algorithm = self._met.get(wish.vendor)
+        if algorithm is None:
             # A vendor that does not exist is refused at once, also while a neighbour keeps the others waiting.
-            await self._terms.read(*wish.vendor)
-            self._met.keep(wish.vendor, True)
-        return await self._line.submit(wish)
+            algorithm = (await self._terms.read(*wish.vendor)).vendor.agreement.algorithm
+            self._met.keep(wish.vendor, algorithm)
+        # Where the algorithm has changed since, the other line carries it out as well.
+        line = self._line_of_rs256 if algorithm is VendorAlgorithm.RS256 else self._line
+        return await line.submit(wish)
 
     async def _issue_all(self, wishes: Sequence[_Wish]) -> Sequence[_Prepared | Exception]:
         """One read beside one call to each neighbour and tenant, and one statement that writes.
