@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from shared.times import iso
+from structlog.testing import capture_logs
 
 from .onboarding_house import House, Shell
 
@@ -67,6 +68,21 @@ async def test_a_line_that_cannot_be_read_is_named_and_nobody_is_erased(house: H
     assert told.exit_code == 1
     assert "Line 2" in told.stderr
     assert (await house.sign_in(email)).status_code == 303
+
+
+async def test_the_service_logs_an_erasure_at_the_shell_once(house: House, shell: Shell) -> None:
+    """So that its logs alone are enough after a restore."""
+    await house.user("erika")
+    house.neighbours.balances |= {(house.tenant, "erika"): (1200, 0)}
+    with capture_logs() as logged:
+        told = await shell("erase-user", "erika", "--tenant", house.tenant)
+        await closings(house, "erika", 1)
+        await shell("repeat-erasures", "-", typed=line(house, "erika"))
+        await closings(house, "erika", 2)
+    # The command itself says it as well, with its own time.
+    erased = [one["user_id"] for one in logged if one["event"] == "person erased" and one["tenant"] == house.tenant]
+    assert told.exit_code == 0
+    assert erased == ["erika", "erika"]
 
 
 async def test_the_journal_is_written_to_a_file_and_to_the_log(house: House, shell: Shell, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import orjson
 import typer
 from shared.times import iso
 
+from partner_onboarding.handshake.account.erasures import log_erasure
 from partner_onboarding.handshake.account.erasures_store import Erased
 from partner_onboarding.handshake.account.repeating import Repeating, read_lines
 from partner_onboarding.handshake.build import build_erasing
@@ -28,6 +29,7 @@ def erase_user(
 
     async def use(register: Register) -> Mapping[str, Any]:
         await build_erasing(register).erase(tenant, user_id, by=SHELL)
+        log_erasure(tenant, user_id, datetime.now(UTC))
         return {"tenant": tenant, "user_id": user_id, "erased": True}
 
     run(use)

@@ -2,14 +2,18 @@
 
 The journal is written in the transaction of the deletion, and the ledger is asked later and until it has done it: a
 person can leave while the ledger is down.
+
+The service logs each erasure of the journal, also those at the shell: the log outlives a restored database, and
+`repeat-erasures` reads it.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from shared.db import Database
 from shared.errors import Unavailable
+from shared.times import iso
 
 from partner_onboarding.handshake.account import erasures_store as store
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
@@ -33,6 +37,8 @@ class Erasures:
         async with self._database.transaction() as connection:
             due = await store.take_due(connection, CLOSED_AT_ONCE, _TURN)
         for erasure in due:
+            if not erasure.attempts:
+                log_erasure(erasure.tenant, erasure.user_id, erasure.erased_at)
             try:
                 await self._ledger.close_account(erasure.tenant, erasure.user_id, _REASON)
             except Unavailable as trouble:
@@ -43,6 +49,11 @@ class Erasures:
             async with self._database.transaction() as connection:
                 await store.set_closed(connection, erasure)
         return len(due)
+
+
+def log_erasure(tenant: str, user_id: str, erased_at: datetime) -> None:
+    """A line that `repeat-erasures` reads."""
+    _log.info("person erased", tenant=tenant, user_id=user_id, erased_at=iso(erased_at))
 
 
 def _pause_after(attempts: int) -> timedelta:
