@@ -8,6 +8,7 @@ import pytest
 from platform_testing.tenant_rules import breaches
 from platform_testing.tenant_watch import LAYOUT
 from points_ledger import statements, store
+from points_ledger.accounts.writing import Maker, write_credits
 from points_ledger.domain.accounts import Account, Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
 from points_ledger.events import entry_made, transaction_moved
@@ -37,7 +38,9 @@ async def test_they_find_their_tables_whatever_the_caller_has_set(
 
 
 def test_only_a_batch_of_one_tenant_calls_them() -> None:
-    for sent, function in ((statements.WRITE_CHANGES, FUNCTIONS[0]), (statements.TELL, FUNCTIONS[1])):
+    for sent, function in zip(
+        (statements.WRITE_CHANGES, statements.TELL, statements.WRITE_CREDITS), FUNCTIONS, strict=True
+    ):
         assert f"SELECT points_ledger.{function.name}(" in sent.of_one_tenant
         assert function.name not in sent.of_several
         assert sent.of_several.endswith(ON_ONE_SERVER)
@@ -67,6 +70,37 @@ async def test_the_function_writes_what_the_statement_writes(begun: asyncpg.Conn
 
     assert written["of one tenant"] == written["of several tenants"]
     assert [len(found) for found in written["of one tenant"]] == [2, 2, 1, 2]
+
+
+async def test_the_function_of_credits_writes_what_the_statement_writes(begun: asyncpg.Connection, tenant: str) -> None:
+    written = {}
+    for way, only in {"of several tenants": None, "of one tenant": tenant}.items():
+        trying = begun.transaction()
+        await trying.start()
+        await open_accounts(begun, tenant)
+        entries = [
+            Entry(
+                tenant, user, number, Kind.CREDIT, 7, 7 * number, "", f'r "{number}"', "it's", NOW, "client", None, "x"
+            )
+            for user, number in (("bob", 1), ("ann", 1), ("bob", 2))
+        ]
+        await write_credits(
+            begun,
+            tenant=only,
+            now=NOW,
+            accounts=[Account(tenant, "bob", 14, 0, 2), Account(tenant, "ann", 7, 0, 1)],
+            entries=entries,
+            maker=Maker("client", None, "x"),
+            events=[(tenant, event) for entry in entries if (event := entry_made(entry)) is not None],
+        )
+        written[way] = await everything(begun, tenant)
+        await trying.rollback()
+
+    accounts, _, booked, told = written["of one tenant"]
+    assert written["of several tenants"] == written["of one tenant"]
+    assert booked == sorted(tuple(entry) for entry in entries)
+    assert [row[1:5] for row in accounts] == [("ann", 7, 0, 1), ("bob", 14, 0, 2)]
+    assert [row[2] for row in told] == [3]
 
 
 async def test_a_function_without_rows_changes_nothing(begun: asyncpg.Connection, tenant: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from points_ledger import store
+from points_ledger.accounts import crediting, writing
 from points_ledger.domain.accounts import Entry
 
 from .parties import Platform
@@ -114,17 +114,31 @@ async def test_a_line_that_the_database_does_not_take_takes_no_other_with_it(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = [await platform.user_with(0) for _ in range(8)]
-    write_changes = store.write_changes
+    write_credits = writing.write_credits
 
-    async def choosy(*connection: Any, new_entries: list[Entry], **rest: Any) -> None:
-        if any(entry.reference == "poison" for entry in new_entries):
+    async def choosy(*connection: Any, entries: list[Entry], **rest: Any) -> None:
+        if any(entry.reference == "poison" for entry in entries):
             raise asyncpg.CheckViolationError("of a kind that nobody has thought of")
-        await write_changes(*connection, new_entries=new_entries, **rest)
+        await write_credits(*connection, entries=entries, **rest)
 
-    monkeypatch.setattr(store, "write_changes", choosy)
+    monkeypatch.setattr(crediting, "write_credits", choosy)
     good = [line(user, 1, "good") for user in users]
     outcomes = await send(platform, ndjson(*good[:5], line(users[0], 1, "poison"), *good[5:]))
     assert [outcome["status"] for outcome in outcomes[:-1]] == [*[201] * 5, 500, *[201] * 3]
     assert outcomes[-1] == {"summary": {"lines": 9, "credited": 8, "repeated": 0, "refused": 1}}
     for user in users:
         assert await platform.balance(user) == (1, 0)
+
+
+@pytest.mark.parametrize("users", [3, 700])
+async def test_the_lines_of_an_account_keep_their_order_from_block_to_block(users: int, platform: Platform) -> None:
+    names = [f"u-{number}" for number in range(users)]
+    lines = [line(names[number % users], 1 + number % 7, f"r-{number}") for number in range(2500)]
+    outcomes = await send(platform, ndjson(*lines), open_accounts="true")
+    assert outcomes[-1]["summary"]["credited"] == len(lines)
+    assert [outcome["reference"] for outcome in outcomes[:-1]] == [each["reference"] for each in lines]
+    booked: dict[str, tuple[int, int]] = {}
+    for outcome in outcomes[:-1]:
+        number, balance = booked.get(outcome["user_id"], (0, 0))
+        booked[outcome["user_id"]] = number + 1, balance + outcome["points"]
+        assert (outcome["number"], outcome["balance"]) == booked[outcome["user_id"]]

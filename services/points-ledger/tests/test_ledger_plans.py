@@ -67,10 +67,11 @@ async def young(young_url: str) -> AsyncIterator[asyncpg.Connection]:
                 "transactions_pkey": ["tenant", "vendor_id", "transaction_id"],
             },
         ),
+        (statements.WRITE_CREDITS, {"accounts_pkey": ["tenant", "user_id"]}),
         (statements.TOUCH_TRANSACTIONS, {"transactions_pkey": ["tenant", "vendor_id", "transaction_id"]}),
         (statements.TOUCH_ANSWERS, {"idempotent_answers_pkey": ["tenant", "client_id", "key"]}),
     ],
-    ids=["lock", "batch", "entries", "answers", "write", "touch transactions", "touch answers"],
+    ids=["lock", "batch", "entries", "answers", "write", "credits", "touch transactions", "touch answers"],
 )
 async def test_each_row_is_looked_up_by_its_whole_key(
     young: asyncpg.Connection, statement: Statement, looked_up_by: dict[str, list[str]]

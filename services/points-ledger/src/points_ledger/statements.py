@@ -1,6 +1,6 @@
 """The texts of the statements that write points, and of those that read in the same transaction; `store` sends them.
 
-They take whole batches as JSON. Each has two texts: see `shared.tenant_statements`.
+They take whole batches, as JSON or as arrays. Each has two texts: see `shared.tenant_statements`.
 """
 
 from typing import Final
@@ -244,6 +244,45 @@ SELECT «new», new.user_id, new.number, new.kind, new.points, new.balance, new.
         ),
     ],
     [*["json"] * 4, *RECORDED, "timestamptz"],
+    mark=DATED,
+)
+
+# What a block of an import comes to. Its rows are many and alike: as arrays they take the driver and the server less
+# time than as JSON. Neither part reads what another writes, and the rows of accounts are locked.
+WRITE_CREDITS, WRITING_CREDITS = writing(
+    "points_ledger",
+    "write_credits",
+    [
+        Part(
+            "kept_accounts",
+            """\
+  UPDATE points_ledger.accounts a
+     SET available = new.available, entries = new.entries
+    FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) AS new (tenant, user_id, available, entries)
+   WHERE a.tenant = «new» AND a.user_id = new.user_id""",
+            rows=1,
+        ),
+        Part("told", f"  {recording('points_ledger', 5, tenant='«told»')}", rows=5),
+        Part(
+            "new_entries",
+            """\
+INSERT INTO points_ledger.entries
+       (tenant, user_id, number, kind, points, balance, source, reference, reason, created_at,
+        client_id, subject, request_id)
+SELECT «new», new.user_id, new.number, 'credit', new.points, new.balance, '', new.reference, new.reason,
+       $17::timestamptz, $18::text, $19::text, $20::text
+  FROM unnest($10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::text[])
+    AS new (tenant, user_id, number, points, balance, reference, reason)
+""",
+            rows=10,
+        ),
+    ],
+    [
+        *("text[]", "text[]", "bigint[]", "bigint[]"),
+        *RECORDED,
+        *("text[]", "text[]", "bigint[]", "bigint[]", "bigint[]", "text[]", "text[]"),
+        *("timestamptz", "text", "text", "text"),
+    ],
     mark=DATED,
 )
 

@@ -13,14 +13,14 @@ from shared.seals.tables import define_seals_table, one_to_seal
 from shared.tables import NAMES, append_only, built_beside, in_sandbox
 
 from points_ledger.domain.accounts import MAX_POINTS
-from points_ledger.statements import TELLING, WRITING_CHANGES
+from points_ledger.statements import TELLING, WRITING_CHANGES, WRITING_CREDITS
 
 SCHEMA = "points_ledger"
 
 metadata = sa.MetaData(
     schema=SCHEMA,
     naming_convention=NAMES,
-    info=with_functions(WRITING_CHANGES, TELLING),
+    info=with_functions(WRITING_CHANGES, TELLING, WRITING_CREDITS),
 )
 
 

@@ -17,34 +17,25 @@ from shared.db import Database
 from shared.errors import Refusal, Unexpected
 from shared.events.domain import NewEvent
 from shared.group_commit import GroupCommit
-from shared.idempotency import Answer
 from shared.request_frame import current_request
 
 from points_ledger import store
+from points_ledger.accounts.writing import Maker, write_credits
 from points_ledger.domain.accounts import Account, Entry, InvalidUser, Kind, Post
 from points_ledger.domain.decisions import Found, decide
 from points_ledger.events import entry_made
-from points_ledger.ledger import LostRace, Settled, Shape
+from points_ledger.ledger import LostRace, Settled
 from points_ledger.store import AccountKey, EntryKey
 
-#: Blocks of all imports that may wait; each import has one of them at most.
+#: Blocks of all imports that may wait; each import has two of them at most.
 _WAITING: Final = 1024
-
-
-class Credit(NamedTuple):
-    """A line of an import."""
-
-    user_id: str
-    points: int
-    reference: str
-    reason: str
 
 
 class _Block(NamedTuple):
     """Lines of one import, and who makes their entries."""
 
     tenant: str
-    asked: Sequence[Credit]
+    asked: Sequence[Post]
     client_id: str
     subject: str | None
     request_id: str | None
@@ -56,7 +47,7 @@ class _MayBeKnown(Exception):
 
 
 class Crediting:
-    """Books the blocks of all imports, one after the other. One in a process.
+    """Books the blocks of all imports, two at a time. One in a process.
 
     Args:
         is_distributed: whether the tables are, by tenant: then a block that takes long keeps no other tenant's waiting.
@@ -68,7 +59,7 @@ class Crediting:
         self._line = GroupCommit[_Block, list[Settled]](
             self._write,
             name="import-blocks",
-            lanes=1,
+            lanes=2,
             batch_size=1,
             line_length=_WAITING,
             tenant_of=attrgetter("tenant"),
@@ -105,10 +96,13 @@ class CreditList:
         self._request_id = None if request is None else request.request_id
         self._looks_up = False
 
-    async def book(self, asked: Sequence[Credit], shape: Shape) -> list[Answer | Refusal]:
-        """What became of each; two of one account are booked in their order. The next block must wait for this one."""
+    async def book(self, asked: Sequence[Post]) -> Sequence[Settled | Refusal]:
+        """What became of each; two of one account are booked in their order.
+
+        A block that names one of these accounts must wait for this one.
+        """
         try:
-            return [shape(settled) for settled in await self._booked(asked)]
+            return await self._booked(asked)
         except Refusal as refusal:
             return [refusal] * len(asked)
         # A fault that nobody has thought of, which the line has logged; it must not take other lines with it.
@@ -116,9 +110,9 @@ class CreditList:
             if len(asked) == 1:
                 return [Unexpected()]
         middle = len(asked) // 2
-        return [*await self.book(asked[:middle], shape), *await self.book(asked[middle:], shape)]
+        return [*await self.book(asked[:middle]), *await self.book(asked[middle:])]
 
-    async def _booked(self, asked: Sequence[Credit]) -> list[Settled]:
+    async def _booked(self, asked: Sequence[Post]) -> list[Settled]:
         caller = self._caller
         block = _Block(
             caller.tenant, asked, caller.client_id, caller.subject, self._request_id, looks_up=self._looks_up
@@ -136,26 +130,26 @@ async def _book(connection: asyncpg.Connection, block: _Block, tenant: str | Non
     Args:
         tenant: as for the statements of `store`.
     """
-    accounts = await store.lock_accounts(
-        connection, {AccountKey(block.tenant, credit.user_id) for credit in block.asked}, tenant
-    )
+    owners = {AccountKey(block.tenant, credit.user_id) for credit in block.asked}
+    accounts = {a.user_id: a for a in (await store.lock_accounts(connection, owners, tenant)).values()}
     now = await store.read_clock(connection)
-    entries: dict[EntryKey, Entry] = {}
+    known: dict[tuple[str, str], Entry] = {}
     if block.looks_up:
-        entries = await store.read_entries(connection, {_entry_of(block, credit) for credit in block.asked}, tenant)
-    maker = (block.client_id or None, block.subject, block.request_id)
+        keys = {EntryKey(block.tenant, one.user_id, Kind.CREDIT.value, "", one.reference) for one in block.asked}
+        entries = await store.read_entries(connection, keys, tenant)
+        known = {(entry.user_id, entry.reference): entry for entry in entries.values()}
+    maker = Maker(block.client_id or None, block.subject, block.request_id)
     booked: list[Settled] = []
-    changed: dict[AccountKey, Account] = {}
+    changed: dict[str, Account] = {}
     made: list[Entry] = []
     events: list[tuple[str, NewEvent]] = []
     for credit in block.asked:
-        key, owner = _entry_of(block, credit), AccountKey(block.tenant, credit.user_id)
-        command = Post(block.tenant, credit.user_id, credit.points, credit.reference, credit.reason)
-        decision = decide(command, Found(accounts.get(owner), entry=entries.get(key)), now)
+        owner, key = credit.user_id, (credit.user_id, credit.reference)
+        decision = decide(credit, Found(accounts.get(owner), entry=known.get(key)), now)
         outcome = decision.outcome
         if decision.account is not None and decision.entry is not None:
             accounts[owner] = changed[owner] = decision.account
-            outcome = entries[key] = Entry(*decision.entry[:10], *maker)
+            outcome = known[key] = Entry(*decision.entry[:10], *maker)
             made.append(outcome)
             event = entry_made(outcome)
             if event is not None:
@@ -168,18 +162,7 @@ async def _book(connection: asyncpg.Connection, block: _Block, tenant: str | Non
             return None
         booked.append(Settled(outcome, decision.repeated, None))
     if changed:
-        await store.write_changes(
-            connection,
-            tenant=tenant,
-            now=now,
-            accounts=list(changed.values()),
-            new_transactions=(),
-            changed_transactions=(),
-            new_entries=made,
-            events=events,
+        await write_credits(
+            connection, tenant=tenant, now=now, accounts=changed.values(), entries=made, maker=maker, events=events
         )
     return booked
-
-
-def _entry_of(block: _Block, credit: Credit) -> EntryKey:
-    return EntryKey(block.tenant, credit.user_id, Kind.CREDIT.value, "", credit.reference)

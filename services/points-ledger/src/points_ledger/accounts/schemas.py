@@ -1,6 +1,6 @@
 """Bodies between the platform's back ends and the ledger."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from shared.identifiers import Identifier, PlainText
@@ -9,6 +9,9 @@ from shared.times import Instant, Timestamp, iso
 
 from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import MAX_POINTS, Entry, Kind
+
+#: Kinds of the entries that transactions make.
+_OF_TRANSACTIONS: Final = frozenset({Kind.REDEMPTION, Kind.REFUND})
 
 
 class PostBody(BaseModel):
@@ -147,7 +150,7 @@ def entry_body(entry: Entry) -> dict[str, Any]:
     """As `EntryBody`."""
     # A refund's reference joins transaction id and refund id by a character that neither can contain.
     transaction_id, _, refund_id = entry.reference.partition("\x1f")
-    is_of_transaction = entry.kind in {Kind.REDEMPTION, Kind.REFUND}
+    is_of_transaction = entry.kind in _OF_TRANSACTIONS
     return {
         "user_id": entry.user_id,
         "number": entry.number,

@@ -16,7 +16,7 @@ from shared.sandboxes.domain import SandboxUser
 from shared.times import iso
 
 from points_ledger.accounts import queries
-from points_ledger.accounts.crediting import Credit, Crediting, CreditList
+from points_ledger.accounts.crediting import Crediting, CreditList
 from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import Account, AccountClosed, AccountNotFound, Close, Entry, Post
 from points_ledger.domain.decisions import Found, decide
@@ -65,7 +65,7 @@ class Rehearsal:
         self._entries: Bounded[tuple[str, str], Entry] = Bounded(self._MOST)
         self._now = datetime.now(UTC)
 
-    async def look_at(self, lines: Sequence[Credit]) -> None:
+    async def look_at(self, lines: Sequence[Post]) -> None:
         """Reads what these lines are decided on; call it before each block."""
         users = {credit.user_id for credit in lines if self._accounts.get(credit.user_id) is None}
         async with self._database.transaction() as connection:
@@ -76,13 +76,12 @@ class Rehearsal:
             for entry in await queries.read_credits(connection, self._tenant, references):
                 self._entries.keep((entry.user_id, entry.reference), entry)
 
-    def outcome_of(self, credit: Credit) -> Settled:
+    def outcome_of(self, credit: Post) -> Settled:
         account = self._accounts.get(credit.user_id)
         if account is None and self._open_accounts:
             account = Account(self._tenant, credit.user_id)
         known = self._entries.get((credit.user_id, credit.reference))
-        command = Post(self._tenant, credit.user_id, credit.points, credit.reference, credit.reason)
-        decision = decide(command, Found(account, entry=known), self._now)
+        decision = decide(credit, Found(account, entry=known), self._now)
         if decision.account is not None and decision.entry is not None:
             self._accounts.keep(credit.user_id, decision.account)
             self._entries.keep((credit.user_id, credit.reference), decision.entry)

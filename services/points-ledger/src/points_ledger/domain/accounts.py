@@ -130,7 +130,7 @@ def lapse(account: Account, reason: str, now: datetime) -> tuple[Account, Entry]
         return None
     points = -account.available
     number = str(account.entries + 1)
-    return enter(account.with_more(available=points), Kind.LAPSE, points, "", number, reason, now)
+    return enter(account, Kind.LAPSE, points, "", number, reason, now, available=points)
 
 
 def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account, Entry] | Refusal:
@@ -139,15 +139,31 @@ def decide_post(command: Post, account: Account, now: datetime) -> tuple[Account
         return InsufficientPoints("insufficient points")
     if account.total + command.points > MAX_POINTS:
         return BalanceLimit("The account cannot take that many points.")
-    account = account.with_more(available=command.points)
-    return enter(account, command.kind, command.points, command.source, command.reference, command.reason, now)
+    points = command.points
+    return enter(
+        account, command.kind, points, command.source, command.reference, command.reason, now, available=points
+    )
 
 
 def enter(
-    account: Account, kind: Kind, points: int, source: str, reference: str, reason: str, now: datetime
+    account: Account,
+    kind: Kind,
+    points: int,
+    source: str,
+    reference: str,
+    reason: str,
+    now: datetime,
+    *,
+    available: int,
+    held: int = 0,
 ) -> tuple[Account, Entry]:
-    """Adds an entry to an account that has the change already; the entry's balance is the account's total."""
-    account = account.with_more(entries=1)
+    """The account after an entry, and the entry, whose balance is the account's total.
+
+    Args:
+        available: what the entry adds to the points that are available.
+        held: what it adds to those that are held.
+    """
+    account = account.with_more(available=available, held=held, entries=1)
     entry = Entry(
         account.tenant, account.user_id, account.entries, kind, points, account.total, source, reference, reason, now
     )

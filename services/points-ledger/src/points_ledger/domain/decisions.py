@@ -167,16 +167,16 @@ def _deduct(command: Confirm, transaction: Transaction, account: Account | None,
     points = transaction.points if command.points is None else command.points
     if points > transaction.points:
         return Decision(_mismatch(transaction, "pointstodeduct"))
-    account = _owner(account)
-    account = account.with_more(available=transaction.points - points, held=-transaction.points)
     account, entry = enter(
-        account,
+        _owner(account),
         Kind.REDEMPTION,
         -points,
         transaction.vendor_id,
         transaction.transaction_id,
         transaction.description,
         now,
+        available=transaction.points - points,
+        held=-transaction.points,
     )
     transaction = transaction._replace(state=State.CONFIRMED, deducted=points, ended_at=now)
     return Decision(transaction, account, transaction, entry)
@@ -236,9 +236,15 @@ def _decide_refund(command: Refund, found: Found, now: datetime) -> Decision:
     account = _owner(found.account)
     if account.total + command.points > MAX_POINTS:
         return Decision(BalanceLimit("the account cannot take that many points", **_present(transaction)))
-    account = account.with_more(available=command.points)
     account, entry = enter(
-        account, Kind.REFUND, command.points, command.source, command.reference, transaction.description, now
+        account,
+        Kind.REFUND,
+        command.points,
+        command.source,
+        command.reference,
+        transaction.description,
+        now,
+        available=command.points,
     )
     transaction = transaction._replace(refunded=transaction.refunded + command.points)
     return Decision(transaction, account, transaction, entry)
