@@ -82,6 +82,30 @@ async def test_from_a_page_of_a_service_one_comes_back(platform: RunningPlatform
         await expect(visitor.page).to_have_title("Points platform for developers")
 
 
+async def test_a_client_made_on_the_page_tries_all_that_a_vendor_does(
+    platform: RunningPlatform, http: httpx.AsyncClient, browser: Browser
+) -> None:
+    async with visiting(browser, platform) as visitor:
+        await visitor.page.goto(f"{platform.gateway}/developers/test-client")
+        await visitor.page.get_by_role("button", name="Make a client").click()
+        shown = [await visitor.page.locator(f"#{name}").inner_text() for name in ("client_id", "client_secret")]
+    client_id, auth = shown[0], (shown[0], shown[1])
+    order = {"user_id": "user-1", "vendor_id": client_id}
+    issued = await http.post("/sso/v1/redirects", json=order, auth=auth)
+    assert issued.status_code == 201, issued.text
+    token = {"token": issued.json()["token"]}
+    inspected = await http.post("/sso/v1/inspect", json=token, auth=auth)
+    assert (inspected.status_code, inspected.json()["verdict"]) == (200, "good")
+    redeemed = await http.post("/sso/v1/tokens/redeem", json=token, auth=auth)
+    assert (redeemed.status_code, redeemed.json().get("userid")) == (200, "user-1")
+    examples = await http.get(f"/sso/v1/vendors/{client_id}/examples", auth=auth)
+    assert {one["expect"] for one in examples.json()["examples"]} == {"accept", "refuse"}
+    held = {"userid": "user-1", "transactionid": f"{client_id}-1", "pointstodeduct": 1, "description": "a mug"}
+    assert (await http.post("/eai/v1/points?commit", json=held, auth=auth)).status_code == 200
+    elsewhere = order | {"vendor_id": platform.description["sandbox"]["clients"]["vendor"]["client_id"]}
+    assert (await http.post("/sso/v1/redirects", json=elsewhere, auth=auth)).json()["code"] == "vendor_not_found"
+
+
 async def test_german_pages_say_that_they_are_german(platform: RunningPlatform, http: httpx.AsyncClient) -> None:
     for page, language in (("sandbox", "en"), ("sandbox-deutsch", "de"), ("partner-deutsch", "de")):
         assert f'<html lang="{language}"' in (await http.get(f"/developers/{page}.html")).text

@@ -59,6 +59,8 @@ class FakeNeighbours:
     issuances: dict[tuple[str, str], list[dict[str, Any]]] = field(default_factory=dict)
     ledger_is_down: bool = False
     closed: list[tuple[str, str]] = field(default_factory=list)
+    #: Tenants, and their test clients with which redirects are agreed.
+    agreed: list[tuple[str, str]] = field(default_factory=list)
     issuer_is_down: bool = False
     authorizations: list[str] = field(default_factory=list)
     #: Of each tenant's authority: the key that signs access tokens.
@@ -159,6 +161,14 @@ class FakeNeighbours:
             if self.issuer_is_down:
                 return Response(status_code=503)
             return JSONResponse({"vendors": self.vendors.get(tenant, [])})
+
+        @app.post("/internal/tenants/{tenant}/test-clients")
+        async def agree(request: Request, tenant: str) -> Response:
+            if self.issuer_is_down:
+                return Response(status_code=503)
+            client_id = (await request.json())["client_id"]
+            self.agreed.append((tenant, client_id))
+            return JSONResponse({"vendor_id": client_id, "name": "Test client"})
 
         @app.get("/internal/tenants/{tenant}/users/{user_id}/issuances")
         async def issuances(tenant: str, user_id: str, cursor: int = 0) -> Response:

@@ -13,6 +13,7 @@ import pytest
 from fastapi import FastAPI
 from local_platform.demonstration import SANDBOX_USERS
 from partner_onboarding.app import create_app
+from partner_onboarding.register.clients.domain import MalformedClient, Registration
 from partner_onboarding.register.sandboxes import store
 from partner_onboarding.register.sandboxes.developers import LIVES_FOR, DevelopersClients
 from partner_onboarding.register.sandboxes.domain import PEOPLE
@@ -21,6 +22,7 @@ from partner_onboarding.register.tables import clients
 from partner_onboarding.settings import Settings
 from platform_testing.serving import running
 from shared.dependencies import provided
+from shared.sandboxes.domain import TEST_CLIENT_PREFIX, TEST_USERS, new_test_client_id
 from shared.settings import WrongSettings
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -133,6 +135,7 @@ async def test_the_test_users_are_there_from_the_beginning(sandbox: Sandbox) -> 
 
 def test_the_demonstration_shows_the_users_whom_a_sandbox_has() -> None:
     assert [(person.user_id, person.firstname, person.points) for person in PEOPLE] == list(SANDBOX_USERS)
+    assert tuple(person.user_id for person in PEOPLE) == TEST_USERS
 
 
 async def test_what_did_not_reach_a_service_is_told_again_and_counts_once(sandbox: Sandbox) -> None:
@@ -255,8 +258,26 @@ class TestMakingAClient:
         assert (page.status_code, page.headers["Cache-Control"]) == (200, "no-store")
         client_id, secret = (_shown(page.text, name) for name in ("client_id", "client_secret"))
         checked = (await house.check(client_id, secret)).json()
-        assert (checked["tenant"], checked["scopes"]) == ("developers", ["points:redeem"])
+        assert (checked["tenant"], checked["scopes"]) == ("developers", ["points:redeem", "sso:issue"])
+        assert house.neighbours.agreed == [("developers", client_id)]
         assert secret not in (await house.http.get(self.PATH)).text
+
+    async def test_no_other_client_gets_such_an_id(self, house: House) -> None:
+        wanted = Registration(name="Somebody's", scopes=("sso:issue",))
+        async with house.register.database.transaction() as connection:
+            with pytest.raises(MalformedClient):
+                await house.register.clients.register(connection, house.tenant, wanted, client_id=new_test_client_id())
+
+    async def test_without_the_issuer_no_client_is_made(self, house: House) -> None:
+        house.neighbours.issuer_is_down = True
+        async with house.register.database.transaction() as connection:
+            before = await store.live_clients(connection, "developers", TEST_CLIENT_PREFIX)
+        refused = await self._made(house)
+        assert (refused.status_code, "client_secret" in refused.text) == (503, False)
+        async with house.register.database.transaction() as connection:
+            assert await store.live_clients(connection, "developers", TEST_CLIENT_PREFIX) == before
+        house.neighbours.issuer_is_down = False
+        assert (await self._made(house)).status_code == 200
 
     async def test_one_network_makes_a_few_and_others_go_on(self, house: House) -> None:
         assert [(await self._made(house)).status_code for _ in range(4)] == [200, 200, 200, 429]
@@ -268,7 +289,7 @@ class TestMakingAClient:
         first = _shown((await self._made(house)).text, "client_id")
         developers = provided(house.app, DevelopersClients)
         async with house.register.database.transaction() as connection:
-            live = await store.live_clients(connection, "developers", "test-")
+            live = await store.live_clients(connection, "developers", TEST_CLIENT_PREFIX)
         monkeypatch.setattr(developers, "_at_most", live)
         assert (await self._made(house)).status_code == 429
         async with owner.begin() as connection:

@@ -57,6 +57,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("POST", "/internal/sandboxes/{tenant}"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/vendors/{vendor_id}"): service("points-ledger"),
     ("GET", "/internal/tenants/{tenant}/vendors"): service("partner-onboarding"),
+    ("POST", "/internal/tenants/{tenant}/test-clients"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/users/{user_id}/issuances"): service("partner-onboarding"),
     ("GET", "/internal/tenants/{tenant}/keys"): service("points-ledger", "partner-onboarding", "token-service"),
     ("POST", "/internal/tenants/{tenant}/receipts"): service("points-ledger"),

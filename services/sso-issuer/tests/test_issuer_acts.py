@@ -21,6 +21,7 @@ WRITTEN: Mapping[tuple[str, str], set[str]] = {
     ("PUT", "/sso/v1/vendors/{vendor_id}"): {"vendor_changed"},
     ("POST", "/sso/v1/vendors/{vendor_id}/secrets"): {"vendor_secret_added"},
     ("POST", "/sso/v1/keys/rotate"): {"signing_keys_rotated"},
+    ("POST", "/internal/tenants/{tenant}/test-clients"): {"vendor_changed"},
 }
 #: Why the others leave no row.
 NOT_WRITTEN = {

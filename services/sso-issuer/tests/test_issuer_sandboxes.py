@@ -7,6 +7,7 @@ import pytest
 from platform_testing.callers import ServiceKeys
 from platform_testing.issuer_world import World
 from shared.dependencies import provided
+from shared.sandboxes.domain import new_test_client_id
 from shared.sandboxes.service import Sandboxes
 
 Declare = Callable[..., Awaitable[httpx.Response]]
@@ -67,3 +68,73 @@ async def test_a_tenant_with_issuances_never_becomes_a_sandbox(world: World, ser
     assert (answer.status_code, answer.json()["code"]) == (409, "tenant_in_use")
     assert world.tenant not in provided(world.app, Sandboxes)
     assert (await world.redeem(token)).status_code == 200
+
+
+# Test clients, which developers make for themselves
+
+
+async def _agree(world: World, keys: ServiceKeys, client_id: str, tenant: str | None = None) -> httpx.Response:
+    """Asks for the agreement as partner-onboarding does."""
+    path, headers = (
+        f"/internal/tenants/{tenant or world.tenant}/test-clients",
+        keys.headers("partner-onboarding", "sso-issuer"),
+    )
+    return await world.client.post(path, json={"client_id": client_id}, headers=headers)
+
+
+async def _issue(world: World, headers: dict[str, str], user_id: str, vendor_id: str, **more: str) -> httpx.Response:
+    body = {"user_id": user_id, "vendor_id": vendor_id}
+    return await world.client.post("/sso/v1/redirects", json=body, headers=headers | more)
+
+
+def _client(world: World, client_id: str, tenant: str | None = None) -> dict[str, str]:
+    """Registers it with the scopes of a test client."""
+    return world.register.add(tenant or world.tenant, "points:redeem", "sso:issue", client_id=client_id)
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_a_test_client_tries_all_that_a_vendor_does(world: World, service_keys: ServiceKeys) -> None:
+    client_id = new_test_client_id()
+    assert [(await _agree(world, service_keys, client_id)).status_code for _ in range(2)] == [200, 200]
+    headers = _client(world, client_id)
+    issued = await _issue(world, headers, "user-1", client_id)
+    assert issued.status_code == 201, issued.text
+    token = issued.json()["token"]
+    inspected = await world.client.post("/sso/v1/inspect", json={"token": token}, headers=headers)
+    assert inspected.json()["verdict"] == "good"
+    assert (await world.redeem(token, headers)).status_code == 200
+    examples = await world.client.get(f"/sso/v1/vendors/{client_id}/examples", headers=headers)
+    assert {one["expect"] for one in examples.json()["examples"]} == {"accept", "refuse"}
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_a_test_client_learns_nothing_of_people_and_gets_no_token_of_others(
+    world: World, service_keys: ServiceKeys
+) -> None:
+    mine, yours = new_test_client_id(), new_test_client_id()
+    for client_id in (mine, yours):
+        await _agree(world, service_keys, client_id)
+    await world.put_vendor()
+    world.add_user("a-person")
+    headers = _client(world, mine)
+    for more in ({}, {"Idempotency-Key": "tried-with-a-key"}):
+        for user_id, vendor_id, code in (
+            ("a-person", mine, "user_not_found"),
+            ("user-1", yours, "vendor_not_found"),
+            ("user-1", "shop", "vendor_not_found"),
+        ):
+            refused = await _issue(world, headers, user_id, vendor_id, **more)
+            assert (refused.status_code, refused.json()["code"]) == (404, code)
+    assert (await world.client.get("/sso/v1/issuances", headers=world.admin)).json()["issuances"] == []
+    # The sandbox's own back end sends everybody everywhere.
+    assert (await _issue(world, world.platform, "a-person", mine)).status_code == 201
+
+
+async def test_outside_of_a_sandbox_and_for_other_clients_nothing_is_agreed(
+    world: World, service_keys: ServiceKeys, sandbox: Declare
+) -> None:
+    assert (await sandbox()).status_code == 200
+    elsewhere = await _agree(world, service_keys, new_test_client_id(), "no-sandbox")
+    other = await _agree(world, service_keys, "shop")
+    assert [(one.status_code, one.json()["code"]) for one in (elsewhere, other)] == [(404, "not_found")] * 2
+    assert (await world.client.get("/sso/v1/vendors", headers=world.admin)).json()["vendors"] == []

@@ -204,7 +204,7 @@ def create_app(
     app.add_middleware(NotesOrigin, proxies=proxies)
     points, shops = LedgerClient(ledger), IssuerClient(issuer)
     provide(app, settings, callers, service_tokens, pages, form_answers, points, shops)
-    provide(app, sandbox_tenants, build_developers_clients(register))
+    provide(app, sandbox_tenants, build_developers_clients(register, sandbox_tenants))
     records = (handshake.records, PointsRecords(points), ShopsRecords(shops), third_parties.records)
     _provide_houses(app, register, handshake, third_parties, records, pages)
     for routes in (

@@ -1,13 +1,22 @@
-"""The state of a sandbox, and refusals."""
+"""The state of a sandbox, who is there, and refusals."""
 
+import re
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import Conflict, Forbidden
+
+#: Users whom every sandbox has. Others may be people who have registered there.
+TEST_USERS: Final = ("user-1", "user-2", "user-insufficient", "user-slow", "user-503", "user-expiring")
+#: What the ids of test clients begin with, which developers make for themselves.
+TEST_CLIENT_PREFIX: Final = "test-"
+_TEST_CLIENT_BYTES: Final = 6
+_TEST_CLIENT: Final = re.compile(f"{TEST_CLIENT_PREFIX}[0-9a-f]{{{2 * _TEST_CLIENT_BYTES}}}")
 
 
 class SandboxesNotAllowed(Forbidden):
@@ -58,3 +67,13 @@ class Advance:
 Move = Callable[[AsyncConnection, Advance], Awaitable[str | None]]
 #: Gives a sandbox its test users.
 Welcome = Callable[[str, Sequence[SandboxUser]], Awaitable[None]]
+
+
+def new_test_client_id() -> str:
+    """The id of a new test client."""
+    return f"{TEST_CLIENT_PREFIX}{secrets.token_hex(_TEST_CLIENT_BYTES)}"
+
+
+def is_test_client(client_id: str) -> bool:
+    """Whether a client is one that a developer has made for tests: its id says so, and no other gets such an id."""
+    return _TEST_CLIENT.fullmatch(client_id) is not None

@@ -222,7 +222,7 @@ def build_sandbox_tenants(
     return SandboxTenants(register.database, register.answers, register.sandboxes, Neighbours(clients), settle_people)
 
 
-def build_developers_clients(register: Register) -> DevelopersClients:
+def build_developers_clients(register: Register, sandbox_tenants: SandboxTenants) -> DevelopersClients:
     """The use case of test clients that developers make for themselves."""
     settings = register.settings
     return DevelopersClients(
@@ -230,6 +230,7 @@ def build_developers_clients(register: Register) -> DevelopersClients:
         register.sandboxes,
         register.clients,
         RateLimit(register.counts, settings.test_clients_per_address, _HOUR_SECONDS, "test-clients"),
+        sandbox_tenants.agree,
         tenant=settings.developers_sandbox,
         at_most=settings.test_clients,
     )

@@ -9,9 +9,10 @@ from typing import Any, Final, NamedTuple
 from shared.errors import Conflict, NotFound
 from shared.identifiers import Identifier
 from shared.paging import Listing
+from shared.sandboxes.domain import TEST_USERS
 from shared.times import Instant
 
-from sso_issuer.vendors.domain import ClaimSpelling, Delivery
+from sso_issuer.vendors.domain import ClaimSpelling, Delivery, VendorNotFound
 
 #: A token says that it was issued so long ago, so that a vendor's clock may be behind.
 BACKDATED_SECONDS = 5
@@ -115,6 +116,18 @@ class EmailUnconfirmed(Conflict):
 
     def __init__(self) -> None:
         super().__init__("The user's e-mail address is not confirmed.")
+
+
+def check_test_client(asker: Asker, user_id: str, vendor_id: str) -> None:
+    """A test client, which anybody can make, sends test users, and to itself: people may have registered there as well.
+
+    Raises:
+        VendorNotFound, UserNotFound: as for a vendor or a user that does not exist.
+    """
+    if vendor_id != asker.client_id:
+        raise VendorNotFound
+    if user_id not in TEST_USERS:
+        raise UserNotFound
 
 
 def claims_of(

@@ -14,6 +14,7 @@ from shared.idempotency import Answer, Answers, RequestKey
 from shared.jwt import SigningKey
 from shared.paging import Page
 from shared.request_frame import RequestContext, current_request
+from shared.sandboxes.domain import is_test_client
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from sso_issuer.keys.domain import issuer_of
@@ -28,6 +29,7 @@ from sso_issuer.redirects.domain import (
     ListedIssuance,
     Profile,
     Redirect,
+    check_test_client,
     claims_of,
     destination,
     digest_of,
@@ -150,6 +152,8 @@ class Redirects:
             key_owner: the owner of `key`.
             shape: makes the answer that is stored, sealed.
         """
+        if asker.client_id is not None and is_test_client(asker.client_id):
+            check_test_client(asker, user_id, vendor_id)
         if key is None:
             return shape(await self.issue(asker, user_id, vendor_id))
         first = await self._answers.recall(asker.tenant, key_owner, key)

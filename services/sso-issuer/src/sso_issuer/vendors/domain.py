@@ -82,6 +82,23 @@ class Secret:
     expires_at: datetime | None
 
 
+def agreement_of_test_client(client_id: str) -> Agreement:
+    """What is agreed with a vendor that a developer has made for tests.
+
+    Nobody has the name of the address: a browser that follows a redirect takes the token to nobody.
+    """
+    return Agreement(
+        name="Test client",
+        redirect_url="https://shop.example/redeem",
+        delivery=Delivery.QUERY,
+        algorithm=VendorAlgorithm.ES256,
+        # Long enough to try everything by hand.
+        lifetime_seconds=LONGEST_LIFETIME_SECONDS,
+        claim_spelling=ClaimSpelling.LOWER,
+        audience=client_id,
+    )
+
+
 class VendorNotFound(NotFound):
     code = "vendor_not_found"
 

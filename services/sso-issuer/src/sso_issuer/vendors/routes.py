@@ -6,10 +6,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Response
 from shared.callers import document_credentials, require_service
 from shared.dependencies import needs
+from shared.errors import NotFound
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
 from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 from shared.problems import document_refusals
+from shared.sandboxes.domain import is_test_client
+from shared.sandboxes.service import Sandboxes
 
 from sso_issuer.admins import REFUSALS, Admin
 from sso_issuer.vendors.domain import (
@@ -18,10 +21,12 @@ from sso_issuer.vendors.domain import (
     FormerSecretLive,
     InvalidRedirectUrl,
     VendorNotFound,
+    agreement_of_test_client,
 )
 from sso_issuer.vendors.schemas import (
     AgreementBody,
     FormerSecretBody,
+    MadeClientBody,
     NamedVendorBody,
     NamedVendorsBody,
     SecretRotationBody,
@@ -124,6 +129,22 @@ async def name_vendors(
     return NamedVendorsBody(
         vendors=[NamedVendorBody(vendor_id=vendor.vendor_id, name=vendor.agreement.name) for vendor in found]
     )
+
+
+@internal_router.post("/tenants/{tenant}/test-clients")
+async def agree_with_test_client(
+    tenant: Annotated[Tenant, Path()],
+    body: MadeClientBody,
+    vendors: VendorService,
+    sandboxes: Annotated[Sandboxes, needs(Sandboxes)],
+    _service: Annotated[str, require_service("partner-onboarding")],
+) -> NamedVendorBody:
+    """A repeat changes nothing. Other clients have an agreement when an administrator makes one."""
+    if tenant not in sandboxes or not is_test_client(body.client_id):
+        raise NotFound("There is no such test client.")
+    agreement = agreement_of_test_client(body.client_id)
+    vendor, _ = await vendors.put(tenant, body.client_id, agreement, client_id=body.client_id)
+    return NamedVendorBody(vendor_id=vendor.vendor_id, name=vendor.agreement.name)
 
 
 @internal_router.get("/tenants/{tenant}/vendors/{vendor_id:path}")

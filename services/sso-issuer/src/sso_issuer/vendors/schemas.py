@@ -71,6 +71,14 @@ class AgreementBody(BaseModel):
         )
 
 
+class MadeClientBody(BaseModel):
+    """The test client of a sandbox with which redirects are to be agreed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client_id: Identifier
+
+
 class VendorBody(BaseModel):
     """A vendor, and what it needs to verify tokens."""
 

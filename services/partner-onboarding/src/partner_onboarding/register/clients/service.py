@@ -8,10 +8,11 @@ from typing import Any, Final
 
 from shared.db import Database
 from shared.idempotency import Answer, Answers, RequestKey
+from shared.sandboxes.domain import is_test_client
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit import store as audit_store
-from partner_onboarding.register.audit.domain import SHELL, Actor, Change
+from partner_onboarding.register.audit.domain import ANONYMOUS, SHELL, Actor, Change
 from partner_onboarding.register.clients import store
 from partner_onboarding.register.clients.domain import (
     CLIENT_ID,
@@ -150,6 +151,8 @@ class Clients:
         """
         if client_id is not None and (not CLIENT_ID.fullmatch(client_id) or client_id == SELF):
             raise MalformedClient("A client id has 1 to 64 letters, digits, dots, hyphens and underscores.")
+        if client_id is not None and is_test_client(client_id) and by != ANONYMOUS:
+            raise MalformedClient("Ids of this form are those of test clients, which developers make for themselves.")
         if client_secret is not None:
             check_given(client_secret)
         chosen = client_id or "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARACTERS))

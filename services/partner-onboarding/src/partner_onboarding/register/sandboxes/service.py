@@ -27,6 +27,7 @@ from partner_onboarding.register.sandboxes import store
 from partner_onboarding.register.sandboxes.domain import USERS, NoSandbox
 
 _RETRY_AFTER_SECONDS: Final = 5
+_ISSUER: Final = "sso-issuer"
 _log = structlog.get_logger("sandboxes")
 
 #: Makes the answer of a sandbox's state at this time.
@@ -48,6 +49,17 @@ class Neighbours:
         }
         followed = await asyncio.gather(*(self._tell(name, tenant, body) for name in self._clients))
         return [name for name, has_followed in zip(self._clients, followed, strict=True) if not has_followed]
+
+    async def agree(self, tenant: str, client_id: str) -> None:
+        """Has the issuer agree about redirects with a test client.
+
+        Raises:
+            Unavailable: it does not answer, or does not know the sandbox yet.
+        """
+        path, body = f"/internal/tenants/{tenant}/test-clients", {"client_id": client_id}
+        answer = await self._clients[_ISSUER].post(path, body, idempotency_key=client_id)
+        if answer.status_code != HTTPStatus.OK:
+            raise Unavailable(log=f"{_ISSUER}: status {answer.status_code} for a test client")
 
     async def aclose(self) -> None:
         await asyncio.gather(*(client.aclose() for client in self._clients.values()))
@@ -140,6 +152,14 @@ class SandboxTenants:
         async with self._database.transaction() as connection:
             state = await self._sandboxes.state_of(connection, tenant)
         return await self._tell(tenant, state)
+
+    async def agree(self, tenant: str, client_id: str) -> None:
+        """Has the issuer agree about redirects with a test client.
+
+        Raises:
+            Unavailable: it does not answer, or does not know the sandbox yet.
+        """
+        await self._neighbours.agree(tenant, client_id)
 
     async def aclose(self) -> None:
         await self._neighbours.aclose()
