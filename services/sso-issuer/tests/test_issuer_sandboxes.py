@@ -138,3 +138,15 @@ async def test_outside_of_a_sandbox_and_for_other_clients_nothing_is_agreed(
     other = await _agree(world, service_keys, "shop")
     assert [(one.status_code, one.json()["code"]) for one in (elsewhere, other)] == [(404, "not_found")] * 2
     assert (await world.client.get("/sso/v1/vendors", headers=world.admin)).json()["vendors"] == []
+
+
+@pytest.mark.usefixtures("sandbox")
+async def test_people_are_not_shown_test_clients_as_shops(world: World, service_keys: ServiceKeys) -> None:
+    for vendor_id in ("shop", "test-kitchen"):
+        await world.put_vendor(vendor_id)
+    await _agree(world, service_keys, new_test_client_id())
+    headers = service_keys.headers("partner-onboarding", "sso-issuer")
+    shown = await world.client.get(f"/internal/tenants/{world.tenant}/vendors", headers=headers)
+    assert [vendor["vendor_id"] for vendor in shown.json()["vendors"]] == ["shop", "test-kitchen"]
+    listed = await world.client.get("/sso/v1/vendors", headers=world.admin)
+    assert len(listed.json()["vendors"]) == 3

@@ -16,7 +16,9 @@ TEST_USERS: Final = ("user-1", "user-2", "user-insufficient", "user-slow", "user
 #: What the ids of test clients begin with, which developers make for themselves.
 TEST_CLIENT_PREFIX: Final = "test-"
 _TEST_CLIENT_BYTES: Final = 6
-_TEST_CLIENT: Final = re.compile(f"{TEST_CLIENT_PREFIX}[0-9a-f]{{{2 * _TEST_CLIENT_BYTES}}}")
+#: The form of their ids, for Python and PostgreSQL.
+TEST_CLIENT_PATTERN: Final = f"^{TEST_CLIENT_PREFIX}[0-9a-f]{{{2 * _TEST_CLIENT_BYTES}}}$"
+_TEST_CLIENT: Final = re.compile(TEST_CLIENT_PATTERN)
 
 
 class SandboxesNotAllowed(Forbidden):

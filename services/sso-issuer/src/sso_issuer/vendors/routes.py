@@ -125,7 +125,7 @@ async def name_vendors(
     vendors: VendorService,
     _service: Annotated[str, require_service("partner-onboarding")],
 ) -> NamedVendorsBody:
-    found = (await vendors.page(tenant, limit=_NAMED_AT_MOST)).items
+    found = await vendors.shops(tenant, limit=_NAMED_AT_MOST)
     return NamedVendorsBody(
         vendors=[NamedVendorBody(vendor_id=vendor.vendor_id, name=vendor.agreement.name) for vendor in found]
     )

@@ -129,6 +129,11 @@ class Vendors:
             found = await store.list_vendors(connection, tenant, after=after, limit=limit + 1)
         return pages.cut(found, limit, lambda vendor: VendorPlace(vendor.vendor_id))
 
+    async def shops(self, tenant: str, *, limit: int) -> list[Vendor]:
+        """The vendors to which people can go: those of `page` without test clients, of which a sandbox has many."""
+        async with self._database.transaction() as connection:
+            return await store.list_shops(connection, tenant, limit=limit)
+
     async def add_secret_once(
         self,
         tenant: str,

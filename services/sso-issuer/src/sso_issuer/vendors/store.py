@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 import sqlalchemy as sa
+from shared.sandboxes.domain import TEST_CLIENT_PATTERN
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -102,6 +103,13 @@ async def add_secret(
             expires_at=secret.expires_at,
         )
     )
+
+
+async def list_shops(connection: AsyncConnection, tenant: str, *, limit: int) -> list[Vendor]:
+    """The tenant's vendors without the test clients that developers have made, in the order of their ids."""
+    shops = sa.select(vendors).filter_by(tenant=tenant).where(~vendors.c.vendor_id.regexp_match(TEST_CLIENT_PATTERN))
+    rows = await connection.execute(shops.order_by(vendors.c.vendor_id).limit(limit))
+    return [vendor_of(row._mapping) for row in rows]
 
 
 def vendor_of(row: Mapping[Any, Any]) -> Vendor:
