@@ -1,13 +1,14 @@
 """What the planner does with the hot statements on a database that is as young as can be: it has no statistics yet."""
 
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any
 
 import asyncpg
 import pytest
-from platform_testing.databases import MigratedDatabase
+from local_platform.embedded_postgres import EmbeddedPostgres
+from platform_testing.databases import MigratedDatabase, new_database, owner_url
 from platform_testing.plans import as_sent, connected, indexes_of
 from points_ledger import statements
 from points_ledger.accounts import queries
@@ -101,7 +102,7 @@ ASKED: dict[str, Any] = {"after": eai.TransactionPlace(NOW, "t"), "limit": 100}
     [
         (None, "transactions_by_vendor_idx"),
         (State.HELD, "transactions_held_by_vendor_idx"),
-        (State.CONFIRMED, "transactions_by_vendor_idx"),
+        (State.CONFIRMED, "transactions_confirmed_by_vendor_idx"),
         (State.ROLLED_BACK, "transactions_by_outcome_idx"),
         (State.EXPIRED, "transactions_held_by_vendor_idx"),
         (State.REJECTED, "transactions_by_outcome_idx"),
@@ -120,6 +121,33 @@ async def test_a_page_of_transactions_is_read_in_the_order_of_its_index(
     found = await indexes_of(young, statement)
     assert found.keys() == {index}
     assert "created_at" in found[index]
+
+
+async def test_of_a_vendor_who_hardly_ever_confirms_the_confirmed_ones_alone_are_read(
+    postgres: EmbeddedPostgres,
+) -> None:
+    """With the statistics of a table that is no longer young."""
+    url = new_database(postgres, "points_ledger", "points_ledger_filled")
+    statement = await as_sent(
+        url,
+        lambda connection: eai.read_transactions(
+            connection, "demo", "shop", state=State.CONFIRMED, since=None, after=None, limit=100
+        ),
+    )
+    async with connected(owner_url(postgres, "points_ledger_filled")) as filled:
+        await filled.execute(
+            "INSERT INTO points_ledger.transactions"
+            " SELECT 'demo', 'shop', 't-' || n, 'ada', state, 1, (state = 'confirmed')::int, 0, '', $1, $1, $1, $1"
+            " FROM (SELECT n, CASE WHEN n % 1000 = 0 THEN 'confirmed' ELSE 'expired' END AS state"
+            " FROM generate_series(1, 3000) n) AS ended",
+            NOW,
+        )
+        await filled.execute("ANALYZE points_ledger.transactions")
+        await filled.execute(f"PREPARE page AS {statement}")
+        asked = f"'demo', 'shop', '{NOW + timedelta(days=1)}', 100"
+        plan = [row[0] for row in await filled.fetch(f"EXPLAIN (ANALYZE) EXECUTE page ({asked})")]
+    assert any("transactions_confirmed_by_vendor_idx" in line and "rows=3.00" in line for line in plan), plan
+    assert not any("Removed by Filter" in line for line in plan), plan
 
 
 async def test_a_page_of_changes_is_read_in_the_order_of_its_index(young: asyncpg.Connection, young_url: str) -> None:

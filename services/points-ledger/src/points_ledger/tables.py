@@ -40,6 +40,7 @@ ONE_TO_SWEEP: Final = sa.text("state = 'held' AND points > 0")
 HELD: Final = sa.text("state = 'held'")
 
 HELD_ONCE: Final = sa.text("state IN ('confirmed', 'rolled_back', 'expired')")
+CONFIRMED: Final = sa.text("state = 'confirmed'")
 CAME_TO_NOTHING: Final = sa.text("state IN ('rolled_back', 'expired', 'rejected', 'cancelled')")
 
 accounts = sa.Table(
@@ -125,7 +126,7 @@ transactions = sa.Table(
         "transaction_id",
         postgresql_where=ONE_OF_THE_CHANGED,
     ),
-    # Pages of a vendor's transactions that came to nothing. Most are confirmed, and are not in here.
+    # Pages of a vendor's transactions that came to nothing.
     sa.Index(
         "transactions_by_outcome_idx",
         "tenant",
@@ -134,6 +135,16 @@ transactions = sa.Table(
         "created_at",
         "transaction_id",
         postgresql_where=CAME_TO_NOTHING,
+    ),
+    # Pages of a vendor's confirmed transactions, of which some vendors have few among many.
+    sa.Index(
+        "transactions_confirmed_by_vendor_idx",
+        "tenant",
+        "vendor_id",
+        "created_at",
+        "transaction_id",
+        postgresql_where=CONFIRMED,
+        info=built_beside(),
     ),
     # Pages of a vendor's transactions, for reconciliation.
     sa.Index(

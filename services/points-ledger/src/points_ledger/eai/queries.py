@@ -18,6 +18,7 @@ from points_ledger.domain.transactions import State, Transaction
 from points_ledger.statements import DATED
 from points_ledger.tables import (
     CAME_TO_NOTHING,
+    CONFIRMED,
     ONE_HELD_OF_A_VENDOR,
     ONE_OF_A_PAGE,
     ONE_OF_THE_CHANGED,
@@ -191,7 +192,7 @@ def _conditions_of(state: State | None, horizon: datetime) -> list[tuple[sa.Colu
         case State.HELD:
             return [(ONE_HELD_OF_A_VENDOR, sa.not_(is_over))]
         case State.CONFIRMED:
-            return [(ONE_OF_A_PAGE, sa.text("state = 'confirmed'"))]
+            return [(CONFIRMED,)]
         case State.EXPIRED:
             return [(CAME_TO_NOTHING, sa.text("state = 'expired'")), (ONE_HELD_OF_A_VENDOR, is_over)]
         case _:
