@@ -88,6 +88,24 @@ def test_a_service_cannot_speak_as_another(speaker: Speaker, signed_by: Callable
     assert refused(ledger, signed_by(ISSUER, iss=ONBOARDING)) == "wrong_issuer"
 
 
+@pytest.mark.parametrize("is_next_first", [False, True])
+def test_a_service_changes_its_key_while_all_others_know_both(
+    service_keys: ServiceKeys, clock: Clock, is_next_first: bool
+) -> None:
+    former, other = (json.loads(service_keys.private(name)) for name in (ISSUER, ONBOARDING))
+    following = private_jwk(ec_key(), ISSUER)
+    known = json.loads(service_keys.peers)["keys"]
+    public = {name: value for name, value in following.items() if name != "d"}
+    peers = json.dumps({"keys": [public, *known] if is_next_first else [*known, public]})
+    ledger = ServiceTokens(SecretStr(service_keys.private(LEDGER)), peers, clock=clock)
+
+    for key in (former, following):
+        assert ledger.verify(ServiceTokens(SecretStr(json.dumps(key)), peers, clock=clock).mint(LEDGER)) == ISSUER
+    for stranger in (private_jwk(ec_key(), ISSUER), other | {"kid": ISSUER}):
+        token = ServiceTokens(SecretStr(json.dumps(stranger)), peers, clock=clock).mint(LEDGER)
+        assert refused(ledger, token) == "invalid_signature"
+
+
 def test_a_service_that_is_no_peer_is_refused(speaker: Speaker, signed_by: Callable[..., str]) -> None:
     stranger = SigningKey.from_jwk(private_jwk(ec_key(), "stranger"))
     claims = {"iss": "stranger", "aud": LEDGER, "iat": NOW, "exp": NOW + 60, "jti": "call-1"}

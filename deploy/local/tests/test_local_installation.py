@@ -1,5 +1,6 @@
 """The secrets of an installation for production: each service starts with them, and what is wrong is named."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,47 @@ def test_only_their_owner_reads_them(made: Path) -> None:
     assert not faults(made)
     (made / "points-ledger" / "ledger_service_key").chmod(0o644)
     assert faults(made) == ["points-ledger/ledger_service_key: anybody on this machine can read it; chmod 600"]
+
+
+def test_a_service_changes_its_key_in_three_steps_that_always_fit_together(made: Path) -> None:
+    """After each step the services understand one another: the peers know the key that the service has."""
+    present, following = (
+        made / "points-ledger" / "ledger_service_key",
+        made / "points-ledger-next" / "ledger_service_key",
+    )
+    peers = made / "service-peers" / "service_peers"
+    before = len(json.loads(peers.read_text())["keys"])
+
+    assert command(made, "--next-key", "points-ledger") == 0
+    assert command(made, "--next-key", "points-ledger") == 0
+    assert len(json.loads(peers.read_text())["keys"]) == before + 1
+    assert following.stat().st_mode & 0o077 == 0
+
+    former = json.loads(present.read_text())
+    following.rename(present)
+    assert command(made, "--check") == 0
+
+    assert command(made, "--forget-former-keys") == 0
+    known = json.loads(peers.read_text())["keys"]
+    assert len(known) == before
+    assert former["x"] not in [key["x"] for key in known]
+    assert json.loads(present.read_text())["x"] in [key["x"] for key in known]
+
+
+def test_a_key_that_is_to_come_is_kept_when_former_ones_are_forgotten(made: Path) -> None:
+    command(made, "--next-key", "sso-issuer")
+    peers = (made / "service-peers" / "service_peers").read_text()
+    assert command(made, "--forget-former-keys") == 0
+    assert (made / "service-peers" / "service_peers").read_text() == peers
+
+
+def test_a_service_that_is_none_gets_no_key(made: Path) -> None:
+    assert command(made, "--next-key", "ledger") == 2
+    assert not (made / "ledger-next").exists()
+
+
+def command(directory: Path, *arguments: str) -> int:
+    return CliRunner().invoke(app, ["secrets", str(directory), *arguments]).exit_code
 
 
 def another(directory: Path) -> str:

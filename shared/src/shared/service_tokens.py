@@ -8,6 +8,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,7 +43,7 @@ class ServiceTokens:
 
     Args:
         service_key: the private JWK (EC P-256) whose kid is this service's name.
-        service_peers: JWKS in which each key's kid is a service's name.
+        service_peers: JWKS in which each key's kid is a service's name; one that changes its key has two there.
         clock: seconds since 1970; handed in by tests.
 
     Raises:
@@ -52,8 +53,10 @@ class ServiceTokens:
     def __init__(self, service_key: SecretStr, service_peers: str, *, clock: Callable[[], float] = time.time) -> None:
         self._signing_key = jwt.SigningKey.from_jwk({**_object(service_key.get_secret_value()), "alg": "ES256"})
         self.name = self._signing_key.kid
-        peers = (jwt.VerificationKey.from_jwk({**peer, "alg": "ES256"}) for peer in _keys_of(service_peers))
-        self._peers = {peer.kid: jwt.KeySet([peer]) for peer in peers}
+        self._peers: dict[str, list[jwt.KeySet]] = {}
+        for peer in _keys_of(service_peers):
+            key = jwt.VerificationKey.from_jwk({**peer, "alg": "ES256"})
+            self._peers.setdefault(key.kid, []).append(jwt.KeySet([key]))
         self._clock = clock
         self._minted: dict[str, _Minted] = {}
         self._verified: Bounded[bytes, _Verified] = Bounded(_REMEMBERED)
@@ -90,20 +93,31 @@ class ServiceTokens:
         try:
             parts = jwt.take_apart(token)
             caller = str(parts.header.get("kid"))
-            claims = jwt.verify(
-                parts,
-                self._peers.get(caller, jwt.KeySet([])),
-                typ=TYP,
-                issuer=caller,
-                audience=self.name,
-                now=now,
-                longest_seconds=LIFETIME_SECONDS,
-                needs_jti=True,
-            )
+            claims = self._claims_of(parts, caller, now)
         except jwt.Rejected as error:
             raise Unauthenticated("This path is for the platform's own services.", log=error.reason) from None
         self._verified.keep(digest, _Verified(caller, claims["iat"], claims["exp"]))
         return caller
+
+    def _claims_of(self, parts: jwt.Parts, caller: str, now: float) -> dict[str, Any]:
+        """What it says, under one of the caller's own keys. Raises jwt.Rejected, as for the last of them."""
+        *others, last = self._peers.get(caller, [jwt.KeySet([])])
+        for keys in others:
+            with suppress(jwt.Rejected):
+                return self._verified_under(keys, parts, caller, now)
+        return self._verified_under(last, parts, caller, now)
+
+    def _verified_under(self, keys: jwt.KeySet, parts: jwt.Parts, caller: str, now: float) -> dict[str, Any]:
+        return jwt.verify(
+            parts,
+            keys,
+            typ=TYP,
+            issuer=caller,
+            audience=self.name,
+            now=now,
+            longest_seconds=LIFETIME_SECONDS,
+            needs_jti=True,
+        )
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -139,10 +139,25 @@ def secrets(
     ),
     parameters: Annotated[str, typer.Option(help="What those URLs say behind the name.")] = "?sslmode=require",
     check: Annotated[bool, typer.Option("--check", help="Make nothing.")] = False,
+    next_key: Annotated[
+        str, typer.Option(help="A service: make its next key, and let all know its public half.", metavar="SERVICE")
+    ] = "",
+    forget_former_keys: Annotated[
+        bool, typer.Option("--forget-former-keys", help="Take away the public halves of keys that nobody has any more.")
+    ] = False,
 ) -> None:
     """Makes every secret of an installation for production that is missing, and checks all; status 1 names faults."""
     installation = Installation(directory, database, parameters)
-    if not check:
+    if next_key:
+        by_name = {service.name: service for service in SERVICES}
+        if next_key not in by_name:
+            raise typer.BadParameter(f"--next-key takes one of {', '.join(by_name)}")
+        for path in installation.make_next_key(by_name[next_key]):
+            typer.echo(f"written  {path}")
+    elif forget_former_keys:
+        for name in installation.forget_former_keys():
+            typer.echo(f"forgot   the former key of {name}")
+    elif not check:
         for path in installation.make():
             typer.echo(f"made     {path}")
     for held in installation.held():

@@ -5,6 +5,7 @@
     points-ledger-database/           name and password of the service's role in PostgreSQL
     points-ledger-database-owner/     the same of the role that owns the tables
     service-peers/                    the public keys of all services, the same for each
+    points-ledger-next/               while the service's own key is changed: its next one, which nobody reads yet
 
 Each directory is one Secret of Kubernetes, or one directory that a container mounts.
 """
@@ -73,6 +74,31 @@ class Installation:
             write_private(peers, json.dumps({"keys": [public_half(jwk) for jwk in keys]}))
         return sorted(path for path, _ in self._files() if path not in before)
 
+    def make_next_key(self, service: Service) -> list[Path]:
+        """Makes a service's next key, unless there is one, and writes its public half beside all others.
+
+        Returns the files that changed.
+        """
+        path = self._next(service)
+        made = [] if path.exists() else [path]
+        jwk = json.loads(secret_once(path, lambda: json.dumps(private_jwk(service.name))))
+        peers, published = self._directory / PEERS / _PEERS_FILE, self._published()
+        if public_half(jwk) not in published:
+            write_private(peers, json.dumps({"keys": [*published, public_half(jwk)]}))
+            made.append(peers)
+        return made
+
+    def forget_former_keys(self) -> list[str]:
+        """Takes from the public keys all that belong to no private key here; returns whose they were."""
+        paths = [path for service in SERVICES for path in (self._path(service, "service_key"), self._next(service))]
+        present = [public_half(json.loads(path.read_text())) for path in paths if path.exists()]
+        published = self._published()
+        former = [jwk["kid"] for jwk in published if jwk not in present]
+        if former:
+            kept = [jwk for jwk in published if jwk in present]
+            write_private(self._directory / PEERS / _PEERS_FILE, json.dumps({"keys": kept}))
+        return former
+
     def faults(self) -> list[str]:
         """What is wrong, a sentence each. Empty if every service can start with these."""
         found = [f"{self._short(path)}: anybody on this machine can read it; chmod 600" for path in self._open_files()]
@@ -137,15 +163,22 @@ class Installation:
             return f"no private key on P-256 whose kid is {service.name}"
         try:
             published = json.loads(_text(self._directory / PEERS / _PEERS_FILE) or "")["keys"]
-            peers = {peer["kid"]: (peer["x"], peer["y"]) for peer in published}
+            peers = {(peer["kid"], peer["x"], peer["y"]) for peer in published}
         except (ValueError, KeyError, TypeError):
             return f"{PEERS}/{_PEERS_FILE} is no JWKS"
-        if peers.get(service.name) != (own["x"], own["y"]):
+        if (service.name, own["x"], own["y"]) not in peers:
             return f"{PEERS}/{_PEERS_FILE} lacks its public half, so no other service believes this one"
         return None
 
     def _path(self, service: Service, setting: str) -> Path:
         return self._directory / service.name / f"{service.prefix.lower()}{setting}"
+
+    def _next(self, service: Service) -> Path:
+        return self._directory / f"{service.name}-next" / f"{service.prefix.lower()}service_key"
+
+    def _published(self) -> list[dict[str, str]]:
+        keys: list[dict[str, str]] = json.loads((self._directory / PEERS / _PEERS_FILE).read_text())["keys"]
+        return keys
 
     def _short(self, path: Path) -> str:
         return str(path.relative_to(self._directory))
