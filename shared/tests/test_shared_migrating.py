@@ -84,6 +84,10 @@ class Service:
         self.add(FIRST, None, f"CREATE TABLE {table} (id text PRIMARY KEY)", f"DROP TABLE {table}")
         self.add(SECOND, FIRST, f"ALTER TABLE {table} ADD text text", f"ALTER TABLE {table} DROP text")
 
+    def revision(self) -> str:
+        (present,) = self.ask(f"SELECT version_num FROM {self.package}.alembic_version")  # noqa: S608 — our own name
+        return present
+
     def columns(self) -> list[str]:
         return self.ask("SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1")
 
@@ -239,11 +243,27 @@ def test_a_database_of_something_else_is_one_sentence(service: Service) -> None:
         upgrade(service.url, service.package)
 
 
-def test_a_database_of_a_newer_program_is_one_sentence(service: Service) -> None:
+def test_a_database_of_a_newer_program_stays_as_it_is(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who rolls back starts the former images again, and they begin with `migrate`."""
     service.add_both()
     upgrade(service.url, service.package)
     service.forget(SECOND)
-    with pytest.raises(MigrationFailed, match=f"another version of this program: .*{SECOND}"):
+    migrate(DatabaseSettings(database_url=SecretStr(service.url)), service.package)
+    said = capsys.readouterr().err
+    assert said == f"{service.package}: the schema is at revision {SECOND} of a newer version, and stays as it is\n"
+    assert service.revision() == SECOND
+    # The newer one goes on from there.
+    service.add_both()
+    service.add("2026_03_01_0001", SECOND, "SELECT 1")
+    upgrade(service.url, service.package)
+    assert service.revision() == "2026_03_01_0001"
+
+
+def test_a_database_of_another_program_is_one_sentence(service: Service) -> None:
+    service.add_both()
+    upgrade(service.url, service.package)
+    service.ask(f"UPDATE {service.package}.alembic_version SET version_num = '0001'")  # noqa: S608 — our own name
+    with pytest.raises(MigrationFailed, match=r"another version of this program: .*0001"):
         upgrade(service.url, service.package)
 
 

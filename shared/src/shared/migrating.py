@@ -71,7 +71,8 @@ def upgrade(
 ) -> None:
     """Brings the schema of `package` to `revision`. Do not call it from a running event loop.
 
-    While a transaction keeps a lock that a step needs, it is tried again, ten times in all.
+    While a transaction keeps a lock that a step needs, it is tried again, ten times in all. A schema that a newer
+    version has migrated stays as it is.
 
     Args:
         serving_role: the role that serves, if another one migrates.
@@ -138,14 +139,15 @@ async def _run_online(metadata: sa.MetaData, schema: str) -> None:
     engine = DatabaseUrl(context.config.get_main_option("sqlalchemy.url") or "").engine(poolclass=NullPool)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_run, metadata, schema)
-        if context.get_revision_argument() == context.get_head_revision():
+            is_of_newer = await connection.run_sync(_run, metadata, schema)
+        if not is_of_newer and context.get_revision_argument() == context.get_head_revision():
             await build_indexes(engine, metadata)
     finally:
         await engine.dispose()
 
 
-def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
+def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> bool:
+    """Returns whether a newer version has migrated the schema, which then stays as it is."""
     # The lock ends with the transaction. A session's advisory lock would not work behind PgBouncer.
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"migrate {schema}"))))
     connection.execute(sa.text(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'"))
@@ -158,6 +160,10 @@ def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
         include_name=lambda name, kind, _: kind != "schema" or name == schema,
         compare_server_default=True,
     )
+    if (newer := _newer_revision()) is not None:
+        # The images of a version that is rolled back to begin with `migrate`, and that version runs on this schema.
+        sys.stderr.write(f"{schema}: the schema is at revision {newer} of a newer version, and stays as it is\n")
+        return True
     with context.begin_transaction():
         context.run_migrations()
     _make_forgetting(connection, metadata, schema)
@@ -166,6 +172,15 @@ def _run(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
     serving_role = context.config.get_main_option("serving_role")
     if serving_role:
         _grant(connection, metadata, schema, serving_role)
+    return False
+
+
+def _newer_revision() -> str | None:
+    """The schema's revision, if it comes after all that this version knows, and the newest is asked for."""
+    present, head = context.get_context().get_current_revision(), context.get_head_revision()
+    if present is None or not isinstance(head, str) or context.get_revision_argument() != head or present <= head:
+        return None
+    return None if present in {known.revision for known in context.script.walk_revisions()} else present
 
 
 def _make_forgetting(connection: sa.Connection, metadata: sa.MetaData, schema: str) -> None:
