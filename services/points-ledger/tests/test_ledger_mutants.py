@@ -112,15 +112,24 @@ def ledger_url(spoilt_url: str) -> str:
 async def ledgers(ledger_url: str) -> AsyncIterator[list[Ledger]]:
     """Two, as of two processes, with many small batches under way at once."""
     databases = [Database(ledger_url, pool_size=4) for _ in range(2)]
-    ledgers = [Ledger(database, Releasing(database), lanes=3, batch_size=4) for database in databases]
+    ledgers = [Ledger(database, Releasing(database), lanes=LANES, batch_size=4) for database in databases]
     yield ledgers
     for ledger, database in zip(ledgers, databases, strict=True):
         await ledger.close()
         await database.dispose()
 
 
+#: Of each of the two ledgers.
+LANES = 3
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
 async def what_a_race_breaks(ledgers: list[Ledger], rows: asyncpg.Connection, tenant: str) -> list[str]:
-    """A hundred commits for more than an account has; what is wrong afterwards."""
+    """A hundred commits for more than an account has; what is wrong afterwards.
+
+    Somebody has the account until a batch of each lane waits for it: with the lock all wait before they read, without
+    it after they have read.
+    """
     await rows.execute("INSERT INTO points_ledger.accounts VALUES ($1, 'ann', 1000, 0, 1, now())", tenant)
     await rows.execute(
         "INSERT INTO points_ledger.entries VALUES ($1, 'ann', 1, 'credit', 1000, 1000, '', 'r', '', now())", tenant
@@ -130,9 +139,16 @@ async def what_a_race_breaks(ledgers: list[Ledger], rows: asyncpg.Connection, te
         return Answer(400 if isinstance(settled.outcome, Refusal) else 200, b"")
 
     commits = (Commit(tenant, "shop", f"t-{n}", "ann", 30, "a mug", timedelta(days=1)) for n in range(100))
-    answers = await asyncio.gather(
-        *(ledgers[n % 2].carry_out(Order(command, told)) for n, command in enumerate(commits)), return_exceptions=True
-    )
+    async with rows.transaction():
+        await rows.execute("SELECT FROM points_ledger.accounts WHERE tenant = $1 FOR UPDATE", tenant)
+        answering = asyncio.gather(
+            *(ledgers[n % 2].carry_out(Order(command, told)) for n, command in enumerate(commits)),
+            return_exceptions=True,
+        )
+        while await rows.fetchval(WAITING) < len(ledgers) * LANES:
+            # Within a transaction the server would show what it has shown before.
+            await rows.execute("SELECT pg_stat_clear_snapshot()")
+    answers = await answering
     held = sum(isinstance(answer, Answer) and answer.status == 200 for answer in answers)
     wrong = [] if held == 33 else [f"{held} commits of 30 points hold, of 1000"]
     return wrong + await what_does_not_add_up(rows, tenant)
