@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
+import re
 import socket
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
-from shared.whole_answers import JoiningTransport, WholeAnswers
+from fastapi import FastAPI
+from shared.serving import DrainingServer
+from shared.settings import ServiceSettings
+from shared.whole_answers import JoiningTransport, WholeAnswers, send_whole
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"
 
@@ -28,6 +34,15 @@ class Recorded(asyncio.Transport):
 
     def close(self) -> None:
         self.written.append(b"(closed)")
+
+    def is_closing(self) -> bool:
+        return b"(closed)" in self.written
+
+    def resume_reading(self) -> None:
+        """Nothing was paused."""
+
+    def pause_reading(self) -> None:
+        """Nothing comes that was not asked for."""
 
 
 @pytest.fixture
@@ -83,7 +98,7 @@ async def test_a_body_that_looks_like_a_head_keeps_its_place(joining: JoiningTra
 
 
 @contextlib.asynccontextmanager
-async def served(app: Starlette) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+async def served(app: ASGIApp) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to `app`, served by the protocol."""
     server = uvicorn.Server(uvicorn.Config(app, http=WholeAnswers, ws="none", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -145,12 +160,119 @@ async def test_who_has_said_all_is_still_answered() -> None:
 
 
 async def test_a_connection_that_is_lost_is_sent_nothing_more(beneath: Recorded) -> None:
-    config = uvicorn.Config(Starlette(), http=WholeAnswers, ws="none", log_config=None)
-    config.load()
-    protocol = WholeAnswers(config, uvicorn.server.ServerState(), {})
+    protocol = protocol_of(Starlette())
     protocol.connection_made(beneath)
     protocol.transport.write(HEAD)
     protocol.connection_lost(ConnectionResetError())
     await asyncio.sleep(0)
     protocol.transport.close()
     assert beneath.written == [b"(closed)"]
+
+
+async def whole(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the body that it gets, and with the query as a header."""
+    message = await receive()
+    body = message["body"]
+    headers = [(b"content-length", b"%d" % len(body)), (b"x-asked", scope["query_string"].replace(b"+", b"\r\n"))]
+    await send_whole(scope, send, 200, headers, body)
+
+
+async def test_a_whole_answer_says_what_the_two_messages_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+    requests = (
+        b"POST /?a HTTP/1.1\r\nContent-Length: 3\r\n\r\none",
+        b"HEAD /?b HTTP/1.1\r\n\r\n",
+        b"POST /?c HTTP/1.1\r\nContent-Length: 3\r\nConnection: close\r\n\r\ntwo",
+    )
+    asked = (b"".join(requests), b"GET /?d HTTP/1.0\r\n\r\n")
+    for extensions in ({"http.response.whole": {}}, {}):
+        monkeypatch.setattr("shared.whole_answers._EXTENSIONS", extensions)
+        for each in asked:
+            async with served(whole) as (reader, writer):
+                writer.write(each)
+                said.append(re.sub(rb"date: [^\r]*\r\n", b"", await reader.read()))
+    assert said[:2] == said[2:]
+    assert said[0].count(b"HTTP/1.1 200 OK\r\n") == len(requests)
+    assert said[0].endswith(b"x-asked: c\r\nconnection: close\r\n\r\ntwo")
+
+
+async def test_a_whole_answer_is_one_write(beneath: Recorded) -> None:
+    protocol = protocol_of(whole)
+    protocol.connection_made(beneath)
+    protocol.data_received(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\none")
+    await asyncio.gather(*protocol.tasks)
+    (written,) = beneath.written
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(b"\r\n\r\none")
+
+
+async def test_nobody_writes_an_answer_by_a_line_break_in_a_header() -> None:
+    async with served(whole) as (reader, writer):
+        writer.write(b"GET /?a+Set-Cookie:+b HTTP/1.1\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 500 ")
+
+
+async def test_an_answer_is_not_begun_twice(beneath: Recorded) -> None:
+    async def twice(scope: Scope, receive: Receive, send: Send) -> None:
+        await whole(scope, receive, send)
+        with pytest.raises(RuntimeError):
+            await send_whole(scope, send, 200, [], b"")
+
+    protocol = protocol_of(twice)
+    protocol.connection_made(beneath)
+    protocol.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    await asyncio.gather(*protocol.tasks)
+    assert len(beneath.written) == 1
+
+
+async def test_a_server_without_the_extension_gets_two_messages() -> None:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await send_whole({"type": "http"}, send, 200, [(b"content-length", b"3")], b"one")
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+
+
+async def test_a_connection_is_idle_between_an_answer_and_the_next_byte(beneath: Recorded) -> None:
+    protocol = protocol_of(whole)
+    protocol.connection_made(beneath)
+    assert not protocol.is_idle
+    for _ in range(2):
+        protocol.data_received(b"GET / HT")
+        assert not protocol.is_idle
+        protocol.data_received(b"TP/1.1\r\n\r\n")
+        assert not protocol.is_idle
+        await asyncio.gather(*protocol.tasks)
+        assert protocol.is_idle
+
+
+async def test_an_idle_connection_is_closed_after_half_a_minute(
+    beneath: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServiceSettings.model_construct(drain_seconds=1, head_seconds=10, body_seconds=20)
+    server = DrainingServer(config_of(whole), FastAPI(), settings)
+    protocol = protocol_of(whole)
+    server.server_state.connections.add(protocol)
+    protocol.connection_made(beneath)
+    # Idle from its first answer on, at 1 s, and once more from the second on, at 25 s.
+    for now, asks, is_open in ((1, True, True), (25, True, True), (54, False, True), (56, False, False)):
+        if asks:
+            protocol.data_received(b"GET / HTTP/1.1\r\n\r\n")
+            await asyncio.gather(*protocol.tasks)
+        monkeypatch.setattr("shared.serving.time", SimpleNamespace(monotonic=lambda now=now: now))
+        server._close_stalled_connections()
+        assert beneath.is_closing() is not is_open
+    # Nobody waits for an answer, and so none says that it took too long.
+    assert [written[:12] for written in beneath.written] == [b"HTTP/1.1 200"] * 2 + [b"(closed)"]
+
+
+def config_of(app: ASGIApp) -> uvicorn.Config:
+    config = uvicorn.Config(app, http=WholeAnswers, ws="none", log_config=None, lifespan="off")
+    config.load()
+    return config
+
+
+def protocol_of(app: ASGIApp) -> WholeAnswers:
+    return WholeAnswers(config_of(app), uvicorn.server.ServerState(), {})

@@ -24,6 +24,7 @@ from shared.db import Database
 from shared.errors import Conflict, Malformed, Refusal, TooManyRequests, Unavailable
 from shared.problems import headers_of, problem_body, status_of
 from shared.sealing import Sealer
+from shared.whole_answers import send_whole
 
 #: The connection that an act gets. Routes only pass it on to a use case, since they speak no SQL.
 Transaction: TypeAlias = AsyncConnection
@@ -114,7 +115,7 @@ class Answer:
         headers = self.headers | ({"Idempotency-Replayed": "true"} if self.replayed else {})
         return Response(self.body, self.status, headers, self.media_type)
 
-    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Sends the answer from a hot route, without a response object of the framework."""
         headers = [
             (b"content-length", b"%d" % len(self.body)),
@@ -123,8 +124,7 @@ class Answer:
         ]
         if self.replayed:
             headers.append((b"idempotency-replayed", b"true"))
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+        await send_whole(scope, send, self.status, headers, self.body)
 
 
 def parse_key(header: str) -> str:

@@ -106,7 +106,7 @@ def _as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
     """A HEAD request as the GET that it is, but for the body of the answer (RFC 9110, 9.3.2)."""
 
     async def send_without_body(message: Message) -> None:
-        if message["type"] == "http.response.body":
+        if "body" in message:
             message = {**message, "body": b""}
         await send(message)
 

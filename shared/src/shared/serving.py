@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, cast
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client import Histogram
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from shared.logs import Sampling, configure_logging, request_lines
 from shared.settings import ServiceSettings
@@ -22,6 +22,8 @@ from shared.whole_answers import WholeAnswers
 from shared.whole_lines import share_output
 from shared.workers import Worker, become_worker
 
+#: Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s), so that a server never closes one on
+#: which a request is under way.
 _IDLE_SECONDS: Final = 30
 #: Container objects more than there were after the last look for garbage.
 _GARBAGE_THRESHOLD: Final = 50_000
@@ -74,9 +76,6 @@ def serve(create: Callable[[], FastAPI], settings: ServiceSettings, *, service: 
         proxy_headers=False,
         server_header=False,
         backlog=2048,
-        # Longer than any client keeps an idle connection (httpx 5 s, the gateway 3 s), so that a server never
-        # closes one on which a request is under way.
-        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )
     if settings.traces_url is not None:
@@ -109,7 +108,7 @@ class DrainingServer(uvicorn.Server):
         self._head_seconds = settings.head_seconds
         self._ends_at: float | None = None
         self._body_seconds = settings.body_seconds
-        self._waiting: dict[HttpToolsProtocol, _Waiting] = {}
+        self._waiting: dict[WholeAnswers, _Waiting] = {}
         self._ticked_at: float | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -173,8 +172,8 @@ class DrainingServer(uvicorn.Server):
         Looked at from time to time, instead of a timer for every request: that costs a request nothing.
         """
         now = time.monotonic()
-        waiting: dict[HttpToolsProtocol, _Waiting] = {}
-        for connection in cast(set[HttpToolsProtocol], self.server_state.connections):
+        waiting: dict[WholeAnswers, _Waiting] = {}
+        for connection in cast(set[WholeAnswers], self.server_state.connections):
             seconds = self._patience_with(connection)
             if seconds is None or connection.transport.is_closing():
                 continue
@@ -190,16 +189,15 @@ class DrainingServer(uvicorn.Server):
             connection.transport.close()
         self._waiting = waiting
 
-    def _patience_with(self, connection: HttpToolsProtocol) -> float | None:
+    def _patience_with(self, connection: WholeAnswers) -> float | None:
         """How long what a connection is doing may take; None where it keeps nobody waiting."""
         # None before the first request, whatever its type says.
         cycle = cast(RequestResponseCycle | None, connection.cycle)
         if cycle is None:
             return self._head_seconds
         if cycle.response_complete:
-            # The rest of an answered request, or half a head; a connection kept for its next request has a timer.
-            is_kept = connection.timeout_keep_alive_task is not None and not cycle.more_body
-            return None if is_kept else self._head_seconds
+            # The rest of an answered request, or half a head, unless nothing of a next request has come.
+            return _IDLE_SECONDS if connection.is_idle and not cycle.more_body else self._head_seconds
         is_stream = cycle.scope["state"].get("is_stream", False)
         return self._body_seconds if cycle.more_body and not is_stream else None
 

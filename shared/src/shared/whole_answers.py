@@ -1,24 +1,143 @@
-"""Sends head and body of an answer in one write.
+"""uvicorn's HTTP protocol, made cheaper where each request of a hot route pays for it.
 
-uvicorn writes them one after the other, and the event loop sends each at once: two system calls, two packets, two
-wake-ups at the other end. Joined, a commit of points takes the ledger 8 to 12 % less processor time.
+- **Head and body of an answer leave in one write.** uvicorn writes them one after the other, and the event loop sends
+  each at once: two system calls, two packets, two wake-ups at the other end. Joined, a commit of points takes the
+  ledger 8 to 12 % less processor time. Applications that have both at once say so in one message (`send_whole`), which
+  spares the making of two; for all others a transport holds the head back.
+- **No timer for each answer.** uvicorn starts and cancels one per request to end idle connections. Here a connection
+  says since when it is idle, and the server looks from time to time (`shared.serving`).
 """
 
 import asyncio
-from typing import Final, cast
+from typing import Any, Final, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from starlette.types import Message, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 _HEAD: Final = b"HTTP/1.1 "
+#: The type of a message that is a whole answer: `status`, `headers` and `body`.
+WHOLE: Final = "http.response.whole"
+_EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE: {}}
+_CLOSE: Final = (b"connection", b"close")
+_STATUS: Final = {status: line.strip() for status, line in STATUS_LINE.items()}
+
+
+async def send_whole(scope: Scope, send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Sends an answer in one message where the server takes it, else in the two of ASGI.
+
+    Args:
+        headers: names in lower case; `content-length` is among them, `connection` is not.
+    """
+    if WHOLE in scope.get("extensions", ()):
+        await send({"type": WHOLE, "status": status, "headers": headers, "body": body})
+    else:
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class Exchange(RequestResponseCycle):
+    """A request and its answer, which may come in one message."""
+
+    # Narrower than ASGI's type, which does not know the extension.
+    async def send(self, message: Message) -> None:  # type: ignore[override]
+        if message["type"] != WHOLE:
+            await super().send(cast(Any, message))
+            return
+        if self.response_started:
+            raise RuntimeError("an answer was begun already")
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        closes, head = self._head_of(message["status"], message["headers"])
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        whole = head if self.scope["method"] == "HEAD" else head + message["body"]
+        cast(JoiningTransport, self.transport).write_whole(whole)
+        self.message_event.set()
+        if closes:
+            self.transport.close()
+        self.on_response()
+
+    def _head_of(self, status: int, headers: list[tuple[bytes, bytes]]) -> tuple[bool, bytes]:
+        """Whether the connection ends with this answer, and the answer's head.
+
+        Raises:
+            RuntimeError: a line break in a header would let its author write an answer.
+        """
+        closes = not self.keep_alive
+        fields = headers
+        if self.default_headers:
+            fields = [*self.default_headers, *headers]
+            closes = closes or _CLOSE in self.default_headers
+        if closes and _CLOSE not in fields:
+            fields = [*fields, _CLOSE]
+        lines = [_STATUS[status], *map(b": ".join, fields), b"", b""]
+        head = b"\r\n".join(lines)
+        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
+            raise RuntimeError("a line break in a header")
+        return closes, head
 
 
 class WholeAnswers(HttpToolsProtocol):
-    """uvicorn's protocol on a transport that joins the two."""
+    """A connection."""
+
+    #: Whether it is kept for a next request of which nothing has come yet.
+    is_idle = False
 
     # The type is narrower than asyncio's, like uvicorn's own: the server handles streams only.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._joining = JoiningTransport(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joining))
+
+    def data_received(self, data: bytes) -> None:
+        self.is_idle = False
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Begins the request, as uvicorn does, without what no service uses: root path, websockets, a limit."""
+        parser, scope = self.parser, self.scope
+        scope["http_version"] = version = parser.get_http_version()
+        scope["method"] = parser.get_method().decode("ascii")
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope["raw_path"] = url.path
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["query_string"] = url.query or b""
+        cast(dict[str, Any], scope)["extensions"] = _EXTENSIONS
+        before = cast(RequestResponseCycle | None, self.cycle)
+        self.cycle = Exchange(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            # It came while the one before is being answered.
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+
+    def on_response_complete(self) -> None:
+        """Goes on to a request that came meanwhile, or lets the connection wait for the next one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self.is_idle = True
 
     def eof_received(self) -> None:
         # After this the event loop closes the connection without a further call.
@@ -55,6 +174,11 @@ class JoiningTransport:
             self._loop.call_soon(self.send_head)
         else:
             self._transport.write(data)
+
+    def write_whole(self, data: bytes) -> None:
+        """Sends what begins as a head and needs nothing more."""
+        self.send_head()
+        self._transport.write(data)
 
     def close(self) -> None:
         self.send_head()
