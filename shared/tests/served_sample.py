@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 
+import shared.serving as serving_module
 import shared.workers as workers_module
 import structlog
 from fastapi import FastAPI, Request
@@ -73,6 +74,9 @@ def main(port: int, key: str, peers: str, drain_seconds: float, workers: int = 1
     )
     if does == "is soon called hung":
         workers_module._HUNG_SECONDS = 3
+    if does == "finds its timers due":
+        # As a process does that was not run while they were on their way.
+        serving_module._POLL_SECONDS = serving_module._LAST_CALL_SECONDS = 0
     if does == "inherits":
         # What dies without a parent becomes its child, as in a container whose first process it is.
         assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0

@@ -25,10 +25,10 @@ async def served(
     request: pytest.FixtureRequest, unused_tcp_port: int, service_keys: ServiceKeys
 ) -> AsyncIterator[tuple[Process, httpx.AsyncClient]]:
     """The process, and a client once it answers."""
-    drain_seconds = getattr(request, "param", DRAIN_SECONDS)
+    drain_seconds, *does = getattr(request, "param", (DRAIN_SECONDS,))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(SAMPLE), str(unused_tcp_port), service_keys.private("points-ledger"), service_keys.peers),
-        str(drain_seconds),
+        *(str(drain_seconds), *does),
         stdin=PIPE,
         stdout=PIPE,
     )
@@ -100,7 +100,7 @@ async def test_a_request_that_never_ends_does_not_keep_it_from_ending(
     assert isinstance(outcome, httpx.TransportError) or (isinstance(outcome, httpx.Response) and outcome.is_error)
 
 
-@pytest.mark.parametrize("served", [5.0], indirect=True)
+@pytest.mark.parametrize("served", [(5.0,)], indirect=True)
 async def test_before_it_ends_it_says_so_and_serves_all(served: tuple[Process, httpx.AsyncClient]) -> None:
     process, client = served
     assert (await client.get("/readyz")).status_code == 200
@@ -117,6 +117,7 @@ async def test_before_it_ends_it_says_so_and_serves_all(served: tuple[Process, h
     assert await process.wait() == 0
 
 
+@pytest.mark.parametrize("served", [(0.0,), (0.0, "1", "finds its timers due")], indirect=True)
 async def test_what_is_connected_and_not_yet_read_is_read_and_answered(
     served: tuple[Process, httpx.AsyncClient],
 ) -> None:
