@@ -124,7 +124,7 @@ class Redirects:
             )
 
         # A batch of RS256 spends a third of its time with its signatures. A third batch uses that time; with the other
-        # algorithms it would only make all batches smaller (decision 0090).
+        # algorithms it would only make all batches smaller (decision 0089).
         self._line, self._line_of_rs256 = line("redirects", 2), line("redirects_rs256", 3)
 
     async def issue(self, asker: Asker, user_id: str, vendor_id: str) -> Redirect:
