@@ -2,43 +2,18 @@
 
 import asyncio
 import base64
-import time
-from collections.abc import Callable
 
-import httpx
 import pytest
-from platform_testing.callers import FakeRegister, ServiceKeys, basic
+from platform_testing.callers import basic
 from platform_testing.serving import PUBLIC_URL
 from shared.callers import FRESH_SECONDS, STALE_SECONDS, Caller, Callers, InsufficientScope
-from shared.calling import ServiceClient
 from shared.errors import Unauthenticated, Unavailable
 from shared.problems import headers_of
 from shared.proxies import ProxyTrust
-from shared.register import Client, HttpRegister
-
-from shared import callers as module
+from shared.register import Client
 
 from .clocks import Clock
-from .scopes import scope_of
-
-
-class HeldRegister(FakeRegister):
-    """Answers when it is let go; `most` is how many were being asked about at the same time."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.let_go = asyncio.Event()
-        self.let_go.set()
-        self.waiting = self.most = 0
-
-    async def check(self, client_id: str, client_secret: str) -> Client | None:
-        self.waiting += 1
-        self.most = max(self.most, self.waiting)
-        try:
-            await self.let_go.wait()
-            return await super().check(client_id, client_secret)
-        finally:
-            self.waiting -= 1
+from .held_register import HeldRegister, ask, encoded, until
 
 
 @pytest.fixture
@@ -54,26 +29,6 @@ def clock() -> Clock:
 @pytest.fixture
 def callers(register: HeldRegister, clock: Clock) -> Callers:
     return Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust(()), clock=clock)
-
-
-async def ask(callers: Callers, headers: dict[str, str]) -> Caller:
-    return await callers.authenticate(scope_of(headers))
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Lets the tasks that were started go on until this is so."""
-    for _ in range(100_000):
-        await asyncio.sleep(0)
-        if condition():
-            return
-    raise TimeoutError
-
-
-def encoded(credentials: bytes) -> dict[str, str]:
-    return {"Authorization": "Basic " + base64.b64encode(credentials).decode()}
-
-
-# ——— how credentials are written ———
 
 
 async def test_a_client_is_known_by_its_id_and_secret(callers: Callers, register: HeldRegister) -> None:
@@ -334,195 +289,3 @@ async def test_when_the_register_is_back_its_word_counts_within_five_seconds(
     for headers in (revoked, other):
         with pytest.raises(Unauthenticated):
             await ask(callers, headers)
-
-
-# ——— many at once ———
-
-
-async def test_a_hundred_requests_at_once_ask_once(callers: Callers, register: HeldRegister) -> None:
-    headers = register.add("demo")
-    register.let_go.clear()
-    asking = [asyncio.create_task(ask(callers, headers)) for _ in range(100)]
-    await until(lambda: register.waiting == 1)
-    register.let_go.set()
-    assert len({caller.client_id for caller in await asyncio.gather(*asking)}) == 1
-    assert register.asked == 1
-
-
-async def test_a_hundred_wrong_requests_at_once_ask_once(callers: Callers, register: HeldRegister) -> None:
-    register.let_go.clear()
-    asking = [asyncio.create_task(ask(callers, basic("a", "b"))) for _ in range(100)]
-    await until(lambda: register.waiting == 1)
-    register.let_go.set()
-    outcomes = await asyncio.gather(*asking, return_exceptions=True)
-    assert all(isinstance(outcome, Unauthenticated) for outcome in outcomes)
-    assert register.asked == 1
-
-
-async def test_who_hangs_up_takes_the_answer_from_nobody(callers: Callers, register: HeldRegister) -> None:
-    headers = register.add("demo")
-    register.let_go.clear()
-    asking = [asyncio.create_task(ask(callers, headers)) for _ in range(10)]
-    await until(lambda: register.waiting == 1)
-    for hung_up in asking[:5]:
-        hung_up.cancel()
-    await asyncio.gather(*asking[:5], return_exceptions=True)
-    register.let_go.set()
-    assert len(await asyncio.gather(*asking[5:])) == 5
-    assert register.asked == 1
-
-
-async def test_when_all_hang_up_the_answer_is_remembered_all_the_same(callers: Callers, register: HeldRegister) -> None:
-    headers = register.add("demo")
-    register.let_go.clear()
-    asking = asyncio.create_task(ask(callers, headers))
-    await until(lambda: register.waiting == 1)
-    asking.cancel()
-    await asyncio.gather(asking, return_exceptions=True)
-    register.let_go.set()
-    await until(lambda: register.waiting == 0)
-    await ask(callers, headers)
-    assert register.asked == 1
-
-
-# ——— floods ———
-
-
-async def test_a_flood_of_wrong_secrets_drives_no_good_one_out(
-    callers: Callers, register: HeldRegister, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED", 100)
-    headers = register.add("demo")
-    await ask(callers, headers)
-    for number in range(300):
-        with pytest.raises(Unauthenticated):
-            await ask(callers, basic("somebody", f"guess {number}"))
-    register.is_down = True
-    clock.now += 60
-    assert await ask(callers, headers)
-
-
-async def test_a_flood_does_not_fill_the_memory(callers: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_REMEMBERED", 100)
-    register = FakeRegister()
-    callers = Callers(register, keys=None, public_url=PUBLIC_URL, proxies=ProxyTrust(()))
-    for number in range(300):
-        await ask(callers, register.add("demo"))
-        with pytest.raises(Unauthenticated):
-            await ask(callers, basic("somebody", f"guess {number}"))
-    assert len(callers._remembered) == len(callers._refused) == 100
-    assert not callers._asking
-
-
-async def test_a_flood_asks_the_register_of_no_more_than_so_many_at_once(
-    callers: Callers, register: HeldRegister, clock: Clock
-) -> None:
-    headers = register.add("demo")
-    await ask(callers, headers)
-    register.let_go.clear()
-    flood = [asyncio.create_task(ask(callers, basic("somebody", f"guess {number}"))) for number in range(1500)]
-    await until(lambda: register.waiting == module._ASKED_AT_ONCE)
-    await asyncio.sleep(0)
-    # Who is known does not stand in line behind strangers.
-    clock.now += FRESH_SECONDS
-    known = asyncio.create_task(ask(callers, headers))
-    await until(lambda: register.waiting == module._ASKED_AT_ONCE + 1)
-    register.let_go.set()
-    assert await known
-    outcomes = await asyncio.gather(*flood, return_exceptions=True)
-    assert register.most == module._ASKED_AT_ONCE + 1
-    # And the line itself is bounded.
-    refused = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
-    assert len(refused) == 1500 - module._WAITING
-    assert all(isinstance(outcome, Unauthenticated | Unavailable) for outcome in outcomes)
-
-
-async def test_strangers_in_line_are_sent_away_at_once_when_the_register_falls_silent(
-    callers: Callers, register: HeldRegister
-) -> None:
-    register.let_go.clear()
-    register.is_down = True
-    flood = [asyncio.create_task(ask(callers, basic("somebody", f"guess {number}"))) for number in range(200)]
-    await until(lambda: register.waiting == module._ASKED_AT_ONCE)
-    register.let_go.set()
-    outcomes = await asyncio.gather(*flood, return_exceptions=True)
-    assert all(isinstance(outcome, Unavailable) for outcome in outcomes)
-    assert register.asked == module._ASKED_AT_ONCE
-
-
-async def test_a_remembered_secret_takes_microseconds(callers: Callers, register: HeldRegister) -> None:
-    """It stands before every request of the hot path."""
-    headers = register.add("demo")
-    await ask(callers, headers)
-    began = time.process_time()
-    for _ in range(1000):
-        await ask(callers, headers)
-    assert time.process_time() - began < 0.5
-
-
-# ——— the register over HTTP ———
-
-
-GOOD = {
-    "client_id": "shop",
-    "tenant": "demo",
-    "kind": "third_party",
-    "scopes": ["points:read"],
-    "vendor_id": None,
-    "ip_allow_list": ["10.0.0.0/8"],
-}
-
-
-async def over_http(service_keys: ServiceKeys, answer: httpx.Response) -> Client | None:
-    register = ServiceClient(
-        "http://register.invalid",
-        audience="partner-onboarding",
-        service_tokens=service_keys.tokens("points-ledger"),
-        transport=httpx.MockTransport(lambda _: answer),
-    )
-    try:
-        return await HttpRegister(register).check("shop", "secret")
-    finally:
-        await register.aclose()
-
-
-async def test_the_register_is_understood(service_keys: ServiceKeys) -> None:
-    found = await over_http(service_keys, httpx.Response(200, json=GOOD))
-    assert found == Client("shop", "demo", frozenset({"points:read"}), "third_party", None, ("10.0.0.0/8",))
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        httpx.Response(404, json={"code": "invalid_client"}),
-        # Longer than any secret that the register gives out: wrong, and no sign of its being away.
-        httpx.Response(400, json={"code": "malformed_request"}),
-    ],
-)
-async def test_a_secret_that_the_register_does_not_know_is_wrong(
-    service_keys: ServiceKeys, answer: httpx.Response
-) -> None:
-    assert await over_http(service_keys, answer) is None
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        httpx.Response(404, json={"code": "not_found"}),
-        httpx.Response(404, text="no such host"),
-        httpx.Response(401, json={"code": "invalid_credentials"}),
-        httpx.Response(403, json={}),
-        httpx.Response(429, json={}),
-        httpx.Response(500, json={}),
-        httpx.Response(302, headers={"Location": "/login"}, json={}),
-        httpx.Response(200, text="<html>"),
-        httpx.Response(200, json=[]),
-        httpx.Response(200, json={"client_id": "shop"}),
-        httpx.Response(200, json={**GOOD, "scopes": None}),
-        httpx.Response(200, json={**GOOD, "ip_allow_list": ["everywhere"]}),
-    ],
-    ids=lambda answer: f"{answer.status_code}-{answer.text[:20]}",
-)
-async def test_what_makes_no_sense_is_no_word_on_the_secret(service_keys: ServiceKeys, answer: httpx.Response) -> None:
-    with pytest.raises(Unavailable):
-        await over_http(service_keys, answer)
