@@ -174,8 +174,13 @@ def test_a_service_whose_key_nobody_knows_does_not_start(given: pytest.MonkeyPat
     others = [key for key in public if key["kid"] != "points-ledger"]
     given.setenv("SAMPLE_SERVICE_PEERS", json.dumps({"keys": others}))
     assert "service_peers does not have the public half of service_key" in complaint()
-    given.setenv("SAMPLE_SERVICE_PEERS", ServiceKeys().peers)
+    strangers = json.loads(ServiceKeys().peers)["keys"]
+    given.setenv("SAMPLE_SERVICE_PEERS", json.dumps({"keys": strangers}))
     assert complaint().startswith("SAMPLE_SERVICE_KEY, SAMPLE_SERVICE_PEERS: ")
+    # While it changes its key, both are there.
+    for both in ([*strangers, *public], [*public, *strangers]):
+        given.setenv("SAMPLE_SERVICE_PEERS", json.dumps({"keys": both}))
+        assert read_settings(Settings).service_peers == json.dumps({"keys": both})
 
 
 # ——— production ———

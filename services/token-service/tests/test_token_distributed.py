@@ -44,6 +44,14 @@ async def test_tokens_of_several_tenants_are_issued_verified_and_counted_at_once
         assert (told["refused"], told["refused_without_campaign"]) == ({"token_used_up": 4}, refused)
 
 
+async def test_counts_of_tokens_that_are_gone_hold_up_nobody(houses: list[House]) -> None:
+    """All that a tenant's batch of counts has to write may have been purged in between."""
+    one = houses[0]
+    assert (await one.verify(await one.issue())).status_code == 200
+    await one.execute("DELETE FROM token_service.tokens WHERE tenant = :tenant", tenant=one.tenant)
+    assert (await one.get("/v1/campaigns/spring/stats"))["verified"] == 1
+
+
 async def test_counts_of_a_tenant_whose_server_is_down_keep_no_others_waiting(
     houses: list[House], monkeypatch: pytest.MonkeyPatch
 ) -> None:

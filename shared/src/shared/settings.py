@@ -249,12 +249,13 @@ class ServiceSettings(DatabaseSettings):
     @model_validator(mode="after")
     def _is_one_of_its_peers(self) -> Self:
         own = json.loads(self.service_key.get_secret_value())
-        published = {key["kid"]: key for key in json.loads(self.service_peers)["keys"]}.get(own["kid"])
-        if published is None:
+        # While a service changes its key, both are there.
+        published = [key for key in json.loads(self.service_peers)["keys"] if key["kid"] == own["kid"]]
+        if not published:
             raise ValueError(
                 "service_peers does not have the public half of service_key, so no other service would accept this one"
             )
-        if (published.get("x"), published.get("y")) != (own["x"], own["y"]):
+        if (own["x"], own["y"]) not in [(key.get("x"), key.get("y")) for key in published]:
             raise ValueError("service_peers has another key than service_key under the same kid")
         return self
 

@@ -203,7 +203,9 @@ async def _write(connection: asyncpg.Connection, counts: _Counts) -> None:
                 changed.append(after)
                 if not token.uses.by_people and after.uses.by_people and uses.last_at is not None:
                     campaigns[_of(token, "distinct", "", hour_of(uses.last_at))] += 1
-        await token_store.write_uses(connection, changed, {})
+        # All of them may have been purged since.
+        if changed:
+            await token_store.write_uses(connection, changed, {})
     refusals = counts.refusals.copy()
     if counts.unread:
         _, found = await token_store.read_tokens(connection, {refusal.token_id for refusal, _ in counts.unread})

@@ -180,7 +180,10 @@ async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) ->
 async def write_uses(
     connection: asyncpg.Connection, tokens: Sequence[Token], counts: Mapping[CampaignCount, int]
 ) -> None:
-    """Of tokens that are locked, what is counted of their campaigns, and which are used up now, in one statement."""
+    """Of tokens that are locked, at least one, what is counted of their campaigns, and which are used up now.
+
+    One statement.
+    """
     rows = [
         (*t.id, t.uses.used_up, t.uses.by_bots, t.uses.by_scanners, t.uses.first_at, t.uses.last_at, t.uses.spared)
         for t in tokens
