@@ -1,7 +1,9 @@
 """The functions with which a batch is written where the tables are distributed by tenant."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -18,6 +20,7 @@ from shared.tenant_statements import ON_ONE_SERVER
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 FUNCTIONS = functions_of(metadata)
+RUNBOOK = Path(__file__).parents[3] / "docs" / "operate" / "citus.md"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=[function.name for function in FUNCTIONS])
@@ -35,6 +38,11 @@ async def test_they_find_their_tables_whatever_the_caller_has_set(
         *("enable_hashjoin=off", "enable_mergejoin=off", "enable_seqscan=off", "enable_sort=off", "jit=off"),
         "search_path=pg_catalog, pg_temp",
     ]
+
+
+def test_the_runbook_finds_each_of_them() -> None:
+    (pattern,) = re.findall(r"proname ~ '(.+)'", RUNBOOK.read_text())
+    assert [function.name for function in FUNCTIONS if not re.search(pattern, function.name)] == []
 
 
 def test_only_a_batch_of_one_tenant_calls_them() -> None:
