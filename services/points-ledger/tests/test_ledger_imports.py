@@ -7,6 +7,8 @@ from typing import Any
 import asyncpg
 import orjson
 import pytest
+from platform_testing.plans import as_sent
+from points_ledger.accounts import queries
 
 from .parties import Platform
 from .refusals import is_problem, no_trace
@@ -100,6 +102,15 @@ async def test_accounts_that_are_missing_are_opened_when_that_is_asked_for(platf
     for user, points in (("new-1", 12), (there, 7), ("new-2", 8)):
         assert await platform.balance(user) == (points, 0)
     assert (await platform.client.get("/v1/accounts/bad", headers=platform.headers)).status_code == 404
+
+
+async def test_any_number_of_accounts_is_opened_by_the_same_statement(ledger_url: str, tenant: str) -> None:
+    """So that neither the service nor the database makes it anew for each block of an import."""
+    one, many = [
+        await as_sent(ledger_url, lambda connection, names=names: queries.open_accounts(connection, tenant, names))
+        for names in (["ann"], [f"user-{number}" for number in range(512)])
+    ]
+    assert one == many
 
 
 @pytest.mark.parametrize("open_accounts", ["true", "false"])

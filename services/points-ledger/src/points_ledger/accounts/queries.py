@@ -16,6 +16,21 @@ from points_ledger.domain.accounts import Account, Entry, Kind
 from points_ledger.tables import HELD, accounts, entries, transactions
 
 _TEXTS: Final = sa.ARRAY(sa.Text)
+# One text for any number of accounts. With a row of VALUES for each, SQLAlchemy took longer to write the statement for
+# a block of an import than the block takes to be booked, and nothing else went on meanwhile.
+_OPEN_MISSING: Final = (
+    postgresql.insert(accounts)
+    .from_select(
+        ["tenant", "user_id", "available", "held", "entries", "opened_at"],
+        sa.select(
+            sa.bindparam("tenant", type_=sa.Text),
+            sa.func.unnest(sa.bindparam("user_ids", type_=_TEXTS)).column_valued("user_id"),
+            *(sa.literal_column("0") for _ in range(3)),
+            sa.func.now(),
+        ),
+    )
+    .on_conflict_do_nothing()
+)
 
 
 class EntryPlace(NamedTuple):
@@ -63,11 +78,7 @@ async def open_account(connection: AsyncConnection, tenant: str, user_id: str) -
 
 async def open_accounts(connection: AsyncConnection, tenant: str, user_ids: Sequence[str]) -> None:
     """Opens those that are missing, in the given order."""
-    rows = [
-        {"tenant": tenant, "user_id": user_id, "available": 0, "held": 0, "entries": 0, "opened_at": sa.func.now()}
-        for user_id in user_ids
-    ]
-    await connection.execute(postgresql.insert(accounts).values(rows).on_conflict_do_nothing())
+    await connection.execute(_OPEN_MISSING, {"tenant": tenant, "user_ids": user_ids})
 
 
 async def read_accounts(connection: AsyncConnection, tenant: str, user_ids: Collection[str]) -> list[Account]:
