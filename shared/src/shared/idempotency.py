@@ -120,8 +120,11 @@ class Answer:
         headers = [
             (b"content-length", b"%d" % len(self.body)),
             (b"content-type", self.media_type.encode("latin-1")),
-            *((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()),
         ]
+        if self.headers:
+            headers += [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in self.headers.items()
+            ]
         if self.replayed:
             headers.append((b"idempotency-replayed", b"true"))
         await send_whole(scope, send, self.status, headers, self.body)

@@ -190,13 +190,15 @@ class RequestFrame:
 
 def _rate_limits(standings: list[Standing]) -> list[tuple[bytes, bytes]]:
     """As draft-ietf-httpapi-ratelimit-headers has it."""
-    policies = ", ".join([_text_of(policy) for policy, _, _ in standings])
-    left = ", ".join([f'"{policy.name}";r={remaining};t={seconds}' for policy, remaining, seconds in standings])
-    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", left.encode())]
+    policies = b", ".join([_spelled(policy)[0] for policy, _, _ in standings])
+    left = b", ".join([b"%b;r=%d;t=%d" % (_spelled(policy)[1], left, seconds) for policy, left, seconds in standings])
+    return [(b"ratelimit-policy", policies), (b"ratelimit", left)]
 
 
-#: A service has few policies, and every answer names one.
-_text_of = functools.lru_cache(maxsize=64)(str)
+@functools.lru_cache(maxsize=64)
+def _spelled(policy: Policy) -> tuple[bytes, bytes]:
+    """A policy, and its name alone. A service has few policies, and every answer names one."""
+    return str(policy).encode(), f'"{policy.name}"'.encode()
 
 
 def _is_unfinished(receive: Receive) -> bool:
