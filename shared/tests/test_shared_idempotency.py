@@ -39,7 +39,8 @@ Act = Callable[[AsyncConnection], Awaitable[Answer]]
 
 @pytest.fixture(scope="session")
 async def database(shared_url: str) -> AsyncIterator[Database]:
-    database = Database(shared_url)
+    # As many as call at once, so that nobody is refused for waiting for one.
+    database = Database(shared_url, pool_size=50)
     async with database.engine.begin() as connection:
         await connection.run_sync(metadata.create_all)
     yield database
