@@ -94,6 +94,7 @@ async def test_the_function_of_credits_writes_what_the_statement_writes(begun: a
         ]
         await write_credits(
             begun,
+            owner=tenant,
             tenant=only,
             now=NOW,
             accounts=[Account(tenant, "bob", 14, 0, 2), Account(tenant, "ann", 7, 0, 1)],

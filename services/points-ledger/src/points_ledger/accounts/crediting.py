@@ -163,6 +163,13 @@ async def _book(connection: asyncpg.Connection, block: _Block, tenant: str | Non
         booked.append(Settled(outcome, decision.repeated, None))
     if changed:
         await write_credits(
-            connection, tenant=tenant, now=now, accounts=changed.values(), entries=made, maker=maker, events=events
+            connection,
+            owner=block.tenant,
+            tenant=tenant,
+            now=now,
+            accounts=changed.values(),
+            entries=made,
+            maker=maker,
+            events=events,
         )
     return booked

@@ -1,6 +1,6 @@
 """Writes what a block of credits comes to."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ class Maker(NamedTuple):
 async def write_credits(
     connection: asyncpg.Connection,
     *,
+    owner: str,
     tenant: str | None,
     now: datetime,
     accounts: Collection[Account],
@@ -34,6 +35,7 @@ async def write_credits(
     """Writes credits and their events. The accounts are locked; of them, what is available and how many entries.
 
     Args:
+        owner: the tenant of all of it.
         tenant: as for the statements of `store`.
         now: the time of all entries.
         maker: of all entries.
@@ -45,18 +47,22 @@ async def write_credits(
         connection,
         WRITE_CREDITS,
         tenant,
-        [account.tenant for account in accounts],
         [account.user_id for account in accounts],
-        [account.available for account in accounts],
-        [account.entries for account in accounts],
+        _numbers(account.available for account in accounts),
+        _numbers(account.entries for account in accounts),
         *columns_of(events),
-        [entry.tenant for entry in entries],
+        owner,
         [entry.user_id for entry in entries],
-        [entry.number for entry in entries],
-        [entry.points for entry in entries],
-        [entry.balance for entry in entries],
+        _numbers(entry.number for entry in entries),
+        _numbers(entry.points for entry in entries),
+        _numbers(entry.balance for entry in entries),
         [entry.reference for entry in entries],
         [entry.reason for entry in entries],
         now,
         *maker,
     )
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    """An array as text."""
+    return f"{{{','.join(map(str, numbers))}}}"
