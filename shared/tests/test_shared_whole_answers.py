@@ -268,6 +268,31 @@ async def test_an_idle_connection_is_closed_after_half_a_minute(
     assert [written[:12] for written in beneath.written] == [b"HTTP/1.1 200"] * 2 + [b"(closed)"]
 
 
+@pytest.mark.parametrize("head_seconds", [10, 30])
+async def test_a_request_that_begins_late_on_an_idle_connection_has_all_of_its_time(
+    head_seconds: int, beneath: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ServiceSettings.model_construct(drain_seconds=1, head_seconds=head_seconds, body_seconds=20)
+    server = DrainingServer(config_of(whole), FastAPI(), settings)
+    protocol = protocol_of(whole)
+    server.server_state.connections.add(protocol)
+    protocol.connection_made(beneath)
+    protocol.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    await asyncio.gather(*protocol.tasks)
+    # Idle from 0 s on, until half a head comes at 29 s.
+    for now, comes, is_open in (
+        (0, b"", True),
+        (29, b"GET / HT", True),
+        (28 + head_seconds, b"", True),
+        (30 + head_seconds, b"", False),
+    ):
+        if comes:
+            protocol.data_received(comes)
+        monkeypatch.setattr("shared.serving.time", SimpleNamespace(monotonic=lambda now=now: now))
+        server._close_stalled_connections()
+        assert beneath.is_closing() is not is_open
+
+
 def config_of(app: ASGIApp) -> uvicorn.Config:
     config = uvicorn.Config(app, http=WholeAnswers, ws="none", log_config=None, lifespan="off")
     config.load()

@@ -181,9 +181,9 @@ class DrainingServer(uvicorn.Server):
             seconds = self._patience_with(connection)
             if seconds is None or connection.transport.is_closing():
                 continue
-            since = _Waiting(connection.cycle, seconds, now)
+            since = _Waiting(connection.cycle, connection.is_idle, seconds, now)
             known = self._waiting.get(connection)
-            if known is not None and (known.cycle, known.seconds) == (since.cycle, since.seconds):
+            if known is not None and known[:-1] == since[:-1]:
                 since = known
             if now - since.since < seconds:
                 waiting[connection] = since
@@ -217,5 +217,7 @@ async def _take_what_is_there() -> None:
 
 class _Waiting(NamedTuple):
     cycle: object
+    #: Half a head has a time of its own, even if it is as long as that of an idle connection.
+    is_idle: bool
     seconds: float
     since: float
