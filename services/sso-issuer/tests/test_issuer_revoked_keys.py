@@ -15,7 +15,7 @@ from shared.errors import Unauthenticated, Unavailable
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.proxies import ProxyTrust
 from sso_issuer.app import create_app
-from sso_issuer.keys import revoked
+from sso_issuer.keys import published, revoked
 from sso_issuer.keys.service import Keys, RotationWish
 from starlette.types import Receive, Scope, Send
 
@@ -143,9 +143,10 @@ async def test_a_service_that_does_not_come_back_holds_up_a_revocation_for_secon
 
 
 async def test_an_unknown_key_is_asked_about_past_what_the_issuer_itself_remembers(
-    world: World, ledger: Ledger, make_settings: MakeSettings
+    world: World, ledger: Ledger, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The published set of a replica may be two seconds old."""
+    """The published set of a replica may be two seconds old; here it stays as old as that."""
+    monkeypatch.setattr(published, "FRESH_SECONDS", float("inf"))
     assert await ledger.code_of(await _token(world)) is None
     before = await world.jwks()
     replica = create_app(make_settings(), register=world.register)
