@@ -113,8 +113,10 @@ async def test_the_function_of_credits_writes_what_the_statement_writes(begun: a
 
 
 async def test_a_function_without_rows_changes_nothing(begun: asyncpg.Connection, tenant: str) -> None:
-    await store.write_changes(
-        begun, tenant=tenant, now=NOW, accounts=[], new_transactions=[], changed_transactions=[], new_entries=[]
+    await begun.execute(
+        *store.changing(
+            tenant=tenant, now=NOW, accounts=[], new_transactions=[], changed_transactions=[], new_entries=[]
+        )
     )
     assert await everything(begun, tenant) == [[], [], [], []]
 
@@ -140,8 +142,10 @@ def transaction(tenant: str, name: str, state: State = State.HELD) -> Transactio
 
 
 async def write_new(connection: asyncpg.Connection, tenant: str, new: list[Transaction]) -> None:
-    await store.write_changes(
-        connection, tenant=tenant, now=NOW, accounts=[], new_transactions=new, changed_transactions=[], new_entries=[]
+    await connection.execute(
+        *store.changing(
+            tenant=tenant, now=NOW, accounts=[], new_transactions=new, changed_transactions=[], new_entries=[]
+        )
     )
 
 
@@ -158,15 +162,16 @@ async def write_everything(connection: asyncpg.Connection, tenant: str, only: st
     made = entry_made(entry)
     assert moved is not None
     assert made is not None
-    await store.write_changes(
-        connection,
-        tenant=only,
-        now=NOW,
-        accounts=[Account(tenant, "ann", 2, 5, 1, None), Account(tenant, "bob", 0, 0, 0, NOW)],
-        new_transactions=[transaction(tenant, "new")],
-        changed_transactions=[transaction(tenant, "known", State.ROLLED_BACK)],
-        new_entries=[entry],
-        events=[(tenant, moved), (tenant, made)],
+    await connection.execute(
+        *store.changing(
+            tenant=only,
+            now=NOW,
+            accounts=[Account(tenant, "ann", 2, 5, 1, None), Account(tenant, "bob", 0, 0, 0, NOW)],
+            new_transactions=[transaction(tenant, "new")],
+            changed_transactions=[transaction(tenant, "known", State.ROLLED_BACK)],
+            new_entries=[entry],
+            events=[(tenant, moved), (tenant, made)],
+        )
     )
 
 

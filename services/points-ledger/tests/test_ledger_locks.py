@@ -62,14 +62,15 @@ def held(tenant: str, name: str, user: str = "ann") -> Transaction:
 async def write(
     connection: asyncpg.Connection, *, new: Sequence[Transaction] = (), changed: Sequence[Transaction] = ()
 ) -> None:
-    await store.write_changes(
-        connection,
-        tenant=None,
-        now=NOW,
-        accounts=[],
-        new_transactions=new,
-        changed_transactions=changed,
-        new_entries=[],
+    await connection.execute(
+        *store.changing(
+            tenant=None,
+            now=NOW,
+            accounts=[],
+            new_transactions=new,
+            changed_transactions=changed,
+            new_entries=[],
+        )
     )
 
 

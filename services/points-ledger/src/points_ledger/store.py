@@ -208,11 +208,6 @@ def changing(
     )
 
 
-async def write_changes(connection: asyncpg.Connection, **changes: Any) -> None:
-    """Sends the statement of `changing`, and raises what that raises."""
-    await connection.execute(*changing(**changes))
-
-
 async def touch_transactions(
     connection: asyncpg.Connection, keys: Iterable[TransactionKey], now: datetime, tenant: str | None
 ) -> None:
