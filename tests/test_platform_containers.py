@@ -24,7 +24,11 @@ METRIC = re.compile(
     r"\b(?:backup|build|chore|database|event_loop|events|http|issuer|ledger|group_commit|neighbour|onboarding|readiness"
     r"|refusals|seals|sign_ins|tokens|verify|worker)_[a-z_]+\b"
 )
-SUFFIXES = {"Counter": ("_total",), "Gauge": ("",), "Histogram": ("_bucket", "_count", "_sum")}
+SUFFIXES = {
+    "Counter": ("_total",),
+    "Gauge": ("",),
+    **dict.fromkeys(("Histogram", "HistogramMetricFamily"), ("_bucket", "_count", "_sum")),
+}
 
 
 @pytest.fixture(scope="module")
@@ -288,7 +292,7 @@ def metrics() -> Iterator[str]:
     for place in ("shared/src", "services", "deploy/local/src"):
         for file in (REPOSITORY / place).rglob("*.py"):
             source = file.read_text()
-            if "from prometheus_client import" in source:
+            if "from prometheus_client" in source:
                 yield from _metrics_of(ast.parse(source))
 
 
@@ -296,7 +300,7 @@ def _metrics_of(module: ast.Module) -> Iterator[str]:
     kinds = {
         alias.asname or alias.name: alias.name
         for node in module.body
-        if isinstance(node, ast.ImportFrom) and node.module == "prometheus_client"
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "prometheus_client"
         for alias in node.names
     }
     for call in ast.walk(module):
