@@ -9,9 +9,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import shared.readiness
 from shared.settings import DatabaseSettings
 
-#: A busy machine keeps the database from answering for long. That says nothing about a schema.
+#: A busy machine keeps the database, and what looks at it for `/readyz`, from answering for long. That says nothing
+#: about a schema.
 _PATIENCE_SECONDS = 60.0
 #: Its arguments are the package and the role that serves, or nothing.
 _UPGRADE = """\
@@ -48,6 +50,7 @@ def pytest_sessionstart() -> None:
 
 def pytest_collection_finish() -> None:
     """All settings are defined by now. Tests of a database that hangs set these times themselves."""
+    shared.readiness._SECONDS = _PATIENCE_SECONDS
     kinds = [DatabaseSettings]
     for kind in kinds:
         for name in ("database_wait_seconds", "database_statement_seconds"):
