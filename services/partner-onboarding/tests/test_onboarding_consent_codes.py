@@ -34,7 +34,7 @@ async def test_a_code_is_good_only_for_the_request_it_was_given_to(house: House,
 
 
 async def test_a_link_may_go_without_pkce_and_then_the_code_goes_without_a_verifier(house: House) -> None:
-    """Whoever redeems a code shows the client's own credentials. A verifier for such a code means that somebody has
+    """A client that redeems a code shows its own credentials. A verifier for such a code means that somebody has
     taken the challenge out of the link; a code with a challenge never goes without one."""
     await sign_in_as(house, "tenant_admin")
     client_id = await third_party(house)
