@@ -21,6 +21,8 @@ _HEAD: Final = b"HTTP/1.1 "
 WHOLE: Final = "http.response.whole"
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE: {}}
 _CLOSE: Final = (b"connection", b"close")
+#: What no value of a header may have in it (RFC 9110, 5.5); a tab may stand there.
+_CONTROLS: Final = bytes({*range(32), 127} - {9})
 _STATUS: Final = {status: line.strip() for status, line in STATUS_LINE.items()}
 
 
@@ -65,7 +67,7 @@ class Exchange(RequestResponseCycle):
         """Whether the connection ends with this answer, and the answer's head.
 
         Raises:
-            RuntimeError: a line break in a header would let its author write an answer.
+            RuntimeError: a control character in a header. A line break would let its author write an answer.
         """
         closes = not self.keep_alive
         fields = headers
@@ -76,8 +78,9 @@ class Exchange(RequestResponseCycle):
             fields = [*fields, _CLOSE]
         lines = [_STATUS[status], *map(b": ".join, fields), b"", b""]
         head = b"\r\n".join(lines)
-        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
-            raise RuntimeError("a line break in a header")
+        # The line breaks that join them, and no other control character.
+        if len(head) - len(head.translate(None, _CONTROLS)) != 2 * (len(lines) - 1):
+            raise RuntimeError("a control character in a header")
         return closes, head
 
 
