@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 
 import shared.serving as serving_module
@@ -100,6 +101,15 @@ def create(settings: ServiceSettings, does: str) -> FastAPI:
     @app.get("/never")
     async def never() -> None:
         await asyncio.Event().wait()
+
+    @app.get("/busy")
+    async def busy() -> None:
+        """Lets the event loop do nothing else until the process was asked to end and its server's timer is due."""
+        sys.stdout.write("busy\n")
+        sys.stdout.flush()
+        due = time.monotonic() + 2 * serving_module._TICK_SECONDS
+        while not app.state.is_draining or time.monotonic() < due:
+            pass
 
     @app.get("/peer")
     async def peer(request: Request) -> str | None:

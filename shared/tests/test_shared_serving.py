@@ -1,6 +1,7 @@
 """A service as a process: whoever was being answered when it was asked to end is answered, and it ends with 0."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import sys
@@ -9,7 +10,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from platform_testing.callers import ServiceKeys
 
@@ -56,6 +56,20 @@ async def until_it_answers(client: httpx.AsyncClient, process: Process, wanted: 
             return answers is wanted
         await asyncio.sleep(0.01)
     return False
+
+
+@contextlib.asynccontextmanager
+async def connections(
+    client: httpx.AsyncClient, count: int
+) -> AsyncIterator[list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]:
+    """So many connections to where the client calls, closed at the end, also where the test fails."""
+    async with contextlib.AsyncExitStack() as opened:
+        streams = []
+        for _ in range(count):
+            reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            opened.callback(writer.close)
+            streams.append((reader, writer))
+        yield streams
 
 
 async def output_of(process: Process) -> list[str]:
@@ -121,23 +135,22 @@ async def test_before_it_ends_it_says_so_and_serves_all(served: tuple[Process, h
 async def test_what_is_connected_and_not_yet_read_is_read_and_answered(
     served: tuple[Process, httpx.AsyncClient],
 ) -> None:
-    """Stopped, it takes nothing: twenty callers connect and ask, and it is asked to end before it sees any of them."""
+    """Its loop is busy until it is asked to end: twenty callers connect and ask meanwhile."""
     process, client = served
-    process.send_signal(signal.SIGSTOP)
-    # It may finish what it is at, and would answer the first callers as one that is not asked to end.
-    async with asyncio.timeout(30):
-        while await asyncio.to_thread(psutil.Process(process.pid).status) != psutil.STATUS_STOPPED:
-            pass
-    callers = [await asyncio.open_connection(client.base_url.host, client.base_url.port) for _ in range(20)]
-    for _, writer in callers:
-        writer.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await writer.drain()
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
-    answers = await asyncio.gather(*(reader.read() for reader, _ in callers))
+    assert process.stdout is not None
+    busy = asyncio.create_task(client.get("/busy"))
+    async for line in process.stdout:  # among its lines of the log
+        if line == b"busy\n":
+            break
+    async with connections(client, 20) as callers:
+        for _, writer in callers:
+            writer.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await writer.drain()
+        process.send_signal(signal.SIGTERM)
+        answers = await asyncio.gather(*(reader.read() for reader, _ in callers))
     assert [answer.partition(b"\r\n")[0] for answer in answers] == [b"HTTP/1.1 200 OK"] * 20
     assert all(b"connection: close" in answer.lower() for answer in answers)
-    await close(callers)
+    assert (await busy).status_code == 200
     assert await process.wait() == 0
 
 
@@ -156,18 +169,16 @@ async def test_what_is_connected_and_not_yet_read_is_read_and_answered(
 async def test_a_connection_that_stalls_is_closed(served: tuple[Process, httpx.AsyncClient], sent: bytes) -> None:
     """At once many of them, so that none is forgotten; a connection that is kept for its next request stays."""
     _, client = served
-    stalling = [await asyncio.open_connection(client.base_url.host, client.base_url.port) for _ in range(30)]
-    kept_reader, kept = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    kept.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert (await kept_reader.readline()).startswith(b"HTTP/1.1 200")
-    for _, writer in stalling:
-        writer.write(sent)
-    async with asyncio.timeout(20):
-        await asyncio.gather(*(reader.read() for reader, _ in stalling))
-    kept.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    async with asyncio.timeout(5):
-        await kept_reader.readuntil(b"200 OK")
-    await close([*stalling, (kept_reader, kept)])
+    async with connections(client, 31) as ((kept_reader, kept), *stalling):
+        kept.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await kept_reader.readline()).startswith(b"HTTP/1.1 200")
+        for _, writer in stalling:
+            writer.write(sent)
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(reader.read() for reader, _ in stalling))
+        kept.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(5):
+            await kept_reader.readuntil(b"200 OK")
 
 
 @pytest.mark.parametrize(("body", "is_unfinished"), [(b"x", True), (b"x" * 9, False)])
@@ -176,19 +187,12 @@ async def test_an_answer_says_whether_some_of_the_body_is_still_to_come(
 ) -> None:
     """For the gateway: what comes after an answer must never be taken for another request."""
     _, client = served
-    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    writer.write(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n" + body)
-    async with asyncio.timeout(20):
-        head = await reader.readuntil(b"\r\n\r\n")
+    async with connections(client, 1) as ((reader, writer),):
+        writer.write(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n" + body)
+        async with asyncio.timeout(20):
+            head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 404 ")
     assert (b"\r\nx-body-unfinished: 1\r\n" in head) is is_unfinished
-    await close([(reader, writer)])
-
-
-async def close(connections: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
-    for _, writer in connections:
-        writer.close()
-        await writer.wait_closed()
 
 
 @pytest.mark.parametrize("path", ["/hot", "/body"])
@@ -197,11 +201,10 @@ async def test_a_body_that_does_not_come_in_time_is_refused_with_408(
 ) -> None:
     _, client = served
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{{"
-    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    writer.write(head.encode())
-    async with asyncio.timeout(20):
-        assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
-    await close([(reader, writer)])
+    async with connections(client, 1) as ((reader, writer),):
+        writer.write(head.encode())
+        async with asyncio.timeout(20):
+            assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
 
 
 async def test_the_server_believes_no_header_about_the_peer(served: tuple[Process, httpx.AsyncClient]) -> None:

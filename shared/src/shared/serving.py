@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import select
 import signal
 import socket
 import time
@@ -30,8 +31,6 @@ _GARBAGE_THRESHOLD: Final = 50_000
 #: After no connection is taken any more: how long requests that are on their way may take to come in.
 _LAST_CALL_SECONDS: Final = 0.3
 _POLL_SECONDS: Final = 0.05
-#: One takes connections, the next reads from them.
-_TURNS: Final = 3
 #: uvicorn's own.
 _TICK_SECONDS: Final = 0.1
 _lag = Histogram(
@@ -158,13 +157,26 @@ class DrainingServer(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # What waits to be accepted would be refused with the closing of the socket.
         await asyncio.sleep(_POLL_SECONDS)
-        await _take_what_is_there()
+        await self._accept_what_waits()
         for server in self.servers:
             server.close()
         if not self.force_exit:
             await asyncio.sleep(_LAST_CALL_SECONDS)
-            await _take_what_is_there()
         await super().shutdown(sockets)
+
+    async def _accept_what_waits(self) -> None:
+        """Lets the event loop accept all connections that wait: one at each turn, and no more than may wait at once.
+
+        Time that has passed is no sign that it did: a process that was not run for so long finds its timers due first.
+        """
+        waiting = select.poll()
+        for server in self.servers:
+            for listening in server.sockets:
+                waiting.register(listening.fileno(), select.POLLIN)
+        for _ in range(self.config.backlog):
+            if not waiting.poll(0):
+                break
+            await asyncio.sleep(0)
 
     def _close_after_answers(self) -> None:
         if _CLOSE not in self.server_state.default_headers:
@@ -204,15 +216,6 @@ class DrainingServer(uvicorn.Server):
             return _IDLE_SECONDS if connection.is_idle and not cycle.more_body else self._head_seconds
         is_stream = cycle.scope["state"].get("is_stream", False)
         return self._body_seconds if cycle.more_body and not is_stream else None
-
-
-async def _take_what_is_there() -> None:
-    """Lets the event loop accept connections and read what they have sent.
-
-    Time that has passed is no sign that it did: a process that was not run for so long finds its timers due first.
-    """
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
 
 
 class _Waiting(NamedTuple):
