@@ -178,8 +178,8 @@ MUTANTS: Final = (
         "asynchronous-commit",
         "synchronous_commit is off, and the database is killed",
         _TRANSACTION,
-        '_BEGIN_BATCH: Final = f"BEGIN; ',
-        '_BEGIN_BATCH: Final = f"BEGIN; SET LOCAL synchronous_commit = off; ',
+        '_ONLY_FOR_A_BATCH: Final = "',
+        '_ONLY_FOR_A_BATCH: Final = "SET LOCAL synchronous_commit = off; ',
     ),
     Mutant(
         "repeat-from-a-read",

@@ -182,10 +182,29 @@ async def test_a_last_statement_that_waits_too_long_for_a_lock_is_not_carried_ou
 
 
 @pytest.mark.parametrize("first", ["", "SELECT $1::int"])
-async def test_no_statement_is_compiled(database: Database, first: str) -> None:
-    """Up to PostgreSQL 17, what the planner may not do and must counts as very dear."""
-    async with database.raw_batch(first, *([1] if first else [])) as batch:
-        assert await batch.connection.fetchval("SHOW jit") == "off"
+async def test_every_transaction_runs_with_its_settings(database: Database, first: str) -> None:
+    """Also after one of the other kind on the same connection. Nothing may be compiled: up to PostgreSQL 17, what the
+    planner may not do and must counts as very dear."""
+    expected = {
+        "jit": "off",
+        "enable_seqscan": "off",
+        "idle_in_transaction_session_timeout": "5s",
+        "lock_timeout": "4s",
+    }
+    for each in (first, "" if first else "SELECT $1::int", first):
+        async with database.raw_batch(each, *([1] if each else [])) as batch:
+            shown = {name: await batch.connection.fetchval(f"SHOW {name}") for name in [*expected, "enable_sort"]}
+        assert shown == expected | {"enable_sort": "off" if each else "on"}
+
+
+async def test_a_connection_that_others_use_too_keeps_no_setting_of_ours(url: str) -> None:
+    database = Database(url, pool_size=1, statement_cache=0)
+    async with database.raw_transaction() as driver:
+        assert await driver.fetchval("SHOW enable_seqscan") == "off"
+    async with database.raw_statement() as again:
+        assert again is driver
+        assert await again.fetchval("SHOW enable_seqscan") == "on"
+    await database.dispose()
 
 
 async def test_the_driver_asks_for_no_type_in_the_middle_of_a_transaction(url: str, table: str) -> None:

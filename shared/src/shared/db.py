@@ -22,7 +22,7 @@ from shared.database_figures import count_error, watch_pool
 from shared.database_url import DatabaseUrl
 from shared.errors import Refusal, Unavailable
 from shared.kept_statements import KeptStatements, Value, can_keep
-from shared.raw_batches import BROKEN, ROLLBACK_SECONDS, RawBatch
+from shared.raw_batches import BROKEN, ROLLBACK_SECONDS, RawBatch, Settings
 from shared.raw_connections import RawConnections
 from shared.readings import Reading, Row
 from shared.settings import ServiceSettings
@@ -56,7 +56,7 @@ _CONNECTION_ERRORS = (*BROKEN, InterfaceError, PoolTimeout)
 _RAW_CONNECTIONS = 8
 #: How long a service waits for one statement, unless its settings say otherwise.
 _STATEMENT_SECONDS = 5.0
-#: Of that time, how much a batch's statement may wait for a lock.
+#: Of that time, how much a statement of a raw transaction may wait for a lock.
 _LOCK_SHARE = 0.8
 #: The types of parameters that the driver would look up where it first meets them.
 _UNKNOWN_TYPES = "SELECT $1::bytea[], $2::text[], $3::int[]"
@@ -155,15 +155,16 @@ class Database:
             "is_distributed": is_distributed,
         }
         self.engine = _create_engine(database_url, connect, pool_size, wait_seconds)
+        # Behind PgBouncer in transaction mode, the next transaction may come to another connection of the server.
+        is_ours = bool(statement_cache)
+        self._kept = KeptStatements() if is_ours else None
+        self._settings = Settings(lock_seconds=statement_seconds * _LOCK_SHARE, of_the_connection=is_ours)
         # Plain asyncpg: SQLAlchemy would take as long as the statements of a batch.
         self._raw = RawConnections(
-            functools.partial(_connect_raw, database_url, **connect),
+            functools.partial(_connect_raw, database_url, self._settings, **connect),
             at_most=_RAW_CONNECTIONS,
             wait_seconds=wait_seconds,
         )
-        self._lock_seconds = statement_seconds * _LOCK_SHARE
-        # Behind PgBouncer in transaction mode, the next transaction may come to another connection of the server.
-        self._kept = KeptStatements() if statement_cache else None
         watch_pool(pool, pool_size, self._in_use)
         watch_pool(f"{pool}-lines", _RAW_CONNECTIONS, lambda: self._raw.lent)
 
@@ -250,7 +251,7 @@ class Database:
         """
         async with self._raw.lend() as driver:
             kept = self._kept if self._kept is not None and can_keep(driver) else None
-            batch = RawBatch(driver, kept, lock_seconds=self._lock_seconds)
+            batch = RawBatch(driver, kept, self._settings)
             try:
                 await batch.begin(first, values)
                 yield batch
@@ -335,11 +336,12 @@ class Database:
         self._raw.end()
 
 
-async def _connect_raw(url: DatabaseUrl, **options: Any) -> asyncpg.Connection:
+async def _connect_raw(url: DatabaseUrl, settings: Settings, **options: Any) -> asyncpg.Connection:
     """A plain connection on which the driver asks for no type any more: in the middle of a transaction, its question
     would carry none of the marks that others look for."""
     connection = await url.connect(**options)
     try:
+        await settings.set_on(connection)
         await connection.prepare(_UNKNOWN_TYPES)
     except BaseException:
         connection.terminate()
