@@ -259,10 +259,10 @@ class _Contenders:
         return found
 
     def _redemption(self, seconds: float) -> Load:
-        """Redeems tokens that were issued just before, each once."""
+        """Redeems tokens that were issued just before, each once. More are issued than can be redeemed in this time."""
         kept = self._directory / f"tokens-{secrets.token_hex(4)}"
         issuing = ("POST", _PATH, _JSON, self._lines(_orders(self._vendor_id)), "any", str(kept))
-        put_load(self._issuer, "bodies.lua", seconds=2 * seconds, headers=self._back_end, arguments=issuing)
+        put_load(self._issuer, "bodies.lua", seconds=3 * seconds, headers=self._back_end, arguments=issuing)
         tokens = [line for part in self._directory.glob(f"{kept.name}.*") for line in part.read_text().splitlines()]
         arguments = (
             "POST",

@@ -25,7 +25,7 @@ from benchmarks.rounds import Say
 #: The account with a fifth of all entries, and with a quarter of all transactions.
 BUSY = "user-0"
 #: As for a database of this size; the default would keep a thirtieth of it in memory.
-_SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
+_SETTINGS = {"shared_buffers": "4GB", "max_wal_size": "8GB"}
 #: An account with an open hold.
 _HOLDER = "user-40"
 #: Rows of a page that is read.
