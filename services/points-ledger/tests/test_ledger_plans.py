@@ -98,29 +98,28 @@ ASKED: dict[str, Any] = {"after": eai.TransactionPlace(NOW, "t"), "limit": 100}
 
 
 @pytest.mark.parametrize(
-    ("state", "index"),
+    ("state", "indexes"),
     [
-        (None, "transactions_by_vendor_idx"),
-        (State.HELD, "transactions_held_by_vendor_idx"),
-        (State.CONFIRMED, "transactions_confirmed_by_vendor_idx"),
-        (State.ROLLED_BACK, "transactions_by_outcome_idx"),
-        (State.EXPIRED, "transactions_held_by_vendor_idx"),
-        (State.REJECTED, "transactions_by_outcome_idx"),
-        (State.CANCELLED, "transactions_by_outcome_idx"),
+        (None, {"transactions_by_vendor_idx"}),
+        (State.HELD, {"transactions_held_by_vendor_idx"}),
+        (State.CONFIRMED, {"transactions_confirmed_by_vendor_idx"}),
+        (State.ROLLED_BACK, {"transactions_by_outcome_idx"}),
+        (State.EXPIRED, {"transactions_by_outcome_idx", "transactions_held_by_vendor_idx"}),
+        (State.REJECTED, {"transactions_by_outcome_idx"}),
+        (State.CANCELLED, {"transactions_by_outcome_idx"}),
     ],
 )
 @pytest.mark.parametrize("since", [None, NOW])
 async def test_a_page_of_transactions_is_read_in_the_order_of_its_index(
-    young: asyncpg.Connection, young_url: str, state: State | None, index: str, since: datetime | None
+    young: asyncpg.Connection, young_url: str, state: State | None, indexes: set[str], since: datetime | None
 ) -> None:
-    """(Of the two parts of the expired ones, the one that is still held is looked at here.)"""
     statement = await as_sent(
         young_url,
         lambda connection: eai.read_transactions(connection, "demo", "shop", state=state, since=since, **ASKED),
     )
     found = await indexes_of(young, statement)
-    assert found.keys() == {index}
-    assert "created_at" in found[index]
+    assert found.keys() == indexes
+    assert all("created_at" in condition for condition in found.values()), found
 
 
 async def test_of_a_vendor_who_hardly_ever_confirms_the_confirmed_ones_alone_are_read(

@@ -6,19 +6,40 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from asyncpg.transaction import Transaction
+from platform_testing.interleaving import answers_between
+from platform_testing.plans import connected
+from points_ledger.domain.transactions import State
 from points_ledger.eai import queries
 from points_ledger.statements import DATED
 from shared.db import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 INSERT = f"""{DATED}
 INSERT INTO points_ledger.transactions
 SELECT $1, 'shop', $2, 'nobody', 'cancelled', 0, 0, 0, '', clock_timestamp(), NULL, clock_timestamp(), clock_timestamp()
+"""
+#: Holds that have ended, each a second after the other, and that nobody has released yet.
+ENDED = """
+INSERT INTO points_ledger.transactions
+SELECT $1, 'shop', 't-' || n, 'nobody', 'held', 1, 0, 0, '', made.at, made.at, NULL, made.at
+  FROM generate_series(1, 9) AS n, LATERAL (SELECT clock_timestamp() - (10 - n) * interval '1 second' AS at) AS made
+"""
+RELEASE = """
+UPDATE points_ledger.transactions SET state = 'expired', ended_at = expires_at, touched_at = expires_at
+ WHERE tenant = $1 AND transaction_id = $2
 """
 
 
 @pytest.fixture
 async def database(ledger_url: str) -> AsyncIterator[Database]:
     database = Database(ledger_url, pool_size=1)
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def spoilt(spoilt_url: str) -> AsyncIterator[Database]:
+    database = Database(spoilt_url, pool_size=1)
     yield database
     await database.dispose()
 
@@ -72,3 +93,22 @@ async def test_what_is_committed_while_a_page_is_read_is_on_the_next_one(
 
     await reader.read()
     assert reader.seen == expected
+
+
+@pytest.mark.parametrize("limit", [100, 4])
+async def test_a_hold_that_is_released_during_the_reading_is_still_listed_as_expired_and_once(
+    spoilt: Database, spoilt_url: str, tenant: str, limit: int
+) -> None:
+    """Its row moves from the held ones to the expired ones, and both are read."""
+
+    async def read(connection: AsyncConnection) -> list[str]:
+        page = await queries.read_transactions(
+            connection, tenant, "shop", state=State.EXPIRED, since=None, after=None, limit=limit
+        )
+        return [listed.transaction.transaction_id for listed in page]
+
+    async with connected(spoilt_url) as rows:
+        await rows.execute(ENDED, tenant)
+        expected = [f"t-{n}" for n in range(1, 10)][:limit]
+        async for listed in answers_between(spoilt, read, lambda step: rows.execute(RELEASE, tenant, f"t-{step}")):
+            assert listed == expected

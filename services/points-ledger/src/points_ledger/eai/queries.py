@@ -208,13 +208,19 @@ def _state_at(horizon: datetime) -> sa.ColumnElement[str]:
 async def _read_page(
     connection: AsyncConnection, parts: list[sa.Select[Any]], horizon: datetime, limit: int
 ) -> list[Listed]:
-    found: list[Listed] = []
-    for part in parts:
-        for row in await connection.execute(part):
-            transaction = transaction_of(row).as_of(horizon)
-            found.append(Listed(transaction, TransactionPlace(row.at, transaction.transaction_id)))
-    found.sort(key=lambda listed: listed.place)
-    return found[:limit]
+    """The first rows of the parts together.
+
+    One statement, and so one snapshot: between two, a row may move from one part to another, and would be in neither.
+    """
+    page: sa.Select[Any] | sa.CompoundSelect[Any] = parts[0]
+    if len(parts) > 1:
+        # Each part brings its own order and limit, so each is read in the order of its index, and no further.
+        page = sa.union_all(*parts).order_by("at", "transaction_id").limit(limit)
+    found = []
+    for row in await connection.execute(page):
+        transaction = transaction_of(row).as_of(horizon)
+        found.append(Listed(transaction, TransactionPlace(row.at, transaction.transaction_id)))
+    return found
 
 
 def transaction_columns() -> list[sa.Column[Any]]:
