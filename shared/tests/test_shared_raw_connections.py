@@ -11,7 +11,7 @@ from shared.raw_connections import RawConnections
 
 @pytest.fixture
 def connections(shared_url: str) -> Iterator[RawConnections]:
-    connections = RawConnections(DatabaseUrl(shared_url).connect, at_most=2, wait_seconds=0.05)
+    connections = RawConnections(DatabaseUrl(shared_url).connect, at_most=2, to_readers=1, wait_seconds=0.05)
     yield connections
     connections.end()
 
@@ -41,7 +41,7 @@ async def test_at_the_same_time_nobody_shares_one_and_there_are_no_more_than_all
 
 
 async def test_who_waits_is_lent_the_next_that_comes_back(shared_url: str) -> None:
-    connections = RawConnections(DatabaseUrl(shared_url).connect, at_most=1, wait_seconds=30)
+    connections = RawConnections(DatabaseUrl(shared_url).connect, at_most=1, to_readers=1, wait_seconds=30)
     async with connections.lend() as first:
         process = await process_id(first)
         waiting = asyncio.create_task(_process_of_one(connections))
@@ -49,6 +49,24 @@ async def test_who_waits_is_lent_the_next_that_comes_back(shared_url: str) -> No
         assert not waiting.done()
     assert await waiting == process
     connections.end()
+
+
+async def test_however_many_read_the_others_have_connections_left(shared_url: str) -> None:
+    connections = RawConnections(DatabaseUrl(shared_url).connect, at_most=2, to_readers=1, wait_seconds=30)
+    async with connections.lend_to_reader():
+        readers = [asyncio.create_task(_read(connections)) for _ in range(20)]
+        await asyncio.sleep(0)
+        async with connections.lend() as one:
+            assert await one.fetchval("SELECT 1") == 1
+        assert not any(reader.done() for reader in readers)
+    assert await asyncio.gather(*readers) == [1] * 20
+    connections.end()
+
+
+async def _read(connections: RawConnections) -> int:
+    async with connections.lend_to_reader() as connection:
+        found: int = await connection.fetchval("SELECT 1")
+    return found
 
 
 async def _process_of_one(connections: RawConnections) -> int:
@@ -70,7 +88,7 @@ async def test_one_that_its_borrower_has_ended_or_the_server_is_not_lent_again(c
 
 async def test_a_server_that_cannot_be_reached_takes_no_turn_away(unused_tcp_port: int) -> None:
     nowhere = DatabaseUrl(f"postgresql://x:x@127.0.0.1:{unused_tcp_port}/x")
-    connections = RawConnections(nowhere.connect, at_most=1, wait_seconds=0.05)
+    connections = RawConnections(nowhere.connect, at_most=1, to_readers=1, wait_seconds=0.05)
     for _ in range(3):
         with pytest.raises(OSError, match=str(unused_tcp_port)):
             async with connections.lend():

@@ -8,7 +8,7 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
@@ -54,6 +54,8 @@ _CONNECTION_ERRORS = (*BROKEN, InterfaceError, PoolTimeout)
 
 #: Raw connections, for the lanes of group commit; beside the ordinary pool.
 _RAW_CONNECTIONS = 8
+#: How many of them `read` may have.
+_RAW_READERS = 4
 #: How long a service waits for one statement, unless its settings say otherwise.
 _STATEMENT_SECONDS = 5.0
 #: Of that time, how much a statement of a raw transaction may wait for a lock.
@@ -163,6 +165,7 @@ class Database:
         self._raw = RawConnections(
             functools.partial(_connect_raw, database_url, self._settings, **connect),
             at_most=_RAW_CONNECTIONS,
+            to_readers=_RAW_READERS,
             wait_seconds=wait_seconds,
         )
         watch_pool(pool, pool_size, self._in_use)
@@ -279,7 +282,12 @@ class Database:
         One round trip instead of three. If the answer is lost, the outcome is unknown, so use it for what may be
         repeated. Driver errors pass unchanged.
         """
-        async with self._raw.lend() as driver:
+        async with self._noted(self._raw.lend()) as driver:
+            yield driver
+
+    @asynccontextmanager
+    async def _noted(self, lent: AbstractAsyncContextManager[asyncpg.Connection]) -> AsyncIterator[asyncpg.Connection]:
+        async with lent as driver:
             try:
                 yield driver
             except BaseException as error:
@@ -318,7 +326,7 @@ class Database:
         return await read_again(lambda: self._read(reading, values))
 
     async def _read(self, reading: Reading, values: dict[str, Any]) -> list[Row]:
-        async with self.raw_statement() as connection:
+        async with self._noted(self._raw.lend_to_reader()) as connection:
             rows: list[Row] = await connection.fetch(reading.sql, *reading.values(values), record_class=Row)
             return rows
 

@@ -17,14 +17,21 @@ class RawConnections:
     Args:
         connect: opens one.
         at_most: how many are lent at the same time.
+        to_readers: how many of them to `lend_to_reader`, however many readers wait: the lanes need the others.
         wait_seconds: how long a borrower waits for its turn.
     """
 
     def __init__(
-        self, connect: Callable[[], Awaitable[asyncpg.Connection]], *, at_most: int, wait_seconds: float
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        *,
+        at_most: int,
+        to_readers: int,
+        wait_seconds: float,
     ) -> None:
         self._connect = connect
         self._turns = asyncio.Semaphore(at_most)
+        self._turns_of_readers = asyncio.Semaphore(to_readers)
         #: How many are lent now.
         self.lent = 0
         self._wait_seconds = wait_seconds
@@ -38,12 +45,7 @@ class RawConnections:
         Raises:
             TimeoutError: none became free in time. Also what opening one raises.
         """
-        if self._turns.locked():
-            async with asyncio.timeout(self._wait_seconds):
-                await self._turns.acquire()
-        else:
-            await self._turns.acquire()
-        try:
+        async with self._turn(self._turns):
             connection = self._open_one() or await self._connect()
             self.lent += 1
             try:
@@ -54,8 +56,24 @@ class RawConnections:
                     connection.terminate()
                 else:
                     self._kept.append(connection)
+
+    @asynccontextmanager
+    async def lend_to_reader(self) -> AsyncIterator[asyncpg.Connection]:
+        """The same for a read, of which a caller may send as many as it likes."""
+        async with self._turn(self._turns_of_readers), self.lend() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
+        if turns.locked():
+            async with asyncio.timeout(self._wait_seconds):
+                await turns.acquire()
+        else:
+            await turns.acquire()
+        try:
+            yield
         finally:
-            self._turns.release()
+            turns.release()
 
     def end(self) -> None:
         """Closes idle connections now, and lent ones when they return. A service calls it last."""

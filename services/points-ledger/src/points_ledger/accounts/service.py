@@ -158,8 +158,7 @@ class AccountService:
 
     async def balance_of(self, tenant: str, user_id: str) -> Balance:
         """Raises AccountNotFound."""
-        async with self._database.transaction() as connection:
-            balance = await queries.read_balance(connection, tenant, user_id)
+        balance = (await self.balances_of(tenant, [user_id])).get(user_id)
         if balance is None:
             raise AccountNotFound
         return balance
@@ -167,9 +166,12 @@ class AccountService:
     async def balances_of(self, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
         """The balances by user; those without an account are left out."""
         found = await queries.read_balances(self._database, tenant, user_ids)
-        # Each in a transaction of its own: while it waits for one account's writers, it locks no other.
         for user_id in [user_id for user_id, balance in found.items() if balance.unreleased]:
-            found[user_id] = await self.balance_of(tenant, user_id)
+            # Each in a transaction of its own: while it waits for one account's writers, it locks no other.
+            async with self._database.transaction() as connection:
+                certain = await queries.read_balance(connection, tenant, user_id)
+            # An account does not go again.
+            found[user_id] = certain or found[user_id]
         return found
 
     async def balance_at(self, caller: Caller, user_id: str, at: datetime) -> Balance:

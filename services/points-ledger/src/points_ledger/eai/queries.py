@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
+from shared.db import Database
 from shared.identifiers import Identifier
 from shared.paging import Listing
+from shared.readings import Reading
 from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,27 +48,36 @@ class Listed(NamedTuple):
     place: TransactionPlace
 
 
-async def read_transaction(
-    connection: AsyncConnection, tenant: str, vendor_id: str, transaction_id: str
-) -> Transaction | None:
+def transaction_columns() -> list[sa.Column[Any]]:
+    """The columns in the order of `Transaction`'s fields."""
+    return [column for column in transactions.columns if column.name != "touched_at"]
+
+
+_BY_KEY: Final = Reading(
+    sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now")).where(
+        transactions.c.tenant == sa.bindparam("of_tenant"),
+        transactions.c.vendor_id == sa.bindparam("of_vendor"),
+        transactions.c.transaction_id == sa.bindparam("of_id"),
+    )
+)
+
+
+async def read_transaction(database: Database, tenant: str, vendor_id: str, transaction_id: str) -> Transaction | None:
     """The transaction at this moment; an expired hold reads as expired.
 
     A confirm or rollback that was decided before the hold ended may be committed after it. The answer says
     that the hold has expired only when that is certain.
     """
-    columns = transactions.c
-    statement = sa.select(*transaction_columns(), sa.func.clock_timestamp().label("now")).where(
-        columns.tenant == tenant, columns.vendor_id == vendor_id, columns.transaction_id == transaction_id
-    )
-    row = (await connection.execute(statement)).first()
-    if row is None:
+    asked = {"of_tenant": tenant, "of_vendor": vendor_id, "of_id": transaction_id}
+    rows = await database.read(_BY_KEY, **asked)
+    if not rows:
         return None
-    found = transaction_of(row)
-    if found.as_of(row.now) is not found:
-        await wait_for_writers(connection, tenant, found.user_id)
-        row = (await connection.execute(statement)).one()
-        found = transaction_of(row)
-    return found.as_of(row.now)
+    now, found = rows[0].now, transaction_of(rows[0])
+    if found.as_of(now) is not found:
+        async with database.transaction() as connection:
+            await wait_for_writers(connection, tenant, found.user_id)
+        found = transaction_of((await database.read(_BY_KEY, **asked))[0])
+    return found.as_of(now)
 
 
 async def read_refunds(connection: AsyncConnection, transaction: Transaction) -> list[Entry]:
@@ -221,11 +232,6 @@ async def _read_page(
         transaction = transaction_of(row).as_of(horizon)
         found.append(Listed(transaction, TransactionPlace(row.at, transaction.transaction_id)))
     return found
-
-
-def transaction_columns() -> list[sa.Column[Any]]:
-    """The columns in the order of `Transaction`'s fields."""
-    return [column for column in transactions.columns if column.name != "touched_at"]
 
 
 def transaction_of(row: Any) -> Transaction:

@@ -70,11 +70,13 @@ class TransactionService:
         Raises:
             TransactionNotFound: also for another vendor's transaction.
         """
+        found = await queries.read_transaction(self._database, caller.tenant, caller.vendor, transaction_id)
+        if found is None:
+            raise TransactionNotFound("transaction not found", transactionid=transaction_id)
+        if not found.refunded:
+            return found, []
         async with self._database.transaction() as connection:
-            found = await queries.read_transaction(connection, caller.tenant, caller.vendor, transaction_id)
-            if found is None:
-                raise TransactionNotFound("transaction not found", transactionid=transaction_id)
-            return found, await queries.read_refunds(connection, found) if found.refunded else []
+            return found, await queries.read_refunds(connection, found)
 
     async def transactions_of(
         self,
