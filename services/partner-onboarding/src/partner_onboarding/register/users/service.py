@@ -52,8 +52,10 @@ class Users:
 
     async def get(self, tenant: str, user_id: str) -> User:
         """Raises UserNotFound, also for a user of another tenant."""
-        async with self._database.transaction() as connection:
-            return self._profiles.open(await _found(connection, tenant, user_id))
+        found = await store.find_users(self._database, tenant, [user_id])
+        if not found:
+            raise UserNotFound("There is no such user.")
+        return self._profiles.open(found[0])
 
     async def get_enabled(self, tenant: str, user_ids: Sequence[str]) -> list[User]:
         """Those of the users for whom the platform vouches to others: the tenant's own that are not disabled."""
