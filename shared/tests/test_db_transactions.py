@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import pytest
 from local_platform.embedded_postgres import EmbeddedPostgres
-from shared.db import Database, OutcomeUnknown, is_passing
+from shared.database_failures import OutcomeUnknown, is_passing
+from shared.db import Database
 from shared.errors import Unavailable
 from sqlalchemy import text
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
-from shared.db import OutcomeUnknown
+from shared.database_failures import OutcomeUnknown
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.group_commit import GroupCommit
 

@@ -11,7 +11,8 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 from local_platform.embedded_postgres import EmbeddedPostgres
-from shared.db import Database, OutcomeUnknown, is_passing, sqlstate_of
+from shared.database_failures import OutcomeUnknown, is_passing, sqlstate_of
+from shared.db import Database
 from shared.errors import Conflict, Unavailable
 from shared.readings import Reading
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError

@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from fastapi import Depends, FastAPI, Request, Response
 from platform_testing.serving import running
-from shared.db import Database, OutcomeUnknown
+from shared.database_failures import OutcomeUnknown
+from shared.db import Database
 from shared.errors import Conflict, Gone, Malformed, NotFound, Refusal, TooManyRequests, Unavailable
 from shared.idempotency import (
     Answer,

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from local_platform.embedded_postgres import EmbeddedPostgres
-from shared.db import Database, OutcomeUnknown, is_passing
+from shared.database_failures import OutcomeUnknown, is_passing
+from shared.db import Database
 from shared.kept_statements import KeptStatements, calling
 
 from .wire import wire_to

@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from shared.db import OutcomeUnknown
+from shared.database_failures import OutcomeUnknown
 from starlette.requests import Request
 
 from shared import errors, problems

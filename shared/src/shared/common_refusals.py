@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from shared.bodies import RepeatedMember
 from shared.callers import InsufficientScope, InvalidToken, IpNotAllowed, SeveralCredentials
-from shared.db import OutcomeUnknown
+from shared.database_failures import OutcomeUnknown
 from shared.errors import (
     Malformed,
     PayloadTooLarge,

@@ -1,7 +1,7 @@
 """Access to PostgreSQL: SQLAlchemy's pool and a few raw connections. Failures of the connection become `Unavailable`.
 
-Portable on purpose: no session state is set, and with `database_statement_cache=0` it works behind PgBouncer in
-transaction mode (measured: with caches, 528 of 720 transactions failed there; without, none).
+With `database_statement_cache=0` no session keeps any state, so that it works behind PgBouncer in transaction mode
+(measured: with caches, 528 of 720 transactions failed there; without, none).
 """
 
 import asyncio
@@ -13,44 +13,21 @@ from typing import Any, TypeVar
 
 import asyncpg
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from shared.database_figures import count_error, watch_pool
+from shared.database_failures import CONNECTION_ERRORS, OutcomeUnknown, count, is_passing, is_refusal
+from shared.database_figures import watch_pool
 from shared.database_url import DatabaseUrl
 from shared.errors import Refusal, Unavailable
 from shared.kept_statements import KeptStatements, Value, can_keep
-from shared.raw_batches import BROKEN, ROLLBACK_SECONDS, RawBatch, Settings
+from shared.raw_batches import ROLLBACK_SECONDS, RawBatch, Settings
 from shared.raw_connections import RawConnections
 from shared.readings import Reading, Row
 from shared.settings import ServiceSettings
 
 T = TypeVar("T")
-
-#: SQLSTATEs after which nothing was committed and a retry may succeed.
-_PASSING_SQLSTATES = frozenset(
-    {
-        "40001",  # serialization failure
-        "40P01",  # deadlock
-        "55P03",  # lock not available in time
-        "57014",  # statement timed out
-        "25006",  # read-only: a switchover is under way
-        "25P03",  # idle in a transaction for too long
-        "26000",  # the server has forgotten a prepared statement
-        "53000",  # too little of something
-        "53100",  # the disk is full
-        "53200",  # out of memory
-        "53300",  # too many connections
-        "57P01",  # shut down by the administrator
-        "57P02",  # crashed
-        "57P03",  # starting up
-        "58030",  # a file cannot be written, as on a full disk
-    }
-)
-_CONNECTION_ERRORS = (*BROKEN, InterfaceError, PoolTimeout)
-
 
 #: Raw connections, for the lanes of group commit; beside the ordinary pool.
 _RAW_CONNECTIONS = 8
@@ -68,66 +45,6 @@ _TRUSTED_SECONDS = 1.0
 _PING_SECONDS = 2
 #: With which SQLAlchemy begins its transaction.
 _ANY_STATEMENT = text("SELECT 1")
-
-
-class OutcomeUnknown(Unavailable):
-    """The connection was lost during COMMIT: the transaction may or may not be committed."""
-
-    code = "outcome_unknown"
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The answer of the database was lost. Ask for the present state, or repeat the call with the same key."
-        )
-
-
-def sqlstate_of(error: BaseException) -> str | None:
-    """The SQLSTATE of a driver error, also if SQLAlchemy wrapped it."""
-    inner = error.orig if isinstance(error, DBAPIError) else error
-    state = getattr(inner, "sqlstate", None)
-    return state if isinstance(state, str) else None
-
-
-def _count(error: BaseException) -> None:
-    """Counts what went wrong with the database; refusals of a use case are none of it."""
-    sqlstate = sqlstate_of(error)
-    if sqlstate is not None or is_passing(error):
-        count_error(error, sqlstate)
-
-
-def _is_refusal(error: BaseException) -> bool:
-    """Whether the server itself reports that it did not commit.
-
-    A broken connection has a SQLSTATE too (asyncpg gives 08003, PgBouncer 08P01 or 57P01), which says nothing about
-    that.
-    """
-    state = sqlstate_of(error)
-    return state is not None and not state.startswith(("08", "57P"))
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether a retry of the same transaction may succeed.
-
-    A unique violation is not included: only the caller knows whether a retry would find the winner's row.
-    """
-    if _is_outdated_plan(error):
-        return True
-    state = sqlstate_of(error)
-    if state is not None:
-        return state in _PASSING_SQLSTATES or state.startswith("08")
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, (*_CONNECTION_ERRORS, OperationalError))
-
-
-def _is_outdated_plan(error: BaseException) -> bool:
-    """Whether a migration changed a column under a prepared statement. asyncpg has dropped the statement by then.
-
-    Its SQLSTATE (0A000) is not enough: the server uses it for every unsupported feature.
-    """
-    inner = error.orig if isinstance(error, DBAPIError) else error
-    outdated = asyncpg.InvalidCachedStatementError
-    return isinstance(inner, outdated) or (inner is not None and isinstance(inner.__cause__, outdated))
 
 
 class Database:
@@ -209,10 +126,10 @@ class Database:
         except Refusal:
             raise
         except Exception as error:
-            _count(error)
+            count(error)
             if not is_passing(error):
                 raise
-            if committing and not _is_refusal(error):
+            if committing and not is_refusal(error):
                 raise OutcomeUnknown from error
             raise Unavailable(log=f"database: {error!r}") from error
 
@@ -259,14 +176,14 @@ class Database:
                 await batch.begin(first, values)
                 yield batch
             except BaseException as failure:
-                _count(failure)
+                count(failure)
                 await batch.roll_back(failure)
                 raise
             try:
                 await batch.commit()
             except BaseException as error:
-                _count(error)
-                if _is_refusal(error):
+                count(error)
+                if is_refusal(error):
                     await batch.roll_back(error)
                     raise
                 # The state of the connection is unknown, so nobody else may get it.
@@ -293,7 +210,7 @@ class Database:
             except BaseException as error:
                 # The state of the connection is unknown, so nobody else may get it.
                 driver.terminate()
-                _count(error)
+                count(error)
                 raise
 
     @asynccontextmanager
@@ -311,7 +228,7 @@ class Database:
             except BaseException as error:
                 # The state of the connection is unknown, so nobody else may get it.
                 driver.terminate()
-                if isinstance(error, Exception) and not _is_refusal(error):
+                if isinstance(error, Exception) and not is_refusal(error):
                     raise OutcomeUnknown from error
                 raise
 
@@ -436,5 +353,5 @@ async def _roll_back_quietly(connection: AsyncConnection, transaction: Any) -> N
     except TimeoutError:
         # Nobody knows what state it is in.
         await connection.invalidate()
-    except (*_CONNECTION_ERRORS, asyncpg.PostgresError, DBAPIError):
+    except (*CONNECTION_ERRORS, asyncpg.PostgresError, DBAPIError):
         return

@@ -34,7 +34,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.db import OutcomeUnknown, is_passing
+from shared.database_failures import OutcomeUnknown, is_passing
 from shared.errors import Refusal, Unavailable
 from shared.fair_line import FairLine
 from shared.tracing import traces

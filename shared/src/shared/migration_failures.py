@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from alembic.util.exc import CommandError
 from sqlalchemy.exc import DBAPIError, InterfaceError
 
-from shared.db import sqlstate_of
+from shared.database_failures import sqlstate_of
 
 #: SQLSTATE → what to do. The server's own sentence stands before it.
 _ADVICE: Final = {

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from sqlalchemy.exc import DBAPIError
 
 from shared.chores import Chore, Chores
+from shared.database_failures import is_passing, sqlstate_of
 from shared.database_url import DatabaseUrl
-from shared.db import is_passing, sqlstate_of
 from shared.seals.checking import Checking, Head
 from shared.seals.rows import SealedTable
 from shared.settings import DatabaseSettings

@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Final
 
 from prometheus_client import Counter
-from shared.db import Database, is_passing
+from shared.database_failures import is_passing
+from shared.db import Database
 from shared.errors import Unavailable
 
 from points_ledger import store

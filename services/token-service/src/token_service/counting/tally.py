@@ -18,7 +18,8 @@ import asyncpg
 import stamina
 import structlog
 from prometheus_client import Gauge
-from shared.db import Database, OutcomeUnknown, is_passing
+from shared.database_failures import OutcomeUnknown, is_passing
+from shared.db import Database
 from shared.errors import Unavailable
 
 from token_service.counting import store as count_store

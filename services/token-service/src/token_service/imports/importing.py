@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import stamina
 import structlog
-from shared.db import OutcomeUnknown
+from shared.database_failures import OutcomeUnknown
 from shared.errors import Refusal, Unavailable
 
 from token_service.imports.rows import RowProblem
