@@ -45,7 +45,8 @@ def _mutant(name: str, bug: str, file: str, piece: str, instead: str) -> Mutant:
     return Mutant(name, bug, (Change(file, piece, instead),))
 
 
-_LEDGER, _RULES = "points_ledger/ledger.py", "points_ledger/domain/decisions.py"
+_LEDGER, _BATCH = "points_ledger/ledger.py", "points_ledger/batches.py"
+_RULES = "points_ledger/domain/decisions.py"
 _STATEMENTS = "points_ledger/statements.py"
 _DATABASE, _TRANSACTION, _LINE = "shared/db.py", "shared/raw_batches.py", "shared/group_commit.py"
 
@@ -53,7 +54,7 @@ MUTANTS: Final = (
     _mutant(
         "no-idempotency",
         "a repeat with the same Idempotency-Key is carried out as if it were new",
-        _LEDGER,
+        _BATCH,
         "        if rows.answer is None or order.key is None:\n",
         "        if order.command is not None:\n",
     ),
@@ -88,8 +89,8 @@ MUTANTS: Final = (
         "clock-of-the-process",
         "the process's clock decides what has expired, and not the database's",
         (
-            Change(_LEDGER, "from datetime import datetime\n", "from datetime import UTC, datetime\n"),
-            Change(_LEDGER, "    batch = _Batch(\n", "    now = datetime.now(UTC)\n    batch = _Batch(\n"),
+            Change(_BATCH, "from datetime import datetime\n", "from datetime import UTC, datetime\n"),
+            Change(_BATCH, "    batch = Batch(\n", "    now = datetime.now(UTC)\n    batch = Batch(\n"),
         ),
     ),
     _mutant(
@@ -98,17 +99,17 @@ MUTANTS: Final = (
         _LEDGER,
         """\
             async with self._database.raw_batch(*store.locking(users, tenant)) as transaction:
-                batch = await _gather(transaction, users, tenant, orders, rows)
+                batch = await batches.gather(transaction, users, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
-                await _keep(transaction, batch)
+                await batches.keep(transaction, batch)
 """,
         """\
             opened = self._database.raw_batch(*store.locking(users, tenant))
             transaction = await opened.__aenter__()
             try:
-                batch = await _gather(transaction, users, tenant, orders, rows)
+                batch = await batches.gather(transaction, users, tenant, orders, rows)
                 results = [batch.carry_out(*one) for one in zip(orders, rows, strict=True)]
-                await _keep(transaction, batch)
+                await batches.keep(transaction, batch)
             except BaseException as error:
                 await opened.__aexit__(type(error), error, error.__traceback__)
                 raise
@@ -146,7 +147,7 @@ MUTANTS: Final = (
         "            async with self._database.raw_batch(*store.locking(users, tenant)) as transaction:\n",
         """\
             locking, named = store.locking(users, tenant)
-            if any(isinstance(order.command, Refund) for order in orders):
+            if any(type(order.command).__name__ == "Refund" for order in orders):
                 locking = locking.replace("FOR NO KEY UPDATE OF a", "")
             async with self._database.raw_batch(locking, named) as transaction:
 """,
@@ -190,7 +191,7 @@ MUTANTS: Final = (
                 "        deadline = 0.0\n        while True:\n",
                 """\
         if order.key is not None:
-            key = _rows_of(order).answer
+            key = rows_of(order).answer
             async with self._database.raw_statement() as connection:
                 kept = (await store.read_answers(connection, {key}, None)).get(key)
             if kept is not None and order.key.fits(kept.fingerprint):
@@ -205,7 +206,7 @@ MUTANTS: Final = (
     _mutant(
         "expiry-untold",
         "a hold that ends while its account is used has no event",
-        _LEDGER,
+        _BATCH,
         "                self._tell(seen.tenant, transaction_moved(seen))\n",
         "",
     ),

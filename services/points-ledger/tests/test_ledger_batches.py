@@ -9,14 +9,14 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import orjson
 import pytest
-from points_ledger import ledger as ledger_module
-from points_ledger import statements
+from points_ledger import batches, statements
 from points_ledger.domain.accounts import Post
 from points_ledger.domain.decisions import Command
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback
 from points_ledger.holds import releasing
 from points_ledger.holds.releasing import Releasing
-from points_ledger.ledger import Ledger, Order, Settled
+from points_ledger.ledger import Ledger
+from points_ledger.orders import Order, Settled
 from points_ledger.store import AccountKey
 from shared.db import Database
 from shared.idempotency import Answer, IdempotencyKeyReused, RequestKey
@@ -154,7 +154,7 @@ async def test_an_account_with_more_expired_holds_than_a_batch_releases_answers_
     """One by one, since a command that waits for its account lets others pass."""
     monkeypatch.setattr(statements, "DUE", (1,))
     monkeypatch.setattr(statements, "READ_BATCH", {1: statements.read_batch_with(1)})
-    monkeypatch.setattr(ledger_module, "_DUE_ADDED_UP", 3 * (seed % 2))
+    monkeypatch.setattr(batches, "_DUE_ADDED_UP", 3 * (seed % 2))
     monkeypatch.setattr(releasing, "LOOK", 3)
     monkeypatch.setattr(releasing, "SLICE", 2)
     player = Player(seed, tenant)

@@ -16,7 +16,8 @@ from platform_testing.plans import connected
 from points_ledger import store
 from points_ledger.domain.transactions import Commit, Confirm, State, Transaction
 from points_ledger.holds.releasing import Releasing
-from points_ledger.ledger import Ledger, Order, Settled
+from points_ledger.ledger import Ledger
+from points_ledger.orders import Order, Settled
 from points_ledger.store import AnswerKey, KeptAnswer
 from shared.db import Database
 from shared.errors import Refusal

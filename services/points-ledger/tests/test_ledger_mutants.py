@@ -12,7 +12,8 @@ from points_ledger import statements
 from points_ledger.domain.decisions import Command, Decision, Found, decide
 from points_ledger.domain.transactions import Commit, Confirm, Refund, Rollback, State
 from points_ledger.holds.releasing import Releasing
-from points_ledger.ledger import Ledger, Order, Settled
+from points_ledger.ledger import Ledger
+from points_ledger.orders import Order, Settled
 from shared.db import Database
 from shared.errors import Refusal
 from shared.idempotency import Answer

@@ -24,7 +24,7 @@ from points_ledger.accounts.writing import Maker, write_credits
 from points_ledger.domain.accounts import Account, Entry, InvalidUser, Kind, Post
 from points_ledger.domain.decisions import Found, decide
 from points_ledger.events import entry_made
-from points_ledger.ledger import LostRace, Settled
+from points_ledger.orders import LostRace, Settled
 from points_ledger.store import AccountKey, EntryKey
 
 #: Blocks of all imports that may wait; each import has two of them at most.

@@ -22,8 +22,8 @@ from points_ledger.accounts.schemas import PostBody, entry_body
 from points_ledger.accounts.service import AccountService, Rehearsal
 from points_ledger.accounts.turns import Turns
 from points_ledger.domain.accounts import Entry, Post
-from points_ledger.ledger import Settled
 from points_ledger.lists import Line, ListOf
+from points_ledger.orders import Settled
 
 #: Lines that are booked in one transaction.
 _BLOCK: Final = 512

@@ -26,8 +26,8 @@ from points_ledger.domain.accounts import (
     InsufficientPoints,
     ReferenceMismatch,
 )
-from points_ledger.ledger import Settled
 from points_ledger.lists import DOCUMENTED_BODY, NDJSON
+from points_ledger.orders import Settled
 from points_ledger.paths import ACCOUNT, IDENTIFIER
 
 ADMIN = "points:admin"

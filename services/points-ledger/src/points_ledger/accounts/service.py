@@ -20,7 +20,8 @@ from points_ledger.accounts.crediting import Crediting, CreditList
 from points_ledger.accounts.queries import Balance
 from points_ledger.domain.accounts import Account, AccountClosed, AccountNotFound, Close, Entry, Post
 from points_ledger.domain.decisions import Found, decide
-from points_ledger.ledger import Ledger, Order, Settled, Shape
+from points_ledger.ledger import Ledger
+from points_ledger.orders import Order, Settled, Shape
 from points_ledger.tables import acts
 
 #: No batch of commands takes longer than that: so long, something may get the time of a past instant.

@@ -36,7 +36,7 @@ from points_ledger.domain.transactions import (
 )
 from points_ledger.eai import schemas
 from points_ledger.eai.service import TransactionService
-from points_ledger.ledger import Settled
+from points_ledger.orders import Settled
 
 PATH: Final = "/eai/v1/points"
 SCOPE: Final = "points:redeem"

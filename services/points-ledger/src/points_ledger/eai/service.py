@@ -14,7 +14,8 @@ from points_ledger.domain.transactions import Commit, State, Transaction, Transa
 from points_ledger.eai import queries
 from points_ledger.eai.scenarios import Scenarios
 from points_ledger.holds.watching import HoldsWatch
-from points_ledger.ledger import Ledger, Order, Shape
+from points_ledger.ledger import Ledger
+from points_ledger.orders import Order, Shape
 from points_ledger.vendors.hold_times import HoldTimes
 
 
