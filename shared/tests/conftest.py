@@ -4,6 +4,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from shared.db import Database
 from shared.settings import Mode, ServiceSettings
 
 from .events_world import TABLES, Receiver, World, build, metadata
+from .migrated_service import Service
 
 MakeSettings = Callable[..., ServiceSettings]
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -83,3 +85,9 @@ async def leaves_nothing(database: Database, tenant: str) -> AsyncIterator[None]
     yield
     async with database.transaction() as connection:
         await connection.execute(sa.delete(TABLES.endpoints).where(TABLES.endpoints.c.tenant == tenant))
+
+
+@pytest.fixture
+def service(tmp_path: Path, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Service:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Service(tmp_path, postgres)

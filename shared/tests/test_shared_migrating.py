@@ -2,16 +2,14 @@
 
 import asyncio
 import re
-import secrets
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 import sqlalchemy as sa
-from local_platform.embedded_postgres import EmbeddedPostgres, in_own_loop
+from local_platform.embedded_postgres import EmbeddedPostgres
 from pydantic import SecretStr
 from shared.db import Database
 from shared.errors import Unavailable
@@ -20,92 +18,7 @@ from shared.migration_failures import MigrationFailed
 from shared.readiness import check_database
 from shared.settings import DatabaseSettings
 
-ENV = """
-import sqlalchemy as sa
-from shared.migrating import run_migrations
-from shared.tables import built_beside
-
-metadata = sa.MetaData(schema="{package}")
-sa.Table("notes", metadata, sa.Column("id", sa.Text, primary_key=True), sa.Column("text", sa.Text){index})
-run_migrations(metadata)
-"""
-REVISION = '''
-"""A step."""
-
-from alembic import op
-
-revision, down_revision, branch_labels, depends_on = {revision!r}, {before!r}, None, None
-
-
-def upgrade():
-    op.execute({up!r})
-
-
-def downgrade():
-    op.execute({down!r})
-'''
-FIRST, SECOND = "2026_01_01_0001", "2026_02_01_0001"
-
-
-class Service:
-    """A package with migrations, and a database for it."""
-
-    def __init__(self, directory: Path, postgres: EmbeddedPostgres) -> None:
-        self.package = f"sample_{secrets.token_hex(4)}"
-        self._versions = directory / self.package / "migrations" / "versions"
-        self._versions.mkdir(parents=True)
-        (directory / self.package / "__init__.py").touch()
-        self.index(None)
-        postgres.create_role_and_database(self.package, "password")
-        self.url = postgres.url(self.package, self.package, "password")
-
-    def add(self, revision: str, before: str | None, up: str, down: str = "SELECT 1") -> None:
-        text = REVISION.format(revision=revision, before=before, up=up, down=down)
-        (self._versions / f"{revision}.py").write_text(text)
-
-    def index(self, name: str | None) -> None:
-        """Whether the code has an index on `text` that is built beside."""
-        index = "" if name is None else f', sa.Index("{name}", "text", info=built_beside())'
-        (self._versions.parent / "env.py").write_text(ENV.format(package=self.package, index=index))
-
-    def indexes(self) -> dict[str, bool]:
-        """Name → whether it can be used; but for the primary key."""
-        found = self.ask(
-            "SELECT c.relname || ' ' || i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
-            " WHERE c.relnamespace = current_schema()::regnamespace AND NOT i.indisprimary"
-        )
-        return {name: valid == "true" for name, _, valid in (each.partition(" ") for each in found)}
-
-    def forget(self, revision: str) -> None:
-        (self._versions / f"{revision}.py").unlink()
-
-    def add_both(self) -> None:
-        table = f"{self.package}.notes"
-        self.add(FIRST, None, f"CREATE TABLE {table} (id text PRIMARY KEY)", f"DROP TABLE {table}")
-        self.add(SECOND, FIRST, f"ALTER TABLE {table} ADD text text", f"ALTER TABLE {table} DROP text")
-
-    def revision(self) -> str:
-        (present,) = self.ask(f"SELECT version_num FROM {self.package}.alembic_version")  # noqa: S608 — our own name
-        return present
-
-    def columns(self) -> list[str]:
-        return self.ask("SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1")
-
-    def ask(self, query: str) -> list[str]:
-        async def run() -> list[str]:
-            connection = await asyncpg.connect(self.url, server_settings={"search_path": self.package})
-            try:
-                return [row[0] for row in await connection.fetch(query)]
-            finally:
-                await connection.close()
-
-        return in_own_loop(run())
-
-
-@pytest.fixture
-def service(tmp_path: Path, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> Service:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return Service(tmp_path, postgres)
+from .migrated_service import FIRST, SECOND, Service
 
 
 @pytest.fixture
@@ -276,50 +189,6 @@ def test_the_command_says_the_sentence_and_nothing_else(service: Service, capsys
     said = capsys.readouterr().err
     assert said.startswith(f"{service.package}: cannot migrate: the database {service.package} at 127.0.0.1:")
     assert said.count("\n") == 1
-
-
-# ——— big indexes ———
-
-
-async def test_a_big_index_is_built_beside_while_others_write(service: Service) -> None:
-    service.index("notes_text_idx")
-    service.add_both()
-    await asyncio.to_thread(upgrade, service.url, service.package, FIRST)
-    assert service.indexes() == {}
-    await asyncio.to_thread(upgrade, service.url, service.package)
-    assert service.indexes() == {"notes_text_idx": True}
-    service.ask(f"DROP INDEX {service.package}.notes_text_idx")
-    writer, other = await asyncpg.connect(service.url), await asyncpg.connect(service.url)
-    for client in (writer, other):
-        await client.execute(f"SET search_path = {service.package}")
-    await writer.execute("BEGIN; INSERT INTO notes (id) VALUES ('a')")
-    building = asyncio.create_task(asyncio.to_thread(upgrade, service.url, service.package))
-    async with asyncio.timeout(30):
-        while service.indexes() != {"notes_text_idx": False}:  # noqa: ASYNC110 — the server gives no word
-            await asyncio.sleep(0.01)
-    await other.execute("INSERT INTO notes (id) VALUES ('b')")
-    await writer.execute("COMMIT")
-    await building
-    assert service.indexes() == {"notes_text_idx": True}
-    await writer.close()
-    await other.close()
-
-
-async def test_an_index_whose_building_was_cut_short_is_built_anew(
-    service: Service, postgres: EmbeddedPostgres
-) -> None:
-    service.index("notes_text_idx")
-    service.add_both()
-    await asyncio.to_thread(upgrade, service.url, service.package)
-    superuser = await asyncpg.connect(postgres.url(service.package))
-    await superuser.execute(
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass",
-        f"{service.package}.notes_text_idx",
-    )
-    await superuser.close()
-    assert service.indexes() == {"notes_text_idx": False}
-    await asyncio.to_thread(upgrade, service.url, service.package)
-    assert service.indexes() == {"notes_text_idx": True}
 
 
 # ——— is it current? ———

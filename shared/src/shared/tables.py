@@ -21,6 +21,7 @@ _FORGOTTEN: Final = "forgotten"
 _OF_OWNER: Final = "of_owner"
 _IN_SANDBOX: Final = "in_sandbox"
 _BUILT_BESIDE: Final = "built_beside"
+_INSTEAD_OF: Final = "instead_of"
 _FOR_ALL_TENANTS: Final = "for_all_tenants"
 
 
@@ -67,17 +68,27 @@ def is_of_owner(info: dict[Any, Any]) -> bool:
     return bool(info.get(_OF_OWNER))
 
 
-def built_beside() -> dict[Any, Any]:
+def built_beside(*, instead_of: str | None = None) -> dict[Any, Any]:
     """`sa.Index(…, info=built_beside())`: no migration makes it; `migrate` builds it while the service writes.
 
     For every index on a table that may have many rows by then.
+
+    Args:
+        instead_of: the index whose place it takes. `migrate` drops that one when this one can be used, so that at no
+            time both are missing.
     """
-    return {_BUILT_BESIDE: True}
+    return {_BUILT_BESIDE: True, _INSTEAD_OF: instead_of}
 
 
 def is_built_beside(info: dict[Any, Any]) -> bool:
     """Whether an index with this `info` is one."""
     return bool(info.get(_BUILT_BESIDE))
+
+
+def former_of(info: dict[Any, Any]) -> str | None:
+    """The name of the index whose place one with this `info` takes."""
+    found: str | None = info.get(_INSTEAD_OF)
+    return found
 
 
 def for_all_tenants() -> dict[Any, Any]:
