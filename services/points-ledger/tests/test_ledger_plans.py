@@ -1,5 +1,6 @@
 """What the planner does with the hot statements on a database that is as young as can be: it has no statistics yet."""
 
+import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
@@ -187,10 +188,16 @@ async def test_a_balance_of_the_past_looks_up_what_it_needs(young: asyncpg.Conne
         "accounts_pkey",
         "entries_pkey",
         "transactions_held_by_user_idx",
-        "transactions_ended_by_user_idx",
+        "transactions_ended_by_length_idx",
     }
     assert "number" in found["entries_pkey"]
-    assert "ended_at" in found["transactions_ended_by_user_idx"]
+    assert found["transactions_held_by_user_idx"].count("expires_at ") == 2
+    condition = found["transactions_ended_by_length_idx"]
+    assert "tenant = " in condition
+    assert "user_id = " in condition
+    assert ' = "*VALUES*".column1' in condition
+    assert re.search(r"\(ended_at >= \$\d+\)", condition), "not before the instant"
+    assert re.search(r"\(ended_at < \(\$\d+ \+ \"\*VALUES\*\"\.column2\)\)", condition), "nor long after it"
 
 
 @pytest.mark.parametrize("form", FORMS)
