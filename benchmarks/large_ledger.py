@@ -185,13 +185,18 @@ SELECT 'bench', vendor, 't-' || lpad(n::text, 8, '0'),
        state, (state <> 'cancelled')::int, (state = 'confirmed')::int, 0, 'redemption for a benchmark',
        at, CASE WHEN state = 'held' THEN now() + interval '1 day'
                 WHEN state IN ('rejected', 'cancelled') THEN NULL ELSE at + interval '15 minutes' END,
-       CASE WHEN state <> 'held' THEN at + interval '1 second' END, at + interval '1 second'
-  FROM (SELECT n, $2::timestamptz + $3::interval * n / $1 AS at,
-               CASE WHEN n <= $1 / 2 THEN 'bench-shop' ELSE 'vendor-' || n % 99 END AS vendor,
-               CASE WHEN n <= $1 / 4 OR n % 20 < 16 THEN 'confirmed' WHEN n % 20 = 16 THEN 'rolled_back'
-                    WHEN n % 20 = 17 THEN 'expired' WHEN n % 20 = 18 THEN 'rejected'
-                    WHEN n % 40 = 39 THEN 'held' ELSE 'cancelled' END AS state
-          FROM generate_series(1, $1::int) AS n) AS made
+       CASE WHEN state <> 'held' THEN at + lasted END, at + lasted
+  FROM (SELECT n, state, vendor, at,
+               CASE WHEN state = 'expired' THEN interval '15 minutes'
+                    WHEN state IN ('held', 'rejected', 'cancelled') THEN interval '0'
+                    WHEN hashint4(n) % 10 = 0 THEN interval '1 second' * (60 + abs(hashint4(n + 1) % 780))
+                    ELSE interval '1 second' * (0.2 + abs(hashint4(n + 1) % 1000) / 25.0) END AS lasted
+          FROM (SELECT n, $2::timestamptz + $3::interval * n / $1 AS at,
+                       CASE WHEN n <= $1 / 2 THEN 'bench-shop' ELSE 'vendor-' || n % 99 END AS vendor,
+                       CASE WHEN n <= $1 / 4 OR n % 20 < 16 THEN 'confirmed' WHEN n % 20 = 16 THEN 'rolled_back'
+                            WHEN n % 20 = 17 THEN 'expired' WHEN n % 20 = 18 THEN 'rejected'
+                            WHEN n % 40 = 39 THEN 'held' ELSE 'cancelled' END AS state
+                  FROM generate_series(1, $1::int) AS n) AS made) AS ended
  ORDER BY vendor, n
 """
 # Entries: an opening for each account, the redemptions, and credits, so that there are five for each account and the
