@@ -2,11 +2,16 @@
 
 from base64 import b64decode
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from platform_testing.interleaving import answers_between
 from shared.dependencies import provided
 from shared.reports import Reports
+from sqlalchemy.ext.asyncio import AsyncConnection
+from token_service.campaigns import store
 from token_service.campaigns.charts import _round_up
+from token_service.campaigns.domain import Bucket
 from token_service.campaigns.service import CampaignService
 from token_service.landing.service import LandingService
 
@@ -42,6 +47,24 @@ async def test_days_begin_in_the_time_zone_that_is_asked_for(house: House) -> No
     for found in (in_utc, in_berlin):
         assert (found["issued"], found["verified"], found["refused"]) == (5, 5, {"token_used_up": 7})
     assert (await stats(house, bucket="hour", tz="Asia/Kolkata", until=until))["buckets"][0]["issued"] == 2
+
+
+async def test_buckets_add_up_to_the_total_whatever_is_counted_meanwhile(house: House) -> None:
+    await house.execute(COUNTED, tenant=house.tenant)
+
+    async def read(connection: AsyncConnection) -> tuple[int, int]:
+        """Of all buckets together, and in total."""
+        found = await store.read_counts(connection, house.tenant, "spring", Bucket.DAY, ZoneInfo("UTC"))
+        return (
+            sum(count.count for count in found if count.start is not None),
+            sum(count.count for count in found if count.start is None),
+        )
+
+    more = "UPDATE token_service.campaign_counts SET count = count + 1 WHERE tenant = :tenant"
+    async for in_buckets, in_total in answers_between(
+        house.database, read, lambda _: house.execute(more, tenant=house.tenant)
+    ):
+        assert in_buckets == in_total
 
 
 @pytest.mark.parametrize("zone", ["Nowhere/City", "../etc/passwd", ""])
