@@ -1,4 +1,5 @@
-"""What is read is never taken back: not even at the instant at which a hold ends."""
+"""What is read is never taken back, not even at the instant at which a hold ends, and it adds up, whatever happens
+meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -6,6 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import asyncpg
 import httpx
 import pytest
+from platform_testing.interleaving import answers_between
+from points_ledger.accounts.queries import read_balance_and_lapsed
+from points_ledger.eai import queries as eai
+from shared.db import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .parties import EAI, Platform, Vendor
 
@@ -83,3 +89,45 @@ async def test_a_list_says_expired_when_nothing_can_change_that_any_more(
 ) -> None:
     answer = await client.get(f"{EAI}{state}", headers=shop.headers)
     assert [one["state"] for one in answer.json()["transactions"]] == listed
+
+
+@pytest.fixture
+async def database(ledger_url: str) -> AsyncIterator[Database]:
+    database = Database(ledger_url, pool_size=1)
+    yield database
+    await database.dispose()
+
+
+async def test_the_refunds_that_are_listed_add_up_to_what_was_refunded(
+    platform: Platform, shop: Vendor, database: Database, tenant: str
+) -> None:
+    user = await platform.user_with(100)
+    await shop.commit(user, "t-1", 40)
+    await shop.confirm(user, "t-1")
+    await shop.refund(user, "t-1", "first", 5)
+
+    found = await eai.read_transaction(database, tenant, "shop", "t-1")
+    assert found is not None
+    await shop.refund(user, "t-1", "since then", 3)
+    async with database.transaction() as connection:
+        refunds = await eai.read_refunds(connection, found)
+    assert [refund.points for refund in refunds] == [5]
+    assert found.refunded == 5
+
+
+async def test_what_has_lapsed_and_what_is_held_are_of_one_moment(
+    platform: Platform, shop: Vendor, database: Database, tenant: str
+) -> None:
+    """In a closed account, what a hold gives back lapses at once."""
+    user = await platform.user_with(100)
+    for number in range(1, 6):
+        await shop.commit(user, f"t-{number}", 10)
+    await platform.client.delete(f"/v1/accounts/{user}", params={"reason": "left us"}, headers=platform.headers)
+
+    async def read(connection: AsyncConnection) -> int:
+        found = await read_balance_and_lapsed(connection, tenant, user)
+        assert found is not None
+        return found[0].account.held + found[1]
+
+    async for held_and_lapsed in answers_between(database, read, lambda step: shop.rollback(user, f"t-{step}")):
+        assert held_and_lapsed == 100

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.databases import new_database
+from platform_testing.plans import connected
 from platform_testing.serving import running
 from platform_testing.standbys import Pair, primary_and_standby
 from points_ledger.app import create_app
@@ -14,6 +15,8 @@ from shared.reports import Reports
 
 from .conftest import MakeSettings
 from .parties import EAI, Platform, Vendor
+
+IS_OVER = "SELECT expires_at <= clock_timestamp() FROM points_ledger.transactions WHERE tenant = $1"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,21 @@ async def test_a_statement_may_be_as_old_as_the_standby_and_nothing_else_is(
         past = await client.get(f"/v1/accounts/{user}", params={"at": now}, headers=platform.headers)
         assert past.json()["available"] == 60
     assert await points_of_entries() == [-40, 100]
+
+
+async def test_a_statement_is_read_from_the_standby_also_while_a_hold_has_ended_and_is_not_released(
+    client: httpx.AsyncClient, platform: Platform, shop: Vendor, servers: Pair, url: str, tenant: str
+) -> None:
+    """A balance would wait for who may be confirming, and a standby locks nothing."""
+    await client.put("/v1/vendors/shop", json={"hold_seconds": 1}, headers=platform.headers)
+    user = await platform.user_with(100)
+    assert (await shop.commit(user, "t-1", 40)).status_code == 200
+    await servers.catch_up()
+    async with servers.left_behind(), connected(url) as rows:
+        while not await rows.fetchval(IS_OVER, tenant):
+            continue
+        answer = await client.get(f"/v1/accounts/{user}/entries", headers=platform.headers)
+        assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize("path", ["/v1/ledger/seals", "/v1/holds"])

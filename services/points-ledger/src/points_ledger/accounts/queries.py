@@ -146,16 +146,37 @@ _BALANCES: Final = (
     )
 )
 _READ_BALANCES: Final = Reading(_BALANCES)
+_LAPSED: Final = (
+    sa.select(sa.func.coalesce(-sa.func.sum(entries.c.points), 0))
+    .where(
+        entries.c.tenant == sa.bindparam("of_tenant"),
+        entries.c.user_id == accounts.c.user_id,
+        entries.c.kind == Kind.LAPSE.value,
+    )
+    .scalar_subquery()
+)
+_BALANCES_AND_LAPSED: Final = _BALANCES.add_columns(_LAPSED.label("lapsed"))
 
 
 async def read_balance(connection: AsyncConnection, tenant: str, user_id: str) -> Balance | None:
     """The balance at this moment, and certain: a confirm that may still take points of it is waited for."""
+    row = await _read_certain(connection, _BALANCES, tenant, user_id)
+    return None if row is None else _balance(tenant, row)
+
+
+async def read_balance_and_lapsed(connection: AsyncConnection, tenant: str, user_id: str) -> tuple[Balance, int] | None:
+    """The same of a closed account, and the points that have lapsed in it by then."""
+    row = await _read_certain(connection, _BALANCES_AND_LAPSED, tenant, user_id)
+    return None if row is None else (_balance(tenant, row), int(row.lapsed) + int(row.expired))
+
+
+async def _read_certain(connection: AsyncConnection, statement: sa.Select[Any], tenant: str, user_id: str) -> Any:
     asked = {"of_tenant": tenant, "user_ids": [user_id]}
-    row = (await connection.execute(_BALANCES, asked)).first()
+    row = (await connection.execute(statement, asked)).first()
     if row is not None and row.expired:
         await wait_for_writers(connection, tenant, user_id)
-        row = (await connection.execute(_BALANCES, asked)).one()
-    return None if row is None else _balance(tenant, row)
+        row = (await connection.execute(statement, asked)).one()
+    return row
 
 
 async def read_balances(database: Database, tenant: str, user_ids: Sequence[str]) -> dict[str, Balance]:
@@ -244,15 +265,6 @@ async def wait_for_writers(connection: AsyncConnection, tenant: str, user_id: st
     columns = accounts.c
     there = sa.select(columns.user_id).where(columns.tenant == tenant, columns.user_id == user_id)
     await connection.execute(there.with_for_update(read=True))
-
-
-async def sum_lapsed(connection: AsyncConnection, tenant: str, user_id: str) -> int:
-    """The points that have lapsed in the account."""
-    columns = entries.c
-    statement = sa.select(sa.func.coalesce(-sa.func.sum(columns.points), 0)).where(
-        columns.tenant == tenant, columns.user_id == user_id, columns.kind == Kind.LAPSE.value
-    )
-    return int((await connection.execute(statement)).scalar_one())
 
 
 async def read_entries(

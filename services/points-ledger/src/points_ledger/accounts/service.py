@@ -218,9 +218,11 @@ class AccountService:
         status = (await self._ledger.carry_out(Order.by(caller, command, shape))).status
         if status not in {_DONE, _REPEATED}:
             raise AccountNotFound
-        account = (await self.balance_of(caller.tenant, user_id)).account
         async with self._database.transaction() as connection:
-            lapsed = await queries.sum_lapsed(connection, caller.tenant, user_id)
+            found = await queries.read_balance_and_lapsed(connection, caller.tenant, user_id)
+            if found is None:
+                raise AccountNotFound
+            account, lapsed = found[0].account, found[1]
             if tells_audit:
                 closed = {"closed_at": None if account.closed_at is None else iso(account.closed_at)}
                 before = {"closed_at": None} if status == _DONE else closed
@@ -245,7 +247,8 @@ class AccountService:
         pages = queries.ENTRIES.of(tenant, user_id)
         before = pages.place(cursor)
         async with self._reports.transaction(tenant, reader, may_be_old=True) as connection:
-            if await queries.read_balance(connection, tenant, user_id) is None:
+            # Not its balance: where that is not certain, it locks, and a standby locks nothing.
+            if not await queries.read_accounts(connection, tenant, [user_id]):
                 raise AccountNotFound
             found = await queries.read_entries(connection, tenant, user_id, before=before, limit=limit + 1)
         return pages.cut(found, limit, lambda entry: queries.EntryPlace(entry.number))

@@ -4,6 +4,7 @@ Cursors are gap-safe: a page never skips a row that commits later than its neigh
 """
 
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -81,7 +82,10 @@ async def read_transaction(database: Database, tenant: str, vendor_id: str, tran
 
 
 async def read_refunds(connection: AsyncConnection, transaction: Transaction) -> list[Entry]:
-    """The refunds of a transaction, oldest first."""
+    """The refunds that this transaction tells of, oldest first.
+
+    Those that were made since it was read are left out: they would add up to more than it says was refunded.
+    """
     columns = entries.c
     rows = await connection.execute(
         sa.select(entries)
@@ -94,7 +98,9 @@ async def read_refunds(connection: AsyncConnection, transaction: Transaction) ->
         )
         .order_by(columns.number)
     )
-    return [entry_of(row) for row in rows]
+    refunds = [entry_of(row) for row in rows]
+    sums = accumulate(refund.points for refund in refunds)
+    return [refund for refund, so_far in zip(refunds, sums, strict=True) if so_far <= transaction.refunded]
 
 
 # A transaction that has taken a time for its rows says so in front of its statements. Others do not matter: what they
