@@ -1,17 +1,16 @@
 """What was held at a past instant: exactly the holds that were open then, and without a look at all the others."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import asyncpg
 import pytest
 from local_platform.embedded_postgres import EmbeddedPostgres
 from platform_testing.databases import new_database, owner_url
-from platform_testing.plans import as_sent, connected
+from platform_testing.plans import as_sent, connected, rows_looked_at
 from points_ledger.accounts import queries
 from points_ledger.tables import LENGTHS
 
@@ -126,25 +125,5 @@ async def test_holds_of_later_weeks_are_not_read(past: asyncpg.Connection, state
 
 
 async def rows_read(past: asyncpg.Connection, statement: str) -> int:
-    """The transactions that the reading looks at, needed or not."""
-    await past.execute("SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off")
-    await past.execute(f"PREPARE balance_at AS {statement}")
-    try:
-        asked = f"'demo', 'ada', '{INSTANT.isoformat()}'"
-        plan = await past.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE balance_at ({asked})")
-    finally:
-        await past.execute("DEALLOCATE balance_at")
-    return round(sum(map(_looked_at, _nodes(json.loads(plan)[0]["Plan"]))))
-
-
-def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from _nodes(part)
-
-
-def _looked_at(node: dict[str, Any]) -> float:
-    if node.get("Relation Name") != "transactions":
-        return 0
-    each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
-    return float(each * node["Actual Loops"])
+    asked = f"'demo', 'ada', '{INSTANT.isoformat()}'"
+    return await rows_looked_at(past, statement, asked, "transactions")

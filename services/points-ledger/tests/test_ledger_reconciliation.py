@@ -65,9 +65,9 @@ class Reader:
             page = await queries.read_transactions(
                 connection, self._tenant, "shop", state=None, since=None, after=self._place, limit=1000
             )
-        if page:
-            self.seen += [listed.transaction.transaction_id for listed in page]
-            self._place = page[-1].place
+        if page.rows:
+            self.seen += [listed.transaction.transaction_id for listed in page.rows]
+            self._place = page.rows[-1].place
 
 
 async def test_what_is_committed_while_a_page_is_read_is_on_the_next_one(
@@ -105,7 +105,7 @@ async def test_a_hold_that_is_released_during_the_reading_is_still_listed_as_exp
         page = await queries.read_transactions(
             connection, tenant, "shop", state=State.EXPIRED, since=None, after=None, limit=limit
         )
-        return [listed.transaction.transaction_id for listed in page]
+        return [listed.transaction.transaction_id for listed in page.rows]
 
     async with connected(spoilt_url) as rows:
         await rows.execute(ENDED, tenant)

@@ -132,11 +132,16 @@ class Pages(Generic[P]):
         """The cursor of the page that begins behind `place`."""
         return _encode(self._head + orjson.dumps(list(place)))
 
-    def cut(self, found: Sequence[T], limit: int, place_of: Callable[[T], P]) -> Page[T]:
-        """The page out of up to `limit + 1` rows: the last one only tells that more follow."""
+    def cut(self, found: Sequence[T], limit: int, place_of: Callable[[T], P], *, reached: P | None = None) -> Page[T]:
+        """The page out of up to `limit + 1` rows: the last one only tells that more follow.
+
+        Args:
+            reached: where the look for rows ended although more may follow.
+        """
         items = list(found[:limit])
-        more = len(found) > limit and bool(items)
-        return Page(items, self.cursor(place_of(items[-1])) if more else None)
+        if len(found) > limit and items:
+            return Page(items, self.cursor(place_of(items[-1])))
+        return Page(items, None if reached is None else self.cursor(reached))
 
 
 def _encode(raw: bytes) -> str:

@@ -4,8 +4,9 @@ A connection keeps the plan of a hot statement. One that reads a table whole is 
 what stops a service once it is not.
 """
 
+import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -54,6 +55,32 @@ async def indexes_of(
             assert "Index Cond:" in condition, plan
             found[name[1]] = condition
     return found
+
+
+async def rows_looked_at(connection: asyncpg.Connection, statement: str, asked: str, table: str) -> int:
+    """The rows of a table that a statement looks at, needed or not, by the plan that a connection keeps.
+
+    Args:
+        asked: the parameters as SQL, with commas between them.
+    """
+    async with connection.transaction():
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off")
+        await connection.execute(f"PREPARE looked_at AS {statement}")
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE looked_at ({asked})")
+        await connection.execute("DEALLOCATE looked_at")
+    nodes = _nodes(json.loads(plan)[0]["Plan"])
+    return round(sum(_looked_at(node) for node in nodes if node.get("Relation Name") == table))
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from _nodes(part)
+
+
+def _looked_at(node: dict[str, Any]) -> float:
+    each = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return float(each * node["Actual Loops"])
 
 
 async def as_sent(url: str, query: Callable[[AsyncConnection], Awaitable[object]]) -> str:

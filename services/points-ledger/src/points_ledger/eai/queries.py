@@ -18,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from points_ledger.accounts.queries import wait_for_writers
 from points_ledger.domain.accounts import Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
+from points_ledger.reach import Found, is_end_of_reach, within_reach
 from points_ledger.statements import DATED
 from points_ledger.tables import (
     CAME_TO_NOTHING,
@@ -137,14 +138,12 @@ async def read_transactions(
     since: datetime | None,
     after: TransactionPlace | None,
     limit: int,
-) -> list[Listed]:
+) -> Found[Listed, TransactionPlace]:
     """By creation, oldest first, up to the horizon."""
     horizon = await read_horizon(connection)
     created_at = transactions.c.created_at
-    parts = [
-        _page(tenant, vendor_id, created_at, horizon, since, after, limit).where(*conditions)
-        for conditions in _conditions_of(state, horizon)
-    ]
+    page = _page(tenant, vendor_id, created_at, horizon, since, after)
+    parts = [_part(page.where(among), created_at, kept, limit) for among, kept in _parts_of(state, horizon)]
     return await _read_page(connection, parts, horizon, limit)
 
 
@@ -158,34 +157,30 @@ async def read_changes(
     updated_since: datetime,
     after: TransactionPlace | None,
     limit: int,
-) -> list[Listed]:
+) -> Found[Listed, TransactionPlace]:
     """By last change, oldest first, up to the horizon. One that changes again comes again."""
     horizon = await read_horizon(connection)
     columns = transactions.c
-    page = _page(tenant, vendor_id, columns.touched_at, horizon, updated_since, after, limit)
-    page = page.where(ONE_OF_THE_CHANGED)
+    page = _page(tenant, vendor_id, columns.touched_at, horizon, updated_since, after).where(ONE_OF_THE_CHANGED)
+    kept: sa.ColumnElement[bool] = sa.true()
     if since is not None:
-        page = page.where(columns.created_at >= since)
+        kept = sa.and_(kept, columns.created_at >= since)
     if state is not None:
-        page = page.where(_state_at(horizon) == state.value)
-    return await _read_page(connection, [page], horizon, limit)
+        kept = sa.and_(kept, _state_at(horizon) == state.value)
+    return await _read_page(connection, [_part(page, columns.touched_at, kept, limit)], horizon, limit)
 
 
 def _page(
     tenant: str,
     vendor_id: str,
-    at: sa.ColumnElement[Any],
+    at: sa.Column[Any],
     horizon: datetime,
     since: datetime | None,
     after: TransactionPlace | None,
-    limit: int,
 ) -> sa.Select[Any]:
     columns = transactions.c
-    page = (
-        sa.select(*transaction_columns(), at.label("at"))
-        .where(columns.tenant == tenant, columns.vendor_id == vendor_id, at < horizon)
-        .order_by(at, columns.transaction_id)
-        .limit(limit)
+    page = sa.select(*transaction_columns(), at.label("at")).where(
+        columns.tenant == tenant, columns.vendor_id == vendor_id, at < horizon
     )
     if since is not None:
         page = page.where(at >= since)
@@ -196,8 +191,12 @@ def _page(
     return page
 
 
-def _conditions_of(state: State | None, horizon: datetime) -> list[tuple[sa.ColumnElement[bool] | sa.TextClause, ...]]:
-    """Those of each part of a page, with the words of the index that serves it.
+def _part(page: sa.Select[Any], at: sa.Column[Any], kept: sa.ColumnElement[bool], limit: int) -> sa.Select[Any]:
+    return within_reach(page, {"at": at, "transaction_id": transactions.c.transaction_id}, kept, limit)
+
+
+def _parts_of(state: State | None, horizon: datetime) -> list[tuple[sa.TextClause, sa.ColumnElement[bool]]]:
+    """Of each part of a page the words of the index that serves it, and which of its rows belong to the page.
 
     An expired hold reads as expired, whether or not its row says so yet: these are two parts. It does so from the
     horizon on: a confirm that was decided before the hold ended may be committed after it.
@@ -205,15 +204,20 @@ def _conditions_of(state: State | None, horizon: datetime) -> list[tuple[sa.Colu
     is_over = transactions.c.expires_at <= horizon
     match state:
         case None:
-            return [(ONE_OF_A_PAGE,)]
+            return [(ONE_OF_A_PAGE, sa.true())]
         case State.HELD:
             return [(ONE_HELD_OF_A_VENDOR, sa.not_(is_over))]
         case State.CONFIRMED:
-            return [(CONFIRMED,)]
+            return [(CONFIRMED, sa.true())]
         case State.EXPIRED:
-            return [(CAME_TO_NOTHING, sa.text("state = 'expired'")), (ONE_HELD_OF_A_VENDOR, is_over)]
+            return [(_came_to(state), sa.true()), (ONE_HELD_OF_A_VENDOR, is_over)]
         case _:
-            return [(CAME_TO_NOTHING, sa.text(f"state = '{state.value}'"))]
+            return [(_came_to(state), sa.true())]
+
+
+def _came_to(state: State) -> sa.TextClause:
+    # The value of an enumeration goes in, as a literal: see `HELD`.
+    return sa.text(f"{CAME_TO_NOTHING.text} AND state = '{state.value}'")  # nosemgrep: sql-text-in-f-string
 
 
 def _state_at(horizon: datetime) -> sa.ColumnElement[str]:
@@ -224,7 +228,7 @@ def _state_at(horizon: datetime) -> sa.ColumnElement[str]:
 
 async def _read_page(
     connection: AsyncConnection, parts: list[sa.Select[Any]], horizon: datetime, limit: int
-) -> list[Listed]:
+) -> Found[Listed, TransactionPlace]:
     """The first rows of the parts together.
 
     One statement, and so one snapshot: between two, a row may move from one part to another, and would be in neither.
@@ -236,8 +240,13 @@ async def _read_page(
     found = []
     for row in await connection.execute(page):
         transaction = transaction_of(row).as_of(horizon)
-        found.append(Listed(transaction, TransactionPlace(row.at, transaction.transaction_id)))
-    return found
+        place = TransactionPlace(row.at, transaction.transaction_id)
+        if row.is_kept:
+            found.append(Listed(transaction, place))
+        if is_end_of_reach(row):
+            # Of this part, nobody has looked behind it.
+            return Found(found, place)
+    return Found(found)
 
 
 def transaction_of(row: Any) -> Transaction:

@@ -41,8 +41,8 @@ router = APIRouter(
 async def list_transactions(
     service: _Service, page: Annotated[schemas.TransactionsQuery, Query()], caller: Caller = require(SCOPE)
 ) -> Response:
-    """For reconciliation, oldest first. Follow `next_cursor` until it is null; continue another day from
-    `resume_cursor`."""
+    """For reconciliation, oldest first. Follow `next_cursor` until it is null, also from a page with fewer transactions
+    than you asked for, or none; continue another day from `resume_cursor`."""
     found = await service.transactions_of(
         caller,
         state=page.state,

@@ -104,6 +104,6 @@ class TransactionService:
                 found = await queries.read_transactions(connection, tenant, vendor, **asked)
             else:
                 found = await queries.read_changes(connection, tenant, vendor, updated_since=updated_since, **asked)
-        page = pages.cut(found, limit, lambda listed: listed.place)
-        resume = pages.cursor(page.items[-1].place) if page.items else cursor
+        page = pages.cut(found.rows, limit, lambda listed: listed.place, reached=found.reached)
+        resume = page.next_cursor or (pages.cursor(page.items[-1].place) if page.items else cursor)
         return TransactionsPage([listed.transaction for listed in page.items], page.next_cursor, resume)

@@ -11,6 +11,7 @@ from shared.tenant_statements import ON_ONE_SERVER
 from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from points_ledger.reach import Found, is_end_of_reach, within_reach
 from points_ledger.store import AccountKey, TransactionKey
 from points_ledger.tables import (
     HELD,
@@ -206,33 +207,36 @@ async def read_holds(
     older_than_seconds: int | None,
     after: HoldPlace | None,
     limit: int,
-) -> list[Hold]:
+) -> Found[Hold, HoldPlace]:
     """Open holds of a tenant, oldest first."""
     columns = transactions.c
     order = (columns.created_at, columns.vendor_id, columns.transaction_id)
-    now = sa.func.clock_timestamp()
-    statement = (
-        sa.select(
-            columns.vendor_id,
-            columns.transaction_id,
-            columns.user_id,
-            columns.points,
-            columns.created_at,
-            columns.expires_at,
-        )
-        .where(columns.tenant == tenant, columns.expires_at > now)
-        .order_by(*order)
-        .limit(limit)
-    )
-    # One account has few; all others are read in the order of their age.
-    if user_id is not None:
-        statement = statement.where(HELD, columns.user_id == user_id)
-    else:
-        statement = statement.where(ONE_HELD_BY_AGE if vendor_id is None else ONE_HELD_OF_A_VENDOR)
+    is_open = columns.expires_at > sa.func.clock_timestamp()
+    page = sa.select(
+        columns.vendor_id,
+        columns.transaction_id,
+        columns.user_id,
+        columns.points,
+        columns.created_at,
+        columns.expires_at,
+    ).where(columns.tenant == tenant)
     if vendor_id is not None:
-        statement = statement.where(columns.vendor_id == vendor_id)
+        page = page.where(columns.vendor_id == vendor_id)
     if older_than_seconds is not None:
-        statement = statement.where(columns.created_at <= sa.func.now() - timedelta(seconds=older_than_seconds))
+        page = page.where(columns.created_at <= sa.func.now() - timedelta(seconds=older_than_seconds))
     if after is not None:
-        statement = statement.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, after)))
-    return [Hold(*row) for row in await connection.execute(statement)]
+        page = page.where(sa.tuple_(*order) > sa.tuple_(*map(sa.literal, after)))
+    if user_id is not None:
+        # One account has few, and its index knows which are open.
+        of_user = page.where(HELD, columns.user_id == user_id, is_open).order_by(*order).limit(limit)
+        return Found([Hold(*row) for row in await connection.execute(of_user)])
+    # All others are read in the order of their age, among them those that have expired and are not released yet.
+    page = page.where(ONE_HELD_BY_AGE if vendor_id is None else ONE_HELD_OF_A_VENDOR)
+    found: list[Hold] = []
+    for row in await connection.execute(within_reach(page, {column.name: column for column in order}, is_open, limit)):
+        hold = Hold(*row[: len(Hold._fields)])
+        if row.is_kept:
+            found.append(hold)
+        if is_end_of_reach(row):
+            return Found(found, HoldPlace(hold.created_at, hold.vendor_id, hold.transactionid))
+    return Found(found)

@@ -24,7 +24,8 @@ async def list_holds(
     asked: Annotated[schemas.HoldsQuery, Query()],
     caller: Caller = require("points:read", "points:admin"),
 ) -> schemas.HoldsBody:
-    """Oldest first. Holds that have expired are not among them."""
+    """Oldest first. Holds that have expired are not among them. Follow `next_cursor` until it is null, also from a page
+    with fewer holds than you asked for, or none."""
     page = await service.open_holds(
         caller.tenant,
         reader=caller.client_id,

@@ -45,5 +45,8 @@ class HoldService:
                 limit=limit + 1,
             )
         return pages.cut(
-            found, limit, lambda hold: queries.HoldPlace(hold.created_at, hold.vendor_id, hold.transactionid)
+            found.rows,
+            limit,
+            lambda hold: queries.HoldPlace(hold.created_at, hold.vendor_id, hold.transactionid),
+            reached=found.reached,
         )
