@@ -220,7 +220,7 @@ class Streaming:
             self.rows += 1
 
 
-def _scope(house: House) -> dict[str, Any]:
+def _scope(house: House, content_type: bytes = b"text/csv") -> dict[str, Any]:
     authorization = house.headers["Authorization"].encode()
     return {
         "type": "http",
@@ -228,7 +228,7 @@ def _scope(house: House) -> dict[str, Any]:
         "path": PATH,
         "raw_path": PATH.encode(),
         "query_string": urlencode(DEFAULTS).encode(),
-        "headers": [(b"content-type", b"text/csv"), (b"authorization", authorization)],
+        "headers": [(b"content-type", content_type), (b"authorization", authorization)],
     }
 
 
@@ -300,6 +300,28 @@ async def test_whoever_waits_for_an_answer_before_sending_more_gets_it(house: Ho
     async with asyncio.timeout(20):
         await house.app(_scope(house), receive, send)
     assert (streaming.status, streaming.rows, streaming.out_of_order) == (200, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "head", "row"),
+    [(b"text/csv", b"customer_id\n", b"c%d\n"), (b"application/x-ndjson", b"", b'{"customer_id": "c%d"}\n')],
+)
+async def test_rows_that_came_whole_before_the_caller_hung_up_have_landed(
+    house: House, content_type: bytes, head: bytes, row: bytes
+) -> None:
+    """They come faster than they are written, and the last one is cut off."""
+    whole = 30
+    parts = iter([head, *(row % number for number in range(whole)), (row % whole)[:-3]])
+
+    async def receive() -> dict[str, Any]:
+        part = next(parts, None)
+        if part is None:
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": part, "more_body": True}
+
+    await house.app(_scope(house, content_type), receive, Streaming(iter(())).send)
+    landed = await house.fetch("SELECT customer_id FROM token_service.tokens WHERE tenant = :t", t=house.tenant)
+    assert sorted(one.customer_id for one in landed) == sorted(f"c{number}" for number in range(whole))
 
 
 async def send(house: House, content: bytes, content_type: str = "text/csv", **params: str) -> httpx.Response:

@@ -89,12 +89,13 @@ async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
                     await queue.put(waiting[start : start + _ROWS_AT_ONCE])
                 waiting = []
                 parts = 0
-        if waiting:
-            await queue.put(waiting)
-        await queue.put(None)
-    # Any error is raised where the rows are taken.
+        end: Exception | None = None
+    # Raised where the rows are taken, behind those that came before it.
     except Exception as error:
-        await queue.put(error)
+        end = error
+    if waiting:
+        await queue.put(waiting)
+    await queue.put(end)
 
 
 async def _write(writer: Writer, rows: list[Row[R]]) -> list[tuple[Row[R], Outcome]]:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
-from shared.line_exchange import LineTooLong, lines_of
+from shared.line_exchange import LineTooLong, line_blocks_of
 from shared.lists.csv_lists import CsvList, MalformedHeader
 from shared.lists.encodings import recognise
 from shared.lists.records import Broken, Record, RecordTooLong
@@ -25,8 +25,9 @@ ADDED: Final = ("token", "url_link", "expires_at", "error")
 #: Added behind `error`, unless the list has a column of this name for itself.
 LINE: Final = "line"
 _TOO_LONG: Final = RowProblem("is too long; this and what follows was not read", code="row_too_long")
-_NOT_UTF_8: Final = "has bytes that are not UTF-8; if the list is in windows-1252, send it with this charset"
+#: No more are read before others have their turn.
 _LINES_AT_ONCE: Final = 500
+_NOT_UTF_8: Final = "has bytes that are not UTF-8; if the list is in windows-1252, send it with this charset"
 
 #: Few distinct values: the rows of a transaction expire at a few moments.
 _iso = lru_cache(maxsize=1024)(iso)
@@ -181,18 +182,14 @@ class NdjsonTargets:
 
     async def blocks(self) -> AsyncIterator[list[Row[dict[str, Any]]]]:
         number = 0
-        rows: list[Row[dict[str, Any]]] = []
         try:
-            async for line in lines_of(self._chunks):
-                number += 1
-                if line.strip():
-                    rows.append(self._row(number, line))
-                if len(rows) >= _LINES_AT_ONCE:
-                    yield rows
-                    rows = []
+            async for lines in line_blocks_of(self._chunks):
+                for start in range(0, len(lines), _LINES_AT_ONCE):
+                    part = lines[start : start + _LINES_AT_ONCE]
+                    yield [self._row(place, line) for place, line in enumerate(part, number + 1) if line.strip()]
+                    number += len(part)
         except LineTooLong:
-            rows.append(({}, _TOO_LONG, number + 1))
-        yield rows
+            yield [({}, _TOO_LONG, number + 1)]
 
     def shape(self, answered: Sequence[tuple[Row[dict[str, Any]], Outcome]]) -> bytes:
         return b"".join(
