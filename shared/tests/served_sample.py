@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request
 from pydantic import BaseModel, SecretStr
 from shared.callers import Caller
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
+from shared.line_exchange import CallerGone, body_of, lines_of
 from shared.service_app import create_service_app
 from shared.serving import serve
 from shared.settings import Mode, ServiceSettings
@@ -119,6 +120,18 @@ def create(settings: ServiceSettings, does: str) -> FastAPI:
     @app.post("/body")
     async def body(request: Request) -> int:
         return len(await request.body())
+
+    @app.post("/lines", max_body_size=sys.maxsize)
+    async def lines(request: Request) -> None:
+        """Tells which lines came, and whether all did; it reads when whoever started the process says so."""
+        await asyncio.to_thread(sys.stdin.readline)
+        try:
+            async for line in lines_of(body_of(request)):
+                sys.stdout.write(f"came {line.decode()}\n")
+            sys.stdout.write("came whole\n")
+        except CallerGone:
+            sys.stdout.write("came in part\n")
+        sys.stdout.flush()
 
     @app.get("/child")
     async def child() -> int:

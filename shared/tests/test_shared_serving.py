@@ -195,6 +195,34 @@ async def test_an_answer_says_whether_some_of_the_body_is_still_to_come(
     assert (b"\r\nx-body-unfinished: 1\r\n" in head) is is_unfinished
 
 
+@pytest.mark.parametrize(
+    ("sent", "came"),
+    [
+        (b"Content-Length: 11\r\n\r\none\ntwo\nend", ["one", "two", "end", "whole"]),
+        (b"Content-Length: 12\r\n\r\none\ntwo\nend", ["one", "two", "in part"]),
+        (b"Transfer-Encoding: chunked\r\n\r\nb\r\none\ntwo\nend\r\n0\r\n\r\n", ["one", "two", "end", "whole"]),
+        (b"Transfer-Encoding: chunked\r\n\r\nb\r\none\ntwo\nend\r\n0\r\n", ["one", "two", "in part"]),
+        (b"Content-Length: 12\r\n\r\n", ["in part"]),
+    ],
+    ids=["all of its length", "less than its length", "all chunks", "no last chunk", "nothing"],
+)
+async def test_lines_that_came_before_the_caller_went_are_read(
+    served: tuple[Process, httpx.AsyncClient], sent: bytes, came: list[str]
+) -> None:
+    """The caller ends its side, and the server its own, before the first one is read."""
+    process, client = served
+    assert process.stdin is not None
+    async with connections(client, 1) as ((reader, writer),):
+        writer.write(b"POST /lines HTTP/1.1\r\nHost: localhost\r\n" + sent)
+        writer.write_eof()
+        await reader.read()
+    process.stdin.write(b"read them\n")
+    await until_in_flight(client, 1)
+    process.send_signal(signal.SIGTERM)
+    lines = await output_of(process)
+    assert [line.removeprefix("came ") for line in lines if line.startswith("came ")] == came
+
+
 @pytest.mark.parametrize("path", ["/hot", "/body"])
 async def test_a_body_that_does_not_come_in_time_is_refused_with_408(
     served: tuple[Process, httpx.AsyncClient], path: str

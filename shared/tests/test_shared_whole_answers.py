@@ -169,6 +169,56 @@ async def test_a_connection_that_is_lost_is_sent_nothing_more(beneath: Recorded)
     assert beneath.written == [b"(closed)"]
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "is_stream", "received"),
+    [
+        (b"3\r\none\r\n", b"3\r\ntwo\r\n0\r\n\r\n", True, [(b"one", True), (b"two", False), None]),
+        (b"3\r\none\r\n", b"3\r\ntwo\r\n", True, [(b"one", True), (b"two", True), None]),
+        (b"3\r\none\r\n", b"0\r\n\r\n", True, [(b"one", True), (b"", False), None]),
+        (b"3\r\none\r\n", b"0\r\n", True, [(b"one", True), None]),
+        (b"3\r\none\r\n0\r\n\r\n", b"", True, [(b"one", False), None]),
+        (b"3\r\none\r\n", b"3\r\ntwo\r\n0\r\n\r\n", False, [(b"one", True), None]),
+    ],
+    ids=["its rest", "more of it", "its end alone", "nothing", "nothing after its end", "its rest, of no stream"],
+)
+@pytest.mark.parametrize("is_waited_for", [True, False])
+async def test_what_came_before_the_end_of_a_connection_is_read_before_it(
+    beneath: Recorded,
+    first: bytes,
+    then: bytes,
+    is_stream: bool,
+    received: list[tuple[bytes, bool] | None],
+    is_waited_for: bool,
+) -> None:
+    """It comes at once with the end, and finds the application waiting for more, or not yet. None is the end."""
+    read: list[tuple[bytes, bool] | None] = []
+    has_read, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, _send: Send) -> None:
+        scope["state"]["is_stream"] = is_stream
+        while None not in read:
+            message = await receive()
+            read.append((message["body"], message["more_body"]) if message["type"] == "http.request" else None)
+            has_read.set()
+            await goes_on.wait()
+
+    protocol = protocol_of(app)
+    protocol.connection_made(beneath)
+    protocol.data_received(CHUNKED + first)
+    if is_waited_for:
+        goes_on.set()
+    await has_read.wait()
+    protocol.data_received(then)
+    protocol.eof_received()
+    protocol.connection_lost(None)
+    goes_on.set()
+    await asyncio.gather(*protocol.tasks)
+    assert read == received
+
+
 async def whole(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers with the body that it gets, and with the query as a header."""
     message = await receive()

@@ -6,6 +6,10 @@
   spares the making of two; for all others a transport holds the head back.
 - **No timer for each answer.** uvicorn starts and cancels one per request to end idle connections. Here a connection
   says since when it is idle, and the server looks from time to time (`shared.serving`).
+
+**And what was received of a stream is read first, then that its caller is gone.** uvicorn forgets what has come and was
+not read yet as soon as a connection ends, though of a stream everything is carried out that came whole. All other
+bodies it may forget: who hangs up before one was read has asked for nothing, and costs no work.
 """
 
 import asyncio
@@ -41,6 +45,31 @@ async def send_whole(scope: Scope, send: Send, status: int, headers: list[tuple[
 
 class Exchange(RequestResponseCycle):
     """A request and its answer, which may come in one message."""
+
+    #: Whether the application was told of the body's end.
+    _is_read = False
+
+    # Wider than uvicorn's type, whose names are private.
+    async def receive(self) -> Message:  # type: ignore[override]
+        """Waits for more of the body, as uvicorn does; says that the caller is gone when all that came is read."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not self.disconnected and not self.response_complete:
+            self.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+        if self.response_complete or (self.disconnected and not self._is_left_to_read()):
+            return {"type": "http.disconnect"}
+        body, self.body = bytes(self.body), bytearray()
+        self._is_read = not self.more_body
+        return {"type": "http.request", "body": body, "more_body": self.more_body}
+
+    def _is_left_to_read(self) -> bool:
+        """Whether something of a stream has come, and be it its end, that the application was not given yet."""
+        if not self.scope["state"].get("is_stream", False):
+            return False
+        return bool(self.body) or not (self.more_body or self._is_read)
 
     # Narrower than ASGI's type, which does not know the extension.
     async def send(self, message: Message) -> None:  # type: ignore[override]
