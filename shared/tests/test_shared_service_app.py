@@ -387,6 +387,16 @@ async def test_a_check_that_hangs_is_named_too(
     assert (answer.status_code, answer.json()["checks"]) == (503, {"database": "does not answer", "keys": "ok"})
 
 
+async def test_figures_tell_of_readiness_also_where_nobody_asks_for_it(
+    client: httpx.AsyncClient, checks: Checks
+) -> None:
+    for keys, well in ((Unavailable("No key opens the rows."), 0), (None, 1)):
+        checks.keys = keys
+        text = (await client.get("/metrics")).text
+        assert metric(text, 'readiness_check{check="keys"}') == well
+        assert metric(text, 'readiness_check{check="database"}') == 1
+
+
 async def test_metrics_count_requests_by_route_and_not_by_path(client: httpx.AsyncClient) -> None:
     await client.post("/things/one-1", json={"n": 1})
     await client.post("/things/one-2", json={"n": "x"})

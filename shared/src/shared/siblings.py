@@ -18,6 +18,9 @@ from shared.workers import Worker
 
 #: `/readyz` answers within a second.
 _SECONDS: Final = 0.9
+#: Readiness comes before them.
+_FIGURES_SECONDS: Final = 2.0
+_READINESS: Final = b"readiness"
 _LONGEST_ANSWER: Final = 16 * 1024 * 1024
 #: The name of a sample, and the brace where it has labels already.
 _SAMPLE: Final = re.compile(rb"^([a-zA-Z_:][a-zA-Z0-9_:]*)(\{)?", re.MULTILINE)
@@ -62,9 +65,9 @@ class Siblings:
     async def figures(self) -> bytes:
         """The figures of all workers, each with the label `worker`."""
         others = self._worker.others
-        answers = await asyncio.gather(*(self._ask(number, b"figures") for number in others))
-        found: dict[int, bytes | None] = dict(zip(others, answers, strict=True))
-        found[self._worker.number] = self._own_figures()
+        asked = asyncio.gather(*(self._ask(number, b"figures") for number in others))
+        own, answers = await asyncio.gather(self._own_figures(), asked)
+        found: dict[int, bytes | None] = dict(zip(others, answers, strict=True)) | {self._worker.number: own}
         for number, figures in found.items():
             self._up.labels(str(number)).set(bool(figures))
         return merged([generate_latest(self._all), *(found[number] or b"" for number in sorted(found))])
@@ -76,7 +79,7 @@ class Siblings:
         connections, and makes nothing unready.
         """
         others = self._worker.others
-        asked = asyncio.gather(*(self._ask(number, b"readiness") for number in others))
+        asked = asyncio.gather(*(self._ask(number, _READINESS) for number in others))
         own, answers = await asyncio.gather(self._readiness(), asked)
         stands = {self._worker.number: own["status"]}
         trouble = {}
@@ -92,7 +95,7 @@ class Siblings:
     async def _ask(self, number: int, question: bytes) -> bytes | None:
         """The answer; nothing if none comes in time, None if the worker does not listen."""
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_SECONDS if question == _READINESS else _FIGURES_SECONDS):
                 reader, writer = await asyncio.open_unix_connection(self._path_of(number), limit=_LONGEST_ANSWER)
                 try:
                     writer.write(question + b"\n")
@@ -109,13 +112,15 @@ class Siblings:
         with suppress(OSError):
             question = (await reader.readline()).strip()
             if question == b"figures":
-                writer.write(self._own_figures())
-            elif question == b"readiness":
+                writer.write(await self._own_figures())
+            elif question == _READINESS:
                 writer.write(json.dumps(await self._readiness(), default=str).encode())
             await writer.drain()
         writer.close()
 
-    def _own_figures(self) -> bytes:
+    async def _own_figures(self) -> bytes:
+        # Where nobody asks `/readyz`, its figures would be missing, and the alarms with them.
+        await self._readiness()
         return labelled(generate_latest() + generate_latest(self._own), self._worker.number)
 
     def _path_of(self, number: int) -> Path:
