@@ -133,6 +133,10 @@ def create(settings: ServiceSettings, does: str) -> FastAPI:
             sys.stdout.write("came in part\n")
         sys.stdout.flush()
 
+    @app.post("/stream", max_body_size=sys.maxsize)
+    async def stream(request: Request) -> int:
+        return len([line async for line in lines_of(body_of(request))])
+
     @app.get("/child")
     async def child() -> int:
         """Ends when this process does."""

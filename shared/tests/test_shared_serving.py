@@ -223,7 +223,23 @@ async def test_lines_that_came_before_the_caller_went_are_read(
     assert [line.removeprefix("came ") for line in lines if line.startswith("came ")] == came
 
 
-@pytest.mark.parametrize("path", ["/hot", "/body"])
+@pytest.mark.parametrize("path", ["/hot", "/body", "/stream"])
+async def test_a_caller_that_goes_before_its_answer_began_is_no_error(
+    served: tuple[Process, httpx.AsyncClient], path: str
+) -> None:
+    process, client = served
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n["
+    async with connections(client, 1) as ((reader, writer),):
+        writer.write(head.encode())
+        writer.write_eof()
+        assert await reader.read() == b""
+    await until_in_flight(client, 1)
+    process.send_signal(signal.SIGTERM)
+    logged = [json.loads(line) for line in await output_of(process) if line.startswith("{")]
+    assert [(line["event"], line.get("status")) for line in logged if line.get("route") == path] == [("request", 499)]
+
+
+@pytest.mark.parametrize("path", ["/hot", "/body", "/stream"])
 async def test_a_body_that_does_not_come_in_time_is_refused_with_408(
     served: tuple[Process, httpx.AsyncClient], path: str
 ) -> None:

@@ -34,7 +34,7 @@ T = TypeVar("T")
 _log = structlog.get_logger("imports")
 
 
-class CallerGone(Exception):
+class CallerGone(ClientDisconnect):
     """The caller hung up, or takes none of its answers."""
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from prometheus_client import REGISTRY, Counter, Gauge
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import NotFound, Policy, Refusal, Unexpected, UnsupportedMediaType
+from shared.errors import NotFound, Policy, Refusal, TooSlow, Unexpected, UnsupportedMediaType
 from shared.logs import request_lines
 from shared.problems import Renderer, problem_response
 from shared.request_times import RequestTimes
@@ -166,6 +166,14 @@ class RequestFrame:
                 await self._refuse(context.refusal, scope, receive, send_framed)
             else:
                 await self._app(scope, receive, send_framed)
+        except ClientDisconnect:
+            if status:
+                raise
+            # Of a stream that comes too slowly, its reader is told the same, and its caller is still there.
+            if not _is_gone(receive):
+                await self._render(TooSlow("The request body did not come in time."), Request(scope))(
+                    scope, receive, send_framed
+                )
         # The last place that can turn an unexpected error into an answer without inside details.
         except Exception:
             _unexpected.inc()
@@ -204,6 +212,11 @@ def _spelled(policy: Policy) -> tuple[bytes, bytes]:
 def _is_unfinished(receive: Receive) -> bool:
     """Whether the caller has yet to send the rest of its body. uvicorn knows, whose method `receive` is."""
     return getattr(getattr(receive, "__self__", None), "more_body", False)
+
+
+def _is_gone(receive: Receive) -> bool:
+    """Whether the connection has ended, as uvicorn knows it."""
+    return getattr(getattr(receive, "__self__", None), "disconnected", True)
 
 
 def _is_given(scope: Scope, traceparent: str) -> bool:
