@@ -11,7 +11,8 @@ from local_platform.embedded_postgres import EmbeddedPostgres
 from shared.database_failures import OutcomeUnknown, is_passing
 from shared.db import Database
 from shared.errors import Unavailable
-from sqlalchemy import text
+from shared.readings import Reading
+from sqlalchemy import literal_column, select, text
 
 from shared import raw_batches
 
@@ -298,3 +299,49 @@ async def test_a_statement_that_writes_by_itself_is_kept_or_its_outcome_is_unkno
             await driver.execute(f"INSERT INTO {table} VALUES ('kept too')")  # noqa: S608
         await database.dispose()
     assert await notes(url, table) == ["kept", "kept too", "of unknown outcome"]
+
+
+async def by_reading(database: Database, query: str) -> None:
+    await database.read(Reading(select(literal_column(query))))
+
+
+async def in_raw_statement(database: Database, query: str) -> None:
+    async with database.raw_statement() as driver:
+        await driver.fetch(f"SELECT {query}")
+
+
+async def in_one_transaction(database: Database, query: str) -> None:
+    await in_transaction(database, f"SELECT {query}")
+
+
+async def in_one_raw_transaction(database: Database, query: str) -> None:
+    await in_raw_transaction(database, f"SELECT {query}")
+
+
+@pytest.mark.parametrize("ask", [by_reading, in_raw_statement, in_one_transaction, in_one_raw_transaction])
+@pytest.mark.parametrize("hangs_up", [True, False])
+async def test_what_nobody_waits_for_any_more_ends_on_the_server_too(
+    url: str, ask: Callable[[Database, str], Awaitable[None]], hangs_up: bool
+) -> None:
+    """Each such statement would keep a process of the server beside all those that may be lent."""
+    database = Database(url, pool_size=1, statement_seconds=30 if hangs_up else 0.2)
+    watching = await asyncpg.connect(url)
+    mark = secrets.token_hex(8)
+
+    async def running() -> int:
+        active = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE $1"
+        return await watching.fetchval(active, f"%{mark}%") or 0
+
+    asking = asyncio.create_task(ask(database, f"pg_sleep(60) /* {mark} */"))
+    if hangs_up:
+        async with asyncio.timeout(20):
+            while not await running():
+                pass
+        asking.cancel()
+    with pytest.raises((*TROUBLE, TimeoutError, asyncio.CancelledError)):
+        await asking
+    still_running = await running()
+    await watching.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $1", f"%{mark}%")
+    await watching.close()
+    await database.dispose()
+    assert not still_running

@@ -8,7 +8,7 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -22,7 +22,7 @@ from shared.database_figures import watch_pool
 from shared.database_url import DatabaseUrl
 from shared.errors import Refusal, Unavailable
 from shared.kept_statements import KeptStatements, Value, can_keep
-from shared.raw_batches import ROLLBACK_SECONDS, RawBatch, Settings
+from shared.raw_batches import BROKEN, ROLLBACK_SECONDS, RawBatch, Settings
 from shared.raw_connections import RawConnections
 from shared.readings import Reading, Row
 from shared.settings import ServiceSettings
@@ -208,9 +208,9 @@ class Database:
             try:
                 yield driver
             except BaseException as error:
-                # The state of the connection is unknown, so nobody else may get it.
-                driver.terminate()
                 count(error)
+                # The state of the connection is unknown, so nobody else may get it.
+                await _end(driver)
                 raise
 
     @asynccontextmanager
@@ -226,7 +226,8 @@ class Database:
             try:
                 yield driver
             except BaseException as error:
-                # The state of the connection is unknown, so nobody else may get it.
+                # The state of the connection is unknown, so nobody else may get it. What runs is not cancelled: it may
+                # wait for a standby, without which the server would then call it done.
                 driver.terminate()
                 if isinstance(error, Exception) and not is_refusal(error):
                     raise OutcomeUnknown from error
@@ -272,6 +273,13 @@ async def _connect_raw(url: DatabaseUrl, settings: Settings, **options: Any) -> 
         connection.terminate()
         raise
     return connection
+
+
+async def _end(driver: asyncpg.Connection) -> None:
+    """Closes a connection, and has the server cancel what runs on it: it would go on without anybody to answer."""
+    # Where that fails, the connection is closed without it.
+    with suppress(*BROKEN, asyncpg.PostgresError):
+        await driver.close(timeout=ROLLBACK_SECONDS)
 
 
 async def read_again(read: Callable[[], Awaitable[T]]) -> T:
