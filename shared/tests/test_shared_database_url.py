@@ -162,6 +162,32 @@ async def test_a_server_of_another_name_or_another_authority_is_not_spoken_to(se
         await DatabaseUrl(without).connect()
 
 
+@pytest.mark.parametrize("parameters", [{}, {"sslmode": "verify-full"}])
+async def test_the_authorities_that_the_system_trusts_vouch_for_the_server_and_its_name(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, str]
+) -> None:
+    by_name, by_address = (
+        servers.url(f"{host}:{servers.tls.port}", sslrootcert="system", **parameters)
+        for host in ("localhost", "127.0.0.1")
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", str(servers.ca))
+    before = servers.tls.taken
+    await (await DatabaseUrl(by_name).connect()).close()
+    assert servers.tls.taken == before + 1
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await DatabaseUrl(by_address).connect()
+    monkeypatch.setenv("SSL_CERT_FILE", str(servers.other_ca))
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await DatabaseUrl(by_name).connect()
+
+
+@pytest.mark.parametrize("parameters", [{"sslmode": "require"}, {"sslcrl": "/etc/crl.pem"}, {"sslcert": "/nowhere"}])
+def test_what_does_not_go_with_the_authorities_of_the_system_is_refused(parameters: dict[str, str]) -> None:
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    with pytest.raises(ValueError, match=r"sslrootcert=system|sslcert"):
+        DatabaseUrl(f"postgresql://app@localhost/app?sslrootcert=system&{query}")
+
+
 async def test_of_two_hosts_the_one_that_takes_writes(servers: Servers, unused_tcp_port: int) -> None:
     away = f"localhost:{unused_tcp_port}"
     both = f"{away},localhost:{servers.read_only.port},localhost:{servers.main.port}"

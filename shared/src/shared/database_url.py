@@ -4,11 +4,13 @@
         &target_session_attrs=read-write&connect_timeout=3          (in one line)
 
 asyncpg reads the URL, as libpq would: TLS, `target_session_attrs`, `options`, `application_name`. What libpq has and
-asyncpg lacks is added here: TCP keep-alive, and a `connect_timeout` for each of several hosts. asyncpg's own is for all
-of them together, so that a first host which is gone without a word would keep everybody from the second.
+asyncpg lacks is added here: TCP keep-alive, the authorities that the system trusts (`sslrootcert=system`), and a
+`connect_timeout` for each of several hosts. asyncpg's own is for all of them together, so that a first host which is
+gone without a word would keep everybody from the second.
 """
 
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
@@ -33,6 +35,10 @@ _PARAMETERS: Final = frozenset(
 _WHOLE_NUMBERS: Final = frozenset(
     {"connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
 )
+#: libpq's word for the authorities that the system trusts.
+_SYSTEM: Final = "system"
+#: What may stand beside it; for the rest, name a file.
+_FOR_THE_SYSTEM: Final = frozenset({"sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword"})
 _SSL_MODES: Final = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 _SESSION_ATTRS: Final = frozenset({"any", "primary", "standby", "read-write", "read-only", "prefer-standby"})
 #: Why the next host is tried. 57P03 is what a standby says that is starting or taking over.
@@ -72,7 +78,10 @@ class DatabaseUrl:
         self._connect_seconds = _CONNECT_SECONDS if seconds is None else seconds or None
         self._keepalive = _KEEPALIVE | numbers
         self._has_name = "application_name" in given
-        left = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in _WHOLE_NUMBERS]
+        self._tls = _tls_of_the_system(given) if given.get("sslrootcert") == _SYSTEM else None
+        ours = _WHOLE_NUMBERS if self._tls is None else _WHOLE_NUMBERS | _FOR_THE_SYSTEM
+        given = {name: value for name, value in given.items() if name not in ours}
+        left = [pair for pair in parts.query.split("&") if pair and pair.partition("=")[0] not in ours]
         self.role = given.get("user") or unquote(parts.username or "")
         #: One for each host; the one that was right the last time comes first.
         self._dsns = list(_one_host_each(parts._replace(query="&".join(left)), given))
@@ -122,6 +131,7 @@ class DatabaseUrl:
             statement_cache_size=statement_cache,
             connection_class=DistributedConnection if is_distributed else asyncpg.Connection,
             server_settings={} if self._has_name else {"application_name": _APPLICATION},
+            **({} if self._tls is None else {"ssl": self._tls}),
         )
         self._keep_alive(connection)
         return connection
@@ -192,6 +202,27 @@ def _one_host_each(parts: Any, given: dict[str, Any]) -> Iterator[str]:
         if ports:
             own["port"] = ports[number] if len(ports) == len(named) else ports[0]
         yield urlunsplit(parts._replace(query=urlencode(own)))
+
+
+def _tls_of_the_system(given: dict[str, str]) -> ssl.SSLContext:
+    """TLS to a server whose certificate and name the system's authorities vouch for, as libpq has it.
+
+    OpenSSL looks for them where the system has them, or where `SSL_CERT_FILE` and `SSL_CERT_DIR` lead.
+    """
+    if given.get("sslmode", "verify-full") != "verify-full":
+        raise ValueError("must have sslmode=verify-full with sslrootcert=system")
+    beside = sorted(name for name in given if name.startswith("ssl") and name not in _FOR_THE_SYSTEM)
+    if "sslnegotiation" in beside:
+        beside.remove("sslnegotiation")
+    if beside:
+        raise ValueError(f"cannot have {beside[0]} with sslrootcert=system")
+    context = ssl.create_default_context()
+    if "sslcert" in given:
+        try:
+            context.load_cert_chain(given["sslcert"], given.get("sslkey"), given.get("sslpassword"))
+        except OSError as error:
+            raise ValueError("must have a certificate that can be read as sslcert, with its key as sslkey") from error
+    return context
 
 
 def _check(given: dict[str, Any]) -> None:
