@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import asyncpg
 import pytest
+from platform_testing.plans import connected
 from points_ledger.domain.transactions import State
+from points_ledger.eai.queries import read_horizon
 from points_ledger.lists import Line
+from points_ledger.reconciliations import service as service_module
 from points_ledger.reconciliations.domain import Finding, Kind, StatedLine, Summary
 from points_ledger.reconciliations.service import ReconciliationService
 from shared.db import Database
 from shared.errors import Unavailable
 from shared.reports import Reports
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from .parties import Vendor
+from .parties import Platform, Vendor
 
 
 @pytest.fixture
@@ -48,6 +53,44 @@ async def test_no_transaction_is_open_and_no_connection_taken_while_lines_are_aw
     found = [one async for one in service.compare(tenant, "shop", lines(), client_id="one")]
     assert isinstance(found[-1], Summary)
     assert taken == [0, 0]
+
+
+async def test_a_transaction_that_is_being_written_as_the_range_ends_is_found(
+    reports: Reports,
+    ledger_url: str,
+    tenant: str,
+    shop: Vendor,
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has its time already, and the next day's range begins after it."""
+    await shop.commit(await platform.user_with(5), "known", 1)
+    async with connected(ledger_url) as writer:
+        writing = writer.transaction()
+        await writing.start()
+        await writer.execute(
+            "/* dated */ INSERT INTO points_ledger.transactions (tenant, vendor_id, transaction_id, user_id, state,"
+            " points, deducted, refunded, description, created_at, ended_at, touched_at)"
+            " SELECT tenant, vendor_id, 'late', user_id, 'rejected', 1, 0, 0, '', now.at, now.at, now.at"
+            " FROM points_ledger.transactions, (SELECT clock_timestamp() AS at) AS now WHERE tenant = $1",
+            tenant,
+        )
+        horizons = []
+
+        async def noted(connection: AsyncConnection) -> datetime:
+            horizons.append(await read_horizon(connection))
+            if len(horizons) == 1:
+                await writing.commit()
+            return horizons[-1]
+
+        monkeypatch.setattr(service_module, "read_horizon", noted)
+
+        async def none() -> AsyncIterator[list[Line[StatedLine]]]:
+            return
+            yield
+
+        found = [one async for one in ReconciliationService(reports).compare(tenant, "shop", none(), client_id="one")]
+        assert {one.transaction_id for block in found[:-1] for one in block} == {"known", "late"}
 
 
 async def test_a_client_compares_no_more_lists_at_once_than_it_may_have_reports(

@@ -1,5 +1,6 @@
 """The use case: a vendor's list, of any length and in any order, against the ledger's transactions."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -11,6 +12,7 @@ from shared.errors import Malformed, Unavailable
 from shared.reports import Reports
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from points_ledger.eai.queries import read_horizon
 from points_ledger.lists import TOO_LONG, Line, ListOf
 from points_ledger.reconciliations import queries
 from points_ledger.reconciliations.domain import Finding, Kind, Stand, StatedLine, Summary, judge
@@ -25,6 +27,10 @@ RANGE: Final = timedelta(days=31)
 _SLICE: Final = 2000
 #: A list that is longer is not read to its end: what it names lies on the service's disk.
 MOST_LINES: Final = 5_000_000
+
+_POLL_SECONDS: Final = 0.02
+#: What writes has ended by then, or the server has ended it.
+_POLLS: Final = 500
 
 T = TypeVar("T")
 
@@ -125,10 +131,21 @@ class _Comparison:
             if not self._is_whole:
                 break
         if self._is_whole:
+            await self._until_all_is_written(end)
             after: Place | None = Place(begin)
             while after is not None:
                 missing, after = await self._not_named(after, end)
                 yield self._counted(missing)
+
+    async def _until_all_is_written(self, end: datetime) -> None:
+        """Returns when no transaction of the range is being written any more, which takes moments.
+
+        A database that does not say what its sessions do might let us wait for any of them; so there is a bound.
+        """
+        for _ in range(_POLLS):
+            if await self._ask(read_horizon) >= end:
+                return
+            await asyncio.sleep(_POLL_SECONDS)
 
     def summary(self) -> Summary:
         kinds = [kind for kind in Kind if self._is_whole or kind is not Kind.ONLY_OURS]
