@@ -84,7 +84,11 @@ html { scroll-padding-top: 3rem; }
   line-height: 1.3;
   white-space: normal;
 }
-@media (max-width: 30em) { .md-header__title { font-size: .72rem; } }
+@media (max-width: 30em) {
+  .md-header__title { font-size: .72rem; }
+  .md-header__topic { display: flex; align-items: center; height: 2.4rem; }
+  .md-header__topic .md-ellipsis { white-space: normal; line-height: 1.2; }
+}
 """
 
 
