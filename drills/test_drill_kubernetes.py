@@ -94,9 +94,9 @@ def speak_as_before_2021(file: Path) -> None:
 
 
 def tool(pinned: str, command: str) -> tuple[str, ...]:
-    """A program of the package index, in an environment of its own."""
+    """A program of the package index, in an environment of its own, whose installation says nothing."""
     own = REPOSITORY / ".tools" / "uv" / "bin" / "uv"
-    return (str(own) if own.exists() else "uv", "tool", "run", "--from", pinned, command)
+    return (str(own) if own.exists() else "uv", "tool", "run", "--quiet", "--from", pinned, command)
 
 
 async def run(*command: str, given: str | None = None) -> str:
