@@ -95,7 +95,7 @@ def create(settings: ServiceSettings, does: str) -> FastAPI:
 
     @app.get("/slow")
     async def slow() -> str:
-        """Answers when whoever started the process says so."""
+        """Answers when the test says so."""
         line: str = await asyncio.to_thread(sys.stdin.readline)
         return line.strip()
 
@@ -123,7 +123,7 @@ def create(settings: ServiceSettings, does: str) -> FastAPI:
 
     @app.post("/lines", max_body_size=sys.maxsize)
     async def lines(request: Request) -> None:
-        """Tells which lines came, and whether all did; it reads when whoever started the process says so."""
+        """Tells which lines came, and whether all did; it reads when the test says so."""
         await asyncio.to_thread(sys.stdin.readline)
         try:
             async for line in lines_of(body_of(request)):

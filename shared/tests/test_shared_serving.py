@@ -1,4 +1,4 @@
-"""A service as a process: whoever was being answered when it was asked to end is answered, and it ends with 0."""
+"""A service as a process: when it is asked to end, it answers all whom it is answering, and ends with 0."""
 
 import asyncio
 import contextlib
