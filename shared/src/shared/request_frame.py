@@ -169,7 +169,7 @@ class RequestFrame:
         except ClientDisconnect:
             if status:
                 raise
-            # Of a stream that comes too slowly, its reader is told the same, and its caller is still there.
+            # The reader of a stream that comes too slowly gets this error as well, though its caller is still there.
             if not _is_gone(receive):
                 await self._render(TooSlow("The request body did not come in time."), Request(scope))(
                     scope, receive, send_framed

@@ -47,7 +47,7 @@ class Batch:
     new_entries: list[Entry] = field(default_factory=list)
     new_answers: dict[AnswerKey, KeptAnswer] = field(default_factory=dict)
     repeated_answers: set[AnswerKey] = field(default_factory=set)
-    #: What is told of the batch, in the order in which it happened.
+    #: The tenant and the event of all that the batch tells, in the order in which it happened.
     events: list[tuple[str, NewEvent]] = field(default_factory=list)
 
     def release_expired(self) -> Counter[AccountKey]:
