@@ -1,7 +1,7 @@
 """A package with migrations of its own, and a database for it."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,7 +55,7 @@ class Service:
         text = REVISION.format(revision=revision, before=before, up=up, down=down)
         (self._versions / f"{revision}.py").write_text(text)
 
-    def index(self, name: str | None, instead_of: str | None = None) -> None:
+    def index(self, name: str | None, instead_of: Collection[str] = ()) -> None:
         """Whether the code has an index on `text` that is built beside."""
         info = f"built_beside(instead_of={instead_of!r})"
         index = "" if name is None else f', sa.Index("{name}", "text", info={info})'
@@ -84,7 +84,7 @@ class Service:
     def columns(self) -> list[str]:
         return self.ask("SELECT column_name FROM information_schema.columns WHERE table_name = 'notes' ORDER BY 1")
 
-    async def build_again(self, name: str, instead_of: str) -> None:
+    async def build_again(self, name: str, instead_of: Collection[str]) -> None:
         """What a second `migrate` does at its end: Alembic lets no two of them run in one process."""
         metadata = sa.MetaData(schema=self.package)
         index = sa.Index(name, "text", info=built_beside(instead_of=instead_of))

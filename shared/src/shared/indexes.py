@@ -1,7 +1,7 @@
 """Indexes that are built while the service writes: `CREATE INDEX CONCURRENTLY`, after the migrations.
 
 A migration would keep every writer of the table waiting for as long as the index takes. Building may be interrupted:
-what is left of it is removed, and the next `migrate` builds it. The index whose place one takes is dropped after that,
+what is left of it is removed, and the next `migrate` builds it. Those whose place one takes are dropped after that,
 and without keeping anybody waiting, either.
 """
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateIndex, DropIndex
 
-from shared.tables import former_of, is_built_beside
+from shared.tables import formers_of, is_built_beside
 
 _STATES = sa.text(
     "SELECT c.relname, i.indisvalid, EXISTS (SELECT FROM pg_stat_progress_create_index p"
@@ -46,11 +46,13 @@ async def build_indexes(engine: AsyncEngine, metadata: sa.MetaData) -> None:
         # Read again: another `migrate` may have been quicker, and cut short.
         states = await _read_states(outside, metadata.schema)
         for index in wanted:
-            former = former_of(index.info)
-            if former in states and states.get(str(index.name)) == _State(is_valid=True, is_being_built=False):
-                place = f"{_quoted(outside, metadata.schema)}.{_quoted(outside, former)}"
-                # nosemgrep: sql-in-f-string — the names are the code's own, and quoted
-                await outside.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {place}")
+            if states.get(str(index.name)) != _State(is_valid=True, is_being_built=False):
+                continue
+            for former in formers_of(index.info):
+                if former in states:
+                    place = f"{_quoted(outside, metadata.schema)}.{_quoted(outside, former)}"
+                    # nosemgrep: sql-in-f-string — the names are the code's own, and quoted
+                    await outside.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {place}")
 
 
 async def _build(outside: AsyncConnection, index: sa.Index, state: _State | None) -> None:

@@ -1,6 +1,6 @@
 """What the tables of all services say in one way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,16 +68,16 @@ def is_of_owner(info: dict[Any, Any]) -> bool:
     return bool(info.get(_OF_OWNER))
 
 
-def built_beside(*, instead_of: str | None = None) -> dict[Any, Any]:
+def built_beside(*, instead_of: Collection[str] = ()) -> dict[Any, Any]:
     """`sa.Index(…, info=built_beside())`: no migration makes it; `migrate` builds it while the service writes.
 
     For every index on a table that may have many rows by then.
 
     Args:
-        instead_of: the index whose place it takes. `migrate` drops that one when this one can be used, so that at no
-            time both are missing.
+        instead_of: the indexes whose place it takes. `migrate` drops them when this one can be used, so that at no
+            time all are missing.
     """
-    return {_BUILT_BESIDE: True, _INSTEAD_OF: instead_of}
+    return {_BUILT_BESIDE: True, _INSTEAD_OF: tuple(instead_of)}
 
 
 def is_built_beside(info: dict[Any, Any]) -> bool:
@@ -85,9 +85,9 @@ def is_built_beside(info: dict[Any, Any]) -> bool:
     return bool(info.get(_BUILT_BESIDE))
 
 
-def former_of(info: dict[Any, Any]) -> str | None:
-    """The name of the index whose place one with this `info` takes."""
-    found: str | None = info.get(_INSTEAD_OF)
+def formers_of(info: dict[Any, Any]) -> tuple[str, ...]:
+    """The names of the indexes whose place one with this `info` takes."""
+    found: tuple[str, ...] = info.get(_INSTEAD_OF, ())
     return found
 
 

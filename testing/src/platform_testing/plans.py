@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 from shared.db import Database
@@ -29,10 +29,28 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
+class Scan(NamedTuple):
+    """A look into an index."""
+
+    name: str
+    condition: str
+
+
 async def indexes_of(
     connection: asyncpg.Connection, statement: str, *, without: Sequence[str] = WAYS_OF_SMALL_TABLES
 ) -> dict[str, str]:
     """index → its condition, in the plan that a connection keeps; fails where a table is read whole.
+
+    Args:
+        without: the planner's ways that are switched off.
+    """
+    return {scan.name: scan.condition for scan in scans_of(await kept_plan(connection, statement, without=without))}
+
+
+async def kept_plan(
+    connection: asyncpg.Connection, statement: str, *, without: Sequence[str] = WAYS_OF_SMALL_TABLES
+) -> list[str]:
+    """The plan that a connection keeps.
 
     Args:
         without: the planner's ways that are switched off.
@@ -46,14 +64,18 @@ async def indexes_of(
         await connection.execute(f"PREPARE looked_at AS {statement}")
         rows = await connection.fetch(f"EXPLAIN EXECUTE looked_at{parameters}")
         await connection.execute("DEALLOCATE looked_at")
-    lines = [row[0] for row in rows]
+    return [row[0] for row in rows]
+
+
+def scans_of(lines: Sequence[str]) -> list[Scan]:
+    """The looks into indexes of a plan; fails where a table is read whole."""
     plan = "\n".join(lines)
     assert "Seq Scan" not in plan, plan
-    found = {}
+    found = []
     for line, condition in zip(lines, [*lines[1:], ""], strict=True):
         if name := re.search(r"(?:Index (?:Only )?Scan (?:Backward )?using|Bitmap Index Scan on) (\w+)", line):
             assert "Index Cond:" in condition, plan
-            found[name[1]] = condition
+            found.append(Scan(name[1], condition))
     return found
 
 

@@ -24,13 +24,20 @@ class Found(NamedTuple, Generic[R, P]):
 
 
 def within_reach(
-    page: sa.Select[Any], order: Mapping[str, sa.Column[Any]], kept: sa.ColumnElement[bool], limit: int
+    page: sa.Select[Any],
+    order: Mapping[str, sa.Column[Any]],
+    kept: sa.ColumnElement[bool] | None,
+    limit: int | sa.BindParameter[int],
 ) -> sa.Select[Any]:
     """The rows of `page` that are `kept`, in this order, and besides the last one that is looked at.
 
     Args:
         order: the name in the page → the column.
+        kept: None if all are. Then no more are looked at than the page has.
     """
+    if kept is None:
+        page = page.add_columns(sa.true().label("is_kept"), sa.literal_column("0", sa.Integer).label("walked"))
+        return page.order_by(*order.values()).limit(limit)
     reach = sa.literal_column(str(REACH), sa.Integer)
     walked = (
         page.add_columns(

@@ -3,7 +3,9 @@
 Cursors are gap-safe: a page never skips a row that commits later than its neighbours (see `read_horizon`).
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
@@ -16,19 +18,12 @@ from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.accounts.queries import wait_for_writers
+from points_ledger.by_state import EACH_STATE, UNTIL, Page, Part, asked_of, first_of
 from points_ledger.domain.accounts import Entry, Kind
 from points_ledger.domain.transactions import State, Transaction
 from points_ledger.reach import Found, is_end_of_reach, within_reach
 from points_ledger.statements import DATED
-from points_ledger.tables import (
-    CAME_TO_NOTHING,
-    CONFIRMED,
-    ONE_HELD_OF_A_VENDOR,
-    ONE_OF_A_PAGE,
-    ONE_OF_THE_CHANGED,
-    entries,
-    transactions,
-)
+from points_ledger.tables import ONE_OF_THE_CHANGED, entries, transactions
 
 
 class TransactionPlace(NamedTuple):
@@ -41,6 +36,7 @@ class TransactionPlace(NamedTuple):
 #: By creation, and by last change.
 TRANSACTIONS: Final = Listing("transactions", TransactionPlace)
 CHANGES: Final = Listing("changes", TransactionPlace)
+_BEFORE_ALL: Final = (datetime.min.replace(tzinfo=UTC), "")
 
 
 class Listed(NamedTuple):
@@ -141,10 +137,30 @@ async def read_transactions(
 ) -> Found[Listed, TransactionPlace]:
     """By creation, oldest first, up to the horizon."""
     horizon = await read_horizon(connection)
-    created_at = transactions.c.created_at
-    page = _page(tenant, vendor_id, created_at, horizon, since, after)
-    parts = [_part(page.where(among), created_at, kept, limit) for among, kept in _parts_of(state, horizon)]
-    return await _read_page(connection, parts, horizon, limit)
+    behind = max(after or _BEFORE_ALL, _BEFORE_ALL if since is None else (since, ""))
+    page = (await connection.execute(page_of(state), asked_of(tenant, vendor_id, behind, horizon, limit))).all()
+    return _found(page, horizon)
+
+
+@cache
+def page_of(state: State | None) -> Page:
+    """The statement of a page by creation.
+
+    An expired hold reads as expired, whether or not its row says so yet: these are two parts. It does so from the
+    horizon on: a confirm that was decided before the hold ended may be committed after it.
+    """
+    is_over = transactions.c.expires_at <= UNTIL
+    parts: Sequence[Part]
+    match state:
+        case None:
+            parts = EACH_STATE
+        case State.HELD:
+            parts = [Part(State.HELD, sa.not_(is_over))]
+        case State.EXPIRED:
+            parts = [Part(State.EXPIRED), Part(State.HELD, is_over)]
+        case _:
+            parts = [Part(state)]
+    return first_of(transaction_columns(), parts)
 
 
 async def read_changes(
@@ -161,63 +177,22 @@ async def read_changes(
     """By last change, oldest first, up to the horizon. One that changes again comes again."""
     horizon = await read_horizon(connection)
     columns = transactions.c
-    page = _page(tenant, vendor_id, columns.touched_at, horizon, updated_since, after).where(ONE_OF_THE_CHANGED)
+    order = {"at": columns.touched_at, "transaction_id": columns.transaction_id}
+    page = sa.select(*transaction_columns(), columns.touched_at.label("at")).where(
+        columns.tenant == tenant,
+        columns.vendor_id == vendor_id,
+        columns.touched_at < horizon,
+        columns.touched_at >= updated_since,
+        ONE_OF_THE_CHANGED,
+    )
+    if after is not None:
+        page = page.where(sa.tuple_(*order.values()) > sa.tuple_(*map(sa.literal, after)))
     kept: sa.ColumnElement[bool] = sa.true()
     if since is not None:
         kept = sa.and_(kept, columns.created_at >= since)
     if state is not None:
         kept = sa.and_(kept, _state_at(horizon) == state.value)
-    return await _read_page(connection, [_part(page, columns.touched_at, kept, limit)], horizon, limit)
-
-
-def _page(
-    tenant: str,
-    vendor_id: str,
-    at: sa.Column[Any],
-    horizon: datetime,
-    since: datetime | None,
-    after: TransactionPlace | None,
-) -> sa.Select[Any]:
-    columns = transactions.c
-    page = sa.select(*transaction_columns(), at.label("at")).where(
-        columns.tenant == tenant, columns.vendor_id == vendor_id, at < horizon
-    )
-    if since is not None:
-        page = page.where(at >= since)
-    if after is not None:
-        page = page.where(
-            sa.tuple_(at, columns.transaction_id) > sa.tuple_(sa.literal(after.at), sa.literal(after.transaction_id))
-        )
-    return page
-
-
-def _part(page: sa.Select[Any], at: sa.Column[Any], kept: sa.ColumnElement[bool], limit: int) -> sa.Select[Any]:
-    return within_reach(page, {"at": at, "transaction_id": transactions.c.transaction_id}, kept, limit)
-
-
-def _parts_of(state: State | None, horizon: datetime) -> list[tuple[sa.TextClause, sa.ColumnElement[bool]]]:
-    """Of each part of a page the words of the index that serves it, and which of its rows belong to the page.
-
-    An expired hold reads as expired, whether or not its row says so yet: these are two parts. It does so from the
-    horizon on: a confirm that was decided before the hold ended may be committed after it.
-    """
-    is_over = transactions.c.expires_at <= horizon
-    match state:
-        case None:
-            return [(ONE_OF_A_PAGE, sa.true())]
-        case State.HELD:
-            return [(ONE_HELD_OF_A_VENDOR, sa.not_(is_over))]
-        case State.CONFIRMED:
-            return [(CONFIRMED, sa.true())]
-        case State.EXPIRED:
-            return [(_came_to(state), sa.true()), (ONE_HELD_OF_A_VENDOR, is_over)]
-        case _:
-            return [(_came_to(state), sa.true())]
-
-
-def _came_to(state: State) -> sa.TextClause:
-    # The value of an enumeration goes in, as a literal: see `HELD`.
-    return sa.text(f"{CAME_TO_NOTHING.text} AND state = '{state.value}'")  # nosemgrep: sql-text-in-f-string
+    return _found((await connection.execute(within_reach(page, order, kept, limit))).all(), horizon)
 
 
 def _state_at(horizon: datetime) -> sa.ColumnElement[str]:
@@ -226,19 +201,9 @@ def _state_at(horizon: datetime) -> sa.ColumnElement[str]:
     return sa.case((is_over, State.EXPIRED.value), else_=columns.state)
 
 
-async def _read_page(
-    connection: AsyncConnection, parts: list[sa.Select[Any]], horizon: datetime, limit: int
-) -> Found[Listed, TransactionPlace]:
-    """The first rows of the parts together.
-
-    One statement, and so one snapshot: between two, a row may move from one part to another, and would be in neither.
-    """
-    page: sa.Select[Any] | sa.CompoundSelect[Any] = parts[0]
-    if len(parts) > 1:
-        # Each part brings its own order and limit, so each is read in the order of its index, and no further.
-        page = sa.union_all(*parts).order_by("at", "transaction_id").limit(limit)
+def _found(page: Sequence[sa.Row[Any]], horizon: datetime) -> Found[Listed, TransactionPlace]:
     found = []
-    for row in await connection.execute(page):
+    for row in page:
         transaction = transaction_of(row).as_of(horizon)
         place = TransactionPlace(row.at, transaction.transaction_id)
         if row.is_kept:

@@ -11,12 +11,13 @@ from shared.tenant_statements import ON_ONE_SERVER
 from shared.times import Instant
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from points_ledger.by_state import in_state
+from points_ledger.domain.transactions import State
 from points_ledger.reach import Found, is_end_of_reach, within_reach
 from points_ledger.store import AccountKey, TransactionKey
 from points_ledger.tables import (
     HELD,
     ONE_HELD_BY_AGE,
-    ONE_HELD_OF_A_VENDOR,
     ONE_OF_THE_CHANGED,
     ONE_TO_SWEEP,
     accounts,
@@ -231,7 +232,7 @@ async def read_holds(
         of_user = page.where(HELD, columns.user_id == user_id, is_open).order_by(*order).limit(limit)
         return Found([Hold(*row) for row in await connection.execute(of_user)])
     # All others are read in the order of their age, among them those that have expired and are not released yet.
-    page = page.where(ONE_HELD_BY_AGE if vendor_id is None else ONE_HELD_OF_A_VENDOR)
+    page = page.where(ONE_HELD_BY_AGE if vendor_id is None else in_state(State.HELD))
     found: list[Hold] = []
     for row in await connection.execute(within_reach(page, {column.name: column for column in order}, is_open, limit)):
         hold = Hold(*row[: len(Hold._fields)])

@@ -2,38 +2,29 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from points_ledger.by_state import EACH_STATE, Page, asked_of, first_of
 from points_ledger.domain.transactions import State
 from points_ledger.reconciliations.domain import Stand
-from points_ledger.tables import ONE_OF_A_PAGE
+from points_ledger.tables import transactions
 
-_STAND: Final = "transaction_id, state, points, deducted, state = 'held' AND expires_at <= clock_timestamp()"
+_IS_OVER: Final = "state = 'held' AND expires_at <= clock_timestamp()"
 
 # LATERAL with OFFSET makes PostgreSQL look up each row by its key, also without statistics of a young table.
 _NAMED: Final = sa.text(
     f"""
     SELECT found.*
       FROM unnest(CAST(:ids AS text[])) AS named (id),
-           LATERAL (SELECT {_STAND}
+           LATERAL (SELECT transaction_id, state, points, deducted, {_IS_OVER}
                       FROM points_ledger.transactions
                      WHERE tenant = :tenant AND vendor_id = :vendor_id AND transaction_id = named.id
                     OFFSET 0) AS found
-    """  # noqa: S608 — the columns are a constant
-)
-_CREATED: Final = sa.text(
-    f"""
-    SELECT {_STAND}, created_at
-      FROM points_ledger.transactions
-     WHERE tenant = :tenant AND vendor_id = :vendor_id AND {ONE_OF_A_PAGE.text}
-       AND (created_at, transaction_id) > (CAST(:at AS timestamptz), :transaction_id)
-       AND created_at < CAST(:until AS timestamptz)
-     ORDER BY created_at, transaction_id
-     LIMIT :limit
-    """  # noqa: S608 — the columns are a constant
+    """  # noqa: S608 — the condition is a constant
 )
 _NOW: Final = sa.select(sa.func.clock_timestamp())
 
@@ -60,10 +51,17 @@ async def read_created(
     connection: AsyncConnection, tenant: str, vendor_id: str, after: Place, until: datetime, limit: int
 ) -> tuple[dict[str, Stand], Place | None]:
     """A slice of the transactions by creation, the oldest first, and the place of the next one, if there may be one."""
-    asked = {"tenant": tenant, "vendor_id": vendor_id, "until": until, "limit": limit, **after._asdict()}
-    rows = (await connection.execute(_CREATED, asked)).all()
-    last = Place(rows[-1][5], rows[-1][0]) if len(rows) == limit else None
+    asked = asked_of(tenant, vendor_id, after, until, limit)
+    rows: Sequence[Any] = (await connection.execute(_slice(), asked)).all()
+    last = Place(rows[-1].at, rows[-1].transaction_id) if len(rows) == limit else None
     return {row[0]: _stand(*row[1:5]) for row in rows}, last
+
+
+@cache
+def _slice() -> Page:
+    one = transactions.c
+    is_over = sa.literal_column(_IS_OVER, sa.Boolean).label("is_over")
+    return first_of([one.transaction_id, one.state, one.points, one.deducted, is_over], EACH_STATE)
 
 
 def _stand(state: str, points: int, deducted: int, is_over: bool | None) -> Stand:
