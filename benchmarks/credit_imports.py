@@ -20,6 +20,7 @@ from shared.migrating import upgrade
 from benchmarks.ledger import ACCOUNTS, PLATFORM_ID, fill_ledger, ledger_process
 from benchmarks.report import Aim, Table
 from benchmarks.rounds import Say
+from benchmarks.servers import LARGE_DATABASE
 
 #: Lines that are sent in one piece.
 _PIECE = 2000
@@ -41,7 +42,7 @@ def run(*, rounds: int, rows: int, lines: int, say: Say) -> Table:
         lines: of the one long import whose memory is looked at.
     """
     with tempfile.TemporaryDirectory(prefix="points-bench-") as directory, ExitStack() as stack:
-        postgres = EmbeddedPostgres(Path(directory) / "postgres")
+        postgres = EmbeddedPostgres(Path(directory) / "postgres", settings=LARGE_DATABASE)
         postgres.start()
         stack.callback(postgres.stop)
         password = secrets.token_urlsafe(16)

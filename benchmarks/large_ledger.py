@@ -18,14 +18,13 @@ from platform_testing.callers import basic
 from shared.migrating import upgrade
 
 from benchmarks.ledger import CLIENT_ID, PLATFORM_ID, ledger_process
-from benchmarks.load import put_load
+from benchmarks.load import Load, put_load
 from benchmarks.report import Aim, Table
 from benchmarks.rounds import Say
+from benchmarks.servers import LARGE_DATABASE
 
 #: The account with a fifth of all entries, and with a quarter of all transactions.
 BUSY = "user-0"
-#: As for a database of this size; the default would keep a thirtieth of it in memory.
-_SETTINGS = {"shared_buffers": "4GB", "max_wal_size": "8GB"}
 #: An account with an open hold.
 _HOLDER = "user-40"
 #: Rows of a page that is read.
@@ -33,6 +32,11 @@ _PAGE = 100
 #: The page far behind in the statement, where there are so many.
 _FAR = 1000
 _REDEEMING = "commit and confirm, 32 connections"
+#: After a checkpoint, the first change of a page writes the page into the log as a whole, and a larger ledger has more
+#: pages. It is measured when fewer than one request in ten does so, as most of the time between two checkpoints.
+_IMAGES_A_REQUEST = 0.1
+_WARMING_SECONDS = 3.0
+_WARMING_TIMES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,8 @@ def run(*, seconds: float, rounds: int, accounts: int, say: Say) -> Table:
     with tempfile.TemporaryDirectory(prefix="points-bench-") as directory, ExitStack() as stack:
         large = stack.enter_context(_ledger(Path(directory) / "large", Size(accounts), say))
         empty = stack.enter_context(_ledger(Path(directory) / "empty", _EMPTY, say))
+        for ledger in (empty, large):
+            _warm_up(ledger, say)
         rates: dict[str, list[tuple[float, float]]] = {}
         for number in range(1, rounds + 1):
             for name in (_REDEEMING, *large.readings):
@@ -103,11 +109,41 @@ def _table(rates: Mapping[str, list[tuple[float, float]]], size: Size) -> Table:
     )
 
 
+def _warm_up(ledger: _Ledger, say: Say) -> None:
+    """Commits and confirms until few requests write an image of a page.
+
+    Raises:
+        RuntimeError: they still do after five minutes.
+    """
+    for _ in range(_WARMING_TIMES):
+        before = in_own_loop(_images(ledger.database))
+        requests = _WARMING_SECONDS * _redeem(ledger, _WARMING_SECONDS).requests_per_second
+        images = (in_own_loop(_images(ledger.database)) - before) / requests
+        say(f"warming up the ledger of {ledger.size.accounts:,} accounts: {images:.2f} images of pages a request")
+        if images < _IMAGES_A_REQUEST:
+            return
+    raise RuntimeError("the log still gets images of pages: has a checkpoint begun?")
+
+
+async def _images(database: str) -> int:
+    """How many images of whole pages the log has got."""
+    connection = await asyncpg.connect(database)
+    try:
+        images: int = await connection.fetchval("SELECT wal_fpi FROM pg_stat_wal")
+        return images
+    finally:
+        await connection.close()
+
+
+def _redeem(ledger: _Ledger, seconds: float) -> Load:
+    arguments = (str(ledger.size.accounts), secrets.token_hex(4))
+    return put_load(ledger.url, "commit_confirm.lua", seconds=seconds, headers=ledger.vendor, arguments=arguments)
+
+
 def _rate(ledger: _Ledger, name: str, seconds: float) -> float:
     """Requests a second; of what is read, one after the other."""
     if name == _REDEEMING:
-        arguments = (str(ledger.size.accounts), secrets.token_hex(4))
-        load = put_load(ledger.url, "commit_confirm.lua", seconds=seconds, headers=ledger.vendor, arguments=arguments)
+        load = _redeem(ledger, seconds)
     else:
         path = ledger.readings[name]
         load = put_load(
@@ -120,7 +156,7 @@ def _rate(ledger: _Ledger, name: str, seconds: float) -> float:
 
 @contextmanager
 def _ledger(directory: Path, size: Size, say: Say) -> Iterator[_Ledger]:
-    postgres = EmbeddedPostgres(directory / "postgres", settings=_SETTINGS)
+    postgres = EmbeddedPostgres(directory / "postgres", settings=LARGE_DATABASE)
     postgres.start()
     with ExitStack() as stack:
         stack.callback(postgres.stop)

@@ -21,6 +21,10 @@ from starlette.routing import Route
 READY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 
+#: PostgreSQL's settings for a database of some GB: docs/operate/capacity.md. With the default ones the memory holds a
+#: thirtieth of it, and under load a checkpoint begins every few minutes.
+LARGE_DATABASE = {"shared_buffers": "4GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"}
+
 
 @contextlib.contextmanager
 def process(
