@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from local_platform.embedded_postgres import EmbeddedPostgres
 from shared.database_failures import OutcomeUnknown, is_passing, sqlstate_of
-from shared.db import Database
+from shared.db import Database, read_again
 from shared.errors import Conflict, Unavailable
 from shared.readings import Reading
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
@@ -341,6 +341,20 @@ async def test_a_reading_is_tried_again_when_its_connection_was_cut(shared_url: 
         assert await alone.read(_NOTES, owners=[owner]) == []
     finally:
         await alone.dispose()
+
+
+async def test_a_reading_whose_answer_did_not_come_in_time_is_not_tried_again() -> None:
+    """Its caller would wait twice as long, and the second connection may be as dead as the first."""
+    tries = 0
+
+    async def read() -> None:
+        nonlocal tries
+        tries += 1
+        raise TimeoutError
+
+    with pytest.raises(Unavailable):
+        await read_again(read)
+    assert tries == 1
 
 
 async def test_a_reading_that_no_database_answers_is_unavailable() -> None:

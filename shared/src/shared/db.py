@@ -286,10 +286,13 @@ async def read_again(read: Callable[[], Awaitable[T]]) -> T:
     """What a statement that only reads gives; after a passing failure it is tried once more.
 
     Raises:
-        Unavailable: the database cannot be reached, or the failure stays.
+        Unavailable: the database cannot be reached or does not answer in time, or the failure stays.
     """
     try:
         return await read()
+    except TimeoutError as error:
+        # The caller has waited long enough, and another connection may be as dead.
+        raise Unavailable(log=f"database: {error!r}") from error
     except Exception as error:
         if not is_passing(error):
             raise
