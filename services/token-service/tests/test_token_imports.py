@@ -5,10 +5,7 @@ import csv
 import gzip
 import io
 import json
-import tracemalloc
-from collections.abc import AsyncIterator, Iterator, MutableMapping
 from typing import Any
-from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -193,135 +190,6 @@ async def test_a_row_without_an_end_ends_the_import_and_what_came_before_has_lan
     answers = await import_ndjson(house, {"customer_id": "c"}, "x" * 200_000)
     assert answers[0]["token"]
     assert answers[1]["error"]["code"] == "row_too_long"
-
-
-class Streaming:
-    """Speaks ASGI itself: sends a list in parts and looks at the answer without keeping either."""
-
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts = parts
-        self._rest = b""
-        self.status = 0
-        self.rows = -1
-        self.out_of_order = 0
-
-    async def receive(self) -> dict[str, Any]:
-        part = next(self._parts, None)
-        # As over a network, other work gets its turn between two parts.
-        await asyncio.sleep(0)
-        return {"type": "http.request", "body": part or b"", "more_body": part is not None}
-
-    async def send(self, message: MutableMapping[str, Any]) -> None:
-        self.status = message.get("status", self.status)
-        *lines, self._rest = (self._rest + message.get("body", b"")).split(b"\n")
-        for line in lines:
-            if self.rows >= 0 and not line.startswith(b"c%d," % self.rows):
-                self.out_of_order += 1
-            self.rows += 1
-
-
-def _scope(house: House, content_type: bytes = b"text/csv") -> dict[str, Any]:
-    authorization = house.headers["Authorization"].encode()
-    return {
-        "type": "http",
-        "method": "POST",
-        "path": PATH,
-        "raw_path": PATH.encode(),
-        "query_string": urlencode(DEFAULTS).encode(),
-        "headers": [(b"content-type", content_type), (b"authorization", authorization)],
-    }
-
-
-async def test_a_long_list_is_answered_in_order_and_in_constant_memory(house: House) -> None:
-    """10,000 wide rows: 8 MB in and 9 MB out, of which only a part may ever be held."""
-    rows, held = 10_000, 7_000_000
-    padding = b"x" * 800
-
-    def parts() -> Iterator[bytes]:
-        yield b"customer_id,padding\n"
-        for start in range(0, rows, 80):
-            yield b"".join(b"c%d,%b\n" % (number, padding) for number in range(start, start + 80))
-
-    streaming = Streaming(parts())
-    tracemalloc.start()
-    try:
-        await house.app(_scope(house), streaming.receive, streaming.send)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert (streaming.status, streaming.rows, streaming.out_of_order) == (200, rows, 0)
-    assert peak < held
-
-
-async def test_rows_are_written_while_more_are_coming(house: House) -> None:
-    """A list is not gathered before it is worked on: the first rows have landed while the last is not yet sent."""
-    landed = asyncio.Event()
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"customer_id\nfirst\n"
-        await landed.wait()
-        yield b"last\n"
-
-    async def see_the_first() -> None:
-        async with asyncio.timeout(10):
-            while not await house.fetch("SELECT 1 FROM token_service.tokens WHERE tenant = :t", t=house.tenant):
-                pass
-        landed.set()
-
-    headers = house.headers | {"Content-Type": "text/csv"}
-    sending = house.client.post(PATH, params=DEFAULTS, content=chunks(), headers=headers)
-    answer, _ = await asyncio.gather(sending, see_the_first())
-    assert len(answer.text.splitlines()) == 3
-
-
-async def test_whoever_waits_for_an_answer_before_sending_more_gets_it(house: House) -> None:
-    """Row by row: neither side waits for the other for ever."""
-    answered = asyncio.Event()
-    streaming = Streaming(iter(()))
-    sent = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal sent
-        sent += 1
-        if sent == 1:
-            return {"type": "http.request", "body": b"customer_id\nc0\n", "more_body": True}
-        if sent <= 5:
-            await answered.wait()
-            answered.clear()
-            return {"type": "http.request", "body": b"c%d\n" % (sent - 1), "more_body": sent < 5}
-        return {"type": "http.disconnect"}
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        before = streaming.rows
-        await streaming.send(message)
-        if streaming.rows > max(before, 0):
-            answered.set()
-
-    async with asyncio.timeout(20):
-        await house.app(_scope(house), receive, send)
-    assert (streaming.status, streaming.rows, streaming.out_of_order) == (200, 5, 0)
-
-
-@pytest.mark.parametrize(
-    ("content_type", "head", "row"),
-    [(b"text/csv", b"customer_id\n", b"c%d\n"), (b"application/x-ndjson", b"", b'{"customer_id": "c%d"}\n')],
-)
-async def test_rows_that_came_whole_before_the_caller_hung_up_have_landed(
-    house: House, content_type: bytes, head: bytes, row: bytes
-) -> None:
-    """They come faster than they are written, and the last one is cut off."""
-    whole = 30
-    parts = iter([head, *(row % number for number in range(whole)), (row % whole)[:-3]])
-
-    async def receive() -> dict[str, Any]:
-        part = next(parts, None)
-        if part is None:
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": part, "more_body": True}
-
-    await house.app(_scope(house, content_type), receive, Streaming(iter(())).send)
-    landed = await house.fetch("SELECT customer_id FROM token_service.tokens WHERE tenant = :t", t=house.tenant)
-    assert sorted(one.customer_id for one in landed) == sorted(f"c{number}" for number in range(whole))
 
 
 async def send(house: House, content: bytes, content_type: str = "text/csv", **params: str) -> httpx.Response:
