@@ -1,4 +1,4 @@
-"""The list of events: whoever follows it misses none and sees none twice, whatever commits late."""
+"""The list of events: a reader misses none and sees none twice, whatever commits late."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""No secret leaves through the log, whoever writes it and however deep it lies."""
+"""No secret leaves through the log, whichever code writes it and however deep it lies."""
 
 import json
 import subprocess

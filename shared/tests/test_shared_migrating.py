@@ -88,7 +88,7 @@ async def test_replicas_that_start_at_once_take_turns(service: Service, postgres
 async def test_a_migration_gives_way_to_a_lock_that_requests_hold_and_tries_again(
     service: Service, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever waits for a table's lock stops all who come after, readers too."""
+    """A statement that waits for a table's lock stops all that come after it, reads too."""
     service.add_both()
     await asyncio.to_thread(upgrade, service.url, service.package, FIRST)
     holder = await asyncpg.connect(service.url)

@@ -122,7 +122,7 @@ async def test_while_the_shared_counts_are_away_each_replica_counts_by_itself() 
     limit = RateLimit(counts, 2, 60, "requests")
     shared.is_away = True
     await _passes(lambda: limit.count("erika"), 2)
-    # Asked once, and then not for a while: whoever comes meanwhile does not wait for somebody who is away.
+    # Asked once, and then not for a while: requests meanwhile do not wait for a server that is away.
     assert shared.asked == 1
     moment, shared.is_away = 6.0, False
     await _passes(lambda: limit.count("erika"), 2)

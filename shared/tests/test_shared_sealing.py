@@ -1,4 +1,4 @@
-"""What is sealed opens for whoever has the key and knows what it is for, and for nobody else."""
+"""Only a reader that has the key and knows what the text is for can open what is sealed."""
 
 import base64
 

@@ -15,7 +15,7 @@ from local_platform.ports import Ports
 from local_platform.state_directory import StateDirectory
 
 COMPOSE = (REPOSITORY / "docker-compose.yml").read_text()
-#: What is for whoever starts it to say; `make up` leaves the defaults.
+#: The caller of Compose sets these; `make up` leaves the defaults.
 LEFT_TO_OTHERS = {
     *("BUILD_NETWORK", "GATEWAY_HTTPS", "GATEWAY_TLS", "LOG_LEVEL", "PLATFORM_VERSION", "PUBLISH"),
     *("GATEWAY_LANDING_HOST", "LANDING_ORIGIN"),

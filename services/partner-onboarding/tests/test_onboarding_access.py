@@ -75,7 +75,7 @@ TABLE: dict[tuple[str, str], Access] = {
     ("DELETE", "/user/partner/remove-user/{userId}"): _PARTNER,
     ("GET", "/user/partner/event-list"): _PARTNER,
     ("GET", "/user/partner/billing"): _PARTNER,
-    # Third parties. Without credentials anybody may submit a request; whoever shows some must be an operator's client.
+    # Third parties. Anybody may submit a request without credentials; those of a caller must be an operator's client's.
     ("POST", "/v1/integration-requests"): Access(
         frozenset({"clients:admin"}), is_public=True, takes_bearer=False, body=_REQUEST
     ),

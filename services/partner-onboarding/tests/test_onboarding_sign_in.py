@@ -357,7 +357,7 @@ async def test_a_registration_counts_as_a_guess_at_the_account_of_its_address(ho
     for n in range(4):
         async with browser(house) as http:
             await fill_in(http, (await partner.codes())["registerCode"], email, password=f"{GOOD_PASSWORD} {n}")
-    # Closed to this network. Not 429: that would tell whoever made the other account that this one exists.
+    # Closed to this network. Not 429: that would tell the maker of the other account that this one exists.
     assert (await house.sign_in(email)).status_code == 401
     elsewhere = replace(house, ip_address="203.0.113.10")
     async with elsewhere.http:

@@ -50,7 +50,7 @@ async def test_a_copy_of_the_tables_names_nobody_and_opens_nothing(house: House)
 
 
 async def test_a_profile_does_not_open_in_another_row(house: House) -> None:
-    """Whoever can write the tables cannot give one user's profile to another."""
+    """A writer of the tables cannot give one user's profile to another."""
     await house.user("erika")
     await house.user("max", firstname="Max")
     async with house.register.database.transaction() as connection:

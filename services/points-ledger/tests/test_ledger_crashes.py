@@ -138,7 +138,7 @@ async def assert_kept(load: Load, url: str, tenant: str) -> dict[str, str]:
 
 
 async def assert_repeating_makes_whole(load: Load, platform: Platform, url: str, tenant: str) -> None:
-    """Whoever was left without an answer asks again, and everything has then happened exactly once."""
+    """Callers without an answer ask again, and then everything has happened exactly once."""
     names = sorted({name for _, name in load.told})
     before = await states_of(url, tenant)
 

@@ -1,4 +1,4 @@
-"""Whoever guesses at an authority has to wait, and nobody else has."""
+"""A caller that guesses at an authority has to wait, and no other caller has."""
 
 from typing import Any
 

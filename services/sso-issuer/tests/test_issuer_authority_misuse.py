@@ -99,13 +99,13 @@ async def test_a_code_goes_with_all_that_it_was_asked_with(world: World, changed
     auth = _third_party(world)
     code = world.give_code(auth[0], CHALLENGE)
     assert _error(await _redeem(world, auth, code, **changed)) == error
-    # Whoever tried that without the code's own words has not spoilt it.
+    # A try without the code's own words has not spoilt it.
     assert (await _redeem(world, auth, code)).status_code == 200
     assert await _reasons(world, "refused") == [error]
 
 
 async def test_a_code_without_a_challenge_goes_without_a_verifier_and_only_so(world: World) -> None:
-    """Whoever has taken the challenge out of a client's link meets a client that sends its verifier."""
+    """If an attacker takes the challenge out of a client's link, the client still sends its verifier."""
     auth = _third_party(world)
     code = world.give_code(auth[0], None)
     assert _error(await _redeem(world, auth, code)) == "invalid_grant"

@@ -171,7 +171,7 @@ async def test_who_is_not_signed_in_is_led_to_the_sign_in_page(world: World, coo
         answer = await world.client.post("/sso/v1/redeem/shop%201", headers=_latin(cookie | accept))
         assert answer.status_code == 303
         target = urlsplit(answer.headers["location"])
-        # No scheme and no host: whoever came by https is not sent to a sign-in page over http.
+        # No scheme and no host: a person who came by https is not sent to a sign-in page over http.
         assert (target.scheme, target.netloc, target.path) == ("", "", "/login")
         assert parse_qs(target.query) == {"next": ["/sso/v1/redeem/shop%201"]}
     answer = await world.client.post("/sso/v1/redeem/shop%201", headers=_latin(cookie | JSON))

@@ -231,7 +231,7 @@ async def _age(house: House) -> float:
 async def test_a_restored_database_gives_no_number_out_again(
     house: House, make_settings: MakeSettings, register: FakeRegister, campaign: dict[str, str], tenant: str
 ) -> None:
-    """It knows less than was issued since: whoever draws numbers changes the key first, and says so."""
+    """It knows less than was issued since: the process that draws numbers changes the key first, and says so."""
     before = await house.issue()
     restored = "UPDATE token_service.keys SET origin = 'another/1/5', next_sequence = 1 WHERE tenant = :tenant"
     await house.execute(restored, tenant=tenant)

@@ -59,7 +59,7 @@ async def test_nobody_signed_in_is_sent_to_sign_in_and_back(house: House) -> Non
             answer = await house.client.get(path, headers=headers)
             assert answer.status_code == 303
             location = urlsplit(answer.headers["location"])
-            # A path alone: whoever came by https is not sent to a sign-in page over http.
+            # A path alone: a person who came by https is not sent to a sign-in page over http.
             assert (location.scheme, location.netloc, location.path) == ("", "", "/login")
             assert parse_qs(location.query)["next"] == [path]
 

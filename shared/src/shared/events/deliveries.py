@@ -180,7 +180,7 @@ class Deliveries:
                 return 0
             # Read first, so that an event that is numbered after this is not skipped.
             last = await feed.last_number(connection, self._tables, tenant)
-            # Within the database: the endpoint is locked meanwhile, and whoever wants to note a failure waits.
+            # Within the database: the endpoint is locked meanwhile, and a note of a failure has to wait.
             numbers = await self._add_behind(connection, endpoint)
             if len(numbers) == EVENTS_AT_ONCE:
                 last = max(numbers)

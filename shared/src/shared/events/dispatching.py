@@ -268,7 +268,7 @@ class Dispatcher:
         works = all(outcome.is_delivered for outcome in attempted)
         async with self._database.transaction() as connection:
             endpoint: Endpoint | None = taken.endpoint
-            # An endpoint that goes on to work is not locked: whoever makes deliveries for it would have to wait.
+            # An endpoint that goes on to work is not locked: the maker of its deliveries would have to wait.
             if taken.endpoint.failing_since is not None or not works:
                 endpoint = await endpoint_rows.locked(
                     connection, self._tables, taken.endpoint.tenant, taken.endpoint.endpoint_id
