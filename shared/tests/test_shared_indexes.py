@@ -52,15 +52,16 @@ async def test_an_index_whose_building_was_cut_short_is_built_anew(
     assert service.indexes() == {"notes_text_idx": True}
 
 
-async def test_an_index_takes_the_place_of_others_that_are_there_until_then(service: Service) -> None:
-    """Also if another `migrate` comes by while the first one builds."""
+async def test_an_index_takes_the_place_of_others_which_the_next_migrate_drops(service: Service) -> None:
+    """Until then the former version, which still runs, reads by them; also if another `migrate` comes by meanwhile."""
     service.add_both()
     await asyncio.to_thread(upgrade, service.url, service.package)
     service.ask(f"CREATE INDEX notes_former_idx ON {service.package}.notes (id, text)")
     service.ask(f"CREATE INDEX notes_older_idx ON {service.package}.notes (text, id)")
+    service.ask(f"INSERT INTO {service.package}.notes (id) VALUES ('a')")  # noqa: S608 — our own name
     service.index("notes_text_idx", instead_of=FORMER)
     async with service.writing() as writer:
-        await writer.execute("INSERT INTO notes (id) VALUES ('a')")
+        await writer.execute("INSERT INTO notes (id) VALUES ('b')")
         building = asyncio.create_task(asyncio.to_thread(upgrade, service.url, service.package))
         async with asyncio.timeout(30):
             while "notes_text_idx" not in service.indexes():  # noqa: ASYNC110 — the server gives no word
@@ -68,11 +69,21 @@ async def test_an_index_takes_the_place_of_others_that_are_there_until_then(serv
         await service.build_again("notes_text_idx", instead_of=FORMER)
         assert service.indexes() == {**dict.fromkeys(FORMER, True), "notes_text_idx": False}
     await building
+    assert service.indexes() == dict.fromkeys([*FORMER, "notes_text_idx"], True)
+    await asyncio.to_thread(upgrade, service.url, service.package)
+    assert service.indexes() == {"notes_text_idx": True}
+
+
+async def test_a_new_database_has_only_the_new_index(service: Service) -> None:
+    service.add_both()
+    await asyncio.to_thread(upgrade, service.url, service.package)
+    service.ask(f"CREATE INDEX notes_former_idx ON {service.package}.notes (id, text)")
+    service.index("notes_text_idx", instead_of=["notes_former_idx"])
+    await asyncio.to_thread(upgrade, service.url, service.package)
     assert service.indexes() == {"notes_text_idx": True}
 
 
 async def test_an_index_whose_place_was_taken_is_dropped_while_others_write(service: Service) -> None:
-    """Also by a later `migrate` than the one that built the new one."""
     service.index("notes_text_idx", instead_of=["notes_former_idx"])
     service.add_both()
     await asyncio.to_thread(upgrade, service.url, service.package)

@@ -1,8 +1,8 @@
 """Indexes that are built while the service writes: `CREATE INDEX CONCURRENTLY`, after the migrations.
 
 A migration would keep every writer of the table waiting for as long as the index takes. Building may be interrupted:
-what is left of it is removed, and the next `migrate` builds it. Those whose place one takes are dropped after that,
-and without keeping anybody waiting, either.
+what is left of it is removed, and the next `migrate` builds it. The former version reads by those whose place it takes,
+and still runs when it is built: the next `migrate` drops them, and that keeps nobody waiting, either.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,10 @@ class _State(NamedTuple):
 
 
 async def build_indexes(engine: AsyncEngine, metadata: sa.MetaData) -> None:
-    """Builds those that are `shared.tables.built_beside` and not there yet; drops those whose place they have taken."""
+    """Builds those that are `shared.tables.built_beside` and not there yet; drops those whose place was taken before.
+
+    Where a table is empty, nobody reads it by an index: those of a new database are dropped at once.
+    """
     wanted = [
         index
         for table in metadata.sorted_tables
@@ -43,13 +46,11 @@ async def build_indexes(engine: AsyncEngine, metadata: sa.MetaData) -> None:
         for index in wanted:
             if index.table is not None and index.table.name in present:
                 await _build(outside, index, states.get(str(index.name)))
-        # Read again: another `migrate` may have been quicker, and cut short.
-        states = await _read_states(outside, metadata.schema)
         for index in wanted:
-            if states.get(str(index.name)) != _State(is_valid=True, is_being_built=False):
-                continue
-            for former in formers_of(index.info):
-                if former in states:
+            formers = [former for former in formers_of(index.info) if former in states]
+            was_there = states.get(str(index.name)) == _State(is_valid=True, is_being_built=False)
+            if formers and (was_there or await _is_empty(outside, index)):
+                for former in formers:
                     place = f"{_quoted(outside, metadata.schema)}.{_quoted(outside, former)}"
                     # nosemgrep: sql-in-f-string — the names are the code's own, and quoted
                     await outside.exec_driver_sql(f"DROP INDEX CONCURRENTLY IF EXISTS {place}")
@@ -65,6 +66,12 @@ async def _build(outside: AsyncConnection, index: sa.Index, state: _State | None
         await outside.execute(CreateIndex(index, if_not_exists=True))
     finally:
         index.dialect_options["postgresql"]["concurrently"] = False
+
+
+async def _is_empty(outside: AsyncConnection, index: sa.Index) -> bool:
+    if index.table is None:
+        return True
+    return not (await outside.execute(sa.select(sa.select(index.table).exists()))).scalar_one()
 
 
 async def _read_states(outside: AsyncConnection, schema: str | None) -> dict[str, _State]:

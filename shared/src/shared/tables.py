@@ -74,8 +74,8 @@ def built_beside(*, instead_of: Collection[str] = ()) -> dict[Any, Any]:
     For every index on a table that may have many rows by then.
 
     Args:
-        instead_of: the indexes whose place it takes. `migrate` drops them when this one can be used, so that at no
-            time all are missing.
+        instead_of: the indexes whose place it takes. The next `migrate` after the one that builds it drops them: until
+            then, processes of the former version may read by them.
     """
     return {_BUILT_BESIDE: True, _INSTEAD_OF: tuple(instead_of)}
 

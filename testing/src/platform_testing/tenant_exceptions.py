@@ -44,6 +44,7 @@ ACROSS_TENANTS: Final = {
     "shared.events.feed:Feed.number_recorded": _CHORE,
     "shared.events.watching:EndpointsWatch.look": _FIGURE,
     "shared.idempotency:Answers.forget_old": _CHORE,
+    "shared.indexes:_is_empty": _COMMAND,
     "shared.resealing:_reseal_column": _COMMAND,
     "shared.resealing:reseal": _COMMAND,
     "shared.retention:forgetting.<locals>.forget": _CHORE,

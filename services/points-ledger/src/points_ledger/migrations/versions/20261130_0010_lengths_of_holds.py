@@ -1,6 +1,7 @@
 """Holds that have ended are found by how long they lasted.
 
-`migrate` builds the index for it beside the migrations, and drops the former one after that: here is only the way back.
+`migrate` builds the index for it beside the migrations, and the next `migrate` drops the former one: here is only the
+way back.
 """
 
 import sqlalchemy as sa

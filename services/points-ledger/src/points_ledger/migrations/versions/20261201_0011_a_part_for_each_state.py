@@ -1,7 +1,7 @@
 """A vendor's transactions are listed by one index, which has those of each state by themselves.
 
-`migrate` builds it beside the migrations, and drops the four former ones after that: here is only the way back. Two of
-the four, `migrate` of the former version builds.
+`migrate` builds it beside the migrations, and the next `migrate` drops the four former ones: here is only the way back.
+Two of the four, `migrate` of the former version builds.
 """
 
 import sqlalchemy as sa
