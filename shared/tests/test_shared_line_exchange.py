@@ -1,6 +1,7 @@
 """Lines in, lines out: each answer as soon as it is known, in bounded space, whatever the caller does."""
 
 import asyncio
+import secrets
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -217,7 +218,8 @@ async def test_a_caller_that_never_reads_is_read_no_further_and_given_up(monkeyp
         try:
             while True:
                 produced += 10_000
-                yield b"x" * 9_999 + b"\n"
+                # Of the same length in the file.
+                yield secrets.token_bytes(10_000)
         finally:
             ended.set()
 
@@ -234,7 +236,7 @@ async def test_a_caller_that_never_reads_is_read_no_further_and_given_up(monkeyp
 async def test_a_caller_that_reads_late_or_slowly_gets_all_of_it() -> None:
     async def exchange(_request: Request) -> AsyncGenerator[bytes, None]:
         for number in range(2_000):
-            yield b"%09d" % number + b"x" * 9_990 + b"\n"
+            yield b"%09dx" % number + secrets.token_bytes(9_990)
 
     async with asyncio.timeout(60), _served(exchange) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

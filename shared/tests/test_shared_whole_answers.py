@@ -38,6 +38,9 @@ class Recorded(asyncio.Transport):
     def is_closing(self) -> bool:
         return b"(closed)" in self.written
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def resume_reading(self) -> None:
         """Nothing was paused."""
 
@@ -146,6 +149,37 @@ async def test_answers_without_a_body_and_to_who_asks_before_sending_are_complet
         writer.write(asked + b"\r\none" + asked + b"Connection: close\r\n\r\ntwo")
         assert (await reader.readuntil(b"one")).startswith(b"HTTP/1.1 200 OK\r\n")
         assert (await reader.read()).endswith(b"two")
+
+
+async def test_a_caller_that_sends_and_takes_nothing_is_cut_off_when_its_answer_breaks_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would wait for ever: the server reads nothing more, and has more to send than the network holds."""
+    monkeypatch.setattr("shared.whole_answers.LINGER_SECONDS", 0.1)
+
+    async def breaks_off(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(50_000_000), "more_body": True})
+
+    async def send_on(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(bytes(100_000))
+            await writer.drain()
+
+    async with asyncio.timeout(20), served(breaks_off) as (_, writer):
+        writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100000000\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            await send_on(writer)
+
+
+async def test_a_caller_that_takes_its_time_gets_all_of_an_answer_that_ends_its_connection() -> None:
+    async def ends(_request: Request) -> Response:
+        return Response(bytes(20_000_000), headers={"Connection": "close"})
+
+    async with asyncio.timeout(20), served(Starlette(routes=[Route("/", ends)])) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        assert len(await reader.read()) == 20_000_000
 
 
 async def test_who_has_said_all_is_still_answered() -> None:

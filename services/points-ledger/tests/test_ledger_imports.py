@@ -2,6 +2,7 @@
 
 import csv
 import io
+import secrets
 from typing import Any
 
 import asyncpg
@@ -9,6 +10,7 @@ import orjson
 import pytest
 from platform_testing.plans import as_sent
 from points_ledger.accounts import queries
+from shared.line_exchange import MOST_WAITING_BYTES, pack
 
 from .parties import Platform
 from .refusals import is_problem, no_trace
@@ -140,3 +142,14 @@ async def test_a_dry_run_tells_what_would_be_and_changes_nothing(
         (each["line"], each["status"], each.get("code")) for each in done[:-1]
     ]
     assert tried[-1] == done[-1]
+
+
+async def test_the_answers_to_a_million_lines_can_wait_for_a_caller_that_reads_when_it_has_sent_all(
+    platform: Platform,
+) -> None:
+    user, lines = await platform.user_with(1), 512
+    sent = ndjson(*(line(user, 1, f"campaign-{secrets.token_hex(8)}") for _ in range(lines)))
+    headers = {**platform.headers, "Content-Type": NDJSON}
+    answer = await platform.client.post("/v1/credits/import", content=sent, headers=headers)
+    assert len(answer.content.splitlines()) == lines + 1
+    assert len(pack(answer.content)) * 1_000_000 / lines < MOST_WAITING_BYTES

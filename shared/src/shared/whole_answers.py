@@ -21,6 +21,8 @@ from starlette.types import Message, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 _HEAD: Final = b"HTTP/1.1 "
+#: How long a caller may take for the rest of an answer, when its connection is to be closed.
+LINGER_SECONDS: Final = 10.0
 #: The type of a message that is a whole answer: `status`, `headers` and `body`.
 WHOLE: Final = "http.response.whole"
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE: {}}
@@ -213,8 +215,15 @@ class JoiningTransport:
         self._transport.write(data)
 
     def close(self) -> None:
+        """Ends the connection when the other side has taken what was sent, or `LINGER_SECONDS` later.
+
+        A caller that sends and does not read would wait for ever: nobody reads from a connection that is to be closed,
+        and it is not closed while something is left to send.
+        """
         self.send_head()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._loop.call_later(LINGER_SECONDS, self._transport.abort)
 
     def send_head(self) -> None:
         """Sends the head now."""
