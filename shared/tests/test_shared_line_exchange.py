@@ -1,10 +1,13 @@
 """Lines in, lines out: each answer as soon as it is known, in bounded space, whatever the caller does."""
 
 import asyncio
+import os
 import secrets
 import socket
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -230,6 +233,43 @@ async def test_a_caller_that_never_reads_is_read_no_further_and_given_up(monkeyp
         # The file, and what the kernel holds for the two sockets.
         assert produced < 20_000_000
         writer.close()
+
+
+@pytest.mark.parametrize("pieces", [1, 500])
+async def test_a_caller_that_takes_nothing_of_what_is_left_is_given_up(
+    pieces: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up = asyncio.Event()
+    monkeypatch.setattr(line_exchange, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(line_exchange, "_log", SimpleNamespace(info=lambda *_, **__: given_up.set()))
+
+    async def exchange(_request: Request) -> AsyncGenerator[bytes, None]:
+        for _ in range(pieces):
+            yield bytes(50_000_000 // pieces)
+
+    async with asyncio.timeout(20), _served(exchange) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(_HEAD)
+        await given_up.wait()
+        answer = bytearray()
+        while piece := await reader.read(1_000_000):
+            answer += piece
+        # Without the end that a whole answer has.
+        assert not answer.endswith(b"0\r\n\r\n")
+        writer.close()
+
+
+async def test_many_small_answers_take_no_more_of_the_file_than_a_few_large_ones() -> None:
+    answers = [b'{"line":%d,"status":201,"user_id":"user-%d"}\n' % (n, n % 97) for n in range(100_000)]
+    sizes = []
+    for pieces in (answers, [b"".join(answers[n : n + 500]) for n in range(0, len(answers), 500)]):
+        with tempfile.TemporaryFile() as file:
+            exchange = line_exchange._Exchange(file)
+            await exchange.fill(_chunks(*pieces))
+            sizes.append(file.seek(0, os.SEEK_END))
+            assert b"".join([chunk async for chunk in exchange.drain()]) == b"".join(answers)
+            assert file.seek(0, os.SEEK_END) == 0
+    assert 0 < sizes[0] < 1.1 * sizes[1]
 
 
 @pytest.mark.usefixtures("small_file")

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import uvicorn
@@ -28,6 +29,8 @@ class Recorded(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written: list[bytes] = []
+        #: What the other side has not taken.
+        self.left = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written.append(bytes(data))
@@ -39,7 +42,10 @@ class Recorded(asyncio.Transport):
         return b"(closed)" in self.written
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.left
+
+    def abort(self) -> None:
+        self.written.append(b"(cut off)")
 
     def resume_reading(self) -> None:
         """Nothing was paused."""
@@ -172,14 +178,26 @@ async def test_a_caller_that_sends_and_takes_nothing_is_cut_off_when_its_answer_
             await send_on(writer)
 
 
-async def test_a_caller_that_takes_its_time_gets_all_of_an_answer_that_ends_its_connection() -> None:
-    async def ends(_request: Request) -> Response:
-        return Response(bytes(20_000_000), headers={"Connection": "close"})
+async def test_a_caller_is_cut_off_when_it_takes_nothing_of_what_is_left_and_not_while_it_takes_some(
+    beneath: Recorded,
+) -> None:
+    timers: list[Callable[[], object]] = []
+    loop: Any = SimpleNamespace(call_later=lambda _seconds, look, left: timers.append(lambda: look(left)))
+    joining = JoiningTransport(beneath, loop)
+    beneath.left = 1000
+    joining.close()
+    for beneath.left in (900, 1, 1):
+        assert beneath.written == [b"(closed)"]
+        timers.pop()()
+    assert beneath.written == [b"(closed)", b"(cut off)"]
+    assert not timers
 
-    async with asyncio.timeout(20), served(Starlette(routes=[Route("/", ends)])) as (reader, writer):
-        writer.write(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
-        assert len(await reader.read()) == 20_000_000
+
+async def test_a_connection_that_has_sent_all_needs_no_look(beneath: Recorded) -> None:
+    timers: list[object] = []
+    loop: Any = SimpleNamespace(call_later=lambda *_: timers.append(None))
+    JoiningTransport(beneath, loop).close()
+    assert not timers
 
 
 async def test_who_has_said_all_is_still_answered() -> None:

@@ -26,7 +26,10 @@ from starlette.types import Receive, Scope, Send
 MOST_WAITING_BYTES: Final = 134_217_728
 #: How long a caller may leave a full file untouched.
 PATIENCE_SECONDS: Final = 60.0
+_TAKES_NOTHING: Final = "takes none of its answers"
 _MEMORY_BYTES: Final = 1_048_576
+#: Of what is packed together.
+_PIECE_BYTES: Final = 65_536
 MAX_LINE_BYTES: Final = 16_384
 
 L = TypeVar("L")
@@ -160,23 +163,31 @@ class LinesResponse(Response):
             sending = asyncio.create_task(send_what_is_there())
             try:
                 await exchange.fill(self._produced)
-                await sending
+                await exchange.until_all_is_taken(sending)
             finally:
                 # Also one that waits for a caller which takes nothing.
                 sending.cancel()
                 with suppress(asyncio.CancelledError):
                     await sending
                 await self._produced.aclose()
-        await send({"type": "http.response.body", "body": b""})
+        try:
+            # It waits until the caller has taken nearly all.
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            raise CallerGone(_TAKES_NOTHING) from None
 
 
-def pack(chunk: bytes) -> bytes:
+def pack(chunk: bytes | bytearray) -> bytes:
     """As it stands in the file: a twentieth of the answers to credits, for half a microsecond each."""
     return zlib.compress(chunk, 1)
 
 
 class _Exchange:
-    """What waits for the caller: the oldest in memory, all else in a file, which is emptied when all of it was read."""
+    """What waits for the caller: the oldest in memory, then pieces in a file, then what becomes the next piece.
+
+    The file is emptied when all of it was read.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._in_memory: deque[bytes] = deque()
@@ -185,6 +196,7 @@ class _Exchange:
         #: Place and length of each piece in the file.
         self._in_file: deque[tuple[int, int]] = deque()
         self._file_bytes = 0
+        self._next_piece = bytearray()
         self._is_complete = False
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -208,29 +220,55 @@ class _Exchange:
     async def drain(self) -> AsyncIterator[bytes]:
         while True:
             self._news.clear()
-            while self._in_memory or self._in_file:
-                chunk = self._take()
+            while chunk := self._take():
                 self._room.set()
                 yield chunk
+                # If the caller is gone, sending takes no time, and others would wait until the file was read.
+                await asyncio.sleep(0)
             if self._is_complete:
                 return
             await self._news.wait()
 
+    async def until_all_is_taken(self, sending: "asyncio.Task[None]") -> None:
+        """Waits for `sending`, which takes from here.
+
+        Raises:
+            CallerGone: nobody has read for too long.
+        """
+        while not sending.done():
+            self._room.clear()
+            taken = asyncio.create_task(self._room.wait())
+            ended, _ = await asyncio.wait(
+                {sending, taken}, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            taken.cancel()
+            if not ended:
+                raise CallerGone(_TAKES_NOTHING)
+        await sending
+
     def _keep(self, chunk: bytes) -> None:
-        if not self._in_file and self._memory_bytes < _MEMORY_BYTES:
+        if self._memory_bytes < _MEMORY_BYTES and not (self._in_file or self._next_piece):
             self._in_memory.append(chunk)
             self._memory_bytes += len(chunk)
-        else:
-            piece = pack(chunk)
+            return
+        self._next_piece += chunk
+        if len(self._next_piece) >= _PIECE_BYTES:
+            piece = pack(self._next_piece)
+            self._next_piece.clear()
             self._file.seek(self._file_bytes)
             self._file.write(piece)
             self._in_file.append((self._file_bytes, len(piece)))
             self._file_bytes += len(piece)
 
     def _take(self) -> bytes:
+        """The oldest that waits; nothing if nothing does."""
         if self._in_memory:
             chunk = self._in_memory.popleft()
             self._memory_bytes -= len(chunk)
+            return chunk
+        if not self._in_file:
+            chunk = bytes(self._next_piece)
+            self._next_piece.clear()
             return chunk
         place, length = self._in_file.popleft()
         self._file.seek(place)
@@ -250,4 +288,4 @@ class _Exchange:
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._room.wait()
             except TimeoutError:
-                raise CallerGone("takes none of its answers") from None
+                raise CallerGone(_TAKES_NOTHING) from None

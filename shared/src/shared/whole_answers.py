@@ -21,8 +21,8 @@ from starlette.types import Message, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 _HEAD: Final = b"HTTP/1.1 "
-#: How long a caller may take for the rest of an answer, when its connection is to be closed.
-LINGER_SECONDS: Final = 10.0
+#: How long a caller may take nothing of the rest of an answer, when its connection is to be closed.
+LINGER_SECONDS: Final = 60.0
 #: The type of a message that is a whole answer: `status`, `headers` and `body`.
 WHOLE: Final = "http.response.whole"
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE: {}}
@@ -176,10 +176,11 @@ class WholeAnswers(HttpToolsProtocol):
     def eof_received(self) -> None:
         # After this the event loop closes the connection without a further call.
         self._joining.send_head()
+        self._joining.end_if_nothing_is_taken()
         super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._joining.forget_head()
+        self._joining.forget()
         super().connection_lost(exc)
 
 
@@ -193,6 +194,7 @@ class JoiningTransport:
         self._transport = transport
         self._loop = loop
         self._head = b""
+        self._lingering: asyncio.TimerHandle | None = None
         # Everything else comes from the transport beneath.
         self.is_closing = transport.is_closing
         self.pause_reading = transport.pause_reading
@@ -215,15 +217,26 @@ class JoiningTransport:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Ends the connection when the other side has taken what was sent, or `LINGER_SECONDS` later.
-
-        A caller that sends and does not read would wait for ever: nobody reads from a connection that is to be closed,
-        and it is not closed while something is left to send.
-        """
+        """Ends the connection when the other side has taken what was sent; see `end_if_nothing_is_taken`."""
         self.send_head()
         self._transport.close()
-        if self._transport.get_write_buffer_size():
-            self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+        self.end_if_nothing_is_taken()
+
+    def end_if_nothing_is_taken(self) -> None:
+        """For a connection that is to be closed: ends it once its caller takes nothing for `LINGER_SECONDS`.
+
+        A caller that sends and does not read would wait for ever: nobody reads from such a connection, and it is not
+        closed while something is left to send.
+        """
+        if self._lingering is None and (left := self._transport.get_write_buffer_size()):
+            self._lingering = self._loop.call_later(LINGER_SECONDS, self._look_again, left)
+
+    def _look_again(self, left: int) -> None:
+        self._lingering = None
+        if self._transport.get_write_buffer_size() < left:
+            self.end_if_nothing_is_taken()
+        else:
+            self._transport.abort()
 
     def send_head(self) -> None:
         """Sends the head now."""
@@ -231,6 +244,8 @@ class JoiningTransport:
             head, self._head = self._head, b""
             self._transport.write(head)
 
-    def forget_head(self) -> None:
+    def forget(self) -> None:
         """Drops the head: the caller is gone."""
         self._head = b""
+        if self._lingering is not None:
+            self._lingering.cancel()
