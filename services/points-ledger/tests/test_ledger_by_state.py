@@ -35,8 +35,8 @@ async def ledger(ledger_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def in_order(rows: asyncpg.Connection, tenant: str) -> list[str]:
-    """The transactions of a vendor by creation, three at each instant."""
+async def in_order(rows: asyncpg.Connection, tenant: str) -> AsyncIterator[list[str]]:
+    """The transactions of a vendor by creation, three at each instant. They go again: no account goes with them."""
     await rows.execute(
         "INSERT INTO points_ledger.transactions"
         " SELECT $1, 'shop', 't-' || lpad(n::text, 2, '0'), 'ada', state, (state <> 'cancelled')::int,"
@@ -47,7 +47,8 @@ async def in_order(rows: asyncpg.Connection, tenant: str) -> list[str]:
         [NAMES[letter].value for letter in STATES],
         BEGIN,
     )
-    return [f"t-{number:02}" for number in range(1, len(STATES) + 1)]
+    yield [f"t-{number:02}" for number in range(1, len(STATES) + 1)]
+    await rows.execute("DELETE FROM points_ledger.transactions WHERE tenant = $1", tenant)
 
 
 async def a_page(connection: AsyncConnection, tenant: str, behind: Place | None, limit: int) -> Ids:
