@@ -125,7 +125,7 @@ def create_app(
     proxies = ProxyTrust(settings.trusted_proxies)
     third_parties = build_third_parties(register)
     callers = Callers(
-        OwnRegister(register.clients),
+        OwnRegister(register.credentials),
         keys=keys,
         public_url=settings.public_url,
         proxies=proxies,
@@ -161,7 +161,7 @@ def create_app(
             closing.push_async_callback(keys.aclose)
             closing.push_async_callback(issuer.aclose)
             closing.push_async_callback(ledger.aclose)
-            closing.push_async_callback(register.clients.write_last_uses)
+            closing.push_async_callback(register.credentials.write_last_uses)
             closing.push_async_callback(register.failed_sign_ins.write_down)
             closing.push_async_callback(register.password_resets.mail_links)
             closing.push_async_callback(handshake.close)
@@ -172,7 +172,7 @@ def create_app(
                 chores.running(
                     Chore("audit-failed-sign-ins", register.failed_sign_ins.write_down, _AUDIT_EVERY_SECONDS),
                     Chore("mail-password-links", register.password_resets.mail_links, _AUDIT_EVERY_SECONDS),
-                    Chore("write-last-uses", register.clients.write_last_uses, settings.last_used_every_seconds),
+                    Chore("write-last-uses", register.credentials.write_last_uses, settings.last_used_every_seconds),
                     Chore("end-sessions", register.sessions.tidy_up, _TIDY_EVERY_SECONDS),
                     Chore("forget-answers", register.answers.forget_old, _TIDY_EVERY_SECONDS),
                     Chore("forget-form-answers", register.form_notes.forget_old, _MINUTE_SECONDS),
@@ -276,6 +276,7 @@ def _provide_houses(
         register.audit,
         ForeignActs(register.database, register.answers, register.notices),
         register.clients,
+        register.credentials,
         register.sessions,
         register.password_resets,
         register.second_factors,

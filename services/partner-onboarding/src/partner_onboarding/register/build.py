@@ -20,6 +20,7 @@ from shared.service_tokens import ServiceTokens
 from shared.settings import Mode
 
 from partner_onboarding.register.audit.service import Audit
+from partner_onboarding.register.clients.credentials import Credentials
 from partner_onboarding.register.clients.secret_hashing import SecretHashing
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.notices.service import Notices
@@ -65,6 +66,7 @@ class Register:
     sandboxes: Sandboxes
     tenants: Tenants
     clients: Clients
+    credentials: Credentials
     users: Users
     sessions: Sessions
     sign_in: SignIn
@@ -102,7 +104,7 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None, move: Mov
     )
     sealer = Sealer(parse_key_encryption_keys(settings.key_encryption_keys.get_secret_value()))
     profiles = Profiles(sealer, settings.account_name_key_bytes)
-    passwords = PasswordHashing(cost or Argon2Cost())
+    hashing, passwords = SecretHashing(settings.pepper_bytes), PasswordHashing(cost or Argon2Cost())
     answers = Answers(database, idempotent_answers, sealer)
     counts = Counts.at(settings.rate_limit_url)
     throttle = SignInThrottle(
@@ -138,13 +140,8 @@ def build_register(settings: Settings, cost: Argon2Cost | None = None, move: Mov
         counts=counts,
         sandboxes=sandboxes,
         tenants=Tenants(database, sandboxes),
-        clients=Clients(
-            database,
-            answers,
-            SecretHashing(settings.pepper_bytes),
-            notices,
-            plain_http=settings.mode is Mode.DEVELOPMENT,
-        ),
+        clients=Clients(database, answers, hashing, notices, plain_http=settings.mode is Mode.DEVELOPMENT),
+        credentials=Credentials(database, hashing),
         users=Users(database, profiles, passwords),
         sessions=sessions,
         sign_in=SignIn(

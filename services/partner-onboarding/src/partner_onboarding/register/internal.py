@@ -8,6 +8,7 @@ from shared.callers import require_service
 from shared.dependencies import needs
 from shared.identifiers import Tenant
 
+from partner_onboarding.register.clients.credentials import Credentials
 from partner_onboarding.register.clients.domain import Client, Kind
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.sessions.domain import SignedIn
@@ -99,6 +100,7 @@ class AllowedBody(BaseModel):
     allowed: bool
 
 
+CredentialService = Annotated[Credentials, needs(Credentials)]
 ClientService = Annotated[Clients, needs(Clients)]
 SessionService = Annotated[Sessions, needs(Sessions)]
 TenantService = Annotated[Tenants, needs(Tenants)]
@@ -106,8 +108,8 @@ router = APIRouter(prefix="/internal", include_in_schema=False)
 
 
 @router.post("/clients/check", dependencies=[_Anyone])
-async def check_client(clients: ClientService, body: CredentialsBody) -> CheckedClientBody:
-    return CheckedClientBody.of(await clients.check(body.client_id, body.client_secret))
+async def check_client(credentials: CredentialService, body: CredentialsBody) -> CheckedClientBody:
+    return CheckedClientBody.of(await credentials.check(body.client_id, body.client_secret))
 
 
 @router.get("/clients/{client_id}", dependencies=[_Issuer])

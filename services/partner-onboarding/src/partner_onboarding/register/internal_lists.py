@@ -7,6 +7,7 @@ from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer
 from shared.identifiers import Identifier
 
+from partner_onboarding.register.clients.credentials import Credentials
 from partner_onboarding.register.clients.service import Clients
 from partner_onboarding.register.internal import (
     CheckedClientBody,
@@ -66,7 +67,9 @@ class ProfilesBody(BaseModel):
 
 
 async def _check_clients(call: HotCall[ManyCredentialsBody]) -> Answer:
-    found = await call.part(Clients).check_all([(one.client_id, one.client_secret) for one in call.body.credentials])
+    found = await call.part(Credentials).check_all(
+        [(one.client_id, one.client_secret) for one in call.body.credentials]
+    )
     return Answer.of(200, {"clients": [None if client is None else checked_client(client) for client in found]})
 
 

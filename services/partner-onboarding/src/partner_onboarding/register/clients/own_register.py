@@ -9,6 +9,7 @@ from shared.common_refusals import add_codes
 from shared.errors import Unauthenticated
 from shared.problems import status_of_class
 
+from partner_onboarding.register.clients.credentials import Credentials
 from partner_onboarding.register.clients.domain import ClientNotFound, InvalidClient
 from partner_onboarding.register.clients.service import Clients
 from shared import register
@@ -17,12 +18,12 @@ from shared import register
 class OwnRegister:
     """`shared.register.Register` over this service's own tables."""
 
-    def __init__(self, clients: Clients) -> None:
-        self._clients = clients
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
 
     async def check(self, client_id: str, client_secret: str) -> register.Client | None:
         try:
-            client = await self._clients.check(client_id, client_secret)
+            client = await self._credentials.check(client_id, client_secret)
         except InvalidClient:
             return None
         registration = client.registration
