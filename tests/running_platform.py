@@ -115,7 +115,11 @@ class RunningPlatform:
         module = name.replace("-", "_")
         words = {"gateway": "caddy", "postgresql": str(self.state / "postgresql")}
         for process in self._children():
-            command = process.cmdline()
+            try:
+                command = process.cmdline()
+            except psutil.NoSuchProcess:
+                # Some programs run for a moment only.
+                continue
             if words[name] in " ".join(command) if name in words else command[1:4] == ["-m", module, "serve"]:
                 return process
         raise LookupError(f"{name} does not run")
