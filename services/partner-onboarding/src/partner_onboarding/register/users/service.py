@@ -103,10 +103,7 @@ class Users:
             raise MalformedUser("There is no such role.", code="unknown_role")
         profile = checked_profile(email, firstname, lastname)
         email_hash = self._profiles.email_hash(email)
-        async with self._database.transaction() as connection:
-            present = await store.find_user(connection, tenant, user_id)
-        _need_within_reach(present, by)
-        password_hash = None if password is None else await self._hash_of(present, password, profile)
+        password_hash = None if password is None else await self._hash_of(tenant, user_id, password, profile, by)
         wanted = _Wanted(profile, email_hash, password_hash, tuple(sorted(set(roles))))
         try:
             return await self._set(tenant, user_id, wanted, by, condition)
@@ -238,8 +235,12 @@ class Users:
             password_hash=wanted.password_hash if "password" in changed else former.password_hash,
         )
 
-    async def _hash_of(self, present: SealedUser | None, given: str, profile: Profile) -> str:
+    async def _hash_of(self, tenant: str, user_id: str, given: str, profile: Profile, by: Actor) -> str:
         """A hash of the password: the stored one, if it matches, else a new one of a password that the rules allow."""
+        async with self._database.transaction() as connection:
+            present = await store.find_user(connection, tenant, user_id)
+        # Before the work, and before the answer could say whether the password is the present one.
+        _need_within_reach(present, by)
         if present is not None and present.password_hash is not None:
             async with self._passwords.turn() as turn:
                 if any(await turn.which_match(normalised_password(given), [present.password_hash])):
