@@ -23,6 +23,7 @@ from shared.line_exchange import (
     lines_of,
 )
 from starlette.requests import Request
+from starlette.types import Message
 
 from shared import line_exchange
 
@@ -270,6 +271,33 @@ async def test_many_small_answers_take_no_more_of_the_file_than_a_few_large_ones
             assert b"".join([chunk async for chunk in exchange.drain()]) == b"".join(answers)
             assert file.seek(0, os.SEEK_END) == 0
     assert 0 < sizes[0] < 1.1 * sizes[1]
+
+
+async def test_others_have_their_turn_between_two_pieces_of_what_waited() -> None:
+    """Also when sending takes no time, since the caller is gone."""
+    turns, sent_at = 0, []
+
+    async def answers() -> AsyncGenerator[bytes, None]:
+        for _ in range(200):
+            yield secrets.token_bytes(50_000)
+
+    async def send(message: Message) -> None:
+        if message.get("more_body"):
+            sent_at.append(turns)
+
+    async def receive() -> Message:
+        raise AssertionError("nobody reads the request")
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    running = asyncio.create_task(others())
+    await LinesResponse(answers(), "application/x-ndjson")({"type": "http"}, receive, send)
+    running.cancel()
+    assert len(sent_at) == len(set(sent_at)) > 100
 
 
 @pytest.mark.usefixtures("small_file")
