@@ -146,9 +146,9 @@ GOOD_TOKEN = forge(header(), GOOD, SIGN["ec"])
     ids=lambda spoilt: f"{spoilt[:8]!r}-{len(spoilt)}",
 )
 def test_a_token_is_taken_in_one_spelling_only(spoilt: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert reason(spoilt) == "malformed_token"
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_the_standard_alphabet_of_base64_is_not_taken() -> None:

@@ -195,6 +195,6 @@ def test_what_was_written_as_csv_is_read_as_it_was(rows: list[list[str]], size: 
 def test_no_text_takes_long() -> None:
     """Every quotation mark opens a field that could go on for ever."""
     for text in ('"' * 60_001, 'a,"\n' * 20_000, '"a""' * 15_000, '",' * 30_000):
-        began = time.perf_counter()
+        began = time.process_time()
         _records(text, 4096)
-        assert time.perf_counter() - began < 5
+        assert time.process_time() - began < 5

@@ -73,6 +73,6 @@ async def test_a_read_ends_when_its_caller_is_gone() -> None:
     async def send(_message: Message) -> None: ...
 
     scope = {"type": "http", "method": "GET", "path": "/report", "query_string": b"", "headers": []}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await app(scope, receive, send)
     assert ended.is_set()

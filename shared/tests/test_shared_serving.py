@@ -177,7 +177,7 @@ async def test_a_connection_that_stalls_is_closed(served: tuple[Process, httpx.A
         async with asyncio.timeout(20):
             await asyncio.gather(*(reader.read() for reader, _ in stalling))
         kept.write(b"GET /peer HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await kept_reader.readuntil(b"200 OK")
 
 
