@@ -69,7 +69,7 @@ bench: set-up ## measure requests a second
 lint: set-up ## check style, types, who imports whom, and rules for security
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
-	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py deploy/scale/*.py) docs $(wildcard services/*/src deploy/*/src) clients/python/src clients/schemas.py
+	$(PYTHON) -m mypy shared/src testing/src $(wildcard history/*.py deploy/scale/*.py) benchmarks docs $(wildcard services/*/src deploy/*/src) clients/python/src clients/schemas.py
 	.venv/bin/lint-imports
 	@deploy/local/set-up lint
 	@$(MAKE) --no-print-directory lint/.venv/.rules-tested lint/.venv/.clean lint/.venv/.migrations-clean lint/.venv/.openapi-clean lint/.venv/.client-types-clean

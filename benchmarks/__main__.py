@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmarks import credit_imports, expiring, issuer, large_ledger, ledger, onboarding, steady, token_service
+from benchmarks import costs, credit_imports, expiring, issuer, large_ledger, ledger, onboarding, steady, token_service
 from benchmarks.interpreter import interpreter
 from benchmarks.report import Table, show
 
@@ -15,7 +15,7 @@ from benchmarks.report import Table, show
 console = Console(width=None if sys.stdout.isatty() else 180)
 NAMES = (
     *("ledger", "steady", "expiring", "large-ledger", "credits"),
-    *("issuer", "onboarding", "tokens", "signing", "imports", "sizes"),
+    *("issuer", "onboarding", "tokens", "signing", "imports", "sizes", "costs"),
 )
 
 
@@ -44,6 +44,7 @@ def main(
             "signing": lambda: token_service.run_signing(say=say),
             "imports": lambda: token_service.run_imports(rounds=rounds, rows=rows, say=say),
             "sizes": lambda: token_service.run_sizes(seconds=seconds, rounds=rounds, large=large, say=say),
+            "costs": lambda: costs.run(seconds=seconds, rounds=rounds, say=say),
         }
         results = [measure() for name, measure in tables.items() if table in {"", name}]
     console.print(f"Measured on {interpreter()}, of the benchmark and of all services.")
