@@ -1,8 +1,12 @@
 """Counting: apart by kind, batched, kept through trouble, and what a crash can lose."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
+import asyncpg
 import pytest
 from platform_testing.callers import FakeRegister
 from platform_testing.serving import running
@@ -12,7 +16,8 @@ from shared.errors import Unavailable
 from token_service.app import create_app
 from token_service.counting.kinds import kind_of
 from token_service.keys.ring import KeyRing
-from token_service.tokens.domain import CallerKind
+from token_service.tokens import store as token_store
+from token_service.tokens.domain import CallerKind, Token
 
 from .campaign_house import House, flipped
 from .conftest import MakeSettings
@@ -152,6 +157,37 @@ async def test_counts_wait_while_the_database_takes_none_and_are_written_later(h
         await ending.close()
     await house.verify(token)
     assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 6
+
+
+async def test_many_counts_are_written_a_few_at_a_time_and_those_behind_a_failure_wait(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests are answered between two pieces, and what was written is not written again."""
+    tokens = [await house.issue() for _ in range(7)]
+    await house.tally.flush()
+    monkeypatch.setattr("token_service.counting.tally._TOGETHER", 2)
+    written: list[int] = []
+    write = token_store.write_uses
+
+    async def fails_at_the_third(connection: Any, tokens: Sequence[Token], counts: Any) -> None:
+        written.append(len(tokens))
+        if len(written) == 3:
+            raise asyncpg.DeadlockDetectedError("made up")
+        await write(connection, tokens, counts)
+
+    monkeypatch.setattr(token_store, "write_uses", fails_at_the_third)
+    for token in tokens:
+        await house.verify(token)
+    # The service flushes by itself as well.
+    while len(written) < 3:
+        with suppress(Unavailable):
+            await house.tally.flush()
+    await house.tally.flush()
+    assert max(written) <= 2
+    for token in tokens:
+        assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 1
+    campaign = await house.get("/v1/campaigns/spring/stats")
+    assert (campaign["verified"], campaign["distinct"]) == (7, 7)
 
 
 async def test_nothing_is_lost_when_the_service_ends(
