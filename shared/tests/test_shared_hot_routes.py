@@ -1,5 +1,7 @@
 """How a hot route is found, what it checks before its use case, and how it stands in OpenAPI by itself."""
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -89,9 +91,22 @@ class TooHeavy(Conflict):
     code = "too_heavy"
 
 
+RAISED: list[weakref.ref[TooHeavy]] = []
+
+
+def refuse(weight: int) -> None:
+    refusal = TooHeavy("Nobody can carry that.")
+    RAISED.append(weakref.ref(refusal))
+    try:
+        cause = ValueError(weight)
+        raise cause
+    except ValueError as error:
+        raise refusal from error
+
+
 async def send_parcel(call: HotCall[ParcelBody]) -> Answer:
     if call.body.weight > 100:
-        raise TooHeavy("Nobody can carry that.")
+        refuse(call.body.weight)
     return Answer.of(201, {"weight": call.body.weight, "to": call.path_parameter})
 
 
@@ -211,6 +226,24 @@ async def test_what_is_not_as_declared_is_refused(client: httpx.AsyncClient) -> 
         body = f"{{{members}}}".encode()
         answer = await post("/parcels/bob", content=body, headers={"Content-Type": "application/json"})
         assert told(answer) == (400, "repeated_member")
+
+
+@pytest.mark.parametrize("path", ["/parcels/bob", "/letters/bob"])
+async def test_an_answered_refusal_is_gone_without_the_garbage_collector(
+    app: FastAPI, client: httpx.AsyncClient, path: str
+) -> None:
+    """Also one that stands in a variable of the frame that raises it, and whose cause does so as well."""
+
+    @app.post("/letters/{to}")
+    async def send_letter(parcel: ParcelBody) -> None:
+        refuse(parcel.weight)
+
+    gc.disable()
+    try:
+        assert told(await client.post(path, json={"weight": 102})) == (409, "too_heavy")
+        assert RAISED[-1]() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_operation_is_named_once_in_the_query(client: httpx.AsyncClient) -> None:

@@ -49,6 +49,19 @@ class Refusal(Exception):
         self.members = members
 
 
+def forget_frames(error: Exception) -> None:
+    """Lets go of the frames through which an error and its causes were raised; call it when the error is answered.
+
+    A frame often holds the error in a variable, or in a future that it waited for. Only the garbage collector finds
+    such a circle: at 7,000 refusals a second it stopped the process for 25 ms, eight times a second.
+    """
+    left: BaseException | None = error
+    while left is not None:
+        cause = left.__cause__ or left.__context__
+        left.__traceback__ = left.__cause__ = left.__context__ = None
+        left = cause
+
+
 class Malformed(Refusal):
     """The input itself is wrong, whatever the state of the data."""
 

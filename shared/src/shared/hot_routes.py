@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.bodies import refuse_repeated_members
 from shared.callers import Caller, Callers, calling_service
 from shared.dependencies import provided
-from shared.errors import Malformed, PayloadTooLarge, Refusal, UnsupportedMediaType
+from shared.errors import Malformed, PayloadTooLarge, Refusal, UnsupportedMediaType, forget_frames
 from shared.idempotency import RequestKey, parse_key
 from shared.malformed import refusal_of_body, refusal_of_details
 from shared.problems import DocumentRefusals, Renderer, document_problems
@@ -235,6 +235,7 @@ class HotRouteApp:
         except Refusal as refusal:
             scope["state"]["log"] = {"refusal": refusal.stable_code, "why": refusal.log}
             answer = self._render(refusal, Request(scope))
+            forget_frames(refusal)
         except ClientDisconnect:
             # The caller is gone, and nothing was begun.
             return

@@ -206,16 +206,21 @@ async def _answer_refusal(request: Request, error: Exception) -> Response:
     else:
         request.state.log = {"refusal": error.stable_code}
     render: Renderer = request.app.state.render
-    return render(error, request)
+    response = render(error, request)
+    errors.forget_frames(error)
+    return response
 
 
 async def _answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 — by its registration
-    return await _answer_refusal(request, refusal_of_validation(error, request.headers.get("content-type")))
+    refusal = refusal_of_validation(error, request.headers.get("content-type"))
+    errors.forget_frames(error)
+    return await _answer_refusal(request, refusal)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 — by its registration
+    errors.forget_frames(error)
     if isinstance(error, RefusedWhileReading):
         return await _answer_refusal(request, error.refusal)
     # A hot route is none of the router's: of a path that only such take, it knows nothing.

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.bodies import RefusedWhileReading
-from shared.errors import Refusal
+from shared.errors import Refusal, forget_frames
 from shared.problems import Renderer
 
 
@@ -50,8 +50,10 @@ class ShortcutApp:
             answer = await self._shortcut.answer(request)
         except Refusal as refusal:
             answer = self._refuse(refusal, request)
+            forget_frames(refusal)
         except RefusedWhileReading as error:
             answer = self._refuse(error.refusal, request)
+            forget_frames(error)
         except ClientDisconnect:
             return
         await answer(scope, receive, send)
