@@ -165,6 +165,13 @@ async def test_a_malformed_month_is_refused(house: House, month: str) -> None:
     assert (await partner.get(f"billing?month={month}")).status_code == 400
 
 
+async def test_the_month_of_a_bill_has_four_digits_of_a_year(house: House) -> None:
+    partner = await Partner.of(house)
+    assert (await partner.bill("0987-06"))["month"] == "0987-06"
+    table = await partner.get("billing?month=0987-06", Accept="text/csv")
+    assert 'filename="billing-0987-06.csv"' in table.headers["content-disposition"]
+
+
 async def test_who_asks_too_often_is_told_when_to_come_again(house: House, settings: Settings) -> None:
     app = create_app(settings.model_copy(update={"partner_requests_per_minute": 3}), cost=FAST)
     partner, other = await Partner.of(house), await Partner.of(house)

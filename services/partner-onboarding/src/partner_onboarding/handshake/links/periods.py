@@ -32,6 +32,11 @@ class Bill:
     assignments: tuple[Assignment, ...]
 
     @property
+    def month_written(self) -> str:
+        """`0987-06`: `strftime` leaves the zeros before a year out on Linux."""
+        return self.month.isoformat()[:7]
+
+    @property
     def sum(self) -> int:
         return sum(assignment.months for assignment in self.assignments)
 

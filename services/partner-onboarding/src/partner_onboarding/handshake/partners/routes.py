@@ -202,7 +202,7 @@ async def bill_of_month(
     """Agrees with the event list assignment by assignment; one user is billed once a month."""
     bill = await billing.bill(partner.tenant, partner.client_id, parse_month(month))
     if _prefers_csv(accept):
-        name = f'attachment; filename="billing-{bill.month:%Y-%m}.csv"'
+        name = f'attachment; filename="billing-{bill.month_written}.csv"'
         headers = {**_NO_STORE, "Content-Disposition": name, "Billing-Sum": str(bill.sum)}
         return Response(bill_as_csv(bill), headers=headers, media_type="text/csv; charset=utf-8")
     return _json(bill_shown(bill))

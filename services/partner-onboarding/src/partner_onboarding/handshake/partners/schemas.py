@@ -133,7 +133,7 @@ def _assignment(assignment: Assignment) -> dict[str, Any]:
 
 def bill_shown(bill: Bill) -> dict[str, Any]:
     return {
-        "month": f"{bill.month:%Y-%m}",
+        "month": bill.month_written,
         "assignments": [{"userId": one.user_id, **_assignment(one)} for one in bill.assignments],
         "sum": bill.sum,
     }
@@ -142,5 +142,5 @@ def bill_shown(bill: Bill) -> dict[str, Any]:
 def bill_as_csv(bill: Bill) -> str:
     """One line for each assignment (RFC 4180)."""
     head = ("month", "userId", "months", "assignedAt")
-    rows = ((f"{bill.month:%Y-%m}", one.user_id, one.months, iso(one.assigned_at)) for one in bill.assignments)
+    rows = ((bill.month_written, one.user_id, one.months, iso(one.assigned_at)) for one in bill.assignments)
     return csv_lines([head, *rows])
