@@ -164,19 +164,23 @@ async def test_many_counts_are_written_a_few_at_a_time_and_those_behind_a_failur
 ) -> None:
     """Requests are answered between two pieces, and what was written is not written again."""
     tokens = [await house.issue() for _ in range(7)]
+    used_up = [await house.issue(max_uses=1) for _ in range(5)]
     await house.tally.flush()
     monkeypatch.setattr("token_service.counting.tally._TOGETHER", 2)
     written: list[int] = []
     write = token_store.write_uses
 
     async def fails_at_the_third(connection: Any, tokens: Sequence[Token], counts: Any) -> None:
+        if counts:
+            # A use of a token with a quota.
+            return await write(connection, tokens, counts)
         written.append(len(tokens))
         if len(written) == 3:
             raise asyncpg.DeadlockDetectedError("made up")
-        await write(connection, tokens, counts)
+        return await write(connection, tokens, counts)
 
     monkeypatch.setattr(token_store, "write_uses", fails_at_the_third)
-    for token in tokens:
+    for token in [*tokens, *used_up, *used_up, *used_up]:
         await house.verify(token)
     # The service flushes by itself as well.
     while len(written) < 3:
@@ -187,7 +191,9 @@ async def test_many_counts_are_written_a_few_at_a_time_and_those_behind_a_failur
     for token in tokens:
         assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 1
     campaign = await house.get("/v1/campaigns/spring/stats")
-    assert (campaign["verified"], campaign["distinct"]) == (7, 7)
+    assert (campaign["verified"], campaign["distinct"], campaign["refused"]) == (12, 12, {"token_used_up": 10})
+    for token in used_up:
+        assert (await house.get(f"/v1/tokens/{token}/stats"))["refused"] == {"token_used_up": 2}
 
 
 async def test_nothing_is_lost_when_the_service_ends(

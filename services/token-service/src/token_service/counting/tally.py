@@ -9,10 +9,10 @@ Uses of a token with a quota are not counted here: they are written before the a
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 import stamina
@@ -27,6 +27,8 @@ from token_service.counting.store import NO_CAMPAIGN, CampaignCount, TokenRefusa
 from token_service.tokens import store as token_store
 from token_service.tokens.domain import CallerKind, Token, TokenId, Uses, one_use
 
+K = TypeVar("K")
+V = TypeVar("V")
 _MOST_WAITING: Final = 200_000
 #: Counts that are written in one transaction. Nothing else runs while their rows are read and made: a thousand tokens
 #: take 15 ms.
@@ -64,17 +66,12 @@ class _Counts:
             parts[unread[0].tenant].unread[unread] = count
         return list(parts.values())
 
-    def pieces(self) -> Iterator["_Counts"]:
-        """The same in pieces of `_TOGETHER`, the campaigns' with the first."""
-        uses, refusals, unread = list(self.uses.items()), list(self.refusals.items()), list(self.unread.items())
-        for first in range(0, max(len(uses), len(refusals), len(unread), 1), _TOGETHER):
-            piece = slice(first, first + _TOGETHER)
-            yield _Counts(
-                dict(uses[piece]),
-                Counter(dict(refusals[piece])),
-                Counter() if first else self.campaigns,
-                Counter(dict(unread[piece])),
-            )
+    def take(self) -> "_Counts":
+        """Takes a piece out: `_TOGETHER` of each kind at most, and with the first one all of the campaigns'."""
+        campaigns, self.campaigns = self.campaigns, Counter()
+        return _Counts(
+            _taken_from(self.uses), Counter(_taken_from(self.refusals)), campaigns, Counter(_taken_from(self.unread))
+        )
 
     def add(self, later: "_Counts") -> None:
         for token_id, uses in later.uses.items():
@@ -82,6 +79,10 @@ class _Counts:
         self.refusals.update(later.refusals)
         self.campaigns.update(later.campaigns)
         self.unread.update(later.unread)
+
+
+def _taken_from(mine: dict[K, V]) -> dict[K, V]:
+    return dict(mine.popitem() for _ in range(min(_TOGETHER, len(mine))))
 
 
 class Tally:
@@ -183,36 +184,29 @@ class Tally:
                 raise outcome
 
     async def _write_pieces(self, counts: _Counts) -> None:
-        """Writes a few at a time, so that requests are answered in between."""
-        pieces = counts.pieces()
-        for piece in pieces:
+        """Writes a piece at a time, so that requests are answered in between."""
+        while counts:
+            piece = counts.take()
             try:
                 await self._write(piece)
-            except BaseException:
-                for left in pieces:
-                    self._keep(left)
+            # After any error what is not written waits for the next time.
+            except BaseException as error:
+                counts.add(piece)
+                for token_id in counts.uses:
+                    self._written.pop(token_id, None)
+                counts.add(self._waiting)
+                self._waiting = counts
+                if isinstance(error, Exception) and is_passing(error):
+                    raise Unavailable(log=f"counts: {error!r}") from error
                 raise
 
-    async def _write(self, counts: _Counts) -> None:
+    async def _write(self, piece: _Counts) -> None:
         try:
             async with self._database.raw_transaction() as connection:
-                await _write(connection, counts)
+                await _write(connection, piece)
         except OutcomeUnknown:
             # The outcome is unknown. A second write could count twice, and these are statistics.
-            _log.warning("counts may be lost", counts=len(counts))
-        # After any error the counts wait for the next time.
-        except BaseException as error:
-            self._keep(counts)
-            if isinstance(error, Exception) and is_passing(error):
-                raise Unavailable(log=f"counts: {error!r}") from error
-            raise
-
-    def _keep(self, counts: _Counts) -> None:
-        """For the next time."""
-        for token_id in counts.uses:
-            self._written.pop(token_id, None)
-        counts.add(self._waiting)
-        self._waiting = counts
+            _log.warning("counts may be lost", counts=len(piece))
 
     def _count(self, tenant: str, campaign_id: str, event: str, detail: str, at: datetime) -> None:
         self._waiting.campaigns[CampaignCount(tenant, campaign_id, hour_of(at), event, detail)] += 1
