@@ -159,6 +159,20 @@ async def test_the_bill_agrees_with_the_event_list_as_json_and_as_csv(house: Hou
     ]
 
 
+@pytest.mark.parametrize(
+    ("accept", "shown"),
+    [
+        ("application/json;q=0.5, text/csv", "text/csv"),
+        ("text/csv;q=0.1, application/json", "application/json"),
+        ("text/csv;q=0", "application/json"),
+    ],
+)
+async def test_the_bill_weighs_what_accept_names(house: House, accept: str, shown: str) -> None:
+    partner = await Partner.of(house)
+    answer = await partner.get("billing?month=2026-11", Accept=accept)
+    assert answer.headers["content-type"].partition(";")[0] == shown
+
+
 @pytest.mark.parametrize("month", ["", "2026", "2026-13", "2026-00", "0000-01", "2026-1", "2026-01-01", "²⁰²⁶-01"])
 async def test_a_malformed_month_is_refused(house: House, month: str) -> None:
     partner = await Partner.of(house)

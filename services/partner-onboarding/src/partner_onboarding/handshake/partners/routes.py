@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import orjson
-from fastapi import APIRouter, Header, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from shared.callers import Caller, document_credentials
 from shared.dependencies import needs
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier
 from shared.problems import document_refusals
+from shared.web.accept import wants_csv
 from starlette.responses import Response
 
 from partner_onboarding.handshake.handshakes.domain import (
@@ -197,21 +198,15 @@ async def bill_of_month(
     billing: BillingService,
     partner: Partner,
     month: Annotated[str, Query(max_length=16, examples=["2026-11"])],
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    request: Request,
 ) -> Response:
     """Agrees with the event list assignment by assignment; one user is billed once a month."""
     bill = await billing.bill(partner.tenant, partner.client_id, parse_month(month))
-    if _prefers_csv(accept):
+    if wants_csv(request):
         name = f'attachment; filename="billing-{bill.month_written}.csv"'
         headers = {**_NO_STORE, "Content-Disposition": name, "Billing-Sum": str(bill.sum)}
         return Response(bill_as_csv(bill), headers=headers, media_type="text/csv; charset=utf-8")
     return _json(bill_shown(bill))
-
-
-def _prefers_csv(accept: str) -> bool:
-    """Whether `Accept` prefers text/csv to JSON."""
-    names = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    return "text/csv" in names and "application/json" not in names[: names.index("text/csv")]
 
 
 def _answer(body: Any) -> Answer:
