@@ -1,5 +1,7 @@
 """Events of links, consents and clients: each hears of its own, the platform of all of its tenant."""
 
+from datetime import UTC, datetime
+
 from partner_onboarding.handshake.handshakes.service import Handshakes
 from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import SHELL
@@ -27,6 +29,18 @@ async def test_a_partner_hears_of_its_links_and_months_and_the_platform_too(hous
     assert sorted(await types_heard(house.app, house.http, platform)) == sorted(expected)
     stranger = await house.caller("partner:handshake")
     assert await heard(house.app, house.http, stranger) == []
+
+
+async def test_months_are_told_as_the_event_list_has_them_though_a_person_comes_back_within_one(house: House) -> None:
+    partner, user_id = await Partner.of(house), "erika"
+    await house.user(user_id)
+    for _ in range(3):
+        await partner.link(user_id, datetime.now(UTC))
+        assert (await partner.get(f"activate-user/{user_id}")).status_code == 200
+        assert (await partner.remove(user_id)).status_code == 200
+    listed = [one["assignedAt"] for one in (await partner.events())[user_id]["assignments"]]
+    events = await heard(house.app, house.http, partner.headers)
+    assert [event["data"]["assigned_at"] for event in events if event["type"] == "assignment.made"] == listed
 
 
 async def test_a_client_hears_of_its_rotated_secret_and_of_nobody_else_s(house: House) -> None:

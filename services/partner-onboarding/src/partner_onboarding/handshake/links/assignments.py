@@ -13,9 +13,9 @@ from partner_onboarding.handshake.links.periods import Assignment, month_of
 from partner_onboarding.handshake.tables import assignments
 
 
-async def add_assignments(connection: AsyncConnection, link: Link, starts: Sequence[datetime]) -> None:
-    """Assigns a month for each period; a billed month stays unchanged."""
-    await connection.execute(
+async def add_assignments(connection: AsyncConnection, link: Link, starts: Sequence[datetime]) -> list[datetime]:
+    """Assigns a month for each period; a billed month stays unchanged. Returns the beginnings of the new ones."""
+    added = await connection.execute(
         insert_or_nothing(assignments)
         .values(
             [
@@ -31,7 +31,9 @@ async def add_assignments(connection: AsyncConnection, link: Link, starts: Seque
             ]
         )
         .on_conflict_do_nothing(index_elements=["tenant", "client_id", "month", "user_id"])
+        .returning(assignments.c.assigned_at)
     )
+    return sorted(added.scalars())
 
 
 async def assignments_of_partner(connection: AsyncConnection, tenant: str, client_id: str) -> list[Assignment]:

@@ -19,16 +19,20 @@ _BATCH: Final = 200
 
 
 async def assign_periods(connection: AsyncConnection, link: Link, *, until: datetime) -> int:
-    """Assigns every period of a link that began by `until`; returns their number. The caller has locked the link."""
+    """Assigns every period of a link that began by `until`; returns their number. The caller has locked the link.
+
+    A month that an earlier link of the person was billed for is not assigned again, and nothing tells of it.
+    """
     if link.activated_at is None:
         return 0
     due = periods_due(link.activated_at, link.months_assigned, until)
-    if due:
-        assigned = link.months_assigned + len(due)
-        await assignments.add_assignments(connection, link, due)
-        await record(connection, events, link.tenant, [assignment_made(link, start) for start in due])
-        await links_store.set_assigned(connection, link, assigned, period_start(link.activated_at, assigned))
-    return len(due)
+    if not due:
+        return 0
+    begun = link.months_assigned + len(due)
+    made = await assignments.add_assignments(connection, link, due)
+    await record(connection, events, link.tenant, [assignment_made(link, start) for start in made])
+    await links_store.set_assigned(connection, link, begun, period_start(link.activated_at, begun))
+    return len(made)
 
 
 class Billing:
