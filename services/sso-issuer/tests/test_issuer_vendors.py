@@ -110,6 +110,13 @@ async def test_a_token_is_sent_to_nothing_but_a_plain_https_address(world: World
     assert answer.json()["code"] in {"invalid_redirect_url", "malformed_request"}
 
 
+async def test_a_scheme_in_capitals_is_the_same_scheme(world: World) -> None:
+    body = {"name": "Shop", "redirect_url": "HTTPS://Shop.example/Redeem?a=B"}
+    answer = await world.client.put("/sso/v1/vendors/shop", json=body, headers=world.admin)
+    assert (answer.status_code, answer.json()["redirect_url"]) == (201, body["redirect_url"])
+    assert (await world.redirect("shop"))["url"].startswith(f"{body['redirect_url']}&token=")
+
+
 async def test_development_allows_plain_http(
     make_settings: object, register: FakeRegister, tenant: str, service_keys: ServiceKeys
 ) -> None:

@@ -134,7 +134,7 @@ vendors = sa.Table(
     sa.CheckConstraint("algorithm IN ('ES256', 'RS256', 'HS256')", name="algorithm"),
     sa.CheckConstraint("lifetime_seconds BETWEEN 1 AND 300", name="lifetime"),
     sa.CheckConstraint("claim_spelling IN ('lower', 'camel')", name="claim_spelling"),
-    sa.CheckConstraint("redirect_url ~ '^https?://'", name="redirect_url"),
+    sa.CheckConstraint("redirect_url ~* '^https?://'", name="redirect_url"),
     sa.UniqueConstraint("tenant", "audience", name="vendors_audience_key"),
     info=in_sandbox(stays=True),
 )
