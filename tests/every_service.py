@@ -16,6 +16,7 @@ from local_platform.ports import Ports
 from local_platform.services import SERVICES, Service
 from local_platform.state_directory import StateDirectory
 from shared.settings import read_settings
+from starlette.routing import compile_path
 
 #: What a service says of itself, to those who run it; never through the gateway.
 OPERATIONS = {"/healthz", "/readyz", "/metrics", "/docs", "/docs/static", "/openapi.json"}
@@ -31,8 +32,8 @@ class PublicRoute:
     methods: frozenset[str]
     #: Those that stand in OpenAPI, with what it says of them.
     documented: Mapping[str, Mapping[str, Any]]
-    #: Whether its last parameter may have slashes.
-    takes_slashes: bool
+    #: What its addresses look like, as its routes read them (`{user_id:account}`).
+    pattern: re.Pattern[str]
 
     @property
     def example(self) -> str:
@@ -45,8 +46,7 @@ class PublicRoute:
 
     def matches(self, path: str) -> bool:
         """Whether an address is one of this path."""
-        anything = ".+" if self.takes_slashes else "[^/]+"
-        return re.fullmatch(re.sub(r"{[^}]*}", anything, self.path), path) is not None
+        return self.pattern.fullmatch(path) is not None
 
     def __str__(self) -> str:
         return f"{self.service.name} {self.path}"
@@ -81,19 +81,18 @@ def _build(service: Service, environments: Environments, changed: dict[str, str]
 def public_routes(service: Service, app: FastAPI) -> list[PublicRoute]:
     """Every path that the service answers, but for what it keeps for the others and for its operators."""
     found: defaultdict[str, set[str]] = defaultdict(set)
-    with_slashes: set[str] = set()
+    patterns: dict[str, re.Pattern[str]] = {}
     for route in iter_route_contexts(app.routes):
         assert route.path is not None, f"{route!r} is of a kind that these tests cannot look into"
-        path = re.sub(r":path}", "}", route.path)
+        pattern, path, _ = compile_path(route.path)
         found[path] |= route.methods or set()
-        if path != route.path:
-            with_slashes.add(path)
+        patterns[path] = pattern
     documented = {
         path: {method.upper(): said for method, said in operations.items() if method.upper() in METHODS}
         for path, operations in app.openapi()["paths"].items()
     }
     return [
-        PublicRoute(service, path, frozenset(methods), documented.get(path, {}), path in with_slashes)
+        PublicRoute(service, path, frozenset(methods), documented.get(path, {}), patterns[path])
         for path, methods in found.items()
         if not path.startswith("/internal") and path not in OPERATIONS
     ]

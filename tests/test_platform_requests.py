@@ -31,6 +31,14 @@ OAUTH = ("token", "introspect", "revoke")
 #: Taken from strangers as well; and OAuth's, whose credentials may be in the form.
 FOR_EVERYBODY = {"/v1/integration-requests", *(f"/tenants/{{tenant}}/oauth/{name}" for name in OAUTH)}
 
+#: POSTs that change nothing; a trial, which is to be carried out each time; OAuth's, whose codes are good once; and
+#: lists, whose rows say themselves what they repeat.
+TAKE_NO_KEY = {
+    *("/sso/v1/inspect", "/eai/v1/reconciliations", *(f"/tenants/{{tenant}}/oauth/{name}" for name in OAUTH)),
+    *(f"/events/v1/{topic}/endpoints/{{endpoint_id}}/test" for topic in ("points", "redirects", "links", "tokens")),
+    *("/v1/credits/import", "/v1/tokens/import"),
+}
+
 #: A path of each service that asks who calls.
 FOR_A_CALLER = {
     "points-ledger": "/v1/accounts/ada",
@@ -167,6 +175,15 @@ async def test_a_member_that_comes_twice_is_400_on_every_api(services: Services,
                 assert answer.json()["code"] == "repeated_member", (str(route), method, answer.text)
         tried += 1
     assert tried > 10
+
+
+def test_every_post_that_changes_something_takes_an_idempotency_key(services: Services) -> None:
+    without = {
+        route.path
+        for route, method, said in services.operations()
+        if method == "POST" and "Idempotency-Key" not in {one["name"] for one in said.get("parameters", ())}
+    }
+    assert without == TAKE_NO_KEY
 
 
 async def test_a_stranger_is_refused_before_a_byte_of_the_body_is_waited_for(services: Services) -> None:

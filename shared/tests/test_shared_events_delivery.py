@@ -19,6 +19,7 @@ from shared.events.domain import (
     pause_after,
 )
 from shared.events.endpoints import Change
+from shared.idempotency import Answer, RequestKey
 from standardwebhooks import Webhook
 
 from .events_world import TABLES, URL, Receiver, World, build, held
@@ -281,6 +282,33 @@ async def test_one_event_or_all_since_an_instant_are_sent_again(world: World) ->
     foreign = (await world.events.feed.read(world.vendor("b"), after=None, types=(), limit=1)).events[0]
     with pytest.raises(EventNotFound):
         await world.events.deliveries.replay(vendor, endpoint_id, event_id=foreign.event_id)
+
+
+async def test_a_replay_that_is_asked_for_twice_with_one_key_is_sent_once(world: World) -> None:
+    vendor = world.vendor("a")
+    endpoint_id, _ = await add(world, vendor)
+    await world.happen(held("a", "t-1"))
+    await world.settle()
+    (event_id,) = world.receiver.event_ids
+    key = RequestKey.of("once-more", "POST", f"/{endpoint_id}/replay", b"", b"{}")
+    answers = []
+    for _ in range(2):
+        answers.append(
+            await world.events.deliveries.replay_once(
+                vendor,
+                endpoint_id,
+                event_id=event_id,
+                since=None,
+                key=key,
+                shape=lambda waiting: Answer.of(202, {"waiting": waiting}),
+            )
+        )
+        await world.settle()
+    assert [(answer.status, answer.body, answer.replayed) for answer in answers] == [
+        (202, b'{"waiting":1}', False),
+        (202, b'{"waiting":1}', True),
+    ]
+    assert world.receiver.event_ids == [event_id, event_id]
 
 
 async def test_an_endpoint_belongs_to_the_client_that_made_it(world: World) -> None:

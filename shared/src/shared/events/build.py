@@ -59,7 +59,7 @@ class Events:
         destinations = Destinations(development=development, own_ports=own_ports)
         self.endpoints = Endpoints(database, tables, topic, destinations, sealer, answers)
         sender = Sender(destinations, topic, transport=transport, attempt_seconds=attempt_seconds)
-        self.deliveries = Deliveries(database, tables, topic, self.endpoints, sender)
+        self.deliveries = Deliveries(database, tables, topic, self.endpoints, sender, answers)
         self.dispatcher = Dispatcher(database, tables, topic, self.endpoints, sender)
         self.watch = EndpointsWatch(database, tables, topic)
 

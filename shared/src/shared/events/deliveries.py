@@ -3,7 +3,7 @@
 `spread` makes them, endpoint by endpoint, behind the endpoint's position. `dispatching` sends them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +31,7 @@ from shared.events.domain import (
 from shared.events.endpoints import Endpoints
 from shared.events.sending import Sender
 from shared.events.tables import EventTables
+from shared.idempotency import Answer, Answers, RequestKey
 from shared.paging import Listing, Number, Page
 from shared.readings import Reading
 
@@ -53,13 +54,20 @@ class Deliveries:
     """The deliveries of a topic. One a process."""
 
     def __init__(
-        self, database: Database, tables: EventTables, topic: Topic, endpoints: Endpoints, sender: Sender
+        self,
+        database: Database,
+        tables: EventTables,
+        topic: Topic,
+        endpoints: Endpoints,
+        sender: Sender,
+        answers: Answers,
     ) -> None:
         self._database = database
         self._tables = tables
         self._topic = topic
         self._endpoints = endpoints
         self._sender = sender
+        self._answers = answers
         columns, positions = tables.endpoints.c, tables.positions.c
         self._endpoints_behind = Reading(
             select(columns.tenant, columns.endpoint_id)
@@ -130,17 +138,24 @@ class Deliveries:
             EventNotFound: the endpoint's client sees no such event.
         """
         async with self._database.transaction() as connection:
-            endpoint = await endpoint_rows.locked(connection, self._tables, reader.tenant, endpoint_id)
-            if endpoint is None or endpoint.client_id != reader.client_id:
-                raise EndpointNotFound("You have no such endpoint.")
-            if not endpoint.enabled:
-                raise EndpointDisabled("This endpoint is disabled. Enable it before you send events again.")
-            if event_id is not None:
-                found = await feed.event_of(connection, self._tables, endpoint.reader, event_id)
-                if found is None:
-                    raise EventNotFound("There is no such event, or it is older than 30 days.")
-                return await self._add(connection, endpoint, [found])
-            return await self._replay_since(connection, endpoint, since)
+            return await self._replay(connection, reader, endpoint_id, event_id, since)
+
+    async def replay_once(
+        self,
+        reader: Reader,
+        endpoint_id: str,
+        *,
+        event_id: str | None,
+        since: datetime | None,
+        key: RequestKey | None,
+        shape: Callable[[int], Answer],
+    ) -> Answer:
+        """The same; a repeat with the same key sends nothing again and gets the first answer."""
+
+        async def act(connection: AsyncConnection) -> Answer:
+            return shape(await self._replay(connection, reader, endpoint_id, event_id, since))
+
+        return await self._answers.once(reader.tenant, reader.client_id, key, act)
 
     async def forget_old(self) -> int:
         """Deletes deliveries whose events are gone, in slices; returns how many.
@@ -188,6 +203,26 @@ class Deliveries:
                 last = max(last, *numbers)
             await endpoint_rows.change(connection, self._tables, endpoint, position=last)
         return len(numbers)
+
+    async def _replay(
+        self,
+        connection: AsyncConnection,
+        reader: Reader,
+        endpoint_id: str,
+        event_id: str | None,
+        since: datetime | None,
+    ) -> int:
+        endpoint = await endpoint_rows.locked(connection, self._tables, reader.tenant, endpoint_id)
+        if endpoint is None or endpoint.client_id != reader.client_id:
+            raise EndpointNotFound("You have no such endpoint.")
+        if not endpoint.enabled:
+            raise EndpointDisabled("This endpoint is disabled. Enable it before you send events again.")
+        if event_id is None:
+            return await self._replay_since(connection, endpoint, since)
+        found = await feed.event_of(connection, self._tables, endpoint.reader, event_id)
+        if found is None:
+            raise EventNotFound("There is no such event, or it is older than 30 days.")
+        return await self._add(connection, endpoint, [found])
 
     async def _replay_since(self, connection: AsyncConnection, endpoint: Endpoint, since: datetime | None) -> int:
         query = feed.numbered_events(self._tables, endpoint.tenant, endpoint.owner)

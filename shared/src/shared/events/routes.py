@@ -25,7 +25,7 @@ from shared.events.domain import (
 from shared.events.endpoints import Change, Endpoints, body_of
 from shared.events.feed import Feed
 from shared.events.sending import body_of as event_body
-from shared.idempotency import IdempotencyKey
+from shared.idempotency import Answer, IdempotencyKey
 from shared.paging import InvalidCursor
 from shared.problems import document_refusals
 
@@ -133,11 +133,18 @@ async def list_deliveries(
 
 
 async def replay(
-    reader: Asking, deliveries: OwnDeliveries, endpoint_id: str, body: schemas.ReplayBody
-) -> schemas.ReplayedBody:
+    reader: Asking, deliveries: OwnDeliveries, endpoint_id: str, body: schemas.ReplayBody, key: IdempotencyKey
+) -> Response:
     """Sends one event again, or all of the endpoint's types since an instant."""
-    waiting = await deliveries.replay(reader, endpoint_id, event_id=body.event_id, since=body.since)
-    return schemas.ReplayedBody(waiting=waiting)
+    answer = await deliveries.replay_once(
+        reader,
+        endpoint_id,
+        event_id=body.event_id,
+        since=body.since,
+        key=key,
+        shape=lambda waiting: Answer.of(202, {"waiting": waiting}),
+    )
+    return answer.response()
 
 
 def events_router(topic: Topic) -> APIRouter:
@@ -190,6 +197,7 @@ def events_router(topic: Topic) -> APIRouter:
         replay,
         methods=["POST"],
         status_code=202,
+        response_model=schemas.ReplayedBody,
         summary="Send events again",
         responses=document_refusals([EndpointNotFound, EventNotFound, EndpointDisabled]),
     )
