@@ -1,6 +1,7 @@
 """What holds of every request to every service, whatever it asks for: one rule, one test, all routes."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,9 @@ TAKE_NO_KEY = {
     *(f"/events/v1/{topic}/endpoints/{{endpoint_id}}/test" for topic in ("points", "redirects", "links", "tokens")),
     *("/v1/credits/import", "/v1/tokens/import"),
 }
+
+#: Parameters of paths that are ids of the callers' own.
+CHOSEN_BY_CALLERS = {"user_id", "userId", "userid", "vendor_id", "transactionid", "campaign_id"}
 
 #: A path of each service that asks who calls.
 FOR_A_CALLER = {
@@ -184,6 +188,16 @@ def test_every_post_that_changes_something_takes_an_idempotency_key(services: Se
         if method == "POST" and "Idempotency-Key" not in {one["name"] for one in said.get("parameters", ())}
     }
     assert without == TAKE_NO_KEY
+
+
+@pytest.mark.parametrize("identifier", ["a/b", "/", "a/"])
+def test_an_id_that_callers_choose_may_have_a_slash_on_every_path(services: Services, identifier: str) -> None:
+    tried = 0
+    for route in services.routes:
+        if chosen := set(re.findall(r"{(\w+)}", route.path)) & CHOSEN_BY_CALLERS:
+            assert route.matches(route.path.replace(f"{{{chosen.pop()}}}", identifier)), str(route)
+            tried += 1
+    assert tried > 15
 
 
 async def test_a_stranger_is_refused_before_a_byte_of_the_body_is_waited_for(services: Services) -> None:

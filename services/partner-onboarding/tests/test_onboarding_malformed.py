@@ -138,7 +138,6 @@ async def test_lone_surrogates_in_json(house: House) -> None:
         ("/v1/users/%20a", 400),
         ("/v1/users/" + "x" * 129, 400),
         ("/v1/users/%ff", 400),
-        ("/v1/users/a%2Fb", 404),
         ("/v1/users/", 404),
         ("/v1/clients/%00", 400),
         ("/v1/clients/" + "x" * 65, 400),

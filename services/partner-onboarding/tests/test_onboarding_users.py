@@ -1,9 +1,13 @@
 """Users over HTTP, for the platform's back end."""
 
 import asyncio
+from datetime import UTC, datetime
+from urllib.parse import unquote
 
 import httpx
+import pytest
 
+from .handshake_partner import Partner
 from .onboarding_house import PASSWORD, House
 
 
@@ -28,6 +32,20 @@ async def test_putting_the_same_again_changes_nothing(house: House) -> None:
         "created_at": "",
         "updated_at": "",
     }
+
+
+@pytest.mark.parametrize("path", ["a%2Fb", "a/b/c", "%2F", "a%2F"])
+async def test_an_id_may_contain_a_slash_on_every_path(house: House, path: str) -> None:
+    headers, user_id = await house.caller("users:write", "users:read"), unquote(path)
+    made = await house.http.put(f"/v1/users/{path}", json=body(house), headers=headers)
+    assert (made.status_code, made.json()["user_id"]) == (201, user_id)
+    assert (await house.http.get(f"/v1/users/{path}", headers=headers)).json() == made.json()
+    entitled = (await house.http.get(f"/v1/users/{path}/entitlements", headers=headers)).json()
+    assert (entitled["user_id"], entitled["plans"]) == (user_id, [])
+    partner = await Partner.of(house)
+    await partner.link(user_id, datetime.now(UTC))
+    assert (await partner.get(f"activate-user/{path}")).json()["userId"] == user_id
+    assert (await partner.remove(path)).json()["userId"] == user_id
 
 
 async def test_puts_of_one_user_at_once_create_one(house: House) -> None:

@@ -1,6 +1,7 @@
 """Vendors: agreed on by an administrator, seen by their own tenant only."""
 
 import asyncio
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -31,6 +32,21 @@ async def test_a_vendor_is_created_once_and_then_changed(world: World) -> None:
         "jwks_uri": f"{world.issuer}/jwks.json",
     }
     assert shown.json()["created_at"] == first.json()["created_at"] < shown.json()["updated_at"]
+
+
+@pytest.mark.parametrize("path", ["a%2Fb", "a/b/c", "%2F", "a%2F"])
+async def test_an_id_may_contain_a_slash_on_every_path(world: World, path: str) -> None:
+    address, vendor_id = f"/sso/v1/vendors/{path}", unquote(path)
+    body = {"name": "Shop", "redirect_url": "https://shop.example/", "algorithm": "HS256"}
+    made = await world.client.put(address, json=body, headers=world.admin)
+    assert (made.status_code, made.json()["vendor_id"]) == (201, vendor_id)
+    assert (await world.client.get(address, headers=world.admin)).json() == made.json()
+    secret = await world.client.post(f"{address}/secrets", headers=world.admin)
+    assert (secret.status_code, secret.json()["vendor_id"]) == (201, vendor_id)
+    assert (await world.client.get(f"{address}/examples", headers=world.admin)).json()["examples"]
+    assert (await world.redirect(vendor_id))["vendor_id"] == vendor_id
+    asked = await world.client.get(f"/sso/v1/redeem/{path}", headers={"Accept": "text/html"})
+    assert asked.status_code == 303
 
 
 async def test_a_change_replaces_everything(world: World) -> None:

@@ -13,6 +13,7 @@ from shared.identifiers import Identifier, Tenant
 from shared.line_exchange import LinesResponse
 from shared.lists.csv_lists import MalformedHeader
 from shared.lists.encodings import UnreadableList
+from shared.paths import IDENTIFIER, identifier_above
 from shared.problems import document_refusals
 from shared.reports import ReportRoute, TooManyReports
 
@@ -28,10 +29,10 @@ from points_ledger.domain.accounts import (
 )
 from points_ledger.lists import DOCUMENTED_BODY, NDJSON
 from points_ledger.orders import Settled
-from points_ledger.paths import ACCOUNT, IDENTIFIER
 
 ADMIN = "points:admin"
 READ = ("points:read", "points:admin")
+_ACCOUNT: Final = identifier_above("account", "/entries", "/credits", "/debits")
 _REFUSED_ENTRIES: Final = (AccountNotFound, AccountClosed, ReferenceMismatch, BalanceLimit)
 _UserId = Annotated[Identifier, Path()]
 _Service = Annotated[AccountService, needs(AccountService)]
@@ -101,7 +102,7 @@ async def debit(
 
 
 @router.put(
-    f"/accounts/{{user_id:{ACCOUNT}}}",
+    f"/accounts/{{user_id:{_ACCOUNT}}}",
     summary="Open an account",
     response_model=schemas.BalanceBody,
     responses={
@@ -119,7 +120,7 @@ async def open_account(
 
 
 @router.delete(
-    f"/accounts/{{user_id:{ACCOUNT}}}",
+    f"/accounts/{{user_id:{_ACCOUNT}}}",
     summary="Close an account for good",
     responses=document_refusals([AccountNotFound]),
 )
@@ -137,7 +138,7 @@ async def close_account(
 
 
 @router.get(
-    f"/accounts/{{user_id:{ACCOUNT}}}",
+    f"/accounts/{{user_id:{_ACCOUNT}}}",
     summary="Balance",
     responses=document_refusals([InstantInTheFuture, AccountNotFound, TooManyReports]),
 )

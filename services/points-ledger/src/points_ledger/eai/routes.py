@@ -8,6 +8,7 @@ from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
 from shared.paging import InvalidCursor
+from shared.paths import IDENTIFIER
 from shared.problems import document_refusals
 from shared.reports import ReportRoute, TooManyReports
 from starlette.responses import Response
@@ -19,7 +20,6 @@ from points_ledger.eai import schemas
 from points_ledger.eai.operations import SCOPE
 from points_ledger.eai.scenarios import Scenarios
 from points_ledger.eai.service import TransactionService
-from points_ledger.paths import IDENTIFIER
 
 _Service = Annotated[TransactionService, needs(TransactionService)]
 

@@ -7,12 +7,12 @@ from shared.callers import Caller, document_credentials, require, require_servic
 from shared.dependencies import needs
 from shared.identifiers import Identifier, Tenant
 from shared.paging import InvalidCursor
+from shared.paths import IDENTIFIER
 from shared.problems import document_refusals
 from shared.reports import ReportRoute, TooManyReports
 
 from points_ledger.holds import schemas
 from points_ledger.holds.service import HoldService
-from points_ledger.paths import IDENTIFIER
 
 internal = APIRouter(prefix="/internal", include_in_schema=False)
 router = APIRouter(prefix="/v1/holds", tags=["holds"], dependencies=document_credentials(), route_class=ReportRoute)

@@ -8,13 +8,13 @@ from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.errors import Unavailable
 from shared.identifiers import Identifier
+from shared.paths import IDENTIFIER
 from shared.problems import document_refusals
 from shared.reports import ReportRoute
 
 from points_ledger.domain.transactions import State, TransactionNotFound
 from points_ledger.eai import schemas
 from points_ledger.eai.operations import SCOPE
-from points_ledger.paths import IDENTIFIER
 from points_ledger.receipts.service import NoReceipt, ReceiptService, TransactionStillHeld
 
 router = APIRouter(

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Path, Response
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
+from shared.paths import IDENTIFIER
 from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 
-from points_ledger.paths import IDENTIFIER
 from points_ledger.vendors import schemas
 from points_ledger.vendors.service import VendorService
 

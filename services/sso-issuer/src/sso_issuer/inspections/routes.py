@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Response
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
+from shared.paths import IDENTIFIER
 from shared.problems import document_refusals
 
 from sso_issuer.admins import REFUSALS, check_admin
@@ -47,7 +48,7 @@ async def inspect_token(
 
 
 @router.get(
-    "/vendors/{vendor_id}/examples",
+    f"/vendors/{{vendor_id:{IDENTIFIER}}}/examples",
     summary="Tokens on which a vendor can try its verification",
     responses=document_refusals([VendorNotFound]),
 )

@@ -11,6 +11,7 @@ from shared.errors import Refusal, Unauthenticated
 from shared.hot_routes import header_of
 from shared.idempotency import IdempotencyKey
 from shared.identifiers import Identifier, is_identifier
+from shared.paths import IDENTIFIER
 from shared.problems import document_refusals, problem_response
 from shared.shortcuts import Shortcut
 from shared.web.accept import wants_json, wants_page
@@ -54,7 +55,7 @@ class NotSignedIn(Unauthenticated):
 
 
 @router.post(
-    "/{vendor_id}",
+    f"/{{vendor_id:{IDENTIFIER}}}",
     summary="Send the signed-in user to a vendor",
     response_model=RedirectBody,
     status_code=201,
@@ -109,7 +110,7 @@ def _is_usual(scope: Scope) -> bool:
 SHORTCUTS: Final = (Shortcut("POST", "/sso/v1/redeem/{vendor_id}", _redeem_at_once, fits=_is_usual),)
 
 
-@router.get("/{vendor_id}", summary="Ask the signed-in user whether to go on", include_in_schema=False)
+@router.get(f"/{{vendor_id:{IDENTIFIER}}}", summary="Ask the signed-in user whether to go on", include_in_schema=False)
 async def ask_to_redeem(
     vendor_id: VendorId,
     request: Request,
@@ -126,7 +127,7 @@ async def ask_to_redeem(
     return await _with_session(request, onboarding, vendor_id, ask)
 
 
-@router.options("/{vendor_id}", include_in_schema=False)
+@router.options(f"/{{vendor_id:{IDENTIFIER}}}", include_in_schema=False)
 async def preflight(vendor_id: VendorId, request: Request, onboarding: Onboarding) -> Response:
     """A browser asks for its front end. It sends no cookie along, so any tenant's origin is let in here; the
     request itself is held to the origins of the user's own tenant."""

@@ -9,6 +9,7 @@ from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer
 from shared.identifiers import Identifier, Tenant
 from shared.paging import Cursor
+from shared.paths import IDENTIFIER
 
 from sso_issuer.admins import REFUSALS, Admin
 from sso_issuer.redirects.domain import Asker, EmailUnconfirmed, Redirect, UserNotFound
@@ -70,7 +71,7 @@ async def list_issuances(
     return IssuancesBody(issuances=[IssuanceBody.of(issuance) for issuance in page.items], next_cursor=page.next_cursor)
 
 
-@internal_router.get("/tenants/{tenant}/users/{user_id:path}/issuances")
+@internal_router.get(f"/tenants/{{tenant}}/users/{{user_id:{IDENTIFIER}}}/issuances")
 async def issuances_of_user(
     tenant: Annotated[Tenant, Path()],
     user_id: Annotated[Identifier, Path()],

@@ -1,7 +1,7 @@
 """Vendors over HTTP."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Response
 from shared.callers import document_credentials, require_service
@@ -9,6 +9,7 @@ from shared.dependencies import needs
 from shared.errors import NotFound
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier, Tenant
+from shared.paths import IDENTIFIER, identifier_above
 from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 from shared.problems import document_refusals
 from shared.sandboxes.domain import is_test_client
@@ -42,12 +43,13 @@ internal_router = APIRouter(prefix="/internal", include_in_schema=False)
 
 VendorService = Annotated[Vendors, needs(Vendors)]
 VendorId = Annotated[Identifier, Path()]
+_VENDOR: Final = identifier_above("vendor", "/secrets", "/examples")
 #: More vendors than any tenant has; partner-onboarding shows them in one list.
 _NAMED_AT_MOST = 1000
 
 
 @router.put(
-    "/{vendor_id}",
+    f"/{{vendor_id:{_VENDOR}}}",
     summary="Agree with a vendor",
     responses=document_condition(200)
     | {201: {"model": VendorBody, "headers": ETAG_HEADER}}
@@ -70,7 +72,7 @@ async def put_vendor(
 
 
 @router.get(
-    "/{vendor_id}",
+    f"/{{vendor_id:{_VENDOR}}}",
     summary="A vendor",
     responses={200: {"headers": ETAG_HEADER}, **document_refusals([VendorNotFound])},
 )
@@ -92,7 +94,7 @@ async def list_vendors(
 
 
 @router.post(
-    "/{vendor_id}/secrets",
+    f"/{{vendor_id:{IDENTIFIER}}}/secrets",
     summary="A new HS256 secret, shown once",
     status_code=201,
     response_model=VendorSecretBody,
@@ -147,7 +149,7 @@ async def agree_with_test_client(
     return NamedVendorBody(vendor_id=vendor.vendor_id, name=vendor.agreement.name)
 
 
-@internal_router.get("/tenants/{tenant}/vendors/{vendor_id:path}")
+@internal_router.get(f"/tenants/{{tenant}}/vendors/{{vendor_id:{IDENTIFIER}}}")
 async def name_vendor(
     tenant: Annotated[Tenant, Path()],
     vendor_id: VendorId,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from shared.callers import Caller, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
+from shared.paths import IDENTIFIER
 from shared.problems import document_refusals
 from shared.times import Timestamp
 
@@ -52,7 +53,7 @@ class EntitlementsBody(BaseModel):
 
 
 @router.get(
-    "/{user_id}/entitlements",
+    f"/{{user_id:{IDENTIFIER}}}/entitlements",
     summary="What activations give a user",
     responses=document_refusals([UserNotFound]),
 )

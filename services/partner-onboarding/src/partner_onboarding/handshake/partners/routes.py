@@ -14,6 +14,7 @@ from shared.dependencies import needs
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer, IdempotencyKey
 from shared.identifiers import Identifier
+from shared.paths import IDENTIFIER
 from shared.problems import document_refusals
 from shared.web.accept import wants_csv
 from starlette.responses import Response
@@ -137,13 +138,13 @@ async def redeem_handshake(
 
 
 @router.get(
-    "/activate-user/{userId}",
+    f"/activate-user/{{userId:{IDENTIFIER}}}",
     response_model=ActivationBody,
     summary="Activate a user",
     responses=_REFUSED_ACTIVATIONS,
 )
 @router.post(
-    "/activate-user/{userId}",
+    f"/activate-user/{{userId:{IDENTIFIER}}}",
     response_model=ActivationBody,
     name="activate_user_by_post",
     summary="Activate a user",
@@ -162,7 +163,7 @@ async def activate_user(links: LinkService, partner: Partner, key: IdempotencyKe
 
 
 @router.delete(
-    "/remove-user/{userId}",
+    f"/remove-user/{{userId:{IDENTIFIER}}}",
     response_model=RemovalBody,
     summary="Remove a user",
     responses=document_refusals([LinkNotFound, Maintenance]),

@@ -1,11 +1,12 @@
 """Users over HTTP, for the platform's back end (`users:write`, `users:read`)."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Response
 from shared.callers import Caller, InsufficientScope, document_credentials, require
 from shared.dependencies import needs
 from shared.identifiers import Identifier
+from shared.paths import identifier_above
 from shared.preconditions import ETAG_HEADER, Condition, document_condition, etag_of
 from shared.problems import document_refusals
 
@@ -16,6 +17,7 @@ from partner_onboarding.register.users.schemas import UserBody, UserSettingBody
 from partner_onboarding.register.users.service import Users
 
 UserId = Annotated[Identifier, Path()]
+_USER: Final = identifier_above("user", "/entitlements")
 _BOTH: dict[int | str, dict[str, Any]] = {
     **document_condition(200),
     201: {"model": UserBody, "description": "The user is new.", "headers": ETAG_HEADER},
@@ -28,7 +30,7 @@ UserService = Annotated[Users, needs(Users)]
 router = APIRouter(prefix="/v1/users", tags=["users"], dependencies=document_credentials())
 
 
-@router.put("/{user_id}", responses=_BOTH, summary="Set a user")
+@router.put(f"/{{user_id:{_USER}}}", responses=_BOTH, summary="Set a user")
 async def put_user(
     users: UserService,
     caller: Annotated[Caller, require("users:write")],
@@ -56,7 +58,7 @@ async def put_user(
 
 
 @router.get(
-    "/{user_id}",
+    f"/{{user_id:{_USER}}}",
     summary="One user",
     responses={200: {"headers": ETAG_HEADER}, **document_refusals([UserNotFound])},
 )
