@@ -1,8 +1,8 @@
 """Counting: apart by kind, batched, kept through trouble, and what a crash can lose."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -194,6 +194,32 @@ async def test_many_counts_are_written_a_few_at_a_time_and_those_behind_a_failur
     assert (campaign["verified"], campaign["distinct"], campaign["refused"]) == (12, 12, {"token_used_up": 10})
     for token in used_up:
         assert (await house.get(f"/v1/tokens/{token}/stats"))["refused"] == {"token_used_up": 2}
+
+
+async def test_a_write_whose_caller_is_cancelled_is_written_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the answer to COMMIT is on its way."""
+    token = await house.issue()
+    await house.tally.flush()
+    database = house.tally._database
+    transaction, committed, answer = database.raw_transaction, asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def slow(*which: Any) -> AsyncIterator[Any]:
+        async with transaction(*which) as connection:
+            yield connection
+        committed.set()
+        await answer.wait()
+
+    monkeypatch.setattr(database, "raw_transaction", slow)
+    await house.verify(token)
+    flushing = asyncio.create_task(house.tally.flush())
+    await committed.wait()
+    flushing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await flushing
+    answer.set()
+    await house.tally.flush()
+    assert (await house.get(f"/v1/tokens/{token}/stats"))["verified"] == 1
 
 
 async def test_nothing_is_lost_when_the_service_ends(

@@ -73,12 +73,12 @@ class _Counts:
             _taken_from(self.uses), Counter(_taken_from(self.refusals)), campaigns, Counter(_taken_from(self.unread))
         )
 
-    def add(self, later: "_Counts") -> None:
-        for token_id, uses in later.uses.items():
+    def add(self, more: "_Counts") -> None:
+        for token_id, uses in more.uses.items():
             self.uses[token_id] = self.uses.get(token_id, Uses()).add(uses)
-        self.refusals.update(later.refusals)
-        self.campaigns.update(later.campaigns)
-        self.unread.update(later.unread)
+        self.refusals.update(more.refusals)
+        self.campaigns.update(more.campaigns)
+        self.unread.update(more.unread)
 
 
 def _taken_from(mine: dict[K, V]) -> dict[K, V]:
@@ -94,6 +94,7 @@ class Tally:
         # The counts of the last write stay until the next one, since a row that was read just before lacks them.
         self._written: dict[TokenId, Uses] = {}
         self._flushing = asyncio.Lock()
+        self._writing: set[asyncio.Task[None]] = set()
         _pending.set_function(lambda: len(self._waiting))
 
     def used(self, token: Token, kind: CallerKind, at: datetime, *, is_spared: bool = False) -> None:
@@ -143,9 +144,17 @@ class Tally:
     async def flush(self) -> None:
         """Writes all waiting counts. Those that cannot be written go on waiting.
 
+        The writing goes on if the caller is cancelled: what was on its way to COMMIT would be written twice, or never.
+
         Raises:
             Unavailable: the database does not take it now.
         """
+        writing = asyncio.create_task(self._flush())
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        await asyncio.shield(writing)
+
+    async def _flush(self) -> None:
         async with self._flushing:
             counts, self._waiting = self._waiting, _Counts()
             if not counts:
@@ -194,8 +203,10 @@ class Tally:
                 counts.add(piece)
                 for token_id in counts.uses:
                     self._written.pop(token_id, None)
-                counts.add(self._waiting)
-                self._waiting = counts
+                # The fewer go to the more: many tenants may come here, one after the other.
+                fewer, more = sorted((counts, self._waiting), key=len)
+                more.add(fewer)
+                self._waiting = more
                 if isinstance(error, Exception) and is_passing(error):
                     raise Unavailable(log=f"counts: {error!r}") from error
                 raise
