@@ -1,9 +1,15 @@
 """A consent is widened, withdrawn, handed to another user, and shown."""
 
+import asyncio
 from datetime import UTC, datetime
 
+import pytest
+from partner_onboarding.erasing import build_erasing
 from partner_onboarding.register.audit.domain import SHELL
-from partner_onboarding.third_parties.consents.domain import Consent, next_consent
+from partner_onboarding.register.users.erasing import AccountIsNeeded
+from partner_onboarding.third_parties.consents.domain import Consent, UnknownUser, next_consent
+from partner_onboarding.third_parties.consents.service import Consents
+from shared.dependencies import provided
 
 from .integration_partner import (
     audit,
@@ -15,7 +21,7 @@ from .integration_partner import (
     third_party,
     told_consent,
 )
-from .onboarding_house import House, hidden_fields
+from .onboarding_house import House, Shell, hidden_fields
 
 
 async def test_more_scope_needs_consent_to_what_is_new_and_keeps_the_rest(house: House) -> None:
@@ -98,6 +104,43 @@ async def test_the_designated_user_can_be_changed(house: House) -> None:
     assert "Rob Ot" in (await house.http.get("/consents")).text
     assert (await redeem(house, client_id, code)).json()["subject"] == "robot"
     assert ("tenant_admin:boss", "consent_redesignated", client_id) in await audit(house)
+
+
+@pytest.mark.parametrize("end", ["withdrawal", "another user", "disabled client"])
+async def test_an_account_stays_while_an_integration_acts_for_it(house: House, shell: Shell, end: str) -> None:
+    await sign_in_as(house, "tenant_admin")
+    await house.user("robot")
+    client_id = await third_party(house)
+    await consented_code(house, client_id, designated_user="robot")
+    refused = await shell("erase-user", "robot", "--tenant", house.tenant)
+    assert (refused.exit_code, "account_is_needed" in refused.stderr) == (1, True)
+    assert (await present_consent(house, client_id))["subject"] == "robot"
+    consents = provided(house.app, Consents)
+    match end:
+        case "withdrawal":
+            await consents.withdraw(house.tenant, client_id, by=SHELL)
+        case "another user":
+            await consents.redesignate(house.tenant, client_id, "boss", by=SHELL)
+        case _:
+            await house.register.clients.disable(house.tenant, client_id)
+    assert (await shell("erase-user", "robot", "--tenant", house.tenant)).answer["erased"]
+
+
+async def test_nobody_is_erased_who_is_being_designated(house: House) -> None:
+    await sign_in_as(house, "tenant_admin")
+    client_id = await third_party(house)
+    await consented_code(house, client_id)
+    consents, erasing = provided(house.app, Consents), build_erasing(house.register)
+    for n in range(10):
+        robot = f"robot-{n}"
+        await house.user(robot)
+        erased, designated = await asyncio.gather(
+            erasing.erase(house.tenant, robot, by=SHELL),
+            consents.redesignate(house.tenant, client_id, robot, by=SHELL),
+            return_exceptions=True,
+        )
+        assert (erased is None) == isinstance(designated, UnknownUser)
+        assert isinstance(erased, AccountIsNeeded) == isinstance(designated, Consent)
 
 
 async def test_the_receipt_says_who_allowed_whom_what_in_which_words(house: House) -> None:

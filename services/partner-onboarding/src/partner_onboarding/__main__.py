@@ -13,7 +13,7 @@ from shared.seals.command import verify_audit
 from shared.seals.rows import SealedTable
 from shared.settings import load, load_database_settings, load_part
 
-from partner_onboarding.handshake.commands import commands as handshake_commands
+from partner_onboarding.erasure_commands import commands as erasure_commands
 from partner_onboarding.register.audit.sealed import sealed_audit
 from partner_onboarding.register.commands import commands as register_commands
 from partner_onboarding.register.tables import seals
@@ -36,7 +36,7 @@ def _build_events(settings: Settings, database: "Database") -> "Events":
 cli = service_commands("The register of the platform.")
 cli.add_typer(register_commands)
 cli.add_typer(user_commands)
-cli.add_typer(handshake_commands)
+cli.add_typer(erasure_commands)
 cli.add_typer(third_party_commands)
 cli.add_typer(event_commands(Settings, _build_events), name="events")
 cli.command("reseal")(reseal_command(Settings, metadata))

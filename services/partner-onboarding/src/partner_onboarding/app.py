@@ -27,6 +27,7 @@ from shared.web.pages import Pages
 from shared.web.refusals import page_or_problem
 
 from partner_onboarding.clock import Clock, database_clock
+from partner_onboarding.erasing import build_erasing
 from partner_onboarding.handshake.account.issuer_client import IssuerClient
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
 from partner_onboarding.handshake.account.records import PointsRecords, ShopsRecords
@@ -73,6 +74,7 @@ from partner_onboarding.register.sandboxes import routes as sandboxes
 from partner_onboarding.register.tables import events as event_tables
 from partner_onboarding.register.tables import idempotent_answers, seals
 from partner_onboarding.register.users import routes as users
+from partner_onboarding.register.users.erasing import Erasing
 from partner_onboarding.register.users.passwords import Argon2Cost
 from partner_onboarding.retention import retention
 from partner_onboarding.schema import metadata
@@ -206,7 +208,7 @@ def create_app(
     provide(app, settings, callers, service_tokens, pages, form_answers, points, shops)
     provide(app, sandbox_tenants, build_developers_clients(register, sandbox_tenants))
     records = (handshake.records, PointsRecords(points), ShopsRecords(shops), third_parties.records)
-    _provide_houses(app, register, handshake, third_parties, records, pages)
+    _provide_houses(app, register, handshake, third_parties, records, build_erasing(register, clock), pages)
     for routes in (
         partners,
         clients,
@@ -260,6 +262,7 @@ def _provide_houses(
     handshake: Handshake,
     third_parties: ThirdParties,
     records: Sequence[Records],
+    erasing: Erasing,
     pages: Pages,
 ) -> None:
     own_account_service = OwnAccount(
@@ -269,7 +272,7 @@ def _provide_houses(
         register.throttle,
         register.sessions,
         records,
-        handshake.erasing,
+        erasing,
     )
     provide(
         app,

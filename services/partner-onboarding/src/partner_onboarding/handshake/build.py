@@ -7,8 +7,7 @@ from shared.callers import Callers
 from shared.chores import Chore
 from shared.rate_limits import RateLimit
 
-from partner_onboarding.clock import Clock, database_clock
-from partner_onboarding.handshake.account.belongings import HandshakeBelongings
+from partner_onboarding.clock import Clock
 from partner_onboarding.handshake.account.erasures import CLOSED_AT_ONCE, Erasures
 from partner_onboarding.handshake.account.ledger_client import LedgerClient
 from partner_onboarding.handshake.account.records import HandshakeRecords
@@ -24,7 +23,6 @@ from partner_onboarding.handshake.registrations.domain import OWN_DOCUMENTS, Doc
 from partner_onboarding.handshake.registrations.service import Registrations
 from partner_onboarding.handshake.watching import WaitingWatch
 from partner_onboarding.register.build import Register
-from partner_onboarding.register.users.erasing import Erasing
 from partner_onboarding.settings import Settings
 
 _HOUR_SECONDS = 3600
@@ -45,7 +43,6 @@ class Handshake:
     mails: Mails
     registrations: Registrations
     records: HandshakeRecords
-    erasing: Erasing
     erasures: Erasures
     tokens: TokenClient
     access: PartnerAccess
@@ -118,7 +115,6 @@ def build_handshake(
             per_email=RateLimit(counts, settings.registrations_per_email, _HOUR_SECONDS, "registered-email"),
         ),
         records=HandshakeRecords(register.database, mails),
-        erasing=Erasing(register.database, HandshakeBelongings(links)),
         erasures=Erasures(register.database, ledger),
         tokens=tokens,
         access=PartnerAccess(
@@ -128,11 +124,6 @@ def build_handshake(
         ),
         waiting=WaitingWatch(register.database, clock),
     )
-
-
-def build_erasing(register: Register) -> Erasing:
-    """What the command line needs to erase a person."""
-    return Erasing(register.database, HandshakeBelongings(Links(register.database, register.answers, database_clock)))
 
 
 def _delivery(settings: Settings) -> Delivery | None:

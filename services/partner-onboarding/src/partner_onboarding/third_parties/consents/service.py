@@ -269,7 +269,7 @@ class Consents:
         return client
 
     async def _user(self, connection: AsyncConnection, tenant: str, designated: str) -> str:
-        """The id of the tenant's user with this address or id."""
+        """The id of the tenant's user with this address or id, locked: nobody is erased who is being designated."""
         wanted = designated.strip()
         found = None
         if "@" in wanted:
@@ -278,9 +278,8 @@ class Consents:
             except MalformedUser:
                 found = None
         if found is None and is_identifier(wanted):
-            user = await users_store.find_user(connection, tenant, wanted)
-            found = user.user_id if user is not None else None
-        if found is None:
+            found = wanted
+        if found is None or await users_store.find_user(connection, tenant, found, lock=True) is None:
             raise UnknownUser("There is no such user in this tenant.")
         return found
 

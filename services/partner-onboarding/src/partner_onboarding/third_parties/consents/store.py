@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from shared.db import Database
 from shared.tenant_readings import TenantReading
-from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, bindparam, delete, func, insert, select, update
+from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from partner_onboarding.register.audit.domain import Actor
@@ -137,6 +137,27 @@ async def latest_of_all(connection: AsyncConnection, tenant: str, after: str, li
         .order_by(columns.client_id)
     )
     return [_consent(row) for row in await connection.execute(query)]
+
+
+async def acts_for(connection: AsyncConnection, tenant: str, user_id: str) -> bool:
+    """Whether a consent that holds designates this person for API calls."""
+    columns, later = consents.c, consents.alias()
+    is_newest = ~exists().where(
+        later.c.tenant == tenant, later.c.client_id == columns.client_id, later.c.version > columns.version
+    )
+    query = (
+        select(columns.client_id)
+        .join(clients, (clients.c.tenant == columns.tenant) & (clients.c.client_id == columns.client_id))
+        .where(
+            columns.tenant == tenant,
+            columns.subject == user_id,
+            columns.event != "withdrawn",
+            clients.c.disabled_at.is_(None),
+            is_newest,
+        )
+        .limit(1)
+    )
+    return (await connection.execute(query)).first() is not None
 
 
 async def naming(connection: AsyncConnection, tenant: str, user_id: str) -> list[tuple[str, Consent]]:

@@ -1,4 +1,4 @@
-"""Commands of operators with shell access that need the handshake (see `register.commands`)."""
+"""Commands of operators with shell access that erase people (see `register.commands`)."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,10 +9,10 @@ import orjson
 import typer
 from shared.times import iso
 
+from partner_onboarding.erasing import build_erasing
 from partner_onboarding.handshake.account.erasures import log_erasure
 from partner_onboarding.handshake.account.erasures_store import Erased
 from partner_onboarding.handshake.account.repeating import Repeating, read_lines
-from partner_onboarding.handshake.build import build_erasing
 from partner_onboarding.register.audit.domain import SHELL
 from partner_onboarding.register.build import Register
 from partner_onboarding.register.command_line import run
