@@ -12,7 +12,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from shared.errors import Unavailable
 
 from .handshake_partner import Partner
-from .handshake_people import GOOD_PASSWORD, browser, fill_in, landed
+from .handshake_people import FORM, GOOD_PASSWORD, browser, fill_in, landed
 from .onboarding_house import PASSWORD, House, hidden_fields
 
 
@@ -122,6 +122,42 @@ async def test_whoever_claims_an_address_cannot_count_whether_it_has_an_owner(
             await house.sign_in(email, password)
             counts[name].append(len(compared))
     assert len({tuple(one) for one in counts.values()}) == 1, counts
+
+
+@pytest.mark.parametrize("way", ["signing in", "registering", "registering twice"])
+async def test_who_is_disabled_while_the_password_is_compared_gets_no_session(
+    house: House, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    partner, loop = await Partner.of(house), asyncio.get_running_loop()
+    code = (await partner.codes())["registerCode"]
+    if way == "registering twice":
+        email = house.address("greta")
+        async with browser(house) as first:
+            user_id = landed(await fill_in(first, code, email))["userId"]
+    else:
+        email, user_id = await house.user("erika", password=GOOD_PASSWORD), "erika"
+    verify = Argon2Hasher.verify
+
+    def slow(self: Argon2Hasher, password: str | bytes, hash: str | bytes) -> bool:  # noqa: A002 — its name there
+        disabling = house.register.users.set_disabled(house.tenant, user_id, disabled=True)
+        asyncio.run_coroutine_threadsafe(disabling, loop).result(20)
+        return verify(self, password, hash)
+
+    monkeypatch.setattr(Argon2Hasher, "verify", slow)
+    match way:
+        case "signing in":
+            assert (await house.sign_in(email, GOOD_PASSWORD)).status_code == 401
+        case "registering":
+            async with browser(house) as http:
+                # Nobody has this password here any more: the form makes an account, as it does for everybody.
+                assert landed(await fill_in(http, code, email))["userId"] != user_id
+        case _:
+            async with browser(house) as http:
+                page = await http.get(FORM, params={"registerCode": (await partner.codes())["registerCode"]})
+                sent = hidden_fields(page.text) | {"email": email, "password": GOOD_PASSWORD}
+                again = await http.post(FORM, params={"registerCode": code}, data=sent)
+                assert (again.status_code, "session" in again.cookies) == (410, False)
+    assert await house.register.sessions.running(house.tenant, user_id) == []
 
 
 async def test_a_form_that_was_not_given_out_to_this_browser_is_refused(house: House) -> None:

@@ -129,8 +129,9 @@ class Registrations:
         email_hash = self._profiles.email_hash(applicant.email)
         await self._per_email.count(handshake.tenant, hashlib.sha256(email_hash).hexdigest())
         known, password_hash = await self._known(handshake.tenant, email_hash, applicant.password, address)
-        if known is not None:
-            return await self._recognise(known, former)
+        recognised = None if known is None else await self._recognise(known, former)
+        if recognised is not None:
+            return recognised
         # If the id is taken, another one is drawn; with 70 random bits that hardly happens.
         for _ in range(_DRAWS):
             with suppress(_IdTaken):
@@ -197,9 +198,11 @@ class Registrations:
                     await self._throttle.count_wrong(attempt)
         return next((user for (user, _), fits in zip(candidates, matches, strict=True) if fits), None), password_hash
 
-    async def _recognise(self, user: SealedUser, former: str | None) -> Registered:
+    async def _recognise(self, user: SealedUser, former: str | None) -> Registered | None:
         async with self._database.transaction() as connection:
             started = await self._sign_in.recognised(connection, user, former)
+        if started is None:
+            return None
         return Registered(started.cookie, user.tenant, user.user_id, is_new=False, is_signed_in=started.awaits is None)
 
     async def _add(

@@ -10,6 +10,7 @@ from partner_onboarding.register.audit import store as audit_store
 from partner_onboarding.register.audit.domain import Actor
 from partner_onboarding.register.second_factors.domain import Awaits, WrongCode
 from partner_onboarding.register.second_factors.service import SecondFactors
+from partner_onboarding.register.sessions.domain import HalfSignedIn
 from partner_onboarding.register.sessions.service import Sessions
 from partner_onboarding.register.sign_in.devices import Devices
 from partner_onboarding.register.sign_in.domain import TooManyAttempts, WrongPassword
@@ -187,22 +188,24 @@ class SignIn:
     async def _start(self, account: _Fitting, former: str | None, device: str | None) -> Started:
         user = account.user
         async with self._database.transaction() as connection:
-            present = await users_store.find_user(connection, user.tenant, user.user_id, lock=True)
-            if present is None or present.password_hash != user.password_hash or present.disabled_at is not None:
-                # The password changed during the comparison; the former one is no longer good.
+            started = await self.recognised(connection, user, former)
+            if started is None:
                 raise WrongPassword(_NO_ACCOUNT)
             if account.new_hash is not None:
                 await users_store.replace_password_hash(connection, user.tenant, user.user_id, account.new_hash)
-            started = await self.recognised(connection, present, former)
-        with_present_hash = replace(present, password_hash=account.new_hash or present.password_hash)
+        with_present_hash = replace(user, password_hash=account.new_hash or user.password_hash)
         return replace(started, device=self._devices.cookie_for(with_present_hash, device))
 
-    async def recognised(self, connection: AsyncConnection, user: SealedUser, former: str | None) -> Started:
-        """A session for somebody whose password was right, in the transaction that saw it.
+    async def recognised(self, connection: AsyncConnection, user: SealedUser, former: str | None) -> Started | None:
+        """A session for somebody whose password was right just now.
 
-        Every way that ends with a password goes through here, so that none passes a second factor by.
+        None if it is no longer: comparing takes its time, and the password was changed, or the account disabled or
+        deleted meanwhile. Every way that ends with a password goes through here: none passes a second factor by.
         """
-        awaits = await self._second_factors.awaited(connection, user.tenant, user.user_id, user.roles)
+        present = await users_store.find_user(connection, user.tenant, user.user_id, lock=True)
+        if present is None or present.password_hash != user.password_hash or present.disabled_at is not None:
+            return None
+        awaits = await self._second_factors.awaited(connection, user.tenant, user.user_id, present.roles)
         cookie = await self._sessions.begin(connection, user.tenant, user.user_id, former, awaits)
         actor, details = Actor("user", user.user_id), {"awaits": awaits}
         await audit_store.add(connection, user.tenant, actor, "signed_in", user.user_id, details)
@@ -218,6 +221,7 @@ class SignIn:
         half = await self._sessions.half_signed_in(cookie)
         await self._second_factors.check_attempts(half.tenant, half.user_id)
         async with self._database.transaction() as connection:
+            await self._still_half(connection, half, cookie)
             if await self._second_factors.prove(connection, half.tenant, half.user_id, given):
                 whole = await self._sessions.begin(connection, half.tenant, half.user_id, cookie)
                 actor, details = Actor("user", half.user_id), {"second_factor": True}
@@ -235,7 +239,13 @@ class SignIn:
         Raises:
             NoSession
         """
+        half = await self._sessions.half_signed_in(cookie)
         async with self._database.transaction() as connection:
-            half = await self._sessions.half(connection, cookie)
+            await self._still_half(connection, half, cookie)
             whole = await self._sessions.begin(connection, half.tenant, half.user_id, cookie)
         return Started(whole, half.tenant, half.user_id)
+
+    async def _still_half(self, connection: AsyncConnection, half: HalfSignedIn, cookie: str) -> None:
+        """Raises NoSession if the person's sessions have ended; locked, so that nobody ends them from now on."""
+        await users_store.find_user(connection, half.tenant, half.user_id, lock=True)
+        await self._sessions.half(connection, cookie)
