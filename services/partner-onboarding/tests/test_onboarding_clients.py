@@ -328,6 +328,18 @@ async def test_what_a_third_party_may_never_have_neither_code_nor_database_gives
             )
 
 
+@pytest.mark.parametrize("bound", [{"vendor_id": "shop"}, {"ip_allow_list": ["192.0.2.0/24"]}])
+async def test_a_third_party_is_bound_to_nothing_that_its_tokens_do_not_carry(
+    house: House, bound: dict[str, object]
+) -> None:
+    operator = await house.caller("clients:admin")
+    body = {"name": "Third", "kind": "third_party", "scopes": ["points:redeem"]}
+    refused = await house.http.post("/v1/clients", json=body | bound, headers=operator)
+    assert refused.status_code == 400
+    assert next(iter(bound)) in refused.json()["detail"]
+    assert (await house.http.post("/v1/clients", json=body, headers=operator)).status_code == 201
+
+
 async def test_an_operator_bound_to_networks_makes_no_operator_that_is_not(house: House) -> None:
     bound = await house.caller("clients:admin", ip_allow_list=("10.0.0.0/8",))
     body = {"name": "Operator", "scopes": ["clients:admin"]}

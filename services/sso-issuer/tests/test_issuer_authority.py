@@ -4,6 +4,7 @@ import secrets
 import time
 import warnings
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -175,6 +176,19 @@ async def test_a_client_bound_to_a_vendor_or_addresses_keeps_to_basic(world: Wor
     (auth,) = [known for known in world.register.clients if known[0] == "bound"]
     answer = await world.oauth("token", auth=auth, grant_type="client_credentials")
     assert body_of(answer, 400)["error"] == "unauthorized_client"
+
+
+async def test_a_third_party_with_an_address_list_gets_no_token_that_gets_around_it(world: World) -> None:
+    auth = world.add_third_party(scopes=("points:read",))
+    world.consent(auth[0], "points:read")
+    code = world.give_code(auth[0], None)
+    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
+    free = world.register.clients[auth]
+    world.register.clients[auth] = replace(free, ip_allow_list=("10.0.0.0/8",))
+    for asked in ({"grant_type": "client_credentials"}, form):
+        assert body_of(await world.oauth("token", auth=auth, **asked), 400)["error"] == "unauthorized_client"
+    world.register.clients[auth] = free
+    assert body_of(await world.oauth("token", auth=auth, **form), 200)["scope"] == "points:read"
 
 
 async def test_a_client_outside_its_addresses_is_not_known(world: World) -> None:

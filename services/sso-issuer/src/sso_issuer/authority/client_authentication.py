@@ -154,6 +154,7 @@ class ClientAuthentication:
             kind="first_party" if found.kind == "first_party" else "third_party",
             scopes=found.scopes,
             is_bound=found.vendor_id is not None or bool(found.ip_allow_list),
+            has_addresses=bool(found.ip_allow_list),
         )
 
     async def _by_secret(self, proof: Proof) -> Client | None:

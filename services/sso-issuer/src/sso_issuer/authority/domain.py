@@ -82,6 +82,8 @@ class AuthorityClient:
     scopes: frozenset[str]
     #: Whether the client is bound to a vendor id or to addresses, which an access token does not carry.
     is_bound: bool = False
+    #: Whether it is bound to addresses.
+    has_addresses: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,13 +200,26 @@ def consentable(scopes: frozenset[str]) -> frozenset[str]:
     return scopes.intersection(CONSENTABLE_SCOPES)
 
 
+def check_unlisted(client: AuthorityClient) -> None:
+    """Refuses a third party with an address list, which its access tokens would get around.
+
+    Such a list was taken at its registration once.
+
+    Raises:
+        UnauthorizedClient
+    """
+    if client.has_addresses:
+        raise UnauthorizedClient("A third party with an address list gets no tokens: they carry no addresses.")
+
+
 def decide_by_consent(client: AuthorityClient, consent: Consent | None, requested: tuple[str, ...] | None) -> Grant:
     """The grant of a third party without a code, within the tenant's consent.
 
     Raises:
-        UnauthorizedClient: there is no consent.
+        UnauthorizedClient: there is no consent, or the client is bound to addresses.
         InvalidScope: the request exceeds the consent.
     """
+    check_unlisted(client)
     if consent is None:
         raise UnauthorizedClient("The tenant has not consented to this client, or no longer does.")
     return Grant(

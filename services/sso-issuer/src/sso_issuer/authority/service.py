@@ -223,6 +223,7 @@ class Authority:
         verifier = form.get("code_verifier")
         if verifier is not None and not domain.is_verifier(verifier):
             raise InvalidGrant(log="the code_verifier is none")
+        domain.check_unlisted(client)
         digest = hashlib.sha256(code.encode()).digest()
         redeemed = await self._register.redeem_code(
             code=code, client_id=client.client_id, redirect_uri=redirect_uri, code_verifier=verifier

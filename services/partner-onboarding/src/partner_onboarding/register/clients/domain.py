@@ -243,6 +243,11 @@ def checked(registration: Registration, *, plain_http: bool) -> Registration:
     forbidden = sorted(set(registration.scopes) - set(THIRD_PARTY_SCOPES))
     if registration.kind == "third_party" and forbidden:
         raise MalformedClient(f"A third party cannot have the scope {forbidden[0]!r}.", code="scope_not_allowed")
+    if registration.kind == "third_party" and registration.ip_allow_list:
+        raise MalformedClient(
+            "A third party has no ip_allow_list: it calls with access tokens, which carry no addresses.",
+            code="invalid_network",
+        )
     name = registration.name.strip()
     if not 0 < len(name) <= MAX_NAME_CHARACTERS or hides_something(name) or not shows_something(name):
         raise MalformedClient(f"A client's name has 1 to {MAX_NAME_CHARACTERS} printable characters.")

@@ -107,6 +107,8 @@ class Clients:
             raise MalformedClient("A client id has 1 to 64 letters, digits, dots, hyphens and underscores.")
         if client_id is not None and is_test_client(client_id) and by != ANONYMOUS:
             raise MalformedClient("Ids of this form are those of test clients, which developers make for themselves.")
+        if registration.kind == "third_party" and registration.vendor_id is not None:
+            raise MalformedClient("A third party has no vendor_id: its access tokens name it by its client_id.")
         if client_secret is not None:
             check_given(client_secret)
         chosen = client_id or "".join(secrets.choice(_ID_ALPHABET) for _ in range(_ID_CHARACTERS))

@@ -182,6 +182,7 @@ def _form(
         client=client,
         filled=filled,
         scopes=THIRD_PARTY_SCOPES if is_third_party else SCOPES,
+        takes_networks=not is_third_party or bool(filled["ip_allow_list"]),
         seen="" if client is None else state_of(client),
         errors=errors or {},
         shown=shown,
