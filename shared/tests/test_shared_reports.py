@@ -18,7 +18,7 @@ SLOW = sa.text("SELECT pg_sleep(60)")
 
 @pytest.fixture
 async def reports(migrated_database: MigratedDatabase) -> AsyncIterator[Reports]:
-    reports = Reports(Database(migrated_database("points_ledger"), pool_size=5), seconds=0.2, at_once=2)
+    reports = Reports(Database(migrated_database("points_ledger"), pool_size=5), seconds=2, at_once=2)
     yield reports
     await reports.close()
 
