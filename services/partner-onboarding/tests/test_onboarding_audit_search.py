@@ -33,6 +33,7 @@ async def noted(house: House, tenant: str, action: Action, subject: str, **value
         ({"action": "user_changed"}, ["two", "one"]),
         ({"actor_kind": "client"}, ["three"]),
         ({"since": "2026-03-29T00:30:00Z"}, ["three", "two"]),
+        ({"since": "0001-01-01T00:00:00Z"}, ["three", "two", "one"]),
         ({"until": "2026-03-29T00:30:00Z"}, ["one"]),
         ({"q": "t", "action": "user_changed", "actor_kind": "operator"}, ["two"]),
     ],

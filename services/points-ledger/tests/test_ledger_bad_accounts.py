@@ -175,7 +175,16 @@ async def test_a_page_of_transactions_is_asked_for_in_its_words_only(
 
 @pytest.mark.parametrize(
     "at",
-    ["", "now", "2026-01-01T00:00:00", "9999-12-31T23:59:59Z", "99999-01-01T00:00:00Z", "2026-13-01T00:00:00Z", "%00"],
+    [
+        "",
+        "now",
+        "2026-01-01T00:00:00",
+        "9999-12-31T23:59:59Z",
+        "9999-12-31T23:59:59.999Z",
+        "99999-01-01T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+        "%00",
+    ],
 )
 async def test_a_balance_is_asked_for_as_of_a_past_instant_only(
     at: str, platform: Platform, rows: asyncpg.Connection

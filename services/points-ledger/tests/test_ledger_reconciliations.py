@@ -154,6 +154,13 @@ async def test_only_ours_looks_at_the_range_and_everything_else_does_not(
         assert (answer.status_code, answer.json()["code"]) == (400, "range_backwards")
 
 
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00Z", "0001-01-31T23:59:59.999Z", "0001-02-01T00:00:00Z"])
+async def test_a_range_before_the_first_transaction_misses_nothing(until: str, shop: Vendor) -> None:
+    """Also where the 31 days before it begin before all calendars."""
+    findings, summary = await reconcile(shop, b"", until=until)
+    assert (findings, summary["ours"]) == ([], 0)
+
+
 async def test_what_is_created_after_the_list_began_is_not_missed_in_it(shop: Vendor, platform: Platform) -> None:
     """Also where `until` lies in the future: the vendor wrote its list before."""
     user = await platform.user_with(100)

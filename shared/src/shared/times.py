@@ -1,13 +1,16 @@
 """Times on the wire: ISO 8601, UTC, milliseconds and `Z`."""
 
 import re
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final
 
 import orjson
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer
 
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?([Zz]|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
+
+#: Where calendars, and so the instants that callers may name, begin.
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
 
 
 def iso(moment: datetime) -> str:
@@ -32,6 +35,11 @@ def in_utc(moment: datetime) -> datetime:
         return moment.astimezone(UTC)
     except OverflowError:
         raise ValueError("must lie between the years 1 and 9999 in UTC") from None
+
+
+def earlier(instant: datetime, span: timedelta) -> datetime:
+    """So much before an instant that a caller named; at the earliest the first that calendars have."""
+    return instant - min(span, instant - _FIRST)
 
 
 def _read_iso(value: object) -> object:

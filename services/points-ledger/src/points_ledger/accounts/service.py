@@ -183,11 +183,11 @@ class AccountService:
             AccountNotFound
         """
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)
-        until = at + timedelta(milliseconds=1)
         async with self._reports.transaction(caller.tenant, caller.client_id) as connection:
             now = await queries.read_clock(connection)
             if at > now:
                 raise InstantInTheFuture
+            until = at + timedelta(milliseconds=1)
             if now - at < _STILL_WRITTEN:
                 while now < until:
                     now = await queries.read_clock(connection)

@@ -10,6 +10,7 @@ from typing import Final, Protocol, TypeVar
 import stamina
 from shared.errors import Malformed, Unavailable
 from shared.reports import Reports
+from shared.times import earlier
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from points_ledger.eai.queries import read_horizon
@@ -76,7 +77,7 @@ class ReconciliationService:
             now = await self._ask(queries.read_clock)
             # What is created from here on cannot be in the list.
             end = now if until is None else min(until, now)
-            begin = end - RANGE if since is None else since
+            begin = earlier(end, RANGE) if since is None else since
             if since is not None and until is not None and since >= until:
                 raise RangeBackwards
             yield []

@@ -7,6 +7,7 @@ from typing import Any, Final
 from shared.events.outbox import record
 from shared.origins import current_origin
 from shared.request_frame import current_request
+from shared.times import earlier
 from sqlalchemy import ColumnElement, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -84,7 +85,7 @@ async def newest(
     matching = select(audit_entries).where(*within, *_conditions(wanted))
     matching = matching.order_by(columns.entry_id.desc()).limit(limit)
     found = [_entry(row) for row in await connection.execute(matching)]
-    if len(found) == limit or (wanted.since is not None and earliest < wanted.since - _DISORDER):
+    if len(found) == limit or (wanted.since is not None and earliest < earlier(wanted.since, _DISORDER)):
         return found, None
     rest = select(columns.entry_id).where(columns.tenant == tenant, columns.entry_id < last).limit(1)
     return found, None if (await connection.execute(rest)).first() is None else last
