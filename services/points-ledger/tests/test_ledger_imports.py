@@ -82,6 +82,19 @@ async def test_a_list_may_be_csv_as_people_have_it(encoding: str, delimiter: str
     assert outcomes[-1] == {"summary": {"lines": 4, "credited": 1, "repeated": 1, "refused": 2}}
 
 
+async def test_a_line_that_names_a_member_twice_is_refused(platform: Platform) -> None:
+    """Which of the two numbers is meant, nobody knows."""
+    user = await platform.user_with(0)
+    twice = ndjson(line(user, 5, "https://a/b")).replace(b'"points":5', b'"points":5,"points":500')
+    outcomes = await send(platform, twice + b"\n" + ndjson(line(user, 6, "a:b")))
+    assert [(outcome["status"], outcome.get("code")) for outcome in outcomes[:-1]] == [
+        (400, "repeated_member"),
+        (201, None),
+    ]
+    assert outcomes[0]["detail"] == "points: is named twice"
+    assert await platform.balance(user) == (6, 0)
+
+
 async def test_a_list_without_a_column_is_refused_as_a_whole(platform: Platform, rows: asyncpg.Connection) -> None:
     async with no_trace(rows):
         for content, code in (

@@ -120,6 +120,8 @@ async def test_ndjson(house: House) -> None:
         {"customer_id": 5},
         "",
         {"customer_id": "c2", "duration": 60},
+        '{"customer_id": "c3", "customer_id": "c4"}',
+        '{"customer_id": "c3", "attributes": {"discount": 5, "discount": 50}}',
     )
     assert answers[0]["row"] == 1
     assert (await house.verify(answers[0]["token"])).json()["attributes"] == {"discount": 50}
@@ -127,6 +129,8 @@ async def test_ndjson(house: House) -> None:
     assert answers[2]["error"]["code"] == "malformed_row"
     assert (answers[3]["line"], answers[3]["error"]["field"]) == (4, "customer_id")
     assert answers[4]["url_link"].endswith(answers[4]["token"])
+    for answer, field in ((answers[5], "customer_id"), (answers[6], "discount")):
+        assert answer["error"] == {"code": "repeated_member", "detail": "is named twice", "field": field}
 
 
 async def test_a_row_with_a_reference_gets_the_same_token_again(house: House) -> None:

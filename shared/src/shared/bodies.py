@@ -46,26 +46,49 @@ def before_body(check: Check) -> Check:
     return check
 
 
-def refuse_repeated_members(body: bytes) -> None:
+class _Repetition(Exception):
+    pass
+
+
+def refuse_repeated_members(body: bytes, found: int | None = None) -> None:
     """Refuses JSON in which one object names a member twice: readers differ in which of the two they believe.
 
     What is no JSON at all is left to the one who reads it.
 
+    Args:
+        found: as of `repeated_member`.
+
     Raises:
         RepeatedMember: names the member.
     """
+    repeated = repeated_member(body, found)
+    if repeated is not None:
+        raise RepeatedMember("The body names a member twice.", errors=[{"field": repeated, "message": "Repeated"}])
+
+
+def repeated_member(text: bytes, found: int | None = None) -> str | None:
+    """The first letters of a member that one object of this JSON names twice.
+
+    Args:
+        found: members that were found by who read it already; with so many there is mostly no need to look.
+    """
+    # A member is a colon at least: with no more of them than members that were found, none can be repeated.
+    if found is not None and text.count(b":") - text.count(b"://") <= found:
+        return None
     try:
-        json.loads(body, object_pairs_hook=_without_repetition)
+        json.loads(text, object_pairs_hook=_without_repetition)
+    except _Repetition as repetition:
+        return str(repetition)[:64]
     except (ValueError, RecursionError):
-        return
+        pass
+    return None
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise RepeatedMember("The body names a member twice.", errors=[{"field": repeated[:64], "message": "Repeated"}])
+        raise _Repetition(next(name for name in names if names.count(name) > 1))
     return members
 
 

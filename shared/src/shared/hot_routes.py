@@ -171,9 +171,7 @@ class _Operation:
         except ValidationError as error:
             refuse_repeated_members(body)
             raise refusal_of_body(error, self._codes) from None
-        # A member is a colon at least: with no more of them than members that were found, none can be repeated.
-        if body.count(b":") - body.count(b"://") > _members_of(parsed):
-            refuse_repeated_members(body)
+        refuse_repeated_members(body, _members_of(parsed))
         return parsed
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from shared.bodies import RepeatedMember, repeated_member
 from shared.errors import Malformed, UnsupportedMediaType
 from shared.line_exchange import LineTooLong, body_of, line_blocks_of
 from shared.lists.csv_lists import CsvList
@@ -122,11 +123,13 @@ class ListOf(Generic[M]):
 
     def _read(self, line: bytes) -> M | Malformed:
         try:
-            return self.line.model_validate_json(line)
+            said = self.line.model_validate_json(line)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            field = ".".join(str(part) for part in first["loc"])
-            return Malformed(f"{field}: {first['msg']}" if field else first["msg"])
+            field, message = ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+            return Malformed(f"{field}: {message}" if field else message)
+        repeated = repeated_member(line, len(said.model_fields_set))
+        return said if repeated is None else RepeatedMember(f"{repeated}: is named twice")
 
 
 def _number(field: str) -> int | str:

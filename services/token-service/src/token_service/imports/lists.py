@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any, Final, Protocol, TypeVar
 
 import orjson
+from shared.bodies import RepeatedMember, repeated_member
 from shared.line_exchange import LineTooLong, line_blocks_of
 from shared.lists.csv_lists import CsvList, MalformedHeader
 from shared.lists.encodings import recognise
@@ -204,6 +205,10 @@ class NdjsonTargets:
             return {}, RowProblem("is not JSON", code="malformed_json"), number
         if not isinstance(values, dict):
             return {}, RowProblem("must be a JSON object"), number
+        found = len(values) + sum(len(value) for value in values.values() if isinstance(value, dict))
+        repeated = repeated_member(line, found)
+        if repeated is not None:
+            return values, RowProblem("is named twice", code=RepeatedMember.code, field=repeated), number
         try:
             return values, self._reader.order(values.items()), number
         except RowProblem as problem:
