@@ -170,14 +170,14 @@ async def test_many_counts_are_written_a_few_at_a_time_and_those_behind_a_failur
     written: list[int] = []
     write = token_store.write_uses
 
-    async def fails_at_the_third(connection: Any, tokens: Sequence[Token], counts: Any) -> None:
+    async def fails_at_the_third(connection: Any, tokens: Sequence[Token], counts: Any, used_up: Any) -> None:
         if counts:
             # A use of a token with a quota.
-            return await write(connection, tokens, counts)
+            return await write(connection, tokens, counts, used_up)
         written.append(len(tokens))
         if len(written) == 3:
             raise asyncpg.DeadlockDetectedError("made up")
-        return await write(connection, tokens, counts)
+        return await write(connection, tokens, counts, used_up)
 
     monkeypatch.setattr(token_store, "write_uses", fails_at_the_third)
     for token in [*tokens, *used_up, *used_up, *used_up]:

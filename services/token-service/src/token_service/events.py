@@ -19,10 +19,10 @@ TOPIC: Final = Topic(
 )
 
 
-def token_used_up(token: Token) -> NewEvent:
-    """The last use of a limited token was taken."""
-    data = _token(token) | {"uses": token.uses.total, "max_uses": token.terms.max_uses}
-    return NewEvent("token.used_up", data, happened_at=token.uses.last_at)
+def token_used_up(token: Token, at: datetime | None) -> NewEvent:
+    """The last use of a limited token was taken, or its quota was lowered to what was used."""
+    data = _token(token) | {"uses": token.uses.used_up, "max_uses": token.terms.max_uses}
+    return NewEvent("token.used_up", data, happened_at=at)
 
 
 def token_revoked(token: Token, revoked_at: datetime) -> NewEvent:

@@ -231,17 +231,19 @@ async def _write(connection: asyncpg.Connection, counts: _Counts) -> None:
     campaigns = counts.campaigns.copy()
     if counts.uses:
         found = await token_store.lock_tokens(connection, counts.uses)
-        changed = []
+        changed, used_up = [], []
         for token_id, uses in counts.uses.items():
             if token_id in found:
                 token = found[token_id].token
                 after = _within_quota(token.with_uses(uses))
                 changed.append(after)
+                if after.is_used_up and not token.is_used_up:
+                    used_up.append(after)
                 if not token.uses.by_people and after.uses.by_people and uses.last_at is not None:
                     campaigns[_of(token, "distinct", "", hour_of(uses.last_at))] += 1
         # All of them may have been purged since.
         if changed:
-            await token_store.write_uses(connection, changed, {})
+            await token_store.write_uses(connection, changed, {}, used_up)
     refusals = counts.refusals.copy()
     if counts.unread:
         _, found = await token_store.read_tokens(connection, {refusal.token_id for refusal, _ in counts.unread})

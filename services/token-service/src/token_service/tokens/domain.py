@@ -163,6 +163,11 @@ class Token:
     def terms(self) -> Terms:
         return self.content.terms
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing of its quota is left."""
+        return self.terms.max_uses is not None and self.uses.used_up >= self.terms.max_uses
+
     def with_uses(self, more: Uses) -> "Token":
         return replace(self, uses=self.uses.add(more))
 
@@ -182,7 +187,7 @@ def refusal_of(token: Token, now: datetime) -> Refusal | None:
     terms = content.terms
     if terms.not_before is not None and now < terms.not_before:
         return TokenNotYetValid(terms.not_before)
-    if terms.max_uses is not None and token.uses.used_up >= terms.max_uses:
+    if token.is_used_up:
         return TokenUsedUp()
     return None
 

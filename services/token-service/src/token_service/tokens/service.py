@@ -12,7 +12,7 @@ from shared.times import iso
 
 from token_service.clock import DatabaseClock
 from token_service.counting.tally import Tally
-from token_service.events import token_revoked
+from token_service.events import token_revoked, token_used_up
 from token_service.keys.store import read_clock
 from token_service.tables import acts, events
 from token_service.tokens import queries, store
@@ -90,6 +90,8 @@ class TokenService:
             except ValueError as error:
                 raise NeverValid(f"The token would never be good: {error}.") from None
             await store.write_content(driver, token, self._verifying.authenticate(token))
+            if token.is_used_up and not former.is_used_up:
+                await record(connection, events, tenant, [token_used_up(token, now)])
             before, after = _in_words(former), _in_words(token)
             if before != after or former.terms != token.terms:
                 # The values of attributes stay with the token, which is purged before the audit is.

@@ -178,18 +178,22 @@ async def lock_tokens(connection: asyncpg.Connection, ids: Iterable[TokenId]) ->
 
 
 async def write_uses(
-    connection: asyncpg.Connection, tokens: Sequence[Token], counts: Mapping[CampaignCount, int]
+    connection: asyncpg.Connection,
+    tokens: Sequence[Token],
+    counts: Mapping[CampaignCount, int],
+    used_up: Iterable[Token],
 ) -> None:
-    """Of tokens that are locked, at least one, what is counted of their campaigns, and which are used up now.
+    """Of tokens that are locked, at least one, and what is counted of their campaigns. One statement.
 
-    One statement.
+    Args:
+        used_up: those of `tokens` whose last use was taken by these.
     """
     rows = [
         (*t.id, t.uses.used_up, t.uses.by_bots, t.uses.by_scanners, t.uses.first_at, t.uses.last_at, t.uses.spared)
         for t in tokens
     ]
     counted = [(*key, count) for key, count in counts.items()]
-    told = columns_of((t.id.tenant, token_used_up(t)) for t in tokens if t.uses.used_up == t.terms.max_uses)
+    told = columns_of((t.id.tenant, token_used_up(t, t.uses.last_at)) for t in used_up)
     tenant = only_tenant(connection, (t.id.tenant for t in tokens))
     await execute(connection, _WRITE_USES, tenant, *_columns(rows, 9), *_columns(counted, 6), *told)
 

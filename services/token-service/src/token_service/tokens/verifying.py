@@ -254,7 +254,8 @@ class Verifying:
                 found[token.id] = replace(found[token.id], token=token)
             answers.append(answered)
         if used:
-            await store.write_uses(connection, list(used.values()), counts)
+            tokens = list(used.values())
+            await store.write_uses(connection, tokens, counts, (token for token in tokens if token.is_used_up))
         return answers
 
     def _answer(self, question: Question, found: Found | None, now: datetime) -> Answered:
