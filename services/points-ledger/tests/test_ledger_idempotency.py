@@ -96,13 +96,14 @@ async def test_a_key_for_another_request_is_refused(key: str, shop: Vendor, plat
     first = await shop.commit(user, "t", 40, key=key)
     assert first.status_code == 200
 
-    for other in (
-        await shop.commit(user, "t", 41, key=key),
-        await shop.commit(user, "t2", 40, key=key),
-        await shop.confirm(user, "t", key=key),
-        await shop.rollback(user, "t", key=key),
+    for other, named in (
+        (await shop.commit(user, "t", 41, key=key), "t"),
+        (await shop.commit(user, "t2", 40, key=key), "t2"),
+        (await shop.confirm(user, "t", key=key), "t"),
+        (await shop.rollback(user, "t", key=key), "t"),
     ):
         assert (other.status_code, other.json()["code"]) == (409, "idempotency_key_reused")
+        assert other.json()["transactionid"] == named
         assert other.json()["status"] == "failed"
     assert is_replay(await shop.commit(user, "t", 40, key=key), first)
     assert await platform.balance(user) == (60, 40)

@@ -268,6 +268,7 @@ class TestUsersByName:
     ) -> None:
         refused = await shop.commit("user-503", "order", 100, key="a-key")
         assert (refused.status_code, refused.json()["code"]) == (503, "temporarily_unavailable")
+        assert refused.json()["transactionid"] == "order"
         assert int(refused.headers["Retry-After"]) > 0
         assert (await shop.look_up("order")).status_code == 404
         assert await platform.balance("user-503") == (1000, 0)

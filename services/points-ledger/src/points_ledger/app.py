@@ -17,7 +17,7 @@ from shared.events.build import Events
 from shared.idempotency import Answers
 from shared.jwks import HttpKeySource, TenantKeys
 from shared.origins import NotesOrigin
-from shared.problems import problem_response, request_id_of
+from shared.problems import problem_response
 from shared.readiness import checks_of
 from shared.register import HttpRegister, Register
 from shared.reports import Reports
@@ -35,7 +35,7 @@ from points_ledger.accounts.routes import INTERNAL_BALANCES
 from points_ledger.accounts.routes import internal as internal_router
 from points_ledger.accounts.routes import router as accounts_router
 from points_ledger.accounts.service import AccountService
-from points_ledger.eai.operations import CHANGE_POINTS, failed_answer
+from points_ledger.eai.operations import CHANGE_POINTS, failed_response
 from points_ledger.eai.routes import router as eai_router
 from points_ledger.eai.scenarios import Scenarios
 from points_ledger.eai.schemas import add_failures
@@ -220,5 +220,5 @@ def _sealer(settings: Settings) -> Sealer:
 def _render(refusal: Refusal, request: Request) -> Response:
     """EAI keeps the form of its source document; everything else answers with problem bodies."""
     if request.scope["path"].startswith("/eai/"):
-        return failed_answer(refusal, request_id_of(request)).response()
+        return failed_response(refusal, request)
     return problem_response(refusal, request)

@@ -12,8 +12,10 @@ from shared.callers import Caller
 from shared.errors import Refusal
 from shared.hot_routes import Answered, HotCall, HotOperation, HotRoute
 from shared.idempotency import Answer
-from shared.problems import headers_of, status_of
+from shared.problems import headers_of, request_id_of, status_of
 from shared.request_frame import count_refusal
+from starlette.requests import Request
+from starlette.responses import Response
 
 from points_ledger.domain.accounts import BalanceLimit, InsufficientPoints, InvalidUser
 from points_ledger.domain.transactions import (
@@ -40,7 +42,9 @@ from points_ledger.orders import Settled
 
 PATH: Final = "/eai/v1/points"
 SCOPE: Final = "points:redeem"
-B = TypeVar("B")
+B = TypeVar("B", bound=schemas.OperationBody)
+#: Where a request keeps the id of its transaction, for refusals that are raised past the rule.
+_TRANSACTION: Final = "transaction_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ _ROWS: Final[Mapping[str, _Row[Any]]] = {
 def _act(row: _Row[B]) -> Callable[[HotCall[B]], Awaitable[Answer]]:
     async def act(call: HotCall[B]) -> Answer:
         body = call.body
+        call.scope["state"][_TRANSACTION] = body.transactionid
 
         def shape(settled: Settled) -> Answer:
             outcome = settled.outcome
@@ -128,7 +133,7 @@ def _act(row: _Row[B]) -> Callable[[HotCall[B]], Awaitable[Answer]]:
                 outcome.members["available"] = settled.account.available
             if isinstance(outcome, Refusal):
                 count_refusal(outcome.stable_code)
-                return failed_answer(outcome)
+                return _answer(outcome, schemas.failed_body(outcome))
             raise TypeError(f"a vendor's operation ends in a transaction, not in {type(outcome).__name__}")
 
         service = call.part(TransactionService)
@@ -137,10 +142,14 @@ def _act(row: _Row[B]) -> Callable[[HotCall[B]], Awaitable[Answer]]:
     return act
 
 
-def failed_answer(refusal: Refusal, request_id: str | None = None) -> Answer:
-    """A refusal in the shape of the source document."""
-    body = Answer.of(0, schemas.failed_body(refusal, request_id)).body
-    return Answer(status_of(refusal), body, headers_of(refusal))
+def failed_response(refusal: Refusal, request: Request) -> Response:
+    """A refusal in the shape of the source document, with the transaction where it is known already."""
+    transaction_id = request.scope["state"].get(_TRANSACTION)
+    return _answer(refusal, schemas.failed_body(refusal, request_id_of(request), transaction_id)).response()
+
+
+def _answer(refusal: Refusal, body: dict[str, Any]) -> Answer:
+    return Answer(status_of(refusal), Answer.of(0, body).body, headers_of(refusal))
 
 
 CHANGE_POINTS: Final = HotRoute(

@@ -29,19 +29,19 @@ _ENDED: Final = {
 Points = Annotated[int, Field(strict=True, gt=0, le=MAX_POINTS)]
 
 
-class _TransactionBody(BaseModel):
+class OperationBody(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     userid: Identifier = Field(validation_alias=AliasChoices("userid", "userId"))
     transactionid: Identifier = Field(validation_alias=AliasChoices("transactionid", "transactionId"))
 
 
-class CommitBody(_TransactionBody):
+class CommitBody(OperationBody):
     pointstodeduct: Points = Field(validation_alias=AliasChoices("pointstodeduct", "pointsToDeduct"))
     description: Annotated[PlainText, Field(description="Kept for good with the transaction: no personal data.")]
 
 
-class ConfirmBody(_TransactionBody):
+class ConfirmBody(OperationBody):
     # By a factory, which OpenAPI does not show: clients that are generated from it send every default that they see.
     pointstodeduct: Points = Field(
         default_factory=lambda: MAX_POINTS,
@@ -55,11 +55,11 @@ class ConfirmBody(_TransactionBody):
         return self.pointstodeduct if "pointstodeduct" in self.model_fields_set else None
 
 
-class RollbackBody(_TransactionBody):
+class RollbackBody(OperationBody):
     pass
 
 
-class RefundBody(_TransactionBody):
+class RefundBody(OperationBody):
     refundid: Identifier = Field(validation_alias=AliasChoices("refundid", "refundId"))
     points: Points
 
@@ -173,9 +173,15 @@ def changed_body(transaction: Transaction, message: str, points: int, account: A
     return body
 
 
-def failed_body(refusal: Refusal, request_id: str | None = None) -> dict[str, Any]:
-    """As `FailedBody`."""
+def failed_body(refusal: Refusal, request_id: str | None = None, transaction_id: str | None = None) -> dict[str, Any]:
+    """As `FailedBody`.
+
+    Args:
+        transaction_id: what the request is about, for a refusal that does not know it.
+    """
     body = {"status": "failed", "message": refusal.message, "code": refusal.stable_code} | refusal.members
+    if transaction_id is not None:
+        body.setdefault("transactionid", transaction_id)
     errors = body.pop("errors", None)
     if errors:
         body["field"] = errors[0]["field"]
