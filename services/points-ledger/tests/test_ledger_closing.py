@@ -81,13 +81,20 @@ async def test_holds_that_expire_lapse_whether_or_not_anybody_has_swept(
     user = await platform.user_with(100)
     assert (await shop.commit(user, "t", 30)).status_code == 200
     assert (await close(platform, user)).json()["state"] == "closing"
-    await rows.execute("UPDATE points_ledger.transactions SET expires_at = clock_timestamp() WHERE tenant = $1", tenant)
+    expired_at = await rows.fetchval(
+        "UPDATE points_ledger.transactions SET expires_at = clock_timestamp() WHERE tenant = $1 RETURNING expires_at",
+        tenant,
+    )
     if swept:
         async with asyncio.timeout(20):
             while await rows.fetchval("SELECT held FROM points_ledger.accounts WHERE tenant = $1", tenant):
                 pass
     assert (await close(platform, user)).json() == {"user_id": user, "state": "closed", "lapsed": 100}
     assert await platform.balance(user) == (0, 0)
+    # From that instant on, and not only from that of the entry.
+    at = {"at": expired_at.isoformat()}
+    then = (await platform.client.get(f"/v1/accounts/{user}", params=at, headers=platform.headers)).json()
+    assert (then["available"], then["held"], then["total"]) == (0, 0, 0)
     assert await what_does_not_add_up(rows, tenant) == []
 
 

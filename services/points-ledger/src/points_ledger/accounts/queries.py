@@ -238,7 +238,10 @@ _BALANCE_AT: Final = sa.text(
                                        AND {LENGTH.text} = length.number AND t.ended_at >= :until
                                        AND t.ended_at < CAST(:until AS timestamptz) + length.longest
                                        AND t.expires_at >= :until AND t.created_at < :until
-                                    OFFSET 0) AS ended) AS held) AS held
+                                    OFFSET 0) AS ended) AS held) AS held,
+           (SELECT a.closed_at < :until
+              FROM points_ledger.accounts a
+             WHERE a.tenant = :tenant AND a.user_id = :user_id) AS is_closed
       FROM search AS newest
      WHERE newest.low = newest.high
     """  # noqa: S608 — the conditions are constants
@@ -254,7 +257,11 @@ async def read_balance_at(connection: AsyncConnection, tenant: str, user_id: str
     """
     given = {"tenant": tenant, "user_id": user_id, "until": until}
     row = (await connection.execute(_BALANCE_AT, given)).first()
-    return None if row is None else Account(tenant, user_id, row.total - row.held, row.held, row.number)
+    if row is None:
+        return None
+    # What an expired hold gives back to a closed account lapses at once; only the entry is written later.
+    available = 0 if row.is_closed else row.total - row.held
+    return Account(tenant, user_id, available, row.held, row.number)
 
 
 async def wait_for_writers(connection: AsyncConnection, tenant: str, user_id: str) -> None:
