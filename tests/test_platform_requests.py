@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ TAKE_NO_KEY = {
     *("/v1/credits/import", "/v1/tokens/import"),
 }
 
+#: Asks whose it is before it reads a body: elsewhere it is 404, whatever comes.
+OF_SANDBOXES = "/v1/sandbox/clock"
+
 #: Parameters of paths that are ids of the callers' own.
 CHOSEN_BY_CALLERS = {"user_id", "userId", "userid", "vendor_id", "transactionid", "campaign_id"}
 
@@ -50,6 +53,41 @@ FOR_A_CALLER = {
     "partner-onboarding": "/v1/audit",
     "token-service": "/v1/campaigns",
 }
+
+
+#: JSON's scalars with the name of their type. Of what could be read as another type, each way that it could.
+OF_EVERY_TYPE = (
+    *(("boolean", True), ("integer", 0), ("integer", 1), ("number", 1.5)),
+    *(("string", "1"), ("string", "true"), ("string", "2026-12-01T00:00:00Z")),
+)
+
+
+def types_of_members(schema: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The JSON types that each member of a body may have; without members that say none."""
+    return {
+        name: types
+        for name, said in resolved(schema, document).get("properties", {}).items()
+        if (types := types_of(said, document))
+    }
+
+
+def types_of(schema: Mapping[str, Any], document: Mapping[str, Any]) -> set[str]:
+    schema = resolved(schema, document)
+    either = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
+    if either:
+        return {kind for one in either for kind in types_of(one, document)}
+    kinds = schema.get("type", [])
+    named = {kinds} if isinstance(kinds, str) else set(kinds)
+    return named | {"integer"} if "number" in named else named
+
+
+def resolved(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Mapping[str, Any]:
+    if "$ref" not in schema:
+        return schema
+    found: Any = document
+    for part in schema["$ref"].removeprefix("#/").split("/"):
+        found = found[part]
+    return resolved(found, document)
 
 
 class Services:
@@ -179,6 +217,29 @@ async def test_a_member_that_comes_twice_is_400_on_every_api(services: Services,
                 assert answer.json()["code"] == "repeated_member", (str(route), method, answer.text)
         tried += 1
     assert tried > 10
+
+
+async def test_a_member_of_another_type_is_400_on_every_api(services: Services, let_in: None) -> None:
+    tried = 0
+    for route, method, said in services.operations():
+        if route.path == OF_SANDBOXES:
+            continue
+        content = said.get("requestBody", {}).get("content", {}).get("application/json", {})
+        document = services.apps[route.service].openapi()
+        for name, types in types_of_members(content.get("schema", {}), document).items():
+            for kind, value in OF_EVERY_TYPE:
+                if kind in types:
+                    continue
+                async with services.client(route.service) as client:
+                    # A member that nobody knows, so that no body is good.
+                    answer = await client.request(
+                        method, route.example, params=needed_by(said), json={name: value, "made_up": 1}
+                    )
+                assert answer.status_code == 400, (str(route), method, answer.text)
+                wrong = {error["field"].split(".")[0] for error in answer.json()["errors"]}
+                assert name in wrong, (str(route), method, name, value)
+                tried += 1
+    assert tried > 100
 
 
 def test_every_post_that_changes_something_takes_an_idempotency_key(services: Services) -> None:

@@ -229,7 +229,9 @@ async def test_a_refusal_that_time_will_lift_is_not_kept_under_a_key(house: Hous
         assert "idempotency-replayed" not in answer.headers
 
 
-@pytest.mark.parametrize("body", [{"x": 1}, {"user_agent": 5}, {"address": "nowhere"}, {"method": "G" * 33}, [1]])
+@pytest.mark.parametrize(
+    "body", [{"x": 1}, {"user_agent": 5}, {"address": "nowhere"}, {"address": 16909060}, {"method": "G" * 33}, [1]]
+)
 async def test_malformed_visits(house: House, body: Any) -> None:
     token = await house.issue()
     assert refusal(await house.verify(token, body)) == (400, "malformed_request")

@@ -76,7 +76,7 @@ class ChangedEndpointBody(_Body):
     url: Url | None = None
     types: Annotated[list[EventType] | None, Field(max_length=64)] = None
     description: PlainText | None = None
-    enabled: bool | None = None
+    enabled: Annotated[bool, Field(strict=True)] | None = None
 
 
 class EndpointBody(BaseModel):

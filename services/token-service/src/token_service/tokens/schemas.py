@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     IPvAnyAddress,
@@ -109,6 +110,16 @@ else:
     )
 
 
+def _text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value
+
+
+#: Python reads a number, and true, as an address as well.
+_Address = Annotated[IPvAnyAddress, BeforeValidator(_text)]
+
+
 class VisitBody(BaseModel):
     """The visitor, as far as the customer's back end knows. For statistics, and against guessing."""
 
@@ -122,7 +133,7 @@ class VisitBody(BaseModel):
     purpose: (
         Annotated[str, Field(strict=True, max_length=128, description="The browser's Sec-Purpose or Purpose.")] | None
     ) = None
-    address: IPvAnyAddress | None = None
+    address: _Address | None = None
     spare: (
         Annotated[
             list[Literal[CallerKind.BOT, CallerKind.SCANNER]],
