@@ -24,6 +24,12 @@ INSERT INTO points_ledger.transactions
 SELECT $1, 'shop', 't-' || n, 'nobody', 'held', 1, 0, 0, '', made.at, made.at, NULL, made.at
   FROM generate_series(1, 9) AS n, LATERAL (SELECT clock_timestamp() - (10 - n) * interval '1 second' AS at) AS made
 """
+#: Holds that end, each a little after the other, while they are read.
+ENDING = """
+INSERT INTO points_ledger.transactions
+SELECT $1, 'shop', 't-' || n, 'nobody', 'held', 1, 0, 0, '', made.at, clock_timestamp(), NULL, made.at
+  FROM generate_series(1, 9) AS n, LATERAL (SELECT clock_timestamp() - (10 - n) * interval '1 second' AS at) AS made
+"""
 RELEASE = """
 UPDATE points_ledger.transactions SET state = 'expired', ended_at = expires_at, touched_at = expires_at
  WHERE tenant = $1 AND transaction_id = $2
@@ -112,3 +118,25 @@ async def test_a_hold_that_is_released_during_the_reading_is_still_listed_as_exp
         expected = [f"t-{n}" for n in range(1, 10)][:limit]
         async for listed in answers_between(spoilt, read, lambda step: rows.execute(RELEASE, tenant, f"t-{step}")):
             assert listed == expected
+
+
+async def test_a_hold_that_ends_during_the_reading_hides_none_that_was_made_before_it(
+    spoilt: Database, spoilt_url: str, tenant: str
+) -> None:
+    """A command releases those of its own account, and those of others wait for the sweeper."""
+
+    async def read(connection: AsyncConnection) -> list[str]:
+        page = await queries.read_transactions(
+            connection, tenant, "shop", state=State.EXPIRED, since=None, after=None, limit=100
+        )
+        return [listed.transaction.transaction_id for listed in page.rows]
+
+    async with connected(spoilt_url) as rows:
+
+        async def end_and_release_the_last(_: int) -> None:
+            await rows.execute(ENDING, tenant)
+            await rows.execute(RELEASE, tenant, "t-9")
+
+        async for listed in answers_between(spoilt, read, end_and_release_the_last):
+            assert listed in ([], [f"t-{n}" for n in range(1, 10)])
+            await rows.execute("DELETE FROM points_ledger.transactions WHERE tenant = $1", tenant)

@@ -23,10 +23,14 @@ _LIMIT: Final = sa.bindparam("limit", type_=sa.BigInteger)
 
 
 class Part(NamedTuple):
-    """The transactions in one state, and which of them belong to a page; None if all do."""
+    """The transactions in one state, and which of them belong to a page; None if all do.
+
+    `kept` may leave over few, and so bounds the look; all but the latest are `old_enough`.
+    """
 
     state: State
     kept: sa.ColumnElement[bool] | None = None
+    old_enough: sa.ColumnElement[bool] | None = None
 
 
 #: All transactions of a vendor. Most are confirmed. The held ones come last: see `first_of`.
@@ -62,8 +66,10 @@ def first_of(columns: Sequence[sa.ColumnElement[Any]], parts: Sequence[Part]) ->
     )
     found: list[sa.CTE] = []
     ends: list[sa.ScalarSelect[Any]] = []
-    for state, kept in parts:
+    for state, kept, old_enough in parts:
         among = page.where(in_state(state))
+        if old_enough is not None:
+            among = among.where(old_enough)
         if ends:
             among = among.where(one.created_at <= sa.func.coalesce(sa.func.least(*ends), sa.text("'infinity'")))
         part = within_reach(among, order, kept, _LIMIT)

@@ -147,7 +147,9 @@ def page_of(state: State | None) -> Page:
     """The statement of a page by creation.
 
     An expired hold reads as expired, whether or not its row says so yet: these are two parts. It does so from the
-    horizon on: a confirm that was decided before the hold ended may be committed after it.
+    horizon on: a confirm that was decided before the hold ended may be committed after it. That of a row which says so
+    has ended by the horizon as well: a command releases those of its own account, and an earlier one of another account
+    would stay behind the cursor.
     """
     is_over = transactions.c.expires_at <= UNTIL
     parts: Sequence[Part]
@@ -157,7 +159,7 @@ def page_of(state: State | None) -> Page:
         case State.HELD:
             parts = [Part(State.HELD, sa.not_(is_over))]
         case State.EXPIRED:
-            parts = [Part(State.EXPIRED), Part(State.HELD, is_over)]
+            parts = [Part(State.EXPIRED, old_enough=is_over), Part(State.HELD, is_over)]
         case _:
             parts = [Part(state)]
     return first_of(transaction_columns(), parts)
