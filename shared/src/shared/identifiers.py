@@ -10,6 +10,11 @@ from shared.texts import normal_form
 
 MAX_IDENTIFIER_CHARACTERS = 128
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: Marks and letters that take no place and leave no trace: what Unicode calls default ignorable, beside `_HIDDEN`.
+#: They are the grapheme joiner, the fillers of Hangul, two vowels of Khmer and all variation selectors.
+_WITHOUT_WIDTH: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _DOTS: Final = frozenset({".", ".."})
 
 
@@ -17,7 +22,7 @@ def read_identifier(value: str) -> str:
     """The id in the form in which it is compared and stored: NFC.
 
     An id has 1 to 128 printable characters and no blank at either end. Control characters (PostgreSQL cannot store
-    NUL), lone surrogates (not UTF-8) and invisible formatting characters (two ids that look the same) are refused. So
+    NUL), lone surrogates (not UTF-8) and characters that nobody sees (two ids that look the same) are refused. So
     is U+FFFD: servers put it for bytes of a path that are not UTF-8, which would make one id of many. So are the path
     segments `.` and `..`, which clients and proxies resolve.
 
@@ -28,7 +33,8 @@ def read_identifier(value: str) -> str:
         is_good = 0 < len(value) <= MAX_IDENTIFIER_CHARACTERS and value.isprintable()
     else:
         value = normal_form(value, at_most=MAX_IDENTIFIER_CHARACTERS)
-        is_good = not any(unicodedata.category(character) in _HIDDEN for character in value) and "\ufffd" not in value
+        is_hidden = any(unicodedata.category(character) in _HIDDEN for character in value)
+        is_good = not is_hidden and "\ufffd" not in value and _WITHOUT_WIDTH.search(value) is None
     if not is_good or value != value.strip():
         raise ValueError("must be 1 to 128 printable characters without a blank at either end")
     if "." in value and not _DOTS.isdisjoint(value.split("/")):
