@@ -2,11 +2,15 @@
 
 import asyncio
 import tracemalloc
-from collections.abc import AsyncIterator, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from token_service.imports.importing import Row, import_rows
+from token_service.imports.writing import Outcome
+from token_service.tokens.terms import Order, Terms
 
 from .campaign_house import House
 from .test_token_imports import DEFAULTS, PATH, import_csv
@@ -141,3 +145,42 @@ async def test_rows_that_came_whole_before_the_caller_hung_up_have_landed(
     await house.app(_scope(house, content_type), receive, Streaming(iter(())).send)
     landed = await house.fetch("SELECT customer_id FROM token_service.tokens WHERE tenant = :t", t=house.tenant)
     assert sorted(one.customer_id for one in landed) == sorted(f"c{number}" for number in range(whole))
+
+
+class Recording:
+    """A writer that takes its time, and notes which references it writes at the same time."""
+
+    def __init__(self) -> None:
+        self._under_way: list[str | None] = []
+        self.together: set[tuple[str | None, ...]] = set()
+
+    async def write(self, orders: Sequence[Order]) -> list[Outcome]:
+        self._under_way += (order.reference for order in orders)
+        self.together.add(tuple(self._under_way))
+        # Both that may be written at the same time have begun by then.
+        for _ in range(100):
+            await asyncio.sleep(0)
+        for order in orders:
+            self._under_way.remove(order.reference)
+        return [("", None)] * len(orders)
+
+
+@pytest.mark.parametrize(
+    ("references", "together"),
+    [(["a", "a"], {("a",)}), ([None, None], {(None,), (None, None)}), (["a", "b"], {("a",), ("a", "b")})],
+    ids=["the same", "none", "others"],
+)
+async def test_rows_of_one_reference_are_written_in_their_order(
+    references: list[str | None], together: set[tuple[str | None, ...]]
+) -> None:
+    """If a later row won, the earlier one would be told that its reference was used before."""
+    terms = Terms("c", "spring", "https://campaign.example")
+
+    async def blocks() -> AsyncIterator[list[Row[int]]]:
+        for line, reference in enumerate(references):
+            yield [(line, Order(terms, timedelta(hours=1), reference), line)]
+
+    writer = Recording()
+    async for _ in import_rows(writer, blocks(), lambda _rows: b""):
+        pass
+    assert writer.together == together

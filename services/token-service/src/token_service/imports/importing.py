@@ -2,19 +2,21 @@
 
     chunks → records → orders ──queue──► COPY, COMMIT ──► tokens, links
 
-Reading and writing overlap; the queue between them is bounded, and so is memory.
+Reading and writing overlap; the queue between them is bounded, and so is memory. Rows of one reference are written in
+the order in which they stand: the first has the token, and later ones repeat it or are refused.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence, Set
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 import stamina
 import structlog
 from shared.database_failures import OutcomeUnknown
 from shared.errors import Refusal, Unavailable
 
+from token_service.imports.references import Reference, reference_of
 from token_service.imports.rows import RowProblem
 from token_service.imports.writing import Outcome, Writer
 from token_service.tokens.terms import Order
@@ -33,6 +35,14 @@ R = TypeVar("R")
 #: A row as it came, its order or the reason of its refusal, and its line. A plain tuple, since there are millions.
 Row: TypeAlias = tuple[R, Order | RowProblem, int]
 
+
+class _Writing(NamedTuple, Generic[R]):
+    """Rows that are being written, and the references that they name."""
+
+    task: "asyncio.Task[list[tuple[Row[R], Outcome]]]"
+    references: Set[Reference]
+
+
 _Queue = asyncio.Queue[list[Row[R]] | Exception | None]
 
 
@@ -48,31 +58,31 @@ async def import_rows(
     queue: _Queue[R] = asyncio.Queue(_QUEUED)
     reading = asyncio.create_task(_read(blocks, queue))
     getting = asyncio.create_task(queue.get())
-    writing: deque[asyncio.Task[list[tuple[Row[R], Outcome]]]] = deque()
+    writing: deque[_Writing[R]] = deque()
     try:
         while True:
             # While the database writes rows, the next ones are prepared. A caller that waits for an answer before it
             # sends more gets it.
-            oldest = [writing[0]] if writing else []
+            oldest = [writing[0].task] if writing else []
             taken = [getting] if len(writing) < _WRITTEN_AT_ONCE else []
             await asyncio.wait([*oldest, *taken], return_when=asyncio.FIRST_COMPLETED)
-            if writing and writing[0].done():
-                yield shape(writing.popleft().result())
+            if writing and writing[0].task.done():
+                yield shape(writing.popleft().task.result())
             elif getting.done():
                 rows = getting.result()
                 if rows is None:
                     break
                 if isinstance(rows, Exception):
                     raise rows
-                writing.append(asyncio.create_task(_write(writer, rows)))
+                writing.append(_begin(writer, rows, writing))
                 getting = asyncio.create_task(queue.get())
         while writing:
-            yield shape(await writing.popleft())
+            yield shape(await writing.popleft().task)
     finally:
         reading.cancel()
         getting.cancel()
         # A running transaction is finished: a row is written and answered, or neither.
-        await asyncio.gather(*writing, getting, reading, return_exceptions=True)
+        await asyncio.gather(*(one.task for one in writing), getting, reading, return_exceptions=True)
 
 
 async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
@@ -98,7 +108,18 @@ async def _read(blocks: AsyncIterator[list[Row[R]]], queue: _Queue[R]) -> None:
     await queue.put(end)
 
 
-async def _write(writer: Writer, rows: list[Row[R]]) -> list[tuple[Row[R], Outcome]]:
+def _begin(writer: Writer, rows: list[Row[R]], writing: Iterable[_Writing[R]]) -> _Writing[R]:
+    """Writes rows when those of the same references, which are being written, have been."""
+    references = {reference_of(read) for _, read, _ in rows if isinstance(read, Order) and read.reference is not None}
+    before = [one.task for one in writing if not one.references.isdisjoint(references)]
+    return _Writing(asyncio.create_task(_write(writer, rows, before)), references)
+
+
+async def _write(
+    writer: Writer, rows: list[Row[R]], before: Sequence["asyncio.Task[Any]"]
+) -> list[tuple[Row[R], Outcome]]:
+    if before:
+        await asyncio.wait(before)
     orders = [read for _, read, _ in rows if isinstance(read, Order)]
     outcomes = await _write_patiently(writer, orders) if orders else ()
     if len(orders) == len(rows):
