@@ -6,7 +6,6 @@ The whole platform runs, one process of each service. What it shows goes into `d
 import asyncio
 import json
 import secrets
-import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,7 +15,8 @@ import httpx
 from platform_testing.callers import basic
 
 from benchmarks.load import CONNECTIONS, Load, put_load
-from benchmarks.platforms import POSTGRESQL, Platform, running_platform
+from benchmarks.platforms import POSTGRESQL, Platform, make_users, profile_of, running_platform
+from benchmarks.processor_time import ProcessorTime
 from benchmarks.report import Table
 from benchmarks.rounds import Measure, Say, by_turns
 
@@ -63,11 +63,11 @@ class _Costs:
             role: basic(clients[role]["client_id"], clients[role]["client_secret"])
             for role in ("platform", "vendor", "campaign")
         }
-        self._processor_us: dict[str, list[dict[str, float]]] = {}
+        self._times = ProcessorTime()
 
     def all(self) -> dict[str, Measure]:
-        asyncio.run(self._prepare())
         users = [f"user-{number}" for number in range(1, USERS + 1)]
+        asyncio.run(self._prepare(users))
         tokens = asyncio.run(self._tokens())
         return {
             "EAI commit and confirm": self._accounted("EAI commit and confirm", self._redeem),
@@ -93,8 +93,7 @@ class _Costs:
 
     def figures(self, name: str) -> list[str]:
         """The median of each process, to be read."""
-        used = self._processor_us[name]
-        return [f"{statistics.median(one[process] for one in used):,.0f}" for process in _PROCESSES]
+        return [self._times.shown(name, process) for process in _PROCESSES]
 
     def _measured(
         self, name: str, service: str, role: str, calls: Iterable[Call] | Callable[[int], Call]
@@ -124,16 +123,7 @@ class _Costs:
         )
 
     def _accounted(self, name: str, load: Callable[[float], Load]) -> Measure:
-        def measure(seconds: float) -> Load:
-            before = self._platform.processor_seconds()
-            found = load(seconds)
-            after = self._platform.processor_seconds()
-            requests = max(1.0, found.requests_per_second * seconds)
-            used = {process: (after[process] - before[process]) / requests * 1e6 for process in after}
-            self._processor_us.setdefault(name, []).append(used)
-            return found
-
-        return measure
+        return lambda seconds: self._times.account(name, load, seconds, self._platform.processor_seconds)
 
     def _written(self, calls: Iterable[Call]) -> str:
         file = self._directory / f"requests-{secrets.token_hex(4)}"
@@ -142,23 +132,9 @@ class _Costs:
                 lines.write(f"{method}\t{path}\t{'' if body is None else json.dumps(body)}\n")
         return str(file)
 
-    async def _prepare(self) -> None:
-        """Users with points."""
-        turns = asyncio.Semaphore(8)
+    async def _prepare(self, users: Iterable[str]) -> None:
         async with self._client("platform") as http:
-
-            async def make(number: int) -> None:
-                name = f"user-{number}"
-                credit = {"points": 1_000_000, "reference": "bench", "reason": "a benchmark"}
-                async with turns:
-                    for method, path, body in (
-                        _user(name),
-                        Call("PUT", f"/v1/accounts/{name}"),
-                        Call("POST", f"/v1/accounts/{name}/credits", credit),
-                    ):
-                        (await http.request(method, path, json=body)).raise_for_status()
-
-            await asyncio.gather(*map(make, range(1, USERS + 1)))
+            await make_users(http, users, points=1_000_000)
 
     async def _tokens(self) -> list[str]:
         async with self._client("campaign") as http:
@@ -176,8 +152,7 @@ def _each(method: str, path: str, names: Iterable[str]) -> list[Call]:
 
 
 def _user(name: str) -> Call:
-    profile = {"email": f"{name}@example.com", "firstname": "Ada", "lastname": "Löwe"}
-    return Call("PUT", f"/v1/users/{name}", profile)
+    return Call("PUT", f"/v1/users/{name}", profile_of(name))
 
 
 def _new_user(_number: int) -> Call:

@@ -25,7 +25,8 @@ from sso_issuer.keys.material import generate, load_private
 
 from benchmarks import oidc_provider, servers
 from benchmarks.load import CONNECTIONS, Load, put_load
-from benchmarks.platforms import POSTGRESQL, Platform, replica_of, running_platform
+from benchmarks.platforms import POSTGRESQL, Platform, make_users, replica_of, running_platform
+from benchmarks.processor_time import ProcessorTime
 from benchmarks.report import Aim, Table
 from benchmarks.rounds import Measure, Measured, Say, by_turns
 
@@ -72,17 +73,13 @@ def run(*, seconds: float, rounds: int, say: Say) -> Table:
         )
         contenders = _Contenders(platform, nothing, directory, replica, peer)
         measured = by_turns(contenders.all(), seconds=seconds, rounds=rounds, say=say)
-        return _table(measured, contenders.processor_us)
+        return _table(measured, contenders.times)
 
 
-def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, float]]]) -> Table:
-    def processor(name: str, process: str) -> str:
-        used = [one[process] for one in processor_us.get(name, ()) if process in one]
-        return f"{statistics.median(used):,.0f}" if used else ""
-
+def _table(measured: Measured, times: ProcessorTime) -> Table:
     def by_processor(name: str) -> str:
         """How much of the processor's time (a) takes, of what the issuer's process takes."""
-        pairs = zip(processor_us.get(name, ()), processor_us.get(_beside(name), ()), strict=False)
+        pairs = zip(times.of.get(name, ()), times.of.get(_beside(name), ()), strict=False)
         found = [beside[_ALONE] / (one.get("sso-issuer") or one[_ALONE]) for one, beside in pairs]
         return f"{statistics.median(found):.2f}" if found else ""
 
@@ -93,8 +90,8 @@ def _table(measured: Measured, processor_us: Mapping[str, Sequence[Mapping[str, 
         (
             name,
             *measured.figures(name),
-            processor(name, _ALONE) or processor(name, "sso-issuer"),
-            *(processor(name, process) for process in _PROCESSES[1:]),
+            times.shown(name, _ALONE) or times.shown(name, "sso-issuer"),
+            *(times.shown(name, process) for process in _PROCESSES[1:]),
             f"{measured.ratio(name, _beside(name)):.2f}",
             by_processor(name),
         )
@@ -145,7 +142,7 @@ class _Contenders:
         self._back_end = basic(clients["platform"]["client_id"], clients["platform"]["client_secret"])
         self._vendor = basic(clients["vendor"]["client_id"], clients["vendor"]["client_secret"])
         self._vendor_id: str = clients["vendor"]["vendor_id"]
-        self.processor_us: dict[str, list[dict[str, float]]] = {}
+        self.times = ProcessorTime()
 
     def all(self) -> dict[str, Measure]:
         asyncio.run(self._prepare())
@@ -249,14 +246,7 @@ class _Contenders:
         seconds: float,
         spent: Callable[[], Mapping[str, float]] | None = None,
     ) -> Load:
-        spent = spent or self._platform.processor_seconds
-        before = spent()
-        found = load(seconds)
-        after = spent()
-        requests = max(1.0, found.requests_per_second * seconds)
-        used = {process: (after[process] - before[process]) / requests * 1e6 for process in after}
-        self.processor_us.setdefault(name, []).append(used)
-        return found
+        return self.times.account(name, load, seconds, spent or self._platform.processor_seconds)
 
     def _redemption(self, seconds: float) -> Load:
         """Redeems tokens that were issued just before, each once. More are issued than can be redeemed in this time."""
@@ -280,18 +270,8 @@ class _Contenders:
     async def _prepare(self) -> None:
         """Users with points, and a vendor of each algorithm."""
         gateway = self._platform.demo["gateway"]
-        turns = asyncio.Semaphore(8)
         async with httpx.AsyncClient(base_url=gateway, headers=self._back_end, trust_env=False, timeout=30) as http:
-
-            async def user(number: int) -> None:
-                profile = {"email": f"bench-{number}@example.com", "firstname": "Ada", "lastname": "Löwe"}
-                credit = {"points": 1000 + number, "reference": "bench", "reason": "a benchmark"}
-                async with turns:
-                    _good(await http.put(f"/v1/users/bench-{number}", json=profile))
-                    _good(await http.put(f"/v1/accounts/bench-{number}"))
-                    _good(await http.post(f"/v1/accounts/bench-{number}/credits", json=credit))
-
-            await asyncio.gather(*map(user, range(USERS)))
+            await make_users(http, (f"bench-{number}" for number in range(USERS)), points=1000)
             vendors = {_vendor_of(algorithm): algorithm for algorithm in REDIRECTS} | {self._vendor_id: "ES256"}
             for vendor_id, algorithm in vendors.items():
                 agreement = {

@@ -1,16 +1,18 @@
 """The whole platform as `make run` starts it, one process of each service, for what needs several of them."""
 
+import asyncio
 import contextlib
 import json
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 from local_platform.embedded_postgres import free_port
 from local_platform.ports import Ports, busy_ports
@@ -65,6 +67,27 @@ def replica_of(platform: Platform, service: str, log: Path, **changes: str) -> I
     environment = original.environ() | {f"{prefix}PORT": str(port)} | changes
     with servers.process(original.cmdline(), port=port, environment=environment, log=log) as url:
         yield url
+
+
+async def make_users(http: httpx.AsyncClient, names: Iterable[str], *, points: int) -> None:
+    """Users with an account and points, over the gateway, by the platform's back end."""
+    turns = asyncio.Semaphore(8)
+
+    async def make(name: str) -> None:
+        credit = {"points": points, "reference": "bench", "reason": "a benchmark"}
+        async with turns:
+            for method, path, body in (
+                ("PUT", f"/v1/users/{name}", profile_of(name)),
+                ("PUT", f"/v1/accounts/{name}", None),
+                ("POST", f"/v1/accounts/{name}/credits", credit),
+            ):
+                (await http.request(method, path, json=body)).raise_for_status()
+
+    await asyncio.gather(*map(make, names))
+
+
+def profile_of(name: str) -> dict[str, str]:
+    return {"email": f"{name}@example.com", "firstname": "Ada", "lastname": "Löwe"}
 
 
 def _free_ports() -> Ports:
